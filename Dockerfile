@@ -1,0 +1,44 @@
+# syntax=docker/dockerfile:1
+FROM python:3.11-slim
+
+# On x86-64 the package index serves torch as its CUDA build, gigabytes larger than a search
+# needs. For the CPU build give the index that holds it:
+#   docker build --build-arg TORCH_INDEX_URL=<index of CPU builds> -t subnet-search .
+# Left empty, the default index is used, and the image can train on a GPU.
+ARG TORCH_INDEX_URL=""
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /app
+
+# Step one, kept until a dependency changes. The project itself is installed empty here.
+COPY pyproject.toml constraints.txt LICENSE ./
+RUN if [ -n "$TORCH_INDEX_URL" ]; then \
+        pip install --no-deps --index-url "$TORCH_INDEX_URL" --constraint constraints.txt torch; \
+    fi \
+    && pip install --constraint constraints.txt setuptools \
+    && pip install --constraint constraints.txt --no-build-isolation . \
+    && rm -rf build *.egg-info
+
+# Step two, the code, used in place.
+COPY models models
+COPY latency_tables latency_tables
+COPY search search
+COPY service service
+RUN pip install --no-deps --no-build-isolation --editable . \
+    && python -m compileall -q models latency_tables search service \
+    && useradd --system --uid 10001 --no-create-home subnet \
+    && install --directory --owner=subnet /data
+
+ENV SUBNET_HOME=/data
+VOLUME /data
+USER subnet
+EXPOSE 8000
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+
+CMD ["subnet-search", "serve", "--host", "0.0.0.0", "--port", "8000"]

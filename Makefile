@@ -1,0 +1,77 @@
+# Every task of the project. `make help` lists them; each installs what it needs first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PORT ?= 8000
+RECIPE ?= fashion-mbv3
+ARGS ?=
+
+# The first of these that *runs* and is a 3.11 (a version manager may leave stubs that do not).
+IS_3_11 := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))
+FIND_PYTHON = for python in python3.11 python3 python; do \
+	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+.PHONY: help run test check format bench train lock python clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
+	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
+
+test: $(STAMP) ## run the tests (ARGS="-k name -m 'not slow'")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, formatting, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## write the formatting and the import order that `check` asks for
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## measure speed and search quality; prints tables, asserts nothing
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
+
+train: $(STAMP) ## train the shipped supernet again (RECIPE=fashion-mbv3)
+	$(BIN)/subnet-search supernets train $(RECIPE) --resume
+
+# torch's CUDA build brings nvidia-* and triton; it pins them itself and other builds lack them.
+lock: $(STAMP) ## write the versions installed now to constraints.txt
+	$(BIN)/pip freeze --all --exclude-editable --exclude pip --exclude wheel \
+		| sed -E 's/^(torch==[^+]+)\+.*/\1/' \
+		| grep -vE '^(nvidia-[a-z]+-cu[0-9]+|nvidia-(cublas|cu[a-z]+|nccl|nvjitlink|nvshmem|nvtx)[a-z-]*|cuda-[a-z-]+|triton)==' \
+		> constraints.new
+	mv constraints.new constraints.txt
+	@touch $(STAMP)
+
+python: ## print the interpreter that .venv is made from
+	@"$(or $(PYTHON),false)" -c '$(IS_3_11)' 2>/dev/null || { \
+		echo "make: no Python 3.11 with venv and ensurepip found (looked at '$(PYTHON)');" \
+			"on Debian: apt-get install python3.11-venv; elsewhere: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+	@echo "$(PYTHON)"
+
+# PIP_* variables of the environment apply, so that mirrors and the CPU build of torch are the
+# user's choice: see "Installing" in README.md.
+$(STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory python >/dev/null
+	@echo "installing into $(VENV) (minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+clean: ## remove everything that can be made again, but not var/
+	rm -rf $(VENV) build *.egg-info .coverage .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""Does the sum over layers predict whole networks? Measured, not assumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency_tables.chains import Floats
+from latency_tables.measure import (
+    MeasureOptions,
+    OnProgress,
+    OrtStopwatch,
+    Stopwatch,
+    TensorsFor,
+    median_ms,
+    random_tensors,
+    sample_networks,
+    time_chains,
+)
+from latency_tables.table import LatencyTable
+from models.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Additivity:
+    """Whole networks: what a table predicts and what a clock says, milliseconds, (N,)."""
+
+    archs: tuple[str, ...]
+    """Each network's architecture as JSON text."""
+    predicted_ms: Floats
+    measured_ms: Floats
+
+    @property
+    def relative_error(self) -> Floats:
+        """|predicted - measured| / measured of each network, (N,)."""
+        error: Floats = np.abs(self.predicted_ms - self.measured_ms) / self.measured_ms
+        return error
+
+    @property
+    def mean_error(self) -> float:
+        """Mean relative error."""
+        return float(self.relative_error.mean())
+
+    def share_within(self, tolerance: float) -> float:
+        """Share of networks whose relative error is at most `tolerance`."""
+        return float((self.relative_error <= tolerance).mean())
+
+
+def check_additivity(
+    space: SearchSpace,
+    table: LatencyTable,
+    *,
+    count: int = 40,
+    seed: int = 1,
+    tensors_for: TensorsFor = random_tensors,
+    options: MeasureOptions | None = None,
+    stopwatch: Stopwatch | None = None,
+    on_progress: OnProgress = lambda _: None,
+) -> Additivity:
+    """Time `count` random networks of `space` whole and compare them with `table`.
+
+    Args:
+        seed: which networks; take another than the measurement's, whose networks calibrated it.
+        options: how long and how to time; the table's threads and batch are used.
+
+    Raises:
+        NotFound: `table` lacks a layer of one of the networks.
+    """
+    conditions = table.conditions
+    options = dataclasses.replace(
+        options or MeasureOptions(target_s=20.0),
+        threads=conditions.threads or 1,
+        batch=conditions.batch,
+    )
+    stopwatch = stopwatch or OrtStopwatch(tensors_for, threads=options.threads, batch=options.batch)
+    networks = sample_networks(space, count, seed)
+    predicted = np.array([table.network_ms(network) for network in networks.values()])
+    visits = time_chains(networks, stopwatch, options, on_progress)
+    measured = np.array([median_ms(visits[name]) for name in networks])
+    return Additivity(tuple(networks), predicted, measured)

@@ -1,0 +1,270 @@
+"""Latency tables and posted device profiles as JSON, read strictly.
+
+Unknown, missing and repeated fields, wrong types, NaN and numbers out of range are all
+refused, with the place and what was expected there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar, cast
+
+from latency_tables.table import MAX_ENTRIES, Conditions, LatencyTable, LayerLatency
+from models.errors import InputError
+
+SCHEMA_VERSION = 1
+T = TypeVar("T")
+
+_TABLE = ("schema_version", "device", "space", "origin", "source", "conditions", "entries")
+_TABLE_OPTIONAL = ("network_overhead_ms", "expected_error")
+_CONDITIONS = ("runtime", "precision", "batch")
+_CONDITIONS_OPTIONAL = ("runtime_version", "provider", "threads", "processor", "measured_at")
+_ENTRY = ("p50_ms", "mean_ms", "std_ms", "count")
+_PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
+_PROFILE_OPTIONAL = ("source", "network_overhead_ms", "expected_error")
+_FORMS = ("table", "measurements", "donor")
+
+
+def to_json(table: LatencyTable) -> str:
+    """The text of a table's file: sorted, one entry a line, equal for equal tables."""
+    head: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "device": table.device,
+        "space": table.space,
+        "origin": table.origin,
+        "source": table.source,
+        "conditions": asdict(table.conditions),
+        "network_overhead_ms": table.network_overhead_ms,
+        "expected_error": table.expected_error,
+    }
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(asdict(entry))}"
+        for key, entry in sorted(table.entries.items())
+    ]
+    opening = json.dumps(head, indent=1)[: -len("\n}")]
+    return f'{opening},\n "entries": {{\n' + ",\n".join(lines) + "\n }\n}\n"
+
+
+def from_json(content: str | bytes) -> LatencyTable:
+    """Read a table's file.
+
+    Raises:
+        InputError: naming the place, what was expected there and what was found.
+    """
+    value = _object(_strict_json(content), "table", _TABLE, _TABLE_OPTIONAL)
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise InputError(
+            f"table.schema_version: expected {SCHEMA_VERSION}, got {value['schema_version']!r}; "
+            "a newer version of this program may read it"
+        )
+    conditions = _object(value["conditions"], "table.conditions", _CONDITIONS, _CONDITIONS_OPTIONAL)
+    return _table(
+        "table",
+        device=_text(value["device"], "table.device"),
+        origin=_text(value["origin"], "table.origin"),
+        source=_text(value["source"], "table.source"),
+        conditions=_conditions(conditions, "table.conditions"),
+        entries=_entries(value["entries"], "table.entries", required=_ENTRY),
+        fields=value,
+    )
+
+
+def parse_profile(value: object) -> LatencyTable:
+    """Read a device profile that a user posts.
+
+    `{"name", "runtime", "precision", "batch", "conditions", "space", "table"}`, where "table"
+    maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and "count", and
+    optional "source", "network_overhead_ms" and "expected_error". The numbers count as measured,
+    by the user.
+
+    Raises:
+        InputError: naming the place, what was expected there and what was found.
+    """
+    profile = _object(value, "profile", _PROFILE, (*_PROFILE_OPTIONAL, *_FORMS))
+    forms = tuple(form for form in _FORMS if form in profile)
+    parse = _PROFILE_FORMS.get(forms)
+    if parse is None:
+        raise InputError(
+            "profile: expected one of 'table', 'measurements', or 'donor' with 'measurements', "
+            f"got {list(forms)}"
+        )
+    return parse(profile)
+
+
+def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
+    others = _object(profile["conditions"], "profile.conditions", (), _CONDITIONS_OPTIONAL)
+    conditions = {**others, **{field: profile[field] for field in _CONDITIONS}}
+    source = profile.get("source", "posted by the user")
+    return _table(
+        "profile",
+        device=_text(profile["name"], "profile.name"),
+        origin="measured",
+        source=_text(source, "profile.source"),
+        conditions=_conditions(conditions, "profile.conditions"),
+        entries=_entries(profile["table"], "profile.table", required=("p50_ms",)),
+        fields=profile,
+    )
+
+
+def _not_yet(profile: Mapping[str, Any]) -> LatencyTable:
+    raise InputError(
+        f"profile: 'measurements' of whole networks are not supported yet, got them for "
+        f"{profile['name']!r}; post a per-layer 'table'"
+    )
+
+
+_PROFILE_FORMS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], LatencyTable]] = {
+    ("table",): _profile_with_table,
+    ("measurements",): _not_yet,
+    ("measurements", "donor"): _not_yet,
+}
+
+
+# -- parts ---------------------------------------------------------------------------------
+
+
+def _table(
+    where: str,
+    *,
+    device: str,
+    origin: str,
+    source: str,
+    conditions: Conditions,
+    entries: Mapping[str, LayerLatency],
+    fields: Mapping[str, Any],
+) -> LatencyTable:
+    overhead = fields.get("network_overhead_ms", 0.0)
+    error = fields.get("expected_error")
+    return _placed(
+        where,
+        lambda: LatencyTable(
+            device=device,
+            space=_text(fields["space"], "space"),
+            origin=cast(Any, origin),  # the table itself checks it
+            source=source,
+            conditions=conditions,
+            entries=entries,
+            network_overhead_ms=_number(overhead, "network_overhead_ms"),
+            expected_error=None if error is None else _number(error, "expected_error"),
+        ),
+    )
+
+
+def _conditions(value: Mapping[str, Any], where: str) -> Conditions:
+    texts = {
+        field: None if value.get(field) is None else _text(value[field], f"{where}.{field}")
+        for field in ("runtime_version", "provider", "processor", "measured_at")
+    }
+    threads = value.get("threads")
+    return _placed(
+        where,
+        lambda: Conditions(
+            runtime=_text(value["runtime"], "runtime"),
+            precision=cast(Any, _text(value["precision"], "precision")),
+            batch=_integer(value["batch"], "batch"),
+            threads=None if threads is None else _integer(threads, "threads"),
+            **texts,
+        ),
+    )
+
+
+def _entries(value: object, where: str, *, required: Sequence[str]) -> dict[str, LayerLatency]:
+    optional = tuple(field for field in _ENTRY if field not in required)
+    if isinstance(value, Mapping) and len(value) > MAX_ENTRIES:  # before reading each
+        raise InputError(f"{where}: expected at most {MAX_ENTRIES} layers, got {len(value)}")
+    return {
+        key: _entry(_object(entry, f"{where}[{key!r}]", required, optional), f"{where}[{key!r}]")
+        for key, entry in _object(value, where).items()
+    }
+
+
+def _entry(value: Mapping[str, Any], where: str) -> LayerLatency:
+    p50_ms = _number(value["p50_ms"], f"{where}.p50_ms")
+    return _placed(
+        where,
+        lambda: LayerLatency(
+            p50_ms=p50_ms,
+            mean_ms=_number(value.get("mean_ms", p50_ms), "mean_ms"),
+            std_ms=_number(value.get("std_ms", 0.0), "std_ms"),
+            count=_integer(value.get("count", 1), "count"),
+        ),
+    )
+
+
+def _placed(where: str, make: Callable[[], T]) -> T:
+    """`make()`, its complaints preceded by where in the document they apply."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from error
+
+
+# -- primitives ----------------------------------------------------------------------------
+
+
+def _strict_json(content: str | bytes) -> object:
+    def constant(word: str) -> object:
+        raise InputError(f"JSON: expected finite numbers, got {word}")
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        value = dict(items)
+        if len(value) != len(items):
+            keys = [key for key, _ in items]
+            repeated = next(key for key in keys if keys.count(key) > 1)
+            raise InputError(f"JSON: field {repeated[:80]!r} is given twice")
+        return value
+
+    try:
+        return cast(object, json.loads(content, parse_constant=constant, object_pairs_hook=pairs))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"JSON: not readable ({error})") from error
+
+
+def _object(
+    value: object,
+    where: str,
+    required: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
+) -> Mapping[str, Any]:
+    """An object with all `required` fields and none beyond; any fields if that is None."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: expected an object, got {_short(value)}")
+    if strange := [key for key in value if not isinstance(key, str)]:
+        raise InputError(f"{where}: expected text as keys, got {_short(strange[0])}")
+    if required is not None:
+        known = (*required, *optional)
+        if missing := [field for field in required if field not in value]:
+            raise InputError(f"{where}: field {missing[0]!r} is missing; expected {required}")
+        if unknown := sorted(set(value) - set(known)):
+            raise InputError(f"{where}: unknown field {unknown[0][:80]!r}; expected {known}")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: expected a number, got {_short(value)}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{where}: expected a smaller number, got one beyond 1e308") from error
+
+
+def _integer(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{where}: expected an integer, got {_short(value)}")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: expected text, got {_short(value)}")
+    return value
+
+
+def _short(value: object) -> str:
+    shown = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return shown[:60]

@@ -1,0 +1,210 @@
+"""What each layer of a space costs on one device, under stated conditions.
+
+No torch and no runtime here. Times are milliseconds of one forward pass of a whole batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+
+from models.errors import InputError, NotFound
+from models.plan import LayerSpec, layer_plan
+from models.space import SearchSpace
+
+Origin = Literal["measured", "fitted", "estimated"]
+ORIGINS: tuple[Origin, ...] = ("measured", "fitted", "estimated")
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+
+MAX_MS = 1e6
+"""A quarter of an hour: a larger latency is one in another unit."""
+MAX_COUNT = 10**9
+MAX_TEXT = 500
+MAX_ENTRIES = 50_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerLatency:
+    """Time of one layer, milliseconds.
+
+    Attributes:
+        p50_ms: median, which is what predictions add up.
+        mean_ms: mean.
+        std_ms: standard deviation between repetitions.
+        count: timed runs behind these figures.
+    """
+
+    p50_ms: float
+    mean_ms: float
+    std_ms: float
+    count: int
+
+    def __post_init__(self) -> None:
+        for name in ("p50_ms", "mean_ms"):
+            check_number(getattr(self, name), name, MAX_MS, positive=True)
+        check_number(self.std_ms, "std_ms", MAX_MS)
+        check_number(self.count, "count", MAX_COUNT, positive=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under what a table holds; None where its source does not say."""
+
+    runtime: str
+    """What ran the network, such as "onnxruntime"."""
+    precision: Precision
+    batch: int
+    """Images of one forward pass."""
+    runtime_version: str | None = None
+    provider: str | None = None
+    """The runtime's backend, such as "CPUExecutionProvider"."""
+    threads: int | None = None
+    processor: str | None = None
+    measured_at: str | None = None
+    """ISO 8601 date or time."""
+
+    def __post_init__(self) -> None:
+        check_text(self.runtime, "runtime")
+        for name in ("runtime_version", "provider", "processor", "measured_at"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), name)
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision: expected one of {PRECISIONS}, got {self.precision!r}")
+        check_number(self.batch, "batch", MAX_COUNT, positive=True)
+        if self.threads is not None:
+            check_number(self.threads, "threads", MAX_COUNT, positive=True)
+        if self.measured_at is not None:
+            try:
+                datetime.fromisoformat(self.measured_at)
+            except ValueError as error:
+                raise InputError(
+                    f"measured_at: expected ISO 8601 such as 2025-01-31T12:00:00Z, "
+                    f"got {self.measured_at!r}"
+                ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """The latency of every layer of a space on one device."""
+
+    device: str
+    space: str
+    """Name of the search space whose layers these are."""
+    origin: Origin
+    source: str
+    """Who or what gave the figures, in a sentence."""
+    conditions: Conditions
+    entries: Mapping[str, LayerLatency]
+    """By `LayerSpec.key`."""
+    network_overhead_ms: float = 0.0
+    """What a whole network takes beyond the sum of its layers."""
+    expected_error: float | None = None
+    """Mean relative error on whole networks timed on the device; None where none were."""
+
+    def __post_init__(self) -> None:
+        check_name(self.device, "device")
+        check_name(self.space, "space")
+        check_text(self.source, "source")
+        if self.origin not in ORIGINS:
+            raise InputError(f"origin: expected one of {ORIGINS}, got {self.origin!r}")
+        if not 1 <= len(self.entries) <= MAX_ENTRIES:
+            raise InputError(
+                f"entries: expected 1 to {MAX_ENTRIES} layers, got {len(self.entries)}"
+            )
+        for key in self.entries:
+            check_text(key, "entries: key")
+        check_number(self.network_overhead_ms, "network_overhead_ms", MAX_MS)
+        if self.expected_error is not None:
+            check_number(self.expected_error, "expected_error", MAX_MS)
+        object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+
+    def layer_ms(self, layer: LayerSpec) -> float:
+        """Median time of one layer.
+
+        Raises:
+            NotFound: no entry has the layer's key; names the key and the nearest entries.
+        """
+        entry = self.entries.get(layer.key)
+        if entry is None:
+            near = difflib.get_close_matches(layer.key, self.entries, n=3, cutoff=0)
+            raise NotFound(
+                f"device {self.device!r} has no latency of layer {layer.name!r} in its table for "
+                f"space {self.space!r}: expected an entry {layer.key!r}, nearest are "
+                f"{', '.join(near)}; measure that layer and add it"
+            )
+        return entry.p50_ms
+
+    def network_ms(self, plan: Sequence[LayerSpec]) -> float:
+        """Time of a whole network: the overhead and the sum of its layers.
+
+        Raises:
+            NotFound: as `layer_ms`.
+        """
+        return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
+
+    def missing(self, space: SearchSpace) -> list[str]:
+        """Keys of layers that networks of `space` can have and this table lacks, sorted."""
+        return sorted(set(space_layers(space)) - set(self.entries))
+
+
+def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:
+    """One layer for every different key among all networks of `space`, in network order.
+
+    The uniform architectures of largest depth contain every block at every resolution, kernel
+    and expansion, because every block of a stage starts from the same width.
+    """
+    layers: dict[str, LayerSpec] = {}
+    for resolution in space.resolutions:
+        for kernel in space.kernels:
+            for expand in space.expands:
+                for layer in layer_plan(space, space.uniform(resolution, -1, kernel, expand)):
+                    layers.setdefault(layer.key, layer)
+    return layers
+
+
+# -- checks shared with the files' reader --------------------------------------------------
+
+
+def check_number(value: float, where: str, most: float, *, positive: bool = False) -> None:
+    """Check that `value` is a finite number in 0..most, above 0 if `positive`.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    enough = value > 0 if positive else value >= 0
+    if not (enough and value <= most):  # false for NaN and infinity too
+        least = "above 0 and" if positive else "from 0"
+        raise InputError(f"{where}: expected a finite number {least} up to {most:g}, got {value:g}")
+
+
+def check_text(value: str, where: str) -> None:
+    """Check that `value` is one line of at most `MAX_TEXT` printable characters.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not (value.strip() and value.isprintable() and len(value) <= MAX_TEXT):
+        raise InputError(
+            f"{where}: expected one line of 1 to {MAX_TEXT} printable characters, "
+            f"got {value[:60]!r}"
+        )
+
+
+def check_name(value: str, where: str) -> None:
+    """Check that `value` can name a device or a space, in a URL and in a file name alike.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not _NAME.fullmatch(value):
+        raise InputError(
+            f"{where}: expected 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit, "
+            f"got {value[:80]!r}"
+        )

@@ -1,0 +1,127 @@
+"""The price of sharing weights: subnets against the same networks trained alone.
+
+A network trained alone gets the recipe's first phase: its epochs, learning rate, images and
+augmentation. For the largest network that phase *is* training alone, so its result is reused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from models.bundle import Bundle
+from models.export import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
+from models.extract import Subnet, plain, recalibrate
+from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
+from models.plan import layer_plan
+from models.recipe import Recipe
+from models.sgd import (
+    batch_at,
+    draw_antialias,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from models.space import Arch, SearchSpace
+from models.supernet import Supernet, initialize
+
+OnStep = Callable[[int, int, int], None]
+"""(network, step, steps)"""
+
+
+def spread(space: SearchSpace) -> list[Arch]:
+    """Five architectures over the space: both corners and three between, one of them drawn."""
+    middle = [
+        space.uniform(
+            space.resolutions[-2 if len(space.resolutions) > 2 else -1], 1, space.kernels[1],
+            space.expands[1],
+        ),
+        space.uniform(space.resolutions[-1], 0, space.kernels[-1], space.expands[0]),
+    ]
+    drawn = space.decode(space.sample(1, np.random.default_rng(2024)))
+    return [space.largest, *middle, *drawn, space.smallest]
+
+
+def train_alone(
+    recipe: Recipe, arch: Arch, data: LabelledImages,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+) -> Subnet:
+    """Train one network from scratch by the recipe's first phase."""
+    phase = recipe.phases[0]
+    subnet = plain(layer_plan(recipe.space, arch), recipe.space.bn_eps)
+    initialize(subnet, recipe.seed)
+    subnet.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(subnet, recipe)
+    per_epoch = len(data) // recipe.batch_size
+    steps = phase.epochs * per_epoch
+    for step in range(steps):
+        rng = np.random.default_rng([recipe.seed, 0, step])
+        batch = batch_at(recipe, data, 0, step, rng)
+        set_learning_rate(optimizer, learning_rate(phase, step, per_epoch))
+        size, antialias = arch.resolution, draw_antialias(rng)
+        x_BCHW = to_tensor(batch.images, size, recipe.mean, recipe.std, antialias)
+        labels = torch.from_numpy(batch.labels)
+        subnet.train()
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(subnet(x_BCHW), labels, label_smoothing=recipe.label_smoothing).backward()
+        optimizer.step()
+        on_step(step + 1, steps)
+    return subnet.eval()
+
+
+def compare(
+    bundle: Bundle, recipe: Recipe, folder: Path, archs: Sequence[Arch], *, threads: int,
+    full_weights: Path | None = None, on_step: OnStep = lambda index, step, steps: None,
+) -> list[dict[str, Any]]:
+    """Test top-1 of each architecture trained alone and as a subnet, percent.
+
+    Results are kept in `folder`, network by network, and reused by a second call.
+
+    Args:
+        full_weights: the supernet's state after the recipe's first phase, where it was kept.
+
+    Returns:
+        {"arch", "alone_top1", "shared_top1", "gap"} for each; gap is alone minus shared, points.
+    """
+    train, test = load_fashion_mnist()
+    data, _ = hold_out(train, recipe.holdout, recipe.seed)
+    calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
+    images = ImageSet(test.images, bundle.mean, bundle.std)
+    supernet = bundle.load_supernet()
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index, arch in enumerate(archs):
+        kept = folder / f"alone-{index}.json"
+        if kept.exists():
+            alone = float(json.loads(kept.read_text())["top1"])
+        else:
+            if arch == recipe.space.largest and full_weights is not None:
+                full = Supernet(recipe.space)
+                full.load_state_dict(load_file(full_weights))
+                alone = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
+            else:
+                subnet = train_alone(
+                    recipe, arch, data, lambda step, steps, i=index: on_step(i, step, steps)  # type: ignore[misc]
+                )
+                recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+                model = subnet_onnx(supernet, arch, subnet, {})
+                alone = onnx_top1(model, arch, images, test.labels, threads)
+            partial = kept.with_suffix(".partial")
+            partial.write_text(json.dumps({"arch": arch.to_json(), "top1": alone}))
+            os.replace(partial, kept)
+        shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
+        rows.append(
+            {
+                "arch": arch.to_json(), "alone_top1": round(alone, 2),
+                "shared_top1": round(shared, 2), "gap": round(alone - shared, 2),
+            }
+        )
+    return rows

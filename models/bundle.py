@@ -1,0 +1,206 @@
+"""A supernet bundle: a folder that is complete by itself.
+
+    card.json              space, data, recipe, metrics, energy, licence, sha256 of every file
+    weights.safetensors    the supernet's state dict
+    predictor.safetensors  accuracy predictor (written and read by `search`)
+    calibration.npz        training images for batch-norm recalibration
+    validation.npz         images and labels nobody trained on
+    measured.jsonl.gz      subnets whose accuracy was measured, the predictor's data
+
+Nothing in a bundle is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import Conflict, CorruptBundle, NotFound
+from models.space import SearchSpace
+
+if TYPE_CHECKING:
+    from models.images import LabelledImages
+    from models.supernet import Supernet
+
+ZOO = Path(__file__).with_name("zoo")
+"""Bundles shipped with the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One bundle on disk; its parts are read when asked for."""
+
+    path: Path
+    card: Mapping[str, Any]
+    space: SearchSpace
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read the card of the bundle at `path`.
+
+        Raises:
+            CorruptBundle: if the card is missing or not one.
+        """
+        try:
+            card = json.loads((path / "card.json").read_text())
+            return cls(path, card, SearchSpace.from_json(card["space"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptBundle(f"bundle {path.name}: unreadable card.json: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The supernet's name."""
+        return str(self.card["name"])
+
+    @property
+    def sha256(self) -> str:
+        """Of weights.safetensors, as the card states it."""
+        return str(self.card["files"]["weights.safetensors"])
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per-channel mean of the preprocessing, on the 0..1 scale."""
+        return tuple(self.card["preprocess"]["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per-channel standard deviation of the preprocessing, on the 0..1 scale."""
+        return tuple(self.card["preprocess"]["std"])
+
+    @property
+    def predictor_path(self) -> Path:
+        """The fitted accuracy predictor."""
+        return self.path / "predictor.safetensors"
+
+    def load_supernet(self) -> Supernet:
+        """The trained supernet, in eval mode.
+
+        Raises:
+            CorruptBundle: if the weights are not the file that the card names.
+        """
+        import torch
+        from safetensors.torch import load_file
+
+        from models.supernet import Supernet
+
+        self.check("weights.safetensors")
+        supernet = Supernet(self.space)
+        supernet.load_state_dict(load_file(self.path / "weights.safetensors"))
+        return supernet.to(memory_format=torch.channels_last).eval()
+
+    def calibration(self) -> npt.NDArray[np.uint8]:
+        """Training images (N, H, W) for batch-norm recalibration."""
+        self.check("calibration.npz")
+        with np.load(self.path / "calibration.npz", allow_pickle=False) as arrays:
+            images: npt.NDArray[np.uint8] = arrays["images"]
+            return images
+
+    def validation(self) -> LabelledImages:
+        """Held-out images with labels."""
+        from models.images import LabelledImages
+
+        self.check("validation.npz")
+        with np.load(self.path / "validation.npz", allow_pickle=False) as arrays:
+            return LabelledImages(arrays["images"], arrays["labels"])
+
+    def has(self, file: str) -> bool:
+        """Whether the card lists `file`."""
+        return file in self.card["files"]
+
+    def check(self, file: str) -> None:
+        """Compare `file` with the card.
+
+        Raises:
+            CorruptBundle: if it is absent, truncated or altered.
+        """
+        path, expected = self.path / file, self.card["files"].get(file)
+        if expected is None or not path.is_file():
+            raise CorruptBundle(f"bundle {self.name}: {file} is missing; restore or import it again")
+        if (found := file_sha256(path)) != expected:
+            raise CorruptBundle(
+                f"bundle {self.name}: {file} does not match its card "
+                f"(sha256 expected {expected[:12]}, got {found[:12]}, {path.stat().st_size} bytes); "
+                "restore the file or import the supernet again"
+            )
+
+
+class BundleRegistry:
+    """The bundles of this installation: the shipped ones and the user's own."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "supernets"
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        places = [place for place in (ZOO, self.folder) if place.is_dir()]
+        return sorted({p.parent.name for place in places for p in place.glob("*/card.json")})
+
+    def get(self, name: str) -> Bundle:
+        """One bundle; a user's bundle hides a shipped one of the same name.
+
+        Raises:
+            NotFound: with the nearest known name.
+        """
+        if name not in self.names():
+            raise NotFound.named("supernet", name, self.names())
+        mine = self.folder / name
+        return Bundle.open(mine if (mine / "card.json").is_file() else ZOO / name)
+
+
+def write_bundle(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """Write a whole bundle or nothing: into a sibling folder, then one rename.
+
+    Args:
+        card: without "files", which is computed.
+        files: contents by file name.
+
+    Raises:
+        Conflict: if `path` exists.
+    """
+    if path.exists():
+        raise Conflict(f"bundle {path.name} exists already: remove it first, or choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        _write_card(partial, card)
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Bundle.open(path)
+
+
+def add_to_bundle(bundle: Bundle, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """Add or replace files and card entries; the card is renamed into place last."""
+    for name, content in files.items():
+        partial = bundle.path / f".{name}.partial"
+        partial.write_bytes(content)
+        os.replace(partial, bundle.path / name)
+    _write_card(bundle.path, {**bundle.card, **card})
+    return Bundle.open(bundle.path)
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    listed = sorted(p for p in folder.iterdir() if p.name != "card.json" and p.name[0] != ".")
+    whole = {**card, "files": {p.name: file_sha256(p) for p in listed}}
+    partial = folder / ".card.json.partial"
+    partial.write_text(json.dumps(whole, indent=1) + "\n")
+    os.replace(partial, folder / "card.json")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""Measure the accuracy of many subnets: the data of an accuracy predictor.
+
+Subnets for fitting are drawn twice: uniformly, as the test subnets are, and with a tilt of
+each subnet's own, so that the corners where a search ends (all small, all large) are known too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import Bundle
+from models.export import ImageSet, measure_top1
+from models.images import LabelledImages
+from models.measured import Measured, Split, read_measured
+from models.space import Arch, GeneMatrix, SearchSpace
+
+TILTED_SHARE = 0.4
+
+OnMeasured = Callable[[int, int], None]
+
+
+def subnets_to_measure(
+    space: SearchSpace, fit: int, test: int, seed: int
+) -> list[tuple[Arch, Split]]:
+    """Distinct subnets, "test" ones uniform, "fit" ones partly tilted; in a mixed order, so
+    that a run cut short has measured some of each."""
+    rng = np.random.default_rng([seed, 7])
+    tilted = int(fit * TILTED_SHARE)
+    uniform = _distinct(space.sample(4 * (fit - tilted + test), rng))[: fit - tilted + test]
+    corners = space.encode([space.largest, space.smallest])
+    skewed = np.concatenate([corners, _tilted(space, tilted - len(corners), rng)])
+    known = {row.tobytes() for row in uniform[:test]}
+    fitted = np.array([r for r in [*skewed, *uniform[test:]] if r.tobytes() not in known])
+    jobs: list[tuple[Arch, Split]] = [(arch, "test") for arch in space.decode(uniform[:test])]
+    jobs += [(arch, "fit") for arch in space.decode(_distinct(fitted))]
+    return [jobs[i] for i in rng.permutation(len(jobs))]
+
+
+def collect(
+    bundle: Bundle, data: LabelledImages, table: Path, *, fit: int, test: int, seed: int,
+    threads: int, on_measured: OnMeasured = lambda done, total: None,
+) -> list[Measured]:
+    """Measure subnets on `data`, appending each to `table`; a second call goes on.
+
+    Args:
+        data: images that were never trained on.
+        table: JSON lines, one a subnet; kept after a crash.
+    """
+    supernet = bundle.load_supernet()
+    calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
+    images = ImageSet(data.images, bundle.mean, bundle.std)
+    jobs = subnets_to_measure(bundle.space, fit, test, seed)
+    for row in _measure(jobs, table, lambda arch: measure_top1(
+        supernet, arch, calibration, images, data.labels, threads
+    )):
+        on_measured(row, len(jobs))
+    wanted = dict(jobs)
+    return [row for row in read_measured(table) if row.arch in wanted]
+
+
+def _measure(
+    jobs: list[tuple[Arch, Split]], table: Path, top1: Callable[[Arch], float]
+) -> Iterator[int]:
+    rows = read_measured(table) if table.exists() else []
+    done = {row.arch for row in rows}
+    table.parent.mkdir(parents=True, exist_ok=True)
+    # Rewriting first drops a line that a crash cut short.
+    partial = table.with_suffix(".partial")
+    partial.write_text("".join(row.to_json() + "\n" for row in rows))
+    os.replace(partial, table)
+    with table.open("a") as file:
+        for index, (arch, split) in enumerate(jobs):
+            if arch not in done:
+                file.write(Measured(arch, top1(arch), split).to_json() + "\n")
+                file.flush()
+            yield index + 1
+
+
+def _distinct(genes: GeneMatrix) -> GeneMatrix:
+    _, first = np.unique(genes, axis=0, return_index=True)
+    return genes[np.sort(first)]
+
+
+def _tilted(space: SearchSpace, count: int, rng: np.random.Generator) -> GeneMatrix:
+    """Rows whose choices of each kind lean, all together, to one end."""
+    names = [gene.name for gene in space.genes]
+    tilt = {name: rng.normal(0, 2, count) for name in ("depth", "kernel", "expand")}
+    columns = []
+    for gene, name in zip(space.genes, names, strict=True):
+        place = np.linspace(-1, 1, len(gene.choices)) if len(gene.choices) > 1 else np.zeros(1)
+        logits = np.outer(tilt.get(name, np.zeros(count)), place)
+        noise = rng.gumbel(size=logits.shape)
+        columns.append((logits + noise).argmax(1))
+    return space.canonical(np.stack(columns, axis=1).astype(np.uint8))

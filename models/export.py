@@ -1,0 +1,91 @@
+"""From (supernet, architecture) to checked ONNX bytes, and the accuracy of such bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+
+from models.extract import Subnet, extract, recalibrate
+from models.onnx_builder import build_onnx
+from models.plan import layer_plan
+from models.preprocess import preprocess
+from models.space import Arch
+from models.supernet import Supernet
+
+CALIBRATION_BATCH = 256
+
+
+class ImageSet:
+    """Images with their preprocessing, resized once for each resolution asked for."""
+
+    def __init__(
+        self, images: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.images, self.mean, self.std = images, tuple(mean), tuple(std)
+        self._cache: dict[int, npt.NDArray[np.float32]] = {}
+
+    def at(self, resolution: int) -> npt.NDArray[np.float32]:
+        """All images as (N, C, resolution, resolution) float32."""
+        if resolution not in self._cache:
+            self._cache[resolution] = preprocess(
+                self.images, resolution=resolution, mean=self.mean, std=self.std
+            )
+        return self._cache[resolution]
+
+    def batches(self, resolution: int, size: int) -> Iterator[torch.Tensor]:
+        """The images in order, `size` at a time."""
+        images = torch.from_numpy(self.at(resolution))
+        for start in range(0, len(images), size):
+            yield images[start : start + size].contiguous(memory_format=torch.channels_last)
+
+
+def calibrated_subnet(supernet: Supernet, arch: Arch, calibration: ImageSet) -> Subnet:
+    """The subnet as an ordinary module with batch norms recalibrated on `calibration`."""
+    subnet = extract(supernet, arch)
+    recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+    return subnet
+
+
+def subnet_onnx(
+    supernet: Supernet, arch: Arch, subnet: Subnet, metadata: Mapping[str, str]
+) -> bytes:
+    """ONNX bytes of an extracted subnet."""
+    tensors = {name: tensor.detach().numpy() for name, tensor in subnet.state_dict().items()}
+    space = supernet.space
+    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+
+
+def run_onnx(
+    model: bytes, images_BCRR: npt.NDArray[np.float32], threads: int = 1, batch: int = 250
+) -> npt.NDArray[np.float32]:
+    """Logits (B, classes) of `model` under ONNX Runtime on the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    parts = [
+        session.run(["logits"], {"input": images_BCRR[start : start + batch]})[0]
+        for start in range(0, len(images_BCRR), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def onnx_top1(
+    model: bytes, arch: Arch, images: ImageSet, labels: npt.NDArray[np.int64], threads: int = 1
+) -> float:
+    """Top-1 of `model` on labelled images, percent."""
+    logits = run_onnx(model, images.at(arch.resolution), threads)
+    return 100.0 * float((logits.argmax(1) == labels).mean())
+
+
+def measure_top1(
+    supernet: Supernet, arch: Arch, calibration: ImageSet, data: ImageSet,
+    labels: npt.NDArray[np.int64], threads: int = 1,
+) -> float:
+    """Top-1 of one subnet after recalibration, percent, as its ONNX file would score."""
+    subnet = calibrated_subnet(supernet, arch, calibration)
+    return onnx_top1(subnet_onnx(supernet, arch, subnet, {}), arch, data, labels, threads)

@@ -1,0 +1,196 @@
+"""From the supernet to an ordinary module: copied slices, then batch-norm recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.depthwise import depthwise_conv
+from models.elastic import ElasticMBConv, activate
+from models.plan import LayerSpec, layer_plan
+from models.space import Arch
+from models.supernet import Supernet
+
+
+class Depthwise(nn.Conv2d):
+    """A depthwise convolution without bias, padding k // 2."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        padding = kernel // 2
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise_conv(x, self.weight, self.stride[0])
+
+
+class ConvLayer(nn.Module):
+    """Convolution, optional batch norm, activation."""
+
+    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            spec.in_channels, spec.out_channels, spec.kernel, spec.stride, spec.kernel // 2,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
+        self.act = spec.act
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return activate(self.norm(self.conv(x_BCHW)), self.act)
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck of one shape."""
+
+    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
+        super().__init__()
+        mid, se = spec.mid_channels, spec.se_channels
+        self.spec = spec
+        if spec.expands:
+            self.expand = nn.Conv2d(spec.in_channels, mid, 1, bias=False)
+            self.expand_norm = nn.BatchNorm2d(mid, bn_eps)
+        self.depthwise = Depthwise(mid, spec.kernel, spec.stride)
+        self.depthwise_norm = nn.BatchNorm2d(mid, bn_eps)
+        if se:
+            self.se_reduce = nn.Conv2d(mid, se, 1)
+            self.se_expand = nn.Conv2d(se, mid, 1)
+        self.project = nn.Conv2d(mid, spec.out_channels, 1, bias=False)
+        self.project_norm = nn.BatchNorm2d(spec.out_channels, bn_eps)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        spec, y = self.spec, x_BCHW
+        if spec.expands:
+            y = activate(self.expand_norm(self.expand(y)), spec.act)
+        y = activate(self.depthwise_norm(self.depthwise(y)), spec.act)
+        if spec.se_channels:
+            z = F.relu(self.se_reduce(y.mean((2, 3), keepdim=True)))
+            y = y * F.hardsigmoid(self.se_expand(z))
+        y = self.project_norm(self.project(y))
+        return x_BCHW + y if spec.skip else y
+
+
+class Pool(nn.Module):
+    """Mean over height and width, both axes kept."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW.mean((2, 3), keepdim=True)
+
+
+class Classifier(nn.Linear):
+    """Fully connected layer on the flattened features."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return super().forward(x_BCHW.flatten(1))
+
+
+class ChannelsLast(nn.Module):
+    """Fix the memory layout, which images of one channel leave open."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+class Subnet(nn.Sequential):
+    """One network as ordinary modules, (B, channels, r, r) -> (B, classes)."""
+
+
+def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
+    """An untrained network of the layers of `plan`, named as in the plan."""
+    subnet = Subnet()
+    for spec in plan:
+        match spec.kind:
+            case "conv":
+                subnet.add_module(spec.name, ConvLayer(spec, bn_eps))
+            case "mbconv":
+                subnet.add_module(spec.name, MBConv(spec, bn_eps))
+            case "pool":
+                subnet.add_module(spec.name, Pool())
+            case "linear":
+                subnet.add_module(spec.name, Classifier(spec.in_channels, spec.out_channels))
+        if spec.name == "stem":
+            subnet.add_module("layout", ChannelsLast())
+    return subnet
+
+
+@torch.no_grad()
+def extract(supernet: Supernet, arch: Arch) -> Subnet:
+    """The subnet `arch` as an ordinary module in eval mode, with copies of its weights.
+
+    Its outputs equal `supernet.eval()(x, arch)` bit for bit. Batch-norm statistics are those
+    of the supernet: `recalibrate` before its accuracy means anything.
+
+    Raises:
+        InputError: if `arch` is not in the supernet's space.
+    """
+    plan = layer_plan(supernet.space, arch)
+    subnet = plain(plan, supernet.space.bn_eps)
+    source = supernet.state_dict()
+    filters = {
+        f"{spec.name}.depthwise.weight": _mbconv(supernet, spec).depthwise.filters(
+            spec.mid_channels, spec.kernel
+        )
+        for spec in plan
+        if spec.kind == "mbconv"
+    }
+    for name, target in subnet.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        value = filters.get(name)
+        if value is None:
+            whole = source[f"layers.{name}"]
+            value = whole[tuple(slice(size) for size in target.shape)]
+        target.copy_(value)
+    return subnet.to(memory_format=torch.channels_last).eval()
+
+
+def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:
+    layer = supernet.layers[spec.name]
+    assert isinstance(layer, ElasticMBConv)
+    return layer
+
+
+@torch.no_grad()
+def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
+    """Recompute every batch norm's running statistics on `images`, in place.
+
+    Statistics are averages over the batches, weighted by their sizes, of each batch's mean and
+    biased variance, with each batch normalized by its own (OFA's `set_running_statistics`).
+
+    Args:
+        subnet: an ordinary module with `nn.BatchNorm2d` layers, left in eval mode.
+        images: batches (B, C, r, r) of preprocessed training images.
+    """
+    norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
+    totals = [[torch.zeros_like(n.running_mean), torch.zeros_like(n.running_var)] for n in norms]
+    hooks = [
+        norm.register_forward_pre_hook(_use_batch_statistics(total))
+        for norm, total in zip(norms, totals, strict=True)
+    ]
+    count = 0
+    subnet.eval()
+    try:
+        for batch in images:
+            count += len(batch)
+            subnet(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for norm, (mean, var) in zip(norms, totals, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean / max(count, 1))
+        norm.running_var.copy_(var / max(count, 1))
+
+
+def _use_batch_statistics(total: list[Tensor]):  # type: ignore[no-untyped-def]
+    def hook(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        (x_BCHW,) = inputs
+        mean, var = x_BCHW.mean((0, 2, 3)), x_BCHW.var((0, 2, 3), correction=0)
+        total[0] += mean * len(x_BCHW)
+        total[1] += var * len(x_BCHW)
+        norm.running_mean, norm.running_var = mean, var
+
+    return hook

@@ -1,0 +1,71 @@
+"""Subnets whose accuracy was measured: what a predictor is fitted to and judged by."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InputError
+from models.space import Arch, GeneMatrix, SearchSpace
+
+Split = Literal["fit", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One subnet and its measured top-1, percent. "test" subnets are never fitted to."""
+
+    arch: Arch
+    top1: float
+    split: Split
+
+    def to_json(self) -> str:
+        """One line of the table."""
+        row = {"arch": self.arch.to_json(), "top1": self.top1, "split": self.split}
+        return json.dumps(row, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Measured:
+        """Read one line.
+
+        Raises:
+            InputError: if it is not one.
+        """
+        try:
+            row = json.loads(line)
+            return cls(Arch.from_json(row["arch"]), float(row["top1"]), row["split"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"measured subnets: not a row: {line[:80]!r} ({error})") from error
+
+
+def compress(rows: Iterable[Measured]) -> bytes:
+    """The table as gzipped JSON lines; equal rows give equal bytes."""
+    text = "".join(row.to_json() + "\n" for row in rows)
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def read_measured(path: Path) -> list[Measured]:
+    """Read `.jsonl` or `.jsonl.gz`; a last line cut short by a crash is left out.
+
+    Raises:
+        InputError: if another line is not a row.
+    """
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    whole = text[: text.rfind("\n") + 1]
+    return [Measured.from_json(line) for line in whole.splitlines()]
+
+
+def as_arrays(
+    space: SearchSpace, rows: Iterable[Measured], split: Split
+) -> tuple[GeneMatrix, npt.NDArray[np.float64]]:
+    """Genes (N, n_genes) and top-1 (N,) of one split."""
+    chosen = [row for row in rows if row.split == split]
+    return space.encode(row.arch for row in chosen), np.array([row.top1 for row in chosen])

@@ -1,0 +1,285 @@
+"""Progressive shrinking: train a supernet by a recipe, checkpointed, on one process or many.
+
+Phases after Cai et al., ICLR 2020, section 3.4: the full network first, then kernels and
+resolutions, then depth, then expansions; each phase starts from the one before, and from the
+second on the smaller networks also learn the full network's answers (distillation).
+
+Two departures from the published loop, both for speed and both exact about what they do: the
+teacher's logits are computed once, for every training image and its mirror, and looked up; and
+every random choice is a function of (seed, phase, step), so that a run resumed at any step does
+what the uninterrupted run would have done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.energy import EnergyMeter
+from models.errors import Conflict
+from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
+from models.recipe import Phase, Recipe
+from models.sgd import (
+    batch_at,
+    draw_antialias,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from models.shrink import sort_channels
+from models.space import Arch
+from models.supernet import Supernet, initialize
+
+CHECKPOINT_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training is; `steps` counts all phases."""
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+    """Estimated from the time of this phase's steps so far."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Trainer:
+    """One training of one recipe in one folder. `run` may be called again after any kill."""
+
+    def __init__(self, recipe: Recipe, folder: Path, resume: bool) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        if recipe.batch_size % self.world:
+            raise Conflict(
+                f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
+            )
+        train, _ = load_fashion_mnist()
+        self.data, self.validation = hold_out(train, recipe.holdout, recipe.seed)
+        self.device = torch.device("cuda", self.rank) if torch.cuda.is_available() else "cpu"
+        self.supernet = Supernet(recipe.space)
+        initialize(self.supernet, recipe.seed)
+        self.supernet.to(self.device, memory_format=torch.channels_last)
+        self.phase, self.step = 0, 0
+        self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
+        self.conditions: dict[str, Any] = {}
+        self.teacher: Tensor | None = None
+        self.optimizer = make_optimizer(self.supernet, recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            if not resume:
+                raise Conflict(
+                    f"a training is under way in {folder}: go on with --resume, or remove the folder"
+                )
+            self._load()
+
+    # -- the loop ------------------------------------------------------------------------
+
+    def run(self, on_progress: OnProgress = lambda _: None) -> None:
+        """Train to the end of the last phase."""
+        torch.manual_seed(self.recipe.seed)
+        with EnergyMeter(self.recipe.country) as meter:
+            base = dict(self.spent)
+            for index in range(self.phase, len(self.recipe.phases)):
+                self._enter(index)
+                for loss, done, steps, left in self._steps(self.recipe.phases[index]):
+                    if done % CHECKPOINT_STEPS == 0 or done == steps:
+                        now = meter.read()
+                        self.spent = {key: base[key] + now[key] for key in base}
+                        self.conditions = meter.conditions
+                        self._save()
+                    on_progress(
+                        Progress(
+                            self.recipe.phases[index].name, self._steps_before(index) + done,
+                            self._steps_before(len(self.recipe.phases)), loss, left,
+                        )
+                    )
+                self._leave(index)
+
+    def _enter(self, index: int) -> None:
+        """Prepare phase `index`; a resumed phase is already prepared."""
+        phase = self.recipe.phases[index]
+        if phase.distill and self.teacher is None:
+            self.teacher = self._teacher_logits()
+        if index == self.phase and self.step > 0:
+            return
+        if phase.sort_channels:
+            earlier = self.recipe.phases[index - 1].expands[:-1] if index else ()
+            sort_channels(self.supernet, earlier)
+        self.phase, self.step = index, 0
+        self.optimizer = make_optimizer(self.supernet, self.recipe)
+
+    def _leave(self, index: int) -> None:
+        if index == 0:
+            # The full network is the teacher, and the twin trained alone that cards compare with.
+            self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
+        self.phase, self.step = index + 1, 0
+        self._save()
+
+    def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int, float]]:
+        """Train the phase's remaining steps; yields (loss, done, steps, seconds left in all)."""
+        per_epoch = self._steps_per_epoch
+        steps = phase.epochs * per_epoch
+        started, first = time.monotonic(), self.step
+        while self.step < steps:
+            rate = learning_rate(phase, self.step, per_epoch)
+            set_learning_rate(self.optimizer, rate)
+            loss = self._train_step(phase)
+            self.step += 1
+            pace = (time.monotonic() - started) / (self.step - first)
+            yield loss, self.step, steps, pace * (steps - self.step)
+
+    def _train_step(self, phase: Phase) -> float:
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, self.phase, self.step])
+        batch = batch_at(recipe, self.data, self.phase, self.step, rng)
+        archs = self._archs(phase, rng)
+        antialias = draw_antialias(rng)
+        mine = slice(self.rank, None, self.world)
+        labels = torch.from_numpy(batch.labels[mine]).to(self.device)
+        soft = self._soft_labels(batch.rows[mine], batch.flip[mine]) if phase.distill else None
+        self.supernet.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for arch in archs:
+            x_BCHW = to_tensor(batch.images[mine], arch.resolution, recipe.mean, recipe.std, antialias)
+            logits = self.supernet(x_BCHW.to(self.device), arch)
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if soft is not None:
+                loss = loss + phase.distill * F.cross_entropy(logits, soft)
+            loss.backward()
+            total += float(loss.detach())
+        sum_gradients(self.supernet, self.world)
+        self.optimizer.step()
+        return total / len(archs)
+
+    def _archs(self, phase: Phase, rng: np.random.Generator) -> list[Arch]:
+        whole, part = self.recipe.space, phase.space(self.recipe.space)
+        corners = {"smallest": whole.smallest, "largest": whole.largest}
+        sampled = part.decode(part.sample(phase.subnets_per_step, rng))
+        return [*sampled, *(corners[name] for name in phase.always)]
+
+    # -- data ----------------------------------------------------------------------------
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return len(self.data) // self.recipe.batch_size
+
+    def _steps_before(self, index: int) -> int:
+        return sum(p.epochs for p in self.recipe.phases[:index]) * self._steps_per_epoch
+
+    @torch.no_grad()
+    def _teacher_logits(self) -> Tensor:
+        """The full network's logits for every training image and its mirror, (2, N, classes)."""
+        path = self.folder / "full.safetensors"
+        full = Supernet(self.recipe.space)
+        with safe_open(path, "pt") as file:
+            full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        full.to(self.device, memory_format=torch.channels_last).eval()
+        sides = [self.data.images, np.ascontiguousarray(self.data.images[:, :, ::-1])]
+        return torch.stack([self._logits(full, LabelledImages(s, self.data.labels)) for s in sides])
+
+    def _logits(self, supernet: Supernet, data: LabelledImages) -> Tensor:
+        arch, recipe = self.recipe.space.largest, self.recipe
+        parts = []
+        for start in range(0, len(data), 500):
+            images = data.images[start : start + 500]
+            x_BCHW = to_tensor(images, arch.resolution, recipe.mean, recipe.std).to(self.device)
+            parts.append(supernet(x_BCHW, arch).cpu())
+        return torch.cat(parts)
+
+    def _soft_labels(
+        self, rows: np.ndarray[Any, np.dtype[np.int64]], flip: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> Tensor:
+        assert self.teacher is not None
+        logits = self.teacher[torch.from_numpy(flip.astype(np.int64)), torch.from_numpy(rows)]
+        return F.softmax(logits, dim=1).to(self.device)
+
+    # -- state ---------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a resumed run starts from."""
+        return self.folder / "checkpoint.safetensors"
+
+    def _momentum(self) -> dict[str, Tensor]:
+        names = {id(weight): name for name, weight in self.supernet.named_parameters()}
+        return {
+            f"momentum.{names[id(weight)]}": state["momentum_buffer"]
+            for weight, state in self.optimizer.state.items()
+            if state.get("momentum_buffer") is not None
+        }
+
+    def _save(self) -> None:
+        position = {
+            "recipe": self.recipe.to_json(), "phase": self.phase, "step": self.step,
+            "spent": self.spent, "conditions": self.conditions,
+        }
+        tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
+        self._save_tensors(self.checkpoint, {**tensors, **self._momentum()}, position)
+
+    def _save_tensors(
+        self, path: Path, tensors: dict[str, Tensor], position: dict[str, Any]
+    ) -> None:
+        if self.rank:
+            return
+        dense = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        partial = path.with_suffix(".partial")
+        save_file(dense, partial, {"position": json.dumps(position)})
+        os.replace(partial, path)
+
+    def _load(self) -> None:
+        with safe_open(self.checkpoint, "pt") as file:
+            position = json.loads(file.metadata()["position"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if position["recipe"] != json.loads(json.dumps(self.recipe.to_json())):
+            raise Conflict(
+                f"the training in {self.folder} follows another recipe: "
+                "remove the folder to start anew, or put the old recipe back"
+            )
+        model = {k.removeprefix("model."): v for k, v in tensors.items() if k[:6] == "model."}
+        self.supernet.load_state_dict(model)
+        self.phase, self.step = position["phase"], position["step"]
+        self.spent, self.conditions = position["spent"], position["conditions"]
+        for name, weight in self.supernet.named_parameters():
+            if (momentum := tensors.get(f"momentum.{name}")) is not None:
+                layout = torch.preserve_format
+                buffer = torch.empty_like(weight, memory_format=layout).copy_(momentum)
+                self.optimizer.state[weight]["momentum_buffer"] = buffer
+
+
+def sum_gradients(model: nn.Module, world: int) -> None:
+    """Average gradients over processes, in one message; a no-op on one process."""
+    if world == 1:
+        return
+    weights = list(model.parameters())
+    grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    used = torch.tensor([w.grad is not None for w in weights], dtype=flat.dtype, device=flat.device)
+    message = torch.cat([flat, used])
+    dist.all_reduce(message)
+    message /= world
+    at = 0
+    for index, (weight, grad) in enumerate(zip(weights, grads, strict=True)):
+        part = message[at : at + grad.numel()].view(grad.shape)
+        at += grad.numel()
+        # A weight no process used keeps no gradient, so that weight decay leaves it alone.
+        weight.grad = part.clone() if message[flat.numel() + index] > 0 else None

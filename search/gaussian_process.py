@@ -1,0 +1,208 @@
+"""The accuracy predictor: a Gaussian process over thermometer-coded genes.
+
+A thousand measured subnets are enough: on 1,700 published ImageNet accuracies of the
+MobileNetV3 space a fit on 1,000 predicts the rest to 0.055 points, a ridge regression on the
+same features to 0.17.
+
+Coding: a gene with ordered choices c0 < c1 < ... becomes one bit per threshold, "at least
+c1", "at least c2", ...; genes of blocks also get "at least c0", that is, active. So the
+distance of two choices is the number of steps between them, and an inactive block lies one
+step below its smallest choice.
+
+Kernel, for coded rows x and z (Rasmussen & Williams, "Gaussian Processes for Machine
+Learning", 2006, eq. 4.31 and section 5.1), all genes of one kind in one stage sharing a
+weight:
+
+    k(x, z) = sum_d linear_d x_d z_d + rbf_variance * exp(-1/2 sum_d rbf_d (x_d - z_d)^2)
+
+The linear part carries the additive effect of every choice, the other what is left.
+
+Shapes: N rows asked for, M rows measured, G genes, D bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+
+from models.errors import CorruptBundle, InputError
+from models.space import GeneMatrix, SearchSpace
+from search.predictor import Floats, Provenance
+
+KIND = "gaussian-process"
+CHUNK = 2048
+"""Rows predicted at a time: bounds memory to CHUNK x M."""
+
+
+class Coding:
+    """Thermometer code of the genes of `trained`, for gene matrices of `space`.
+
+    Args:
+        trained: the space whose choices define the bits.
+        space: the same space or a part of it: the same stages, fewer choices.
+
+    Raises:
+        InputError: if `space` has a gene or a choice that `trained` lacks.
+    """
+
+    def __init__(self, trained: SearchSpace, space: SearchSpace) -> None:
+        self.space = space
+        bits = [
+            (gene, threshold)
+            for gene in trained.genes
+            for threshold in (gene.choices if gene.block >= 0 else gene.choices[1:])
+        ]
+        self.groups = [(gene.name, gene.stage) for gene, _ in bits]
+        known = {(gene.name, gene.stage, gene.block): gene.choices for gene in trained.genes}
+        for gene in space.genes:
+            choices = known.get((gene.name, gene.stage, gene.block), ())
+            if missing := set(gene.choices) - set(choices):
+                raise InputError(
+                    f"predictor: expected {gene.name} of stage {gene.stage + 1} among "
+                    f"{list(choices)} as it was fitted on, got {min(missing)}; "
+                    f"fit one for space {space.name!r} or leave that choice out"
+                )
+        if len(space.stages) != len(trained.stages):
+            raise InputError(
+                f"predictor: fitted on {len(trained.stages)} stages, "
+                f"space {space.name!r} has {len(space.stages)}"
+            )
+        # A block that `space` never has reads the padding column, whose value is always 0.
+        n_genes = len(space.genes)
+        self._column_D = np.array(
+            [space.column.get((gene.name, gene.stage, gene.block), n_genes) for gene, _ in bits]
+        )
+        self._threshold_D = np.array([threshold for _, threshold in bits])
+        self._values = np.zeros((n_genes, int(space.n_choices.max())), np.int64)
+        for column, gene in enumerate(space.genes):
+            self._values[column, : len(gene.choices)] = gene.choices
+
+    def __call__(self, genes: GeneMatrix) -> Floats:
+        """Bits of each row, (N, D) of 0.0 and 1.0."""
+        values = np.zeros((len(genes), genes.shape[1] + 1), np.int64)
+        values[:, :-1] = self._values[np.arange(genes.shape[1]), genes] * self.space.active(genes)
+        return (values[:, self._column_D] >= self._threshold_D).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """Weights of the two parts of the covariance, per bit."""
+
+    linear_D: Floats
+    rbf_D: Floats
+    rbf_variance: float
+
+    def rbf(self, x_ND: Floats, z_MD: Floats) -> Floats:
+        """exp(-1/2 weighted squared distance), (N, M)."""
+        scale = np.sqrt(self.rbf_D)
+        x, z = x_ND * scale, z_MD * scale
+        squared = (x**2).sum(1)[:, None] + (z**2).sum(1) - 2 * (x @ z.T)
+        return np.exp(-0.5 * np.maximum(squared, 0, out=squared))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """The posterior mean given M measured networks; made by `gaussian_process_fit.fit`."""
+
+    provenance: Provenance
+    trained: SearchSpace
+    """The space it was fitted on."""
+    space: SearchSpace
+    """The space whose gene matrices it answers for."""
+    genes_MG: GeneMatrix
+    """The measured networks, genes of `trained`."""
+    dual_M: Floats
+    """Solution of (K + noise) dual = measured - mean."""
+    mean: float
+    """Mean of the measured accuracies, percent."""
+    kernel: Kernel
+
+    def predict(self, genes: GeneMatrix) -> Floats:
+        """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,).
+
+        Raises:
+            InputError: if a row has a resolution that no measured network had.
+        """
+        if (unknown := ~self._valid_resolution[genes[:, 0]]).any():
+            size = self.space.resolutions[genes[unknown.argmax(), 0]]
+            raise InputError(
+                f"predictor: no network at resolution {size} was measured; "
+                f"expected one of {list(self.provenance.resolutions)}"
+            )
+        chunks = [genes[i : i + CHUNK] for i in range(0, len(genes), CHUNK)]
+        return np.concatenate([np.empty(0), *map(self._predict, chunks)])
+
+    def _predict(self, genes: GeneMatrix) -> Floats:
+        x_ND = self._coding(genes)
+        rbf_N = self.kernel.rbf(x_ND, self._z_MD) @ self.dual_M
+        mean: Floats = self.mean + x_ND @ self._linear_D + self.kernel.rbf_variance * rbf_N
+        return mean
+
+    @cached_property
+    def _coding(self) -> Coding:
+        return Coding(self.trained, self.space)
+
+    @cached_property
+    def _z_MD(self) -> Floats:
+        return Coding(self.trained, self.trained)(self.genes_MG)
+
+    @cached_property
+    def _linear_D(self) -> Floats:
+        """The linear part of the posterior mean, folded into one weight per bit."""
+        weights: Floats = self.kernel.linear_D * (self.dual_M @ self._z_MD)
+        return weights
+
+    @cached_property
+    def _valid_resolution(self) -> npt.NDArray[np.bool_]:
+        return np.isin(self.space.resolutions, self.provenance.resolutions)
+
+    def save(self, path: Path) -> None:
+        """Write it as safetensors; `search.predictor.load` reads it back exactly."""
+        tensors = {
+            "genes": self.genes_MG,
+            "dual": self.dual_M,
+            "linear": self.kernel.linear_D,
+            "rbf": self.kernel.rbf_D,
+            "scalars": np.array([self.mean, self.kernel.rbf_variance]),
+        }
+        metadata = {"provenance": self.provenance.to_json(), "space": self.trained.to_json()}
+        save_file(tensors, path, {key: json.dumps(value) for key, value in metadata.items()})
+
+    @classmethod
+    def from_tensors(
+        cls,
+        provenance: Provenance,
+        metadata: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[Any]],
+        space: SearchSpace,
+    ) -> GaussianProcess:
+        """The inverse of `save`, answering for `space`.
+
+        Raises:
+            InputError: if `space` is not the fitted space or a part of it.
+            CorruptBundle: if a tensor is missing or has an impossible shape.
+        """
+        try:
+            trained = SearchSpace.from_json(metadata["space"])
+            mean, rbf_variance = tensors["scalars"].tolist()
+            kernel = Kernel(tensors["linear"], tensors["rbf"], rbf_variance)
+            genes, dual = tensors["genes"], tensors["dual"]
+        except (KeyError, ValueError) as error:
+            raise CorruptBundle(f"predictor: {error} is missing or wrong") from error
+        bits = len(Coding(trained, trained).groups)
+        expected = {"linear": (bits,), "rbf": (bits,), "genes": (len(dual), len(trained.genes))}
+        for name, shape in expected.items():
+            if tensors[name].shape != shape:
+                raise CorruptBundle(
+                    f"predictor: expected {name} of shape {shape}, got {tensors[name].shape}"
+                )
+        Coding(trained, space)  # refuses a foreign space now, not at the first prediction
+        return cls(provenance, trained, space, genes, dual, mean, kernel)

@@ -1,0 +1,97 @@
+"""What the search asks of an accuracy predictor, and reading one of any kind from a file.
+
+A predictor file is safetensors; its metadata says what kind of predictor it holds and where
+its numbers come from (`Provenance`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from models.errors import CorruptBundle, NotFound
+from models.space import GeneMatrix, SearchSpace
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a predictor comes from and how far it can be trusted."""
+
+    kind: str
+    """What reads the file: a key of the table in `load`."""
+    space: str
+    resolutions: tuple[int, ...]
+    """Input sizes, pixels, that it was fitted on; it answers for no other."""
+    target: str
+    """What it predicts: the data, the number of images, the weights."""
+    count: int
+    """Measured networks it was fitted on."""
+    rmse: float
+    """Expected error, percentage points: root mean square, leaving one network out."""
+    spearman: float
+    kendall: float
+    method: str
+    """How the three figures above were obtained."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the inverse of `Provenance(**value)` up to the list of resolutions."""
+        return asdict(self)
+
+
+class AccuracyPredictor(Protocol):
+    """Predicts the accuracy of every network of one space."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it comes from, for cards, answers and the page."""
+        ...
+
+    def predict(self, genes: GeneMatrix) -> Floats:
+        """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,).
+
+        Raises:
+            InputError: if a row has a resolution outside `provenance.resolutions`.
+        """
+        ...
+
+
+def load(path: Path, space: SearchSpace) -> AccuracyPredictor:
+    """Read a predictor of any kind, to answer for gene matrices of `space`.
+
+    Args:
+        space: the space it was fitted on, or a part of it (fewer choices).
+
+    Raises:
+        NotFound: if there is no such file, or its kind is unknown.
+        InputError: if it was fitted on another space.
+        CorruptBundle: if the file is not a predictor.
+    """
+    from search.gaussian_process import KIND, GaussianProcess
+
+    readers: dict[str, Callable[..., AccuracyPredictor]] = {KIND: GaussianProcess.from_tensors}
+    if not path.is_file():
+        raise NotFound(f"predictor {str(path)!r}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {key: json.loads(text) for key, text in file.metadata().items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            provenance = read_provenance(metadata["provenance"])
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptBundle(f"predictor {str(path)!r}: not a predictor file ({error})") from error
+    if provenance.kind not in readers:
+        raise NotFound.named("kind of predictor", provenance.kind, readers)
+    return readers[provenance.kind](provenance, metadata, tensors, space)
+
+
+def read_provenance(value: dict[str, Any]) -> Provenance:
+    """The inverse of `Provenance.to_json`."""
+    return Provenance(**{**value, "resolutions": tuple(value["resolutions"])})

@@ -1,0 +1,82 @@
+"""Open the database and bring it to the present schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from models.errors import InputError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+BUSY_TIMEOUT_S = 15
+MIGRATION_LOCK = 0x5B5E7
+"""Any fixed number: PostgreSQL's advisory locks have numbers for names."""
+
+
+def open_database(url: str) -> Engine:
+    """An engine for `url`; a SQLite file's folder is created, in write-ahead mode.
+
+    Raises:
+        InputError: if `url` is not a URL of SQLite or PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InputError(f"database_url: not a SQLAlchemy URL: {error}") from error
+    match parsed.get_backend_name():
+        case "postgresql":
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        case "sqlite" if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+            event.listen(engine, "connect", _configure_sqlite)
+            return engine
+        case name:
+            raise InputError(
+                f"database_url: expected a SQLite file or PostgreSQL, got {name!r}"
+                f"{' in memory, which workers cannot share' if name == 'sqlite' else ''}"
+            )
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to the newest revision; several processes may start at once."""
+    with engine.connect() as connection, connection.begin():
+        _lock(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the schema is at the newest revision (and the database answers at all)."""
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    return found == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _lock(connection: Connection) -> None:
+    """Hold off other migrations until the transaction ends."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

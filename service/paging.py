@@ -1,0 +1,121 @@
+"""One page after another by the last row seen, so that new rows neither repeat nor hide any.
+
+Part of the store: the only other place with a query. A cursor is opaque to clients; inside are
+the sort order, the last row's value of it, and its id, which decides between equal values.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+
+from models.errors import InputError
+from service.tables import SearchRow
+
+Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
+T = TypeVar("T")
+
+LAST = 1e300
+"""Stands for no value, so that unfinished searches come last whichever way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFilter:
+    """Which searches, in what order, how many; None does not filter."""
+
+    supernet: str | None = None
+    device: str | None = None
+    status: str | None = None
+    latency_ms_max: float | None = None
+    top1_min: float | None = None
+    sort: Sort = "-created_at"
+    """A leading minus: descending."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items, and what to ask with for the next; None after the last."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+def page_query(wanted: SearchFilter, cursor: str | None) -> Select[tuple[SearchRow]]:
+    """The rows of one page and one more, which tells whether there is another page.
+
+    Raises:
+        InputError: if the cursor is not one of this sort order.
+    """
+    query = select(SearchRow)
+    for column, value in (
+        (SearchRow.supernet, wanted.supernet),
+        (SearchRow.device, wanted.device),
+        (SearchRow.status, wanted.status),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.latency_ms_max is not None:
+        query = query.where(SearchRow.latency_ms <= wanted.latency_ms_max)
+    if wanted.top1_min is not None:
+        query = query.where(SearchRow.top1 >= wanted.top1_min)
+    key, down = _sort_key(wanted.sort), wanted.sort.startswith("-")
+    if cursor is not None:
+        value, search_id = _read_cursor(cursor, wanted.sort)
+        beyond = key < value if down else key > value
+        same = SearchRow.id < search_id if down else SearchRow.id > search_id
+        query = query.where(or_(beyond, and_(key == value, same)))
+    order = [key.desc(), SearchRow.id.desc()] if down else [key.asc(), SearchRow.id.asc()]
+    return query.order_by(*order).limit(wanted.limit + 1)
+
+
+def read_page(
+    rows: Sequence[SearchRow], wanted: SearchFilter, read: Callable[[SearchRow], T]
+) -> Page[T]:
+    """A page of what `page_query` found."""
+    shown = rows[: wanted.limit]
+    more = len(rows) > wanted.limit
+    return Page([read(row) for row in shown], _cursor(shown[-1], wanted.sort) if more else None)
+
+
+def _sort_key(sort: Sort) -> ColumnElement[Any]:
+    match sort.lstrip("-"):
+        case "latency_ms":
+            return func.coalesce(SearchRow.latency_ms, -LAST if sort[0] == "-" else LAST)
+        case "top1":
+            return func.coalesce(SearchRow.top1, -LAST if sort[0] == "-" else LAST)
+        case _:
+            return SearchRow.created_at.expression
+
+
+def _cursor(row: SearchRow, sort: Sort) -> str:
+    value = getattr(row, sort.lstrip("-"))
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    elif value is None:
+        value = -LAST if sort[0] == "-" else LAST
+    return base64.urlsafe_b64encode(json.dumps([sort, value, row.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str, sort: Sort) -> tuple[float | datetime, str]:
+    try:
+        made_for, value, search_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if sort.lstrip("-") == "created_at":
+            value = datetime.fromisoformat(value)
+        elif not math.isfinite(value):
+            raise ValueError("not finite")
+        if made_for != sort or not isinstance(search_id, str):
+            raise ValueError("of another order")
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"cursor: expected next_cursor of a page with sort={sort}, got {cursor[:40]!r}; "
+            "leave it out to start anew"
+        ) from error
+    return value, search_id

@@ -1,0 +1,219 @@
+"""One supernet on one device: what every answer about networks is computed from.
+
+The API, the workers and the command line all ask here, so their numbers cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from latency_tables import codec
+from latency_tables.table import LatencyTable, space_layers
+from models.bundle import Bundle, BundleRegistry
+from models.errors import Infeasible, InputError
+from models.space import Arch
+from search import predictor as predictors
+from search.costs import CostModel, latency_costs, macs_costs, params_costs
+from search.predictor import AccuracyPredictor
+from service.devices import Devices
+from service.errors import NotAvailable
+
+KEPT = 8
+"""Pairings kept in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """A supernet, a device's table for it, and what they say about networks."""
+
+    bundle: Bundle
+    table: LatencyTable | None
+    predictor: AccuracyPredictor | None
+    costs: Mapping[str, CostModel]
+    """By limit: "latency_ms" (with a table), "macs", "params"."""
+
+    @classmethod
+    def open(cls, bundle: Bundle, table: LatencyTable | None) -> Pairing:
+        """Compile the costs of `bundle`'s space on the device of `table`.
+
+        Raises:
+            InputError: if the table is of another space or lacks layers of it.
+            CorruptBundle: if the predictor is not the file that the card names.
+        """
+        space = bundle.space
+        costs = {"macs": macs_costs(space), "params": params_costs(space)}
+        if table is not None:
+            _check_table(table, bundle)
+            costs = {"latency_ms": latency_costs(space, table), **costs}
+        predictor = None
+        if bundle.has(bundle.predictor_path.name):
+            bundle.check(bundle.predictor_path.name)
+            predictor = predictors.load(bundle.predictor_path, space)
+        return cls(bundle, table, predictor, costs)
+
+    def predict(self, archs: Sequence[Arch]) -> list[dict[str, Any]]:
+        """What is known of each network without making it, in order.
+
+        Without a table `latency_ms` is left out; `top1` is None where no predictor is valid.
+
+        Raises:
+            InputError: if one is not in the space.
+        """
+        genes = self.bundle.space.encode(archs)
+        columns = {name: cost.evaluate(genes).tolist() for name, cost in self.costs.items()}
+        rows = []
+        for row, (arch, top1) in enumerate(zip(archs, self.predict_top1(archs), strict=True)):
+            answer: dict[str, Any] = {"arch": arch.to_json(), "top1": top1}
+            if self.table is not None:
+                answer["latency_ms"] = columns["latency_ms"][row]
+            rows.append(
+                answer | {name: round(columns[name][row]) for name in ("macs", "params")}
+            )
+        return rows
+
+    def predict_top1(self, archs: Sequence[Arch]) -> list[float | None]:
+        """Predicted accuracy, percent; None at a resolution that nothing was fitted on."""
+        top1: list[float | None] = [None] * len(archs)
+        if self.predictor is None:
+            return top1
+        known = self.predictor.provenance.resolutions
+        rows = [row for row, arch in enumerate(archs) if arch.resolution in known]
+        if rows:
+            genes = self.bundle.space.encode([archs[row] for row in rows])
+            for row, value in zip(rows, self.predictor.predict(genes).tolist(), strict=True):
+                top1[row] = value
+        return top1
+
+    def check_limits(self, limits: Mapping[str, float]) -> None:
+        """Refuse at once what no network can meet.
+
+        Raises:
+            NotAvailable: if a limit is of a kind that cannot be computed.
+            Infeasible: with the exact floor of the first limit that is below it.
+            InputError: if the supernet has no accuracy predictor to search with.
+        """
+        for name, budget in limits.items():
+            if name not in self.costs:
+                raise NotAvailable(
+                    f"constraints.{name}: not available in this version; "
+                    f"limits that are: {', '.join(self.costs)}"
+                )
+            if budget < (floor := self.costs[name].floor()):
+                raise Infeasible(name, budget, floor)
+        self.require_predictor()
+
+    def require_predictor(self) -> AccuracyPredictor:
+        """The predictor.
+
+        Raises:
+            InputError: if the supernet has none.
+        """
+        if self.predictor is None:
+            raise InputError(
+                f"supernet {self.bundle.name!r} has no accuracy predictor, so it cannot be "
+                "searched: fit one with `subnet-search supernets fit-predictor`, or import one"
+            )
+        return self.predictor
+
+    def provenance(self) -> dict[str, Any]:
+        """Where predicted numbers come from, under what conditions, how far they may be off."""
+        sources: dict[str, Any] = {"macs": {"origin": "exact"}, "params": {"origin": "exact"}}
+        if self.predictor is not None:
+            origin = self.predictor.provenance
+            sources["top1"] = {
+                "origin": "predicted",
+                "expected_error": origin.rmse,
+                "expected_error_unit": "percentage points (RMSE)",
+                "predictor": origin.to_json(),
+            }
+        if self.table is not None:
+            sources["latency_ms"] = table_provenance(self.table)
+        return sources
+
+
+def table_provenance(table: LatencyTable) -> dict[str, Any]:
+    """Where a latency predicted from `table` comes from."""
+    return {
+        "origin": "predicted",
+        "expected_error": table.expected_error,
+        "expected_error_unit": "fraction of the latency (mean)",
+        "table_origin": table.origin,
+        "source": table.source,
+        "conditions": asdict(table.conditions),
+    }
+
+
+def revision(table: LatencyTable) -> str:
+    """The sha256 of a table's text: equal tables, equal revisions."""
+    return hashlib.sha256(codec.to_json(table).encode()).hexdigest()
+
+
+class Catalog:
+    """The supernets and devices of this installation; pairings are compiled once and kept."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.supernets = BundleRegistry(home)
+        self.devices = Devices(home)
+        self._pairings: dict[tuple[object, ...], Pairing] = {}
+        self._lock = Lock()
+
+    def pairing(self, supernet: str, device: str | Mapping[str, Any] | None) -> Pairing:
+        """A supernet on a device (by name, as an inline profile, or none).
+
+        Raises:
+            NotFound: if there is no such supernet, device, or table of that device.
+            InputError: if the profile or its table does not fit the supernet.
+        """
+        bundle = self.supernets.get(supernet)
+        return self.pair(bundle, self.devices.resolve(device, bundle.space.name))
+
+    def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
+        """A supernet with a table that is at hand already."""
+        key = (
+            bundle.path,
+            bundle.sha256,
+            bundle.card["files"].get(bundle.predictor_path.name),
+            table and revision(table),
+        )
+        with self._lock:
+            if (pairing := self._pairings.pop(key, None)) is None:
+                pairing = Pairing.open(bundle, table)
+            self._pairings[key] = pairing
+            while len(self._pairings) > KEPT:
+                self._pairings.pop(next(iter(self._pairings)))
+        return pairing
+
+
+def _check_table(table: LatencyTable, bundle: Bundle) -> None:
+    if table.space != bundle.space.name:
+        raise InputError(
+            f"device {table.device!r}: expected a table for space {bundle.space.name!r} of "
+            f"supernet {bundle.name!r}, got one for {table.space!r}"
+        )
+    if missing := table.missing(bundle.space):
+        layers = len(space_layers(bundle.space))
+        raise InputError(
+            f"device {table.device!r}: its table lacks {len(missing)} of the {layers} layers of "
+            f"space {bundle.space.name!r}, first {', '.join(missing[:3])}; measure and add them"
+        )
+
+
+def as_numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    """The limits that are set.
+
+    Raises:
+        InputError: if one is not a positive finite number.
+    """
+    limits = {name: float(value) for name, value in values.items() if value is not None}
+    for name, value in limits.items():
+        if not (value > 0 and np.isfinite(value)):
+            raise InputError(f"{name}: expected a positive finite number, got {value}")
+    return limits

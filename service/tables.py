@@ -1,0 +1,130 @@
+"""The rows. What must hold of them is said to the database, not only to its callers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware in Python, UTC in the database, also where it keeps no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names of constraints are fixed, so that a later migration can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON(none_as_null=True),
+    }
+
+
+class ProfileRow(Base):
+    """The text of a latency table by its sha256: a search keeps the one it was asked with."""
+
+    __tablename__ = "profiles"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[str] = mapped_column(Text)
+
+
+class SearchRow(Base):
+    """One search: what was asked, who works on it, what came of it."""
+
+    __tablename__ = "searches"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    request: Mapped[dict[str, Any]]
+    supernet: Mapped[str] = mapped_column(String(64), index=True)
+    device: Mapped[str] = mapped_column(String(64), index=True)
+    profile_sha256: Mapped[str] = mapped_column(ForeignKey("profiles.sha256"))
+    status: Mapped[str] = mapped_column(String(9))
+    owner: Mapped[str | None] = mapped_column(String(200))
+    """The worker that holds it, while it runs."""
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    result: Mapped[dict[str, Any] | None]
+    latency_ms: Mapped[float | None]
+    top1: Mapped[float | None]
+    artifact_sha256: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(f"status IN {STATUSES}", name="status"),
+        CheckConstraint("(status = 'running') = (owner IS NOT NULL)", name="owner"),
+        CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
+        CheckConstraint("(status = 'succeeded') = (result IS NOT NULL)", name="result"),
+        CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="error"),
+        CheckConstraint(
+            "(status IN ('queued', 'running')) = (finished_at IS NULL)", name="finished_at"
+        ),
+        Index(None, "status", "created_at"),
+        Index(None, "created_at", "id"),
+        Index(None, "latency_ms", "id"),
+        Index(None, "top1", "id"),
+    )
+
+
+class EventRow(Base):
+    """Something that happened to a search; `id` grows, so that a stream can be resumed."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"))
+    kind: Mapped[str] = mapped_column(String(20))
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "search_id", "id"), {"sqlite_autoincrement": True})
+
+
+class IdempotencyRow(Base):
+    """A client's own key for one request."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(String(64))
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"))
+    created_at: Mapped[datetime]
