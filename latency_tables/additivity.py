@@ -8,17 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_tables.chains import Floats
-from latency_tables.measure import (
-    MeasureOptions,
-    OnProgress,
-    OrtStopwatch,
-    Stopwatch,
-    TensorsFor,
-    median_ms,
-    random_tensors,
-    sample_networks,
-    time_chains,
-)
+from latency_tables.measure import OrtStopwatch, TensorsFor, random_tensors, sample_networks
+from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, median_ms, time_chains
 from latency_tables.table import LatencyTable
 from models.space import SearchSpace
 

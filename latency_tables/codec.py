@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, cast
 
-from latency_tables.table import MAX_ENTRIES, Conditions, LatencyTable, LayerLatency
+from latency_tables.table import (
+    MAX_ENTRIES,
+    Conditions,
+    LatencyTable,
+    LayerLatency,
+    check_name,
+)
 from models.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -97,9 +103,11 @@ def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
     others = _object(profile["conditions"], "profile.conditions", (), _CONDITIONS_OPTIONAL)
     conditions = {**others, **{field: profile[field] for field in _CONDITIONS}}
     source = profile.get("source", "posted by the user")
+    device = _text(profile["name"], "profile.name")
+    check_name(device, "profile.name")
     return _table(
         "profile",
-        device=_text(profile["name"], "profile.name"),
+        device=device,
         origin="measured",
         source=_text(source, "profile.source"),
         conditions=_conditions(conditions, "profile.conditions"),

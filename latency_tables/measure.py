@@ -1,91 +1,36 @@
-"""Measure a latency table on this machine with ONNX Runtime.
-
-Every chain of `latency_tables.chains`, and some whole networks, are visited once a round in
-random order: a few runs to warm up, a few timed. Rounds go on for a given time, so that a
-clock that drifts or a neighbour that wakes up meets all layers alike.
-"""
+"""Measure a latency table on this machine with ONNX Runtime."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from latency_tables.chains import LEAD, Chain, Floats, fit_overhead, layer_latency, plan_chains
-from latency_tables.store import write_atomically
-from latency_tables.table import Conditions, LatencyTable, check_name
-from models.errors import InputError
+from latency_tables.rounds import (
+    MeasureOptions,
+    OnProgress,
+    Stopwatch,
+    TimedRuns,
+    median_ms,
+    time_chains,
+)
+from latency_tables.table import Conditions, LatencyTable
 from models.onnx_builder import build_slice, tensor_shapes
 from models.plan import LayerSpec, layer_plan
-from models.space import Arch, SearchSpace
+from models.space import SearchSpace
 
 TensorsFor = Callable[[Sequence[LayerSpec]], Mapping[str, npt.NDArray[np.generic]]]
-OnProgress = Callable[[float], None]
+"""Weights of given layers, by the names of an extracted subnet's state."""
 
 PROVIDER = "CPUExecutionProvider"
-MAX_ROUNDS = 2000
-SAVE_EVERY_S = 10.0
-PREPARING = 0.1
-"""Share of the progress bar for building sessions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureOptions:
-    """How to measure. The defaults take about four minutes for any space of small images."""
-
-    device: str = "host"
-    target_s: float = 240.0
-    """Time to spend in rounds, seconds; one more round starts before it is over."""
-    min_rounds: int = 10
-    warmup: int = 2
-    """Untimed runs at the start of each visit."""
-    runs: int = 10
-    """Timed runs of each visit."""
-    threads: int = 1
-    batch: int = 1
-    calibrate: int = 12
-    """Whole networks that fit `network_overhead_ms`."""
-    check: int = 20
-    """Other whole networks that give `expected_error`."""
-    seed: int = 0
-    partial: Path | None = None
-    """File that keeps finished rounds, so that a cut-off measurement goes on; removed at the end."""
-
-    def __post_init__(self) -> None:
-        check_name(self.device, "device")
-        for field in ("min_rounds", "runs", "threads", "batch", "calibrate"):
-            if getattr(self, field) < 1:
-                raise InputError(f"{field}: expected at least 1, got {getattr(self, field)}")
-        for field in ("target_s", "warmup", "check", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}: expected at least 0, got {getattr(self, field)}")
-
-
-TimedRuns = Callable[[int, int], Floats]
-"""(untimed runs, timed runs) -> milliseconds of each timed run."""
-
-
-class Stopwatch(Protocol):
-    """Times chains of layers under fixed conditions."""
-
-    @property
-    def conditions(self) -> Conditions:
-        """Under what it measures."""
-        ...
-
-    def prepare(self, chain: Chain, /) -> TimedRuns:
-        """Make `chain` ready to run again and again."""
-        ...
 
 
 class OrtStopwatch:
@@ -148,16 +93,18 @@ def timed_session(model: bytes, *, threads: int = 1, batch: int = 1) -> TimedRun
 def random_tensors(layers: Sequence[LayerSpec]) -> dict[str, npt.NDArray[np.float32]]:
     """Weights to time layers with when there are no trained ones, equal for equal layers.
 
-    Convolutions are scaled after He et al. 2015 so that activations stay ordinary numbers;
-    batch norms and biases are neither trivial nor extreme.
+    Convolutions are scaled after He et al. 2015; batch norms are not trivial, and halve, so that
+    activations stay ordinary numbers however many skips add up (infinities time differently).
     """
     rng = np.random.default_rng(0)
     tensors = {}
     for name, shape in tensor_shapes(layers).items():
         if len(shape) > 1:
             value = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
-        elif name.endswith(("norm.weight", "running_var")):
+        elif name.endswith("running_var"):
             value = rng.uniform(0.5, 1.5, shape)
+        elif name.endswith("norm.weight"):
+            value = rng.uniform(0.2, 0.8, shape)
         else:
             value = rng.normal(0, 0.1, shape)
         tensors[name] = value.astype(np.float32)
@@ -197,11 +144,9 @@ def measure_space(
     summed = np.array(
         [sum(layers[layer.key].p50_ms for layer in network) for network in networks.values()]
     )
-    used = slice(options.calibrate)
-    overhead_ms = fit_overhead(measured[used], summed[used])
-    errors = (
-        np.abs(summed + overhead_ms - measured)[options.calibrate :] / measured[options.calibrate :]
-    )
+    fitted = min(options.calibrate, len(networks))
+    overhead_ms = fit_overhead(measured[:fitted], summed[:fitted])
+    errors = (np.abs(summed + overhead_ms - measured) / measured)[fitted:]
     rounds = len(next(iter(visits.values())))
     if options.partial:
         options.partial.unlink(missing_ok=True)
@@ -210,9 +155,9 @@ def measure_space(
         space=space.name,
         origin="measured",
         source=(
-            f"each layer behind a 1x1 convolution, less that convolution alone; median of "
+            "each layer behind a 1x1 convolution, less that convolution alone; median of "
             f"{rounds} rounds of {options.runs} runs; overhead fitted on "
-            f"{len(measured[used])} whole networks, error from {len(errors)} others"
+            f"{fitted} whole networks, error from {len(errors)} others"
         ),
         conditions=stopwatch.conditions,
         entries=layers,
@@ -223,104 +168,8 @@ def measure_space(
 
 def sample_networks(space: SearchSpace, count: int, seed: int) -> dict[str, Chain]:
     """Up to `count` different random networks of `space`, by their architecture as text."""
-    archs: list[Arch] = space.decode(space.sample(count, np.random.default_rng(seed)))
+    archs = space.decode(space.sample(count, np.random.default_rng(seed)))
     return {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in archs}
-
-
-def median_ms(visits: Floats) -> float:
-    """Median over rounds of the visits' medians; `visits` is (R, 2)."""
-    return float(np.median(visits[:, 0]))
-
-
-def time_chains(
-    chains: Mapping[str, Chain],
-    stopwatch: Stopwatch,
-    options: MeasureOptions,
-    on_progress: OnProgress = lambda _: None,
-    clock: Callable[[], float] = time.monotonic,
-) -> dict[str, Floats]:
-    """Time every chain in rounds until `options.target_s` is over.
-
-    Returns:
-        (R, 2) milliseconds a chain: median and mean of each round's visit.
-
-    Raises:
-        InputError: the partial file is damaged, or of another measurement.
-    """
-    partial = _Partial(options.partial, chains, stopwatch.conditions, options)
-    visits, spent_s = partial.load()
-    prepared: dict[str, TimedRuns] = {}
-    for index, (name, chain) in enumerate(chains.items()):
-        prepared[name] = stopwatch.prepare(chain)
-        on_progress(PREPARING * (index + 1) / len(chains))
-
-    names = list(chains)
-    saved_s = spent_s
-    for done in range(len(visits[names[0]]), MAX_ROUNDS):
-        if done >= options.min_rounds and spent_s >= options.target_s:
-            break
-        start = clock()
-        for index in np.random.default_rng([options.seed, done]).permutation(len(names)):
-            times = prepared[names[index]](options.warmup, options.runs)
-            visits[names[index]].append((float(np.median(times)), float(times.mean())))
-        spent_s += clock() - start
-        if spent_s - saved_s >= SAVE_EVERY_S:
-            partial.save(visits, spent_s)
-            saved_s = spent_s
-        share = min((done + 1) / options.min_rounds, spent_s / max(options.target_s, 1e-9), 1)
-        on_progress(PREPARING + (1 - PREPARING) * share)
-    return {name: np.array(rows) for name, rows in visits.items()}
-
-
-Visits = dict[str, list[tuple[float, float]]]
-
-
-class _Partial:
-    """Finished rounds in a file, tied by a fingerprint to one measurement."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        chains: Mapping[str, Chain],
-        conditions: Conditions,
-        options: MeasureOptions,
-    ) -> None:
-        self.path = path
-        self.names = list(chains)
-        what = [
-            {name: [layer.key for layer in chain] for name, chain in chains.items()},
-            [conditions.runtime, conditions.runtime_version, conditions.processor],
-            [options.threads, options.batch, options.warmup, options.runs, options.seed],
-        ]
-        self.fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-
-    def load(self) -> tuple[Visits, float]:
-        """Rounds so far (none without a file) and the seconds spent on them."""
-        if self.path is None or not self.path.exists():
-            return {name: [] for name in self.names}, 0.0
-        try:
-            stored = json.loads(self.path.read_bytes())
-            fingerprint, spent_s = stored["fingerprint"], float(stored["spent_s"])
-            visits = {
-                name: [(float(p50), float(mean)) for p50, mean in stored["visits"][name]]
-                for name in (self.names if fingerprint == self.fingerprint else ())
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.path}: expected finished rounds of a measurement, got a damaged file "
-                f"({type(error).__name__}: {error}); remove it to start over"
-            ) from error
-        if fingerprint != self.fingerprint or len({len(rows) for rows in visits.values()}) != 1:
-            raise InputError(
-                f"{self.path}: expected rounds of this space, machine, runtime and options, got "
-                "those of another measurement; remove it to start over"
-            )
-        return visits, spent_s
-
-    def save(self, visits: Visits, spent_s: float) -> None:
-        if self.path is not None:
-            content = {"fingerprint": self.fingerprint, "spent_s": spent_s, "visits": visits}
-            write_atomically(self.path, json.dumps(content).encode())
 
 
 def _processor() -> str:

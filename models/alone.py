@@ -41,7 +41,9 @@ def spread(space: SearchSpace) -> list[Arch]:
     """Five architectures over the space: both corners and three between, one of them drawn."""
     middle = [
         space.uniform(
-            space.resolutions[-2 if len(space.resolutions) > 2 else -1], 1, space.kernels[1],
+            space.resolutions[-2 if len(space.resolutions) > 2 else -1],
+            1,
+            space.kernels[1],
             space.expands[1],
         ),
         space.uniform(space.resolutions[-1], 0, space.kernels[-1], space.expands[0]),
@@ -51,7 +53,9 @@ def spread(space: SearchSpace) -> list[Arch]:
 
 
 def train_alone(
-    recipe: Recipe, arch: Arch, data: LabelledImages,
+    recipe: Recipe,
+    arch: Arch,
+    data: LabelledImages,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Subnet:
     """Train one network from scratch by the recipe's first phase."""
@@ -78,8 +82,14 @@ def train_alone(
 
 
 def compare(
-    bundle: Bundle, recipe: Recipe, folder: Path, archs: Sequence[Arch], *, threads: int,
-    full_weights: Path | None = None, on_step: OnStep = lambda index, step, steps: None,
+    bundle: Bundle,
+    recipe: Recipe,
+    folder: Path,
+    archs: Sequence[Arch],
+    *,
+    threads: int,
+    full_weights: Path | None = None,
+    on_step: OnStep = lambda index, step, steps: None,
 ) -> list[dict[str, Any]]:
     """Test top-1 of each architecture trained alone and as a subnet, percent.
 
@@ -109,7 +119,10 @@ def compare(
                 alone = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
             else:
                 subnet = train_alone(
-                    recipe, arch, data, lambda step, steps, i=index: on_step(i, step, steps)  # type: ignore[misc]
+                    recipe,
+                    arch,
+                    data,
+                    lambda step, steps, i=index: on_step(i, step, steps),  # type: ignore[misc]
                 )
                 recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
                 model = subnet_onnx(supernet, arch, subnet, {})
@@ -120,8 +133,10 @@ def compare(
         shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
         rows.append(
             {
-                "arch": arch.to_json(), "alone_top1": round(alone, 2),
-                "shared_top1": round(shared, 2), "gap": round(alone - shared, 2),
+                "arch": arch.to_json(),
+                "alone_top1": round(alone, 2),
+                "shared_top1": round(shared, 2),
+                "gap": round(alone - shared, 2),
             }
         )
     return rows

@@ -125,7 +125,9 @@ class Bundle:
         """
         path, expected = self.path / file, self.card["files"].get(file)
         if expected is None or not path.is_file():
-            raise CorruptBundle(f"bundle {self.name}: {file} is missing; restore or import it again")
+            raise CorruptBundle(
+                f"bundle {self.name}: {file} is missing; restore or import it again"
+            )
         if (found := file_sha256(path)) != expected:
             raise CorruptBundle(
                 f"bundle {self.name}: {file} does not match its card "
@@ -168,7 +170,9 @@ def write_bundle(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]
         Conflict: if `path` exists.
     """
     if path.exists():
-        raise Conflict(f"bundle {path.name} exists already: remove it first, or choose another name")
+        raise Conflict(
+            f"bundle {path.name} exists already: remove it first, or choose another name"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:

@@ -41,8 +41,15 @@ def subnets_to_measure(
 
 
 def collect(
-    bundle: Bundle, data: LabelledImages, table: Path, *, fit: int, test: int, seed: int,
-    threads: int, on_measured: OnMeasured = lambda done, total: None,
+    bundle: Bundle,
+    data: LabelledImages,
+    table: Path,
+    *,
+    fit: int,
+    test: int,
+    seed: int,
+    threads: int,
+    on_measured: OnMeasured = lambda done, total: None,
 ) -> list[Measured]:
     """Measure subnets on `data`, appending each to `table`; a second call goes on.
 
@@ -54,9 +61,11 @@ def collect(
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     images = ImageSet(data.images, bundle.mean, bundle.std)
     jobs = subnets_to_measure(bundle.space, fit, test, seed)
-    for row in _measure(jobs, table, lambda arch: measure_top1(
-        supernet, arch, calibration, images, data.labels, threads
-    )):
+    for row in _measure(
+        jobs,
+        table,
+        lambda arch: measure_top1(supernet, arch, calibration, images, data.labels, threads),
+    ):
         on_measured(row, len(jobs))
     wanted = dict(jobs)
     return [row for row in read_measured(table) if row.arch in wanted]

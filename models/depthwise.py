@@ -41,8 +41,17 @@ class _DepthwiseConv(torch.autograd.Function):
         needs = [ctx.needs_input_grad[0], grad_weight is None, False]
         padding = [weight_C1KK.shape[-1] // 2] * 2
         grad_x, torch_grad_weight, _ = torch.ops.aten.convolution_backward(
-            grad_BCHW, x_BCHW, weight_C1KK, None, [ctx.stride] * 2, padding, [1, 1], False,
-            [0, 0], weight_C1KK.shape[0], needs,
+            grad_BCHW,
+            x_BCHW,
+            weight_C1KK,
+            None,
+            [ctx.stride] * 2,
+            padding,
+            [1, 1],
+            False,
+            [0, 0],
+            weight_C1KK.shape[0],
+            needs,
         )
         return grad_x, torch_grad_weight if grad_weight is None else grad_weight, None
 
@@ -64,8 +73,17 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, stride: int) -> Te
     out = torch.empty(weight.shape)
     (batch, channels, height, width), (out_height, out_width) = x.shape, grad.shape[2:]
     failed = kernel(
-        x.data_ptr(), grad.data_ptr(), out.data_ptr(), batch, height, width, channels,
-        out_height, out_width, weight.shape[-1], stride,
+        x.data_ptr(),
+        grad.data_ptr(),
+        out.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        out_height,
+        out_width,
+        weight.shape[-1],
+        stride,
     )
     return None if failed else out
 

@@ -51,8 +51,14 @@ class ElasticBatchNorm(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         c = x_BCHW.shape[1]
         return F.batch_norm(
-            x_BCHW, self.running_mean[:c], self.running_var[:c], self.weight[:c], self.bias[:c],
-            self.training, self.momentum, self.eps,
+            x_BCHW,
+            self.running_mean[:c],
+            self.running_var[:c],
+            self.weight[:c],
+            self.bias[:c],
+            self.training,
+            self.momentum,
+            self.eps,
         )
 
 
@@ -88,7 +94,11 @@ class ElasticConvLayer(nn.Module):
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            spec.in_channels, spec.out_channels, spec.kernel, spec.stride, spec.kernel // 2,
+            spec.in_channels,
+            spec.out_channels,
+            spec.kernel,
+            spec.stride,
+            spec.kernel // 2,
             bias=False,
         )
         self.norm = ElasticBatchNorm(spec.out_channels, bn_eps) if spec.norm else nn.Identity()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -26,22 +29,33 @@ class EnergyMeter:
     """Counts from entering the context; `read` may be called at any time.
 
     codecarbon measures processor energy where the machine exposes its counters (RAPL) and
-    estimates it from the processor's design power and load elsewhere; `method` says which.
+    estimates it from the processor's design power and load elsewhere; `conditions` says which.
+    The estimate's error is that of the design power: virtual machines often hide the
+    processor's true name, and a factor of two is possible.
     """
 
     def __init__(self, country: str) -> None:
         self._latest = _Latest()
-        self._tracker = OfflineEmissionsTracker(
-            country_iso_code=country, save_to_file=False, log_level="error",
-            allow_multiple_runs=True, output_handlers=[self._latest],
-        )
+        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
+        # Its warnings (deprecations of its own dependencies) are not ours to act on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=country,
+                save_to_file=False,
+                log_level="critical",
+                allow_multiple_runs=True,
+                output_handlers=[self._latest],
+            )
 
     def __enter__(self) -> EnergyMeter:
         self._tracker.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._tracker.stop()
@@ -62,12 +76,17 @@ class EnergyMeter:
     def conditions(self) -> dict[str, Any]:
         """Processor, country and how the energy was obtained."""
         total = self._latest.total
-        modes = {h.__class__.__name__: getattr(h, "_mode", "") for h in self._tracker._hardware}
-        measured = any("rapl" in str(mode) or "power_gadget" in str(mode) for mode in modes.values())
+        counters = any(Path("/sys/class/powercap").glob("*rapl*/energy_uj"))
         return {
-            "provenance": "measured" if measured else "estimated",
-            "method": "codecarbon, " + ("RAPL counters" if measured else "design power x load"),
+            "provenance": "measured" if counters else "estimated",
+            "method": "codecarbon, " + ("RAPL counters" if counters else "design power x load"),
             "version": getattr(total, "codecarbon_version", ""),
             "processor": getattr(total, "cpu_model", ""),
+            "mean_power_w": round(
+                float(getattr(total, "energy_consumed", 0.0))
+                * 3.6e6
+                / max(float(getattr(total, "duration", 0.0)), 1e-9),
+                1,
+            ),
             "country": getattr(total, "country_name", ""),
         }

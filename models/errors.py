@@ -11,7 +11,7 @@ SubnetSearchError           something failed on our side        exit 1, HTTP 500
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SubnetSearchError(Exception):
@@ -39,12 +39,21 @@ class Conflict(InputError):
 
 
 class Infeasible(InputError):
-    """No architecture meets the limits; `limit` binds and `floor` is the least it can be."""
+    """No architecture meets the limits; `limit` binds and `floor` is the least it can be.
 
-    def __init__(self, limit: str, budget: float, floor: float) -> None:
+    With `together_with`, each limit alone can be met, and `floor` is what the network that
+    comes nearest to meeting all of them needs.
+    """
+
+    def __init__(
+        self, limit: str, budget: float, floor: float, together_with: Sequence[str] = ()
+    ) -> None:
         self.limit, self.budget, self.floor = limit, budget, floor
+        which = "smallest network of this space"
+        if together_with:
+            which = f"network that comes nearest to meeting {', '.join(together_with)} as well"
         super().__init__(
-            f"infeasible: {limit} <= {budget:.6g} asked, but the smallest network of this space "
+            f"infeasible: {limit} <= {budget:.6g} asked, but the {which} "
             f"needs {floor:.6g}; ask for at least that, or a smaller supernet"
         )
 

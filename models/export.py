@@ -83,8 +83,12 @@ def onnx_top1(
 
 
 def measure_top1(
-    supernet: Supernet, arch: Arch, calibration: ImageSet, data: ImageSet,
-    labels: npt.NDArray[np.int64], threads: int = 1,
+    supernet: Supernet,
+    arch: Arch,
+    calibration: ImageSet,
+    data: ImageSet,
+    labels: npt.NDArray[np.int64],
+    threads: int = 1,
 ) -> float:
     """Top-1 of one subnet after recalibration, percent, as its ONNX file would score."""
     subnet = calibrated_subnet(supernet, arch, calibration)

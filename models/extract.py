@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from models.depthwise import depthwise_conv
 from models.elastic import ElasticMBConv, activate
+from models.errors import InputError
 from models.plan import LayerSpec, layer_plan
 from models.space import Arch
 from models.supernet import Supernet
@@ -32,7 +33,11 @@ class ConvLayer(nn.Module):
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            spec.in_channels, spec.out_channels, spec.kernel, spec.stride, spec.kernel // 2,
+            spec.in_channels,
+            spec.out_channels,
+            spec.kernel,
+            spec.stride,
+            spec.kernel // 2,
             bias=False,
         )
         self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
@@ -162,6 +167,9 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
     Args:
         subnet: an ordinary module with `nn.BatchNorm2d` layers, left in eval mode.
         images: batches (B, C, r, r) of preprocessed training images.
+
+    Raises:
+        InputError: if there are no images.
     """
     norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
     totals = [[torch.zeros_like(n.running_mean), torch.zeros_like(n.running_var)] for n in norms]
@@ -178,16 +186,18 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+    if not count:
+        raise InputError("recalibration: expected at least one batch of images, got none")
     for norm, (mean, var) in zip(norms, totals, strict=True):
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        norm.running_mean.copy_(mean / max(count, 1))
-        norm.running_var.copy_(var / max(count, 1))
+        norm.running_mean.copy_(mean / count)
+        norm.running_var.copy_(var / count)
 
 
-def _use_batch_statistics(total: list[Tensor]):  # type: ignore[no-untyped-def]
-    def hook(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-        (x_BCHW,) = inputs
+def _use_batch_statistics(total: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x_BCHW = inputs[0]
         mean, var = x_BCHW.mean((0, 2, 3)), x_BCHW.var((0, 2, 3), correction=0)
         total[0] += mean * len(x_BCHW)
         total[1] += var * len(x_BCHW)

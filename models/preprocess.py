@@ -24,8 +24,8 @@ def preprocess(
     """Resize with Pillow's antialiased bilinear filter, scale to 0..1, normalize.
 
     Images of the wanted size are not resized. Pillow's filter, rounding included, is the one
-    that a device has at hand; training's `models.images.to_tensor` agrees with it to half a
-    grey level.
+    that a device has at hand; training's `models.images.to_tensor` agrees with it to one
+    grey level, which is what its rounding makes.
 
     Args:
         images_u8: (N, H, W) or (N, H, W, C) uint8.

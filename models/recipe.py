@@ -91,7 +91,9 @@ class Recipe:
                         f"all in the space's {getattr(self.space, name)}"
                     )
             if phase.epochs < 1 or not 0 < phase.learning_rate < 10:
-                raise InputError(f"recipe phase {phase.name!r}: epochs or learning_rate out of range")
+                raise InputError(
+                    f"recipe phase {phase.name!r}: epochs or learning_rate out of range"
+                )
             if not set(phase.always) <= {"smallest", "largest"}:
                 raise InputError(
                     f"recipe phase {phase.name!r}: always may hold 'smallest' and 'largest', "
@@ -137,7 +139,9 @@ def parse_recipe(value: Mapping[str, Any]) -> Recipe:
         space = SearchSpace.from_json(value["space"])
         return Recipe(**{**_tuples(value), "space": space, "phases": phases})
     except (KeyError, TypeError) as error:
-        raise InputError(f"recipe: {error}; compare with {RECIPES.name}/fashion-mbv3.toml") from error
+        raise InputError(
+            f"recipe: {error}; compare with {RECIPES.name}/fashion-mbv3.toml"
+        ) from error
 
 
 def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:

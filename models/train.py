@@ -112,8 +112,10 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
         "space": space.to_json(),
         "cardinality": space.cardinality,
         "preprocess": {
-            "channels": space.channels, "interpolation": "bilinear",
-            "mean": list(recipe.mean), "std": list(recipe.std),
+            "channels": space.channels,
+            "interpolation": "bilinear",
+            "mean": list(recipe.mean),
+            "std": list(recipe.std),
         },
         "data": _data_card(trainer),
         "recipe": {k: v for k, v in recipe.to_json().items() if k != "space"},
@@ -134,10 +136,20 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
 def _data_card(trainer: Trainer) -> dict[str, Any]:
     recipe = trainer.recipe
     return {
-        "name": "Fashion-MNIST", "source": "arXiv 1708.07747", "licence": "MIT",
+        "name": "Fashion-MNIST",
+        "source": "arXiv 1708.07747",
+        "licence": "MIT",
         "classes": [
-            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
-            "Bag", "Ankle boot",
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
         ],
         "training_images": len(trainer.data),
         "held_out_images": len(trainer.validation),

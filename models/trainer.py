@@ -108,8 +108,11 @@ class Trainer:
                         self._save()
                     on_progress(
                         Progress(
-                            self.recipe.phases[index].name, self._steps_before(index) + done,
-                            self._steps_before(len(self.recipe.phases)), loss, left,
+                            self.recipe.phases[index].name,
+                            self._steps_before(index) + done,
+                            self._steps_before(len(self.recipe.phases)),
+                            loss,
+                            left,
                         )
                     )
                 self._leave(index)
@@ -133,6 +136,8 @@ class Trainer:
             self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
         self.phase, self.step = index + 1, 0
         self._save()
+        if self.world > 1:
+            dist.barrier()  # the others read what the first wrote
 
     def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int, float]]:
         """Train the phase's remaining steps; yields (loss, done, steps, seconds left in all)."""
@@ -160,7 +165,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for arch in archs:
-            x_BCHW = to_tensor(batch.images[mine], arch.resolution, recipe.mean, recipe.std, antialias)
+            x_BCHW = to_tensor(
+                batch.images[mine], arch.resolution, recipe.mean, recipe.std, antialias
+            )
             logits = self.supernet(x_BCHW.to(self.device), arch)
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             if soft is not None:
@@ -192,7 +199,7 @@ class Trainer:
         path = self.folder / "full.safetensors"
         full = Supernet(self.recipe.space)
         with safe_open(path, "pt") as file:
-            full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+            full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
         full.to(self.device, memory_format=torch.channels_last).eval()
         sides = [self.data.images, np.ascontiguousarray(self.data.images[:, :, ::-1])]
         return torch.stack([self._logits(full, LabelledImages(s, self.data.labels)) for s in sides])
@@ -230,8 +237,11 @@ class Trainer:
 
     def _save(self) -> None:
         position = {
-            "recipe": self.recipe.to_json(), "phase": self.phase, "step": self.step,
-            "spent": self.spent, "conditions": self.conditions,
+            "recipe": self.recipe.to_json(),
+            "phase": self.phase,
+            "step": self.step,
+            "spent": self.spent,
+            "conditions": self.conditions,
         }
         tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
         self._save_tensors(self.checkpoint, {**tensors, **self._momentum()}, position)
@@ -249,7 +259,7 @@ class Trainer:
     def _load(self) -> None:
         with safe_open(self.checkpoint, "pt") as file:
             position = json.loads(file.metadata()["position"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
         if position["recipe"] != json.loads(json.dumps(self.recipe.to_json())):
             raise Conflict(
                 f"the training in {self.folder} follows another recipe: "

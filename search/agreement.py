@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from models.errors import InputError
+from search.costs import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,7 @@ class Agreement:
     """Kendall's tau-b, which allows ties."""
 
 
-def agreement(
-    predicted: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]
-) -> Agreement:
+def agreement(predicted: Floats, measured: Floats) -> Agreement:
     """Compare predictions with measurements of the same networks, both (N,).
 
     Correlations are 0 where one side is constant, since nothing is ranked then.

@@ -74,7 +74,7 @@ class CostModel:
         resolution, kernel and expansion.
 
         Args:
-            layer_cost: cost of one layer; called once per distinct layer.
+            layer_cost: cost of one layer.
             constant: cost of a network that belongs to no layer.
         """
         shape = (len(space.resolutions), len(space.kernels), len(space.expands))
@@ -137,7 +137,8 @@ class CostModel:
         return float(self.evaluate(genes[None])[0])
 
     def _canonical(self, genes: GeneMatrix) -> GeneMatrix:
-        return self.space.canonical(genes[None])[0]
+        row: GeneMatrix = self.space.canonical(genes[None])[0]
+        return row
 
     @cached_property
     def _flat(self) -> Floats:
@@ -214,12 +215,29 @@ def minimise(factors: Sequence[Factor], n_choices: npt.NDArray[np.int64]) -> Gen
     return genes
 
 
+def block_scope(
+    space: SearchSpace, s: int, b: int
+) -> tuple[tuple[int, ...], npt.NDArray[np.bool_]]:
+    """Which genes say what block `b` of stage `s` is, and for which of their choices it exists.
+
+    Returns:
+        Columns (kernel, expand), after the stage's depth where that can leave the block out,
+        and an array over those genes' choices.
+    """
+    columns = (space.column["kernel", s, b], space.column["expand", s, b])
+    depths = np.array(space.stages[s].depths)
+    if depths[0] <= b:
+        columns = (1 + s, *columns)
+    present = np.ones([len(space.genes[column].choices) for column in columns], bool)
+    if depths[0] <= b:
+        present &= (depths > b)[:, None, None]
+    return columns, present
+
+
 def _block_factor(space: SearchSpace, name: str, s: int, b: int, table: Floats) -> Factor:
     """Factor of one elastic block; `table` is (resolution, kernel, expand)."""
-    columns = (0, space.column["kernel", s, b], space.column["expand", s, b])
-    depths = np.array(space.stages[s].depths)
-    if depths[0] > b:
-        return Factor(name, columns, table)
-    # A block that the depth leaves out costs nothing: a depth axis with zeros.
-    present = (depths > b).astype(np.float64)[None, :, None, None]
-    return Factor(name, (0, 1 + s, *columns[1:]), table[:, None] * present)
+    columns, present = block_scope(space, s, b)
+    if present.ndim == 3:
+        table = table[:, None]
+    # A block that the depth leaves out costs nothing.
+    return Factor(name, (0, *columns), np.where(present, table, 0.0))

@@ -35,7 +35,8 @@ from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, InputError
 from models.space import GeneMatrix, SearchSpace
-from search.predictor import Floats, Provenance
+from search.costs import Floats
+from search.predictor import Provenance
 
 KIND = "gaussian-process"
 CHUNK = 2048
@@ -60,7 +61,7 @@ class Coding:
             for gene in trained.genes
             for threshold in (gene.choices if gene.block >= 0 else gene.choices[1:])
         ]
-        self.groups = [(gene.name, gene.stage) for gene, _ in bits]
+        self.groups: list[tuple[str, int]] = [(gene.name, gene.stage) for gene, _ in bits]
         known = {(gene.name, gene.stage, gene.block): gene.choices for gene in trained.genes}
         for gene in space.genes:
             choices = known.get((gene.name, gene.stage, gene.block), ())
@@ -105,7 +106,9 @@ class Kernel:
         scale = np.sqrt(self.rbf_D)
         x, z = x_ND * scale, z_MD * scale
         squared = (x**2).sum(1)[:, None] + (z**2).sum(1) - 2 * (x @ z.T)
-        return np.exp(-0.5 * np.maximum(squared, 0, out=squared))
+        # Rounding may leave a squared distance a hair below 0.
+        similarity: Floats = np.exp(-0.5 * np.maximum(squared, 0))
+        return similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +169,7 @@ class GaussianProcess:
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; `search.predictor.load` reads it back exactly."""
-        tensors = {
+        tensors: dict[str, npt.NDArray[Any]] = {
             "genes": self.genes_MG,
             "dual": self.dual_M,
             "linear": self.kernel.linear_D,

@@ -21,7 +21,8 @@ from scipy.optimize import minimize
 from models.errors import InputError
 from models.space import GeneMatrix, SearchSpace
 from search.agreement import agreement
-from search.gaussian_process import KIND, Coding, Floats, GaussianProcess, Kernel
+from search.costs import Floats
+from search.gaussian_process import KIND, Coding, GaussianProcess, Kernel
 from search.predictor import Provenance
 
 MIN_ROWS = 20
@@ -104,12 +105,9 @@ def _group_ids(groups: list[tuple[str, int]]) -> npt.NDArray[np.int64]:
     return np.array([numbers[group] for group in groups])
 
 
-def _fit_weights(
-    x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]
-) -> tuple[Kernel, float]:
+def _fit_weights(x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]) -> tuple[Kernel, float]:
     """Most probable kernel and noise variance, for targets of variance 1."""
     n_groups = int(group_D.max()) + 1
-    n_bits = len(group_D)
     # Before seeing data: the linear part explains most, every bit alike; 5 % is noise.
     start = np.log(np.r_[np.full(n_groups, 0.02), np.full(n_groups, 0.05), 1.0, 0.05])
     low = np.r_[np.full(2 * n_groups, -9.0), -6.0, -9.0]
@@ -134,16 +132,17 @@ def _fit_weights(
         slope_rbf = slope * rbf
         by_linear = ((slope @ x_MD) * x_MD).sum(0) * kernel.linear_D
         squared = slope_rbf.sum(1) @ x_MD**2 - ((slope_rbf @ x_MD) * x_MD).sum(0)
-        gradient = np.concatenate([
-            np.bincount(group_D, by_linear, n_groups),
-            np.bincount(group_D, -squared * kernel.rbf_D, n_groups),
-            [slope_rbf.sum(), np.trace(slope) * noise],
-        ])
+        gradient = np.concatenate(
+            [
+                np.bincount(group_D, by_linear, n_groups),
+                np.bincount(group_D, -squared * kernel.rbf_D, n_groups),
+                [slope_rbf.sum(), np.trace(slope) * noise],
+            ]
+        )
         away = theta - start
         value = 0.5 * (t_M @ dual_M + log_determinant + PRIOR_PRECISION * away @ away)
         return float(value), gradient + PRIOR_PRECISION * away
 
-    assert x_MD.shape[1] == n_bits
     solution = minimize(
         objective,
         start,

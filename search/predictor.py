@@ -12,14 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from models.errors import CorruptBundle, NotFound
 from models.space import GeneMatrix, SearchSpace
-
-Floats = npt.NDArray[np.float64]
+from search.costs import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ def load(path: Path, space: SearchSpace) -> AccuracyPredictor:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = {key: json.loads(text) for key, text in file.metadata().items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
             provenance = read_provenance(metadata["provenance"])
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptBundle(f"predictor {str(path)!r}: not a predictor file ({error})") from error

@@ -54,12 +54,14 @@ class ArtifactStore:
         try:
             content: bytes = self._files.cat_file(self._path(sha256))
         except FileNotFoundError as error:
-            raise ArtifactLost(f"artifact {sha256[:12]} is gone: search again to make it") from error
+            raise ArtifactLost(
+                f"artifact {sha256[:12]} is gone: restore {self._path(sha256)}"
+            ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise ArtifactLost(
-                f"artifact {sha256[:12]} is damaged: {len(content)} bytes with sha256 {found[:12]}; "
-                "remove the file and search again to make it"
+                f"artifact {sha256[:12]} is damaged: found {len(content)} bytes with sha256 "
+                f"{found[:12]}; restore {self._path(sha256)}"
             )
         return content
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +62,6 @@ class Devices:
                 f"{', '.join(tables)}. Measure one with `subnet-search devices measure`"
             )
         return tables[space]
-
-
-def describe(table: LatencyTable) -> dict[str, Any]:
-    """One table without its entries."""
-    return {
-        "space": table.space,
-        "origin": table.origin,
-        "source": table.source,
-        "conditions": asdict(table.conditions),
-        "layers": len(table.entries),
-        "network_overhead_ms": table.network_overhead_ms,
-        "expected_error": table.expected_error,
-    }
 
 
 def lint(table: LatencyTable, space: SearchSpace | None) -> list[str]:

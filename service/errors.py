@@ -23,6 +23,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
+from service.schemas import Problem
 from service.store import StoreUnavailable
 
 PROBLEM = "application/problem+json"
@@ -66,6 +67,12 @@ def _problem(name: str, status: int, detail: str) -> dict[str, Any]:
         "status": status,
         "detail": detail,
     }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route's documentation says about its error answers."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {s: {"model": Problem, "content": {PROBLEM: {"schema": schema}}} for s in statuses}
 
 
 def register(app: FastAPI) -> None:

@@ -48,7 +48,7 @@ class Page(Generic[T]):
     next_cursor: str | None
 
 
-def page_query(wanted: SearchFilter, cursor: str | None) -> Select[tuple[SearchRow]]:
+def page_query(wanted: SearchFilter, cursor: str | None) -> Select[SearchRow]:
     """The rows of one page and one more, which tells whether there is another page.
 
     Raises:
@@ -68,10 +68,10 @@ def page_query(wanted: SearchFilter, cursor: str | None) -> Select[tuple[SearchR
         query = query.where(SearchRow.top1 >= wanted.top1_min)
     key, down = _sort_key(wanted.sort), wanted.sort.startswith("-")
     if cursor is not None:
-        value, search_id = _read_cursor(cursor, wanted.sort)
-        beyond = key < value if down else key > value
+        last, search_id = _read_cursor(cursor, wanted.sort)
+        beyond = key < last if down else key > last
         same = SearchRow.id < search_id if down else SearchRow.id > search_id
-        query = query.where(or_(beyond, and_(key == value, same)))
+        query = query.where(or_(beyond, and_(key == last, same)))
     order = [key.desc(), SearchRow.id.desc()] if down else [key.asc(), SearchRow.id.asc()]
     return query.order_by(*order).limit(wanted.limit + 1)
 

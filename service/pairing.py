@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from latency_tables import codec
 from latency_tables.table import LatencyTable, space_layers
 from models.bundle import Bundle, BundleRegistry
-from models.errors import Infeasible, InputError
+from models.errors import InputError
 from models.space import Arch
 from search import predictor as predictors
 from search.costs import CostModel, latency_costs, macs_costs, params_costs
+from search.front import Front
+from search.front import front as compute_front
 from search.predictor import AccuracyPredictor
+from search.problem import SubnetProblem
 from service.devices import Devices
 from service.errors import NotAvailable
 
 KEPT = 8
 """Pairings kept in memory."""
+FRONT_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,9 @@ class Pairing:
     predictor: AccuracyPredictor | None
     costs: Mapping[str, CostModel]
     """By limit: "latency_ms" (with a table), "macs", "params"."""
+    _front: list[Front] = field(default_factory=list, init=False, repr=False)
+    """Empty until asked for."""
+    _front_lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @classmethod
     def open(cls, bundle: Bundle, table: LatencyTable | None) -> Pairing:
@@ -92,22 +97,20 @@ class Pairing:
         return top1
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
-        """Refuse at once what no network can meet.
+        """Refuse at once what no network can meet, alone or together.
 
         Raises:
             NotAvailable: if a limit is of a kind that cannot be computed.
-            Infeasible: with the exact floor of the first limit that is below it.
+            Infeasible: with the floor of the limit that binds.
             InputError: if the supernet has no accuracy predictor to search with.
         """
-        for name, budget in limits.items():
+        for name in limits:
             if name not in self.costs:
                 raise NotAvailable(
                     f"constraints.{name}: not available in this version; "
                     f"limits that are: {', '.join(self.costs)}"
                 )
-            if budget < (floor := self.costs[name].floor()):
-                raise Infeasible(name, budget, floor)
-        self.require_predictor()
+        SubnetProblem(self.bundle.space, self.require_predictor(), self.costs, limits).anchor()
 
     def require_predictor(self) -> AccuracyPredictor:
         """The predictor.
@@ -121,6 +124,38 @@ class Pairing:
                 "searched: fit one with `subnet-search supernets fit-predictor`, or import one"
             )
         return self.predictor
+
+    def front(self) -> dict[str, Any]:
+        """Networks that none is both faster and more accurate than, by rising latency.
+
+        Raises:
+            InputError: if the supernet has no accuracy predictor.
+        """
+        assert self.table is not None
+        predictor = self.require_predictor()
+        with self._front_lock:  # computed once, also if several ask at the same time
+            if not self._front:
+                space, latency = self.bundle.space, self.costs["latency_ms"]
+                self._front.append(compute_front(space, predictor, latency, seed=FRONT_SEED))
+        found = self._front[0]
+        points = zip(
+            found.latency_ms.tolist(),
+            found.top1.tolist(),
+            self.bundle.space.decode(found.genes),
+            strict=True,
+        )
+        return {
+            "points": [
+                {"latency_ms": latency_ms, "top1": top1, "arch": arch.to_json()}
+                for latency_ms, top1, arch in points
+            ],
+            "method": "dynamic programming over an additive surrogate, refined by the predictor",
+            "expected_error": {
+                "latency_ms": self.table.expected_error,
+                "top1": predictor.provenance.rmse,
+            },
+            "provenance": self.provenance(),
+        }
 
     def provenance(self) -> dict[str, Any]:
         """Where predicted numbers come from, under what conditions, how far they may be off."""
@@ -204,16 +239,3 @@ def _check_table(table: LatencyTable, bundle: Bundle) -> None:
             f"device {table.device!r}: its table lacks {len(missing)} of the {layers} layers of "
             f"space {bundle.space.name!r}, first {', '.join(missing[:3])}; measure and add them"
         )
-
-
-def as_numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    """The limits that are set.
-
-    Raises:
-        InputError: if one is not a positive finite number.
-    """
-    limits = {name: float(value) for name, value in values.items() if value is not None}
-    for name, value in limits.items():
-        if not (value > 0 and np.isfinite(value)):
-            raise InputError(f"{name}: expected a positive finite number, got {value}")
-    return limits

@@ -21,19 +21,19 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; default: a SQLite file under `home`."""
     artifacts_url: str | None = None
     """fsspec URL of finished models; default: a folder under `home`."""
-    workers: int = Field(1, ge=0, le=64)
+    workers: int = Field(default=1, ge=0, le=64)
     """Worker threads of `serve`; 0 leaves all work to `subnet-search worker`."""
-    threads: int = Field(1, ge=1, le=1024)
+    threads: int = Field(default=1, ge=1, le=1024)
     """Threads of one inference while a model is verified."""
-    poll_interval_s: float = Field(0.2, gt=0, le=60)
+    poll_interval_s: float = Field(default=0.2, gt=0, le=60)
     """How often an idle worker, a waiting request and an event stream look at the database."""
-    lease_s: float = Field(30.0, ge=1, le=3600)
+    lease_s: float = Field(default=30.0, ge=1, le=3600)
     """How long a silent worker keeps its search; it renews at a third of that."""
-    max_attempts: int = Field(3, ge=1, le=100)
+    max_attempts: int = Field(default=3, ge=1, le=100)
     """Claims of one search before it counts as what kills its workers."""
-    max_wait_s: float = Field(60.0, ge=0, le=600)
+    max_wait_s: float = Field(default=60.0, ge=0, le=600)
     """Longest `Prefer: wait` that is honoured."""
-    max_body_bytes: int = Field(16 * 2**20, ge=1024)
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body; a device profile of 50,000 layers is some 10 MB."""
     log_format: Literal["console", "json"] = "console"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,57 +21,12 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, InputError, NotFound, SubnetSearchError
 from service.paging import Page, SearchFilter, page_query, read_page
+from service.records import Event, NewSearch, Search, read_search
 from service.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
-
-FINISHED = ("succeeded", "failed", "cancelled")
 
 
 class StoreUnavailable(SubnetSearchError):
     """The database does not answer, or stays locked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSearch:
-    """A search to be: its request in canonical form, and that form's hash."""
-
-    request: Mapping[str, Any]
-    request_sha256: str
-    supernet: str
-    device: str
-    profile_sha256: str
-    profile: str
-    """Text of the latency table that `profile_sha256` names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """One stored search as it was when it was read."""
-
-    id: str
-    request: Mapping[str, Any]
-    profile_sha256: str
-    status: str
-    attempts: int
-    result: Mapping[str, Any] | None
-    artifact_sha256: str | None
-    error: Mapping[str, Any] | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
-        return self.status in FINISHED
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a search."""
-
-    id: int
-    kind: str
-    data: Mapping[str, Any]
 
 
 def utc_now() -> datetime:
@@ -132,7 +86,7 @@ class SearchStore:
                     )
                 )
             session.flush()
-            return _search(row)
+            return read_search(row)
 
     def _insert(self, session: Session, new: NewSearch) -> SearchRow:
         row = SearchRow(
@@ -176,7 +130,7 @@ class SearchStore:
                     f"Idempotency-Key {key!r} was used for another request: "
                     "take a new key for a new request"
                 )
-            return _search(session.get_one(SearchRow, row.search_id))
+            return read_search(session.get_one(SearchRow, row.search_id))
 
     def cancel(self, search_id: str) -> Search:
         """Cancel a search that is not finished; cancelling twice is cancelling once.
@@ -196,7 +150,7 @@ class SearchStore:
             row = _row(session, search_id)
             if row.status != "cancelled":
                 raise Conflict(f"search {search_id} has {row.status} and cannot be cancelled")
-            return _search(row)
+            return read_search(row)
 
     # -- reading -------------------------------------------------------------------------
 
@@ -207,7 +161,7 @@ class SearchStore:
             NotFound: if there is no such search.
         """
         with self.session_scope() as session:
-            return _search(_row(session, search_id))
+            return read_search(_row(session, search_id))
 
     def profile(self, sha256: str) -> str:
         """Text of the latency table that a search was asked with."""
@@ -222,7 +176,7 @@ class SearchStore:
         """
         with self.session_scope() as session:
             rows = list(session.scalars(page_query(wanted, cursor)))
-            return read_page(rows, wanted, _search)
+            return read_page(rows, wanted, read_search)
 
     def events(self, search_id: str, after: int = 0) -> list[Event]:
         """What happened to a search since the event `after`, in order."""
@@ -274,7 +228,7 @@ class SearchStore:
             if claimed is None:
                 return None
             self._record(session, claimed, "running", {})
-            return _search(_row(session, claimed))
+            return read_search(_row(session, claimed))
 
     def renew(
         self, search_id: str, owner: str, lease_s: float, progress: Mapping[str, Any] | None = None
@@ -376,19 +330,3 @@ def _row(session: Session, search_id: str) -> SearchRow:
     if row is None:
         raise NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")
     return row
-
-
-def _search(row: SearchRow) -> Search:
-    return Search(
-        id=row.id,
-        request=row.request,
-        profile_sha256=row.profile_sha256,
-        status=row.status,
-        attempts=row.attempts,
-        result=row.result,
-        artifact_sha256=row.artifact_sha256,
-        error=row.error,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )

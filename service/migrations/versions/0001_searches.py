@@ -17,7 +17,7 @@ def upgrade() -> None:
         "profiles",
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("sha256", name="pk_profiles"),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_profiles")),
     )
     op.create_table(
         "searches",
@@ -39,26 +39,26 @@ def upgrade() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("started_at", MOMENT),
         sa.Column("finished_at", MOMENT),
-        sa.PrimaryKeyConstraint("id", name="pk_searches"),
-        sa.UniqueConstraint("request_sha256", name="uq_searches_request_sha256"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_searches")),
+        sa.UniqueConstraint("request_sha256", name=op.f("uq_searches_request_sha256")),
         sa.ForeignKeyConstraint(
-            ["profile_sha256"], ["profiles.sha256"], name="fk_searches_profile_sha256"
+            ["profile_sha256"], ["profiles.sha256"], name=op.f("fk_searches_profile_sha256")
         ),
         sa.CheckConstraint(
             "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')",
-            name="ck_searches_status",
+            name=op.f("ck_searches_status"),
         ),
         sa.CheckConstraint(
-            "(status = 'running') = (owner IS NOT NULL)", name="ck_searches_owner"
+            "(status = 'running') = (owner IS NOT NULL)", name=op.f("ck_searches_owner")
         ),
-        sa.CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="ck_searches_lease"),
+        sa.CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name=op.f("ck_searches_lease")),
         sa.CheckConstraint(
-            "(status = 'succeeded') = (result IS NOT NULL)", name="ck_searches_result"
+            "(status = 'succeeded') = (result IS NOT NULL)", name=op.f("ck_searches_result")
         ),
-        sa.CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="ck_searches_error"),
+        sa.CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name=op.f("ck_searches_error")),
         sa.CheckConstraint(
             "(status IN ('queued', 'running')) = (finished_at IS NULL)",
-            name="ck_searches_finished_at",
+            name=op.f("ck_searches_finished_at"),
         ),
     )
     for columns in (
@@ -69,7 +69,7 @@ def upgrade() -> None:
         ["latency_ms", "id"],
         ["top1", "id"],
     ):
-        op.create_index(f"ix_searches_{'_'.join(columns)}", "searches", columns)
+        op.create_index(op.f(f"ix_searches_{'_'.join(columns)}"), "searches", columns)
     op.create_table(
         "events",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -77,19 +77,19 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_events"),
-        sa.ForeignKeyConstraint(["search_id"], ["searches.id"], name="fk_events_search_id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sa.ForeignKeyConstraint(["search_id"], ["searches.id"], name=op.f("fk_events_search_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_events_search_id_id", "events", ["search_id", "id"])
+    op.create_index(op.f("ix_events_search_id_id"), "events", ["search_id", "id"])
     op.create_table(
         "idempotency_keys",
         sa.Column("key", sa.String(255), nullable=False),
         sa.Column("body_sha256", sa.String(64), nullable=False),
         sa.Column("search_id", sa.String(32), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_idempotency_keys"),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_idempotency_keys")),
         sa.ForeignKeyConstraint(
-            ["search_id"], ["searches.id"], name="fk_idempotency_keys_search_id"
+            ["search_id"], ["searches.id"], name=op.f("fk_idempotency_keys_search_id")
         ),
     )

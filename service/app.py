@@ -1,0 +1,98 @@
+"""The web application: what it is made of, how it starts and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Response
+from fastapi.concurrency import run_in_threadpool
+
+from service import catalog_routes, errors, routes
+from service.dependencies import ServiceDep, open_service, working
+from service.metrics import CONTENT_TYPE, exposition
+from service.middleware import LimitBody, Observe
+from service.settings import Settings
+
+VERSION = "0.1.0"
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; nothing is opened before it starts."""
+    settings = settings or Settings()
+    configure_logging(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with open_service(settings) as service, working(service):
+            app.state.service = service
+            log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
+            yield
+
+    app = FastAPI(
+        title="Subnet Search",
+        version=VERSION,
+        summary="One trained supernet, one fitted network for every device.",
+        lifespan=lifespan,
+    )
+    app.include_router(routes.router)
+    app.include_router(catalog_routes.router)
+    app.add_api_route("/healthz", healthz, tags=["operation"])
+    app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})
+    app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
+    errors.register(app)
+    app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Observe)
+    return app
+
+
+async def healthz() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
+    """Whether searches can be taken: database current, worker threads alive."""
+    try:
+        ready = await run_in_threadpool(service.is_ready)
+    except Exception:
+        log.exception("not_ready")
+        ready = False
+    response.status_code = 200 if ready else 503
+    return {"status": "ready" if ready else "not ready"}
+
+
+def metrics(service: ServiceDep) -> Response:
+    """For Prometheus."""
+    return Response(exposition(service.registry), media_type=CONTENT_TYPE)
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line an event on stderr: for people, or JSON for machines."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_renderers(settings),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=_stderr_logger,
+    )
+
+
+def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
+    if settings.log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _stderr_logger(*_: object) -> structlog.PrintLogger:
+    # Looked up at each use: tests replace sys.stderr.
+    return structlog.PrintLogger(sys.stderr)

@@ -1,0 +1,84 @@
+"""Supernets, devices and their fronts over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
+
+from latency_tables.store import parse_profile
+from service.dependencies import ServiceDep
+from service.descriptions import (
+    describe_device,
+    describe_supernet,
+    summarize_devices,
+    summarize_supernets,
+)
+from service.errors import NotAvailable, problems
+from service.schemas import (
+    DeviceList,
+    DeviceProfile,
+    DeviceRead,
+    FrontRead,
+    SupernetList,
+    SupernetRead,
+)
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/supernets", tags=["supernets"])
+def list_supernets(service: ServiceDep) -> SupernetList:
+    """The supernets of this installation."""
+    return SupernetList(items=summarize_supernets(service.catalog))
+
+
+@router.get("/supernets/{name}", tags=["supernets"], responses=problems(404))
+def read_supernet(name: str, service: ServiceDep) -> SupernetRead:
+    """One supernet: its space, its predictor, its card."""
+    return describe_supernet(service.catalog, name)
+
+
+@router.get("/devices", tags=["devices"])
+def list_devices(service: ServiceDep) -> DeviceList:
+    """The devices of this installation."""
+    return DeviceList(items=summarize_devices(service.catalog))
+
+
+@router.get("/devices/{name}", tags=["devices"], responses=problems(404))
+def read_device(name: str, service: ServiceDep) -> DeviceRead:
+    """One device: its latency tables without their entries, and what is odd about them."""
+    return describe_device(service.catalog, name)
+
+
+@router.post("/devices", tags=["devices"], status_code=201, responses=problems(409, 422))
+def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) -> DeviceRead:
+    """Keep a device profile under its name."""
+    table = parse_profile(profile.model_dump(exclude_unset=True))
+    service.catalog.devices.add(table)
+    response.headers["Location"] = f"/v1/devices/{table.device}"
+    return describe_device(service.catalog, table.device)
+
+
+@router.post(
+    "/devices/{name}/measurements", tags=["devices"], responses=problems(404, 422, 501)
+)
+def add_measurements(
+    name: str, measurements: Annotated[dict[str, Any], Body()], service: ServiceDep
+) -> DeviceRead:
+    """Correct a device's table by the times of whole networks. Not available in this version."""
+    service.catalog.devices.tables(name)
+    raise NotAvailable(
+        "measurements of whole networks are not available in this version: post a profile with "
+        "a per-layer 'table' to /v1/devices"
+    )
+
+
+@router.get(
+    "/supernets/{name}/devices/{device}/front",
+    tags=["supernets"],
+    responses=problems(404, 422, 501),
+)
+def read_front(name: str, device: str, service: ServiceDep) -> FrontRead:
+    """Every network that none is both faster and more accurate than."""
+    return FrontRead(**service.catalog.pairing(name, device).front())

@@ -1,0 +1,31 @@
+"""The `subnet-search` command: one file for each group of subcommands.
+
+With `--json` stdout holds one JSON document and nothing else. Errors go to stderr; the exit code
+is 2 where the caller can mend it and 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from service.cli import devices, networks, operation, supernets
+from service.cli.common import Group
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="subnet-search",
+    help="One trained supernet, one fitted network for every device.",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(operation.serve)
+app.command()(operation.worker)
+app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")
+app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, import, fit, lint.")
+app.command()(networks.predict)
+app.command()(networks.search)
+app.command()(networks.front)
+app.command()(networks.export)

@@ -1,0 +1,112 @@
+"""What the subcommands share: exit codes, output, files, progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
+
+from models.errors import InputError, SubnetSearchError
+from service.pairing import Catalog
+from service.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+SupernetName = Annotated[str, typer.Option("--supernet", help="See `supernets list`.")]
+DeviceName = Annotated[str, typer.Option("--device", help="See `devices list`.")]
+
+
+class Group(TyperGroup):
+    """Turns this project's errors into a line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a subcommand."""
+        try:
+            return super().invoke(ctx)
+        except SubnetSearchError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def settings() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        InputError: naming the variable that does not hold.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise InputError(f"SUBNET_{name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def catalog() -> Catalog:
+    """The supernets and devices of this installation."""
+    return Catalog(settings().home)
+
+
+def print_json(document: Any) -> None:
+    """One document, and the only thing, on stdout."""
+    typer.echo(json.dumps(document, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows for people on stdout, in columns; never cut."""
+    lines = [tuple(columns), *(tuple(str(cell) for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of the user's.
+
+    Raises:
+        InputError: if it is not readable, not JSON, or holds NaN or infinity.
+    """
+
+    def not_a_number(word: str) -> None:
+        raise ValueError(f"{word} is not a number")
+
+    try:
+        return json.loads(path.read_bytes(), parse_constant=not_a_number)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected a JSON file: {error}") from error
+
+
+class ShowShare(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, share: float, word: str = "") -> None:
+        """`share` done, 0..1, and what is being done."""
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[ShowShare]:
+    """A bar on stderr, gone at the end."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        done = 0.0
+
+        def show(share: float, word: str = "") -> None:
+            nonlocal done
+            done = max(done, share)
+            bar.update(task, completed=done, description=f"{title} {word}".rstrip())
+
+        yield show

@@ -1,0 +1,115 @@
+"""`devices`: what networks run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import Conflict
+from service.cli.common import (
+    Json,
+    SupernetName,
+    catalog,
+    print_json,
+    print_table,
+    progress_bar,
+    settings,
+)
+from service.descriptions import describe_device, summarize_devices
+from service.errors import NotAvailable
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the devices of this installation."""
+    items = summarize_devices(catalog())
+    if json:
+        print_json([item.model_dump() for item in items])
+    else:
+        print_table(("name", "spaces"), [(i.name, ", ".join(i.spaces)) for i in items])
+
+
+@app.command()
+def show(name: str, json: Json = False) -> None:
+    """Show one device: its latency tables and where they come from."""
+    device = describe_device(catalog(), name)
+    if json:
+        print_json(device.model_dump())
+        return
+    for table in device.tables:
+        error = "unknown" if table.expected_error is None else f"{table.expected_error:.1%}"
+        typer.echo(f"{name} for space {table.space}: {table.layers} layers, {table.origin}")
+        typer.echo(f"  expected error of a whole network: {error}")
+        typer.echo(f"  source: {table.source}")
+        for key, value in table.conditions.items():
+            typer.echo(f"  {key}: {'not stated' if value is None else value}")
+
+
+@app.command("import")
+def import_(
+    name: str,
+    space: Annotated[str, typer.Option(help="Name of the search space.")],
+    ofa_lut: Annotated[Path, typer.Option(help="Folder of the published YAML files.")],
+) -> None:
+    """Import a published latency table. Not available in this version."""
+    raise NotAvailable("importing latency tables is not available in this version")
+
+
+@app.command()
+def measure(
+    name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
+    supernet: SupernetName,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 240.0,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure this machine with ONNX Runtime; cut off, it goes on when called again."""
+    from latency_tables.measure import measure_space
+    from latency_tables.rounds import MeasureOptions
+
+    known, home = catalog(), settings().home
+    space = known.supernets.get(supernet).space
+    if name in known.devices.names() and not replace:
+        taken = [table.space for table in known.devices.tables(name)]
+        if space.name in taken:
+            raise Conflict(
+                f"device {name!r} has a table for space {space.name!r}: "
+                "measure with --replace, or under another name"
+            )
+    partial = home / "measuring" / f"{name}@{space.name}.json"
+    options = MeasureOptions(device=name, threads=threads, target_s=target_s, partial=partial)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar(f"measuring {space.name}") as show_share:
+        table = measure_space(space, options=options, on_progress=show_share)
+    known.devices.add(table, replace=replace)
+    if json:
+        print_json(describe_device(known, name).model_dump())
+    else:
+        show(name)
+
+
+@app.command()
+def fit(
+    name: str,
+    space: Annotated[str, typer.Option(help="Name of the search space.")],
+    measurements: Annotated[Path, typer.Option(help="Whole networks and their times.")],
+    donor: Annotated[str | None, typer.Option(help="A device like it.")] = None,
+) -> None:
+    """Fit a table to the times of whole networks. Not available in this version."""
+    raise NotAvailable("fitting latency tables is not available in this version")
+
+
+@app.command()
+def lint(name: str, json: Json = False) -> None:
+    """Look for what is odd: noise, missing layers, another unit, larger but faster layers."""
+    findings = describe_device(catalog(), name).findings
+    if json:
+        print_json({"device": name, "findings": findings})
+    else:
+        for finding in findings or ["nothing found"]:
+            typer.echo(finding)

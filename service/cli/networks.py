@@ -1,0 +1,192 @@
+"""`predict`, `search`, `front` and `export`: networks of a supernet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.errors import Infeasible, InputError
+from models.space import Arch
+from service.cli.common import (
+    DeviceName,
+    Json,
+    SupernetName,
+    catalog,
+    print_json,
+    print_table,
+    progress_bar,
+    read_json,
+    settings,
+)
+from service.errors import NotAvailable
+from service.pairing import Pairing
+
+Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
+
+
+def predict(
+    supernet: SupernetName,
+    archs: Annotated[Path, typer.Option(help="A JSON list of architectures.")],
+    device: Annotated[str | None, typer.Option(help="See `devices list`.")] = None,
+    json: Json = False,
+) -> None:
+    """Predict accuracy and latency of given networks; count MACs and parameters."""
+    pairing = catalog().pairing(supernet, device)
+    rows = pairing.predict(_read_archs(archs))
+    if json:
+        print_json(rows)
+        return
+    names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
+    print_table(names, [[_short(row[name]) for name in names] for row in rows])
+    _echo_provenance(pairing)
+
+
+def search(
+    supernet: SupernetName,
+    device: DeviceName,
+    latency_ms: Annotated[float, typer.Option(help="Budget, milliseconds.")],
+    max_macs: Annotated[float | None, typer.Option(help="Budget of multiply-accumulates.")] = None,
+    max_params: Annotated[float | None, typer.Option(help="Budget of parameters.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Find the most accurate network within budgets."""
+    from service.delivery import run_search
+
+    pairing = catalog().pairing(supernet, device)
+    given = {"latency_ms": latency_ms, "macs": max_macs, "params": max_params}
+    limits = {name: budget for name, budget in given.items() if budget is not None}
+    try:
+        with progress_bar("searching") as show_share:
+            found = run_search(pairing, limits, seed, lambda now: show_share(now.share))
+    except Infeasible as error:
+        if json:
+            print_json(_infeasible(error, seed))
+        raise
+    (predicted,) = pairing.predict([found.arch])
+    answer = {
+        "feasible": True,
+        **predicted,
+        "seed": seed,
+        "evaluations": found.evaluations,
+        "search_seconds": found.seconds,
+        "limits": limits,
+        "provenance": pairing.provenance(),
+    }
+    if json:
+        print_json(answer)
+        return
+    for name in ("top1", "latency_ms", "macs", "params", "evaluations", "search_seconds"):
+        typer.echo(f"{name}: {_short(answer[name])}")
+    typer.echo(f"arch: {found.arch.to_json()}")
+    _echo_provenance(pairing)
+
+
+def front(supernet: SupernetName, device: DeviceName, json: Json = False) -> None:
+    """List every network that none is both faster and more accurate than."""
+    answer = catalog().pairing(supernet, device).front()
+    if json:
+        print_json(answer)
+        return
+    print_table(
+        ("latency_ms", "top1"),
+        [(_short(p["latency_ms"]), _short(p["top1"])) for p in answer["points"]],
+    )
+
+
+def export(
+    supernet: SupernetName,
+    arch: Annotated[Path, typer.Option(help="An architecture, or what `search --json` printed.")],
+    out: Annotated[Path, typer.Option("-o", help="File to write.")],
+    precision: Annotated[str, typer.Option(help="fp32; int8 is not available yet.")] = "fp32",
+    no_recalibrate: Annotated[
+        bool, typer.Option("--no-recalibrate", help="Keep the supernet's batch-norm statistics.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write one network as a checked ONNX file."""
+    if precision == "int8":
+        raise NotAvailable("precision int8 is not available in this version: export fp32")
+    if precision != "fp32":
+        raise InputError(f"precision: expected fp32 or int8, got {precision!r}")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: expected a file in a folder that exists")
+    pairing = catalog().pairing(supernet, None)
+    chosen = _read_arch(arch)
+    pairing.bundle.space.validate(chosen)
+    from latency_tables.store import write_atomically
+    from service.workshop import Workshop
+
+    with progress_bar("exporting") as show_share:
+        workshop = Workshop(pairing.bundle, threads=settings().threads)
+        made = workshop.make(
+            pairing,
+            chosen,
+            recalibrate=not no_recalibrate,
+            report=lambda step, share: show_share(share, step),
+        )
+    write_atomically(out, made.model)
+    answer = {
+        "path": str(out),
+        "sha256": hashlib.sha256(made.model).hexdigest(),
+        "model_bytes": len(made.model),
+        "verified": made.findings,
+    }
+    if json:
+        print_json(answer)
+        return
+    typer.echo(f"{out}: {len(made.model)} bytes, sha256 {answer['sha256']}")
+    if (top1 := made.findings["top1"]) is not None:
+        typer.echo(
+            f"top1 {top1['value']:.2f} +- {top1['expected_error']:.2f}, measured on "
+            f"{top1['images']} held-out images"
+        )
+
+
+def _read_archs(path: Path) -> list[Arch]:
+    value = read_json(path)
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list):
+        raise InputError(f"{path}: expected a JSON list of architectures")
+    archs = []
+    for index, item in enumerate(value):
+        try:
+            archs.append(Arch.from_json(item))
+        except InputError as error:
+            raise InputError(f"{path}: entry {index}: {error}") from error
+    return archs
+
+
+def _read_arch(path: Path) -> Arch:
+    value = read_json(path)
+    if isinstance(value, Mapping) and "arch" in value:
+        value = value["arch"]
+    return Arch.from_json(value)
+
+
+def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
+    return {
+        "feasible": False, "limit": error.limit, "budget": error.budget, "floor": error.floor,
+        "seed": seed,
+    }
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _echo_provenance(pairing: Pairing) -> None:
+    """What the predicted numbers are worth, on stderr."""
+    sources = pairing.provenance()
+    for name, unit in (("top1", " percentage points"), ("latency_ms", " of the latency")):
+        if (source := sources.get(name)) is not None:
+            error = source["expected_error"]
+            known = "unknown" if error is None else f"{error:.3g}{unit}"
+            typer.echo(f"{name} is {source['origin']}, expected error {known}", err=True)

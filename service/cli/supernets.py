@@ -1,0 +1,88 @@
+"""`supernets`: what can be searched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.common import (
+    Json,
+    catalog,
+    print_json,
+    print_table,
+    progress_bar,
+    settings,
+)
+from service.descriptions import describe_supernet, summarize_supernets
+from service.errors import NotAvailable
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the supernets of this installation."""
+    items = summarize_supernets(catalog())
+    if json:
+        print_json([item.model_dump() for item in items])
+    else:
+        rows = [(i.name, i.space, f"{i.architectures:.3g}", i.searchable) for i in items]
+        print_table(("name", "space", "architectures", "searchable"), rows)
+
+
+@app.command()
+def show(name: str, json: Json = False) -> None:
+    """Show one supernet: its space, its predictor, its card."""
+    supernet = describe_supernet(catalog(), name)
+    if json:
+        print_json(supernet.model_dump())
+        return
+    typer.echo(f"{supernet.name}: {supernet.architectures:.3g} networks")
+    typer.echo(f"weights sha256 {supernet.sha256}")
+    if (predictor := supernet.predictor) is None:
+        typer.echo("no accuracy predictor: cannot be searched")
+    else:
+        typer.echo(
+            f"accuracy predictor: expected error {predictor['rmse']:.2f} percentage points, "
+            f"fitted on {predictor['count']} measured networks"
+        )
+    for key in ("licence", "data", "metrics", "energy"):
+        if key in supernet.card:
+            typer.echo(f"{key}: {supernet.card[key]}")
+
+
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="A known space, such as ofa-mbv3-w1.0.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or `none`.")],
+    predictor: Annotated[Path | None, typer.Option(help="An accuracy predictor.")] = None,
+) -> None:
+    """Import a published checkpoint. Not available in this version."""
+    raise NotAvailable("importing supernets is not available in this version")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
+) -> None:
+    """Train a supernet by a recipe; also under torchrun."""
+    from models.recipe import load_recipe
+    from models.train import train as train_supernet
+    from models.trainer import Progress
+
+    loaded, home = load_recipe(recipe), settings().home
+    if int(os.environ.get("RANK", "0")) > 0:  # torchrun: one process reports
+        train_supernet(loaded, home, resume=resume)
+        return
+    with progress_bar(loaded.name) as show_share:
+
+        def on_progress(now: Progress) -> None:
+            word = f"{now.phase} step {now.step}/{now.steps} loss {now.loss:.3f}"
+            show_share(now.step / now.steps, word)
+
+        path = train_supernet(loaded, home, resume=resume, on_progress=on_progress)
+    typer.echo(str(path))

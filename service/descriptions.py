@@ -1,0 +1,96 @@
+"""Supernets and devices as they are shown, by the API and the command line alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from latency_tables.table import LatencyTable
+from models.bundle import Bundle
+from models.space import SearchSpace
+from service.devices import lint
+from service.pairing import Catalog
+from service.schemas import (
+    DeviceRead,
+    DeviceSummary,
+    DeviceTable,
+    SupernetRead,
+    SupernetSummary,
+)
+
+
+def summarize_supernets(catalog: Catalog) -> list[SupernetSummary]:
+    """Every supernet in a line."""
+    return [_summary(catalog.supernets.get(name)) for name in catalog.supernets.names()]
+
+
+def _summary(bundle: Bundle) -> SupernetSummary:
+    return SupernetSummary(
+        name=bundle.name,
+        sha256=bundle.sha256,
+        space=bundle.space.name,
+        architectures=bundle.space.cardinality,
+        searchable=bundle.has(bundle.predictor_path.name),
+    )
+
+
+def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
+    """One supernet.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    pairing = catalog.pairing(name, None)
+    bundle, predictor = pairing.bundle, pairing.predictor
+    return SupernetRead(
+        name=bundle.name,
+        sha256=bundle.sha256,
+        space=bundle.space.to_json(),
+        architectures=bundle.space.cardinality,
+        predictor=None if predictor is None else predictor.provenance.to_json(),
+        card={key: value for key, value in bundle.card.items() if key != "space"},
+    )
+
+
+def summarize_devices(catalog: Catalog) -> list[DeviceSummary]:
+    """Every device in a line."""
+    return [
+        DeviceSummary(name=name, spaces=[t.space for t in catalog.devices.tables(name)])
+        for name in catalog.devices.names()
+    ]
+
+
+def describe_device(catalog: Catalog, name: str) -> DeviceRead:
+    """One device.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    tables = catalog.devices.tables(name)
+    spaces = known_spaces(catalog)
+    return DeviceRead(
+        name=name,
+        tables=[_table(table) for table in tables],
+        findings=[
+            f"{table.space}: {finding}"
+            for table in tables
+            for finding in lint(table, spaces.get(table.space))
+        ],
+    )
+
+
+def _table(table: LatencyTable) -> DeviceTable:
+    return DeviceTable(
+        space=table.space,
+        origin=table.origin,
+        source=table.source,
+        conditions=asdict(table.conditions),
+        layers=len(table.entries),
+        network_overhead_ms=table.network_overhead_ms,
+        expected_error=table.expected_error,
+    )
+
+
+def known_spaces(catalog: Catalog) -> dict[str, SearchSpace]:
+    """The search spaces of all supernets, by name."""
+    bundles = (catalog.supernets.get(name) for name in catalog.supernets.names())
+    return {bundle.space.name: bundle.space for bundle in bundles}

@@ -1,0 +1,81 @@
+"""What becomes of a request: a search that is stored already, one that is queued, or a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from latency_tables import codec
+from latency_tables.table import LatencyTable
+from models.errors import InputError
+from service.errors import NotAvailable
+from service.pairing import Catalog, revision
+from service.records import NewSearch, Search
+from service.schemas import SearchRequest
+from service.store import SearchStore
+
+ENGINE = 1
+"""Part of every request's hash: raised when the same request may get another answer."""
+
+
+def submit(
+    store: SearchStore, catalog: Catalog, request: SearchRequest, key: str | None = None
+) -> Search:
+    """The search of `request`: stored already, or queued now. What cannot succeed is refused.
+
+    Args:
+        key: the client's own key (Idempotency-Key): the same key, the same search.
+
+    Raises:
+        NotFound, InputError, NotAvailable: if the request does not hold.
+        Infeasible: with the floor, if no network meets one of the limits.
+    """
+    body = sha256_of(request.model_dump(mode="json", exclude_none=True))
+    if key is not None and (stored := store.find_by_key(key, body)) is not None:
+        return stored
+    pairing = catalog.pairing(request.supernet, request.device)
+    table, bundle = pairing.table, pairing.bundle
+    assert table is not None
+    _check_precision(request, table)
+    limits = request.constraints.limits()
+    pairing.check_limits(limits)
+    canonical = {
+        "engine": ENGINE,
+        "supernet": bundle.name,
+        "supernet_sha256": bundle.sha256,
+        "predictor_sha256": bundle.card["files"][bundle.predictor_path.name],
+        "device": table.device,
+        "device_sha256": revision(table),
+        "constraints": limits,
+        "precision": request.precision,
+        "seed": request.seed,
+    }
+    new = NewSearch(
+        request=canonical,
+        request_sha256=sha256_of(canonical),
+        supernet=bundle.name,
+        device=table.device,
+        profile_sha256=canonical["device_sha256"],
+        profile=codec.to_json(table),
+    )
+    return store.submit(new, None if key is None else (key, body))
+
+
+def _check_precision(request: SearchRequest, table: LatencyTable) -> None:
+    if request.precision != "fp32":
+        raise NotAvailable(
+            f"precision {request.precision!r} is not available in this version: ask for 'fp32'"
+        )
+    if table.conditions.precision != request.precision:
+        raise InputError(
+            f"precision {request.precision!r}: the table of device {table.device!r} was taken at "
+            f"{table.conditions.precision!r}, which says nothing about it"
+        )
+
+
+def sha256_of(value: Mapping[str, Any]) -> str:
+    """Hash of a JSON value's canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,163 @@
+"""Searches over HTTP: parse, call, answer. Supernets and devices are in `catalog_routes`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from models.errors import Conflict
+from service import jobs
+from service.dependencies import SearchDep, Service, ServiceDep
+from service.downloads import MEDIA_TYPE, download
+from service.errors import problems
+from service.paging import SearchFilter
+from service.records import Search
+from service.schemas import SearchPage, SearchQuery, SearchRead, SearchRequest
+
+router = APIRouter(prefix="/v1/searches", tags=["searches"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=SearchRead,
+    responses={
+        201: {"model": SearchRead, "description": "Finished: stored before, or within the wait"},
+        **problems(404, 422, 501),
+    },
+)
+async def create_search(
+    request: SearchRequest,
+    response: Response,
+    service: ServiceDep,
+    prefer: Annotated[
+        str | None, Header(description="`wait=S`: answer when finished, or after S seconds.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A key of your own: the same key always stands for the same search.",
+        ),
+    ] = None,
+) -> SearchRead:
+    """Search for a network and make its model.
+
+    The same request, supernet and latency table are the same search: if it is stored already it
+    is answered at once (201). What no network can meet is refused at once (422, with the floor).
+    """
+    search = await run_in_threadpool(
+        jobs.submit, service.store, service.catalog, request, idempotency_key
+    )
+    if (seconds := parse_wait(prefer)) is not None:
+        seconds = min(seconds, service.settings.max_wait_s)
+        response.headers["Preference-Applied"] = f"wait={seconds:g}"
+        search = await _finished(service, search, seconds)
+    response.headers["Location"] = f"/v1/searches/{search.id}"
+    response.status_code = 201 if search.finished else 202
+    return SearchRead.of(search)
+
+
+def parse_wait(prefer: str | None) -> float | None:
+    """Seconds of a `Prefer: wait=S` header (RFC 7240); None without, or if it does not hold."""
+    match = re.search(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', prefer or "", re.I)
+    return float(match[1]) if match else None
+
+
+async def _finished(service: Service, search: Search, seconds: float) -> Search:
+    deadline = time.monotonic() + seconds
+    while not (search.finished or service.stop.is_set()):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(left, service.settings.poll_interval_s))
+        search = await run_in_threadpool(service.store.get, search.id)
+    return search
+
+
+@router.get("", responses=problems(422))
+def list_searches(query: Annotated[SearchQuery, Query()], service: ServiceDep) -> SearchPage:
+    """Stored searches, a page at a time."""
+    values = query.model_dump(exclude={"cursor"})
+    return SearchPage.of(service.store.page(SearchFilter(**values), query.cursor))
+
+
+@router.get("/{search_id}", responses=problems(404))
+def read_search(search: SearchDep) -> SearchRead:
+    """One search as it is now."""
+    return SearchRead.of(search)
+
+
+@router.delete("/{search_id}", responses=problems(404, 409))
+def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
+    """Cancel a search that is not finished."""
+    return SearchRead.of(service.store.cancel(search_id))
+
+
+@router.get(
+    "/{search_id}/events", response_class=EventSourceResponse, responses=problems(404)
+)
+async def stream_events(
+    search: SearchDep,
+    service: ServiceDep,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to a search, as it happens, until it is finished.
+
+    Events: queued, running, progress {"step", "share"}, succeeded, failed (a problem document),
+    cancelled. A stream that broke goes on after the `Last-Event-ID` it is asked with.
+    """
+    seen = int(last_event_id or 0)
+    while not service.stop.is_set():
+        # Read before the events: whoever finishes a search records that in the same transaction.
+        search = await run_in_threadpool(service.store.get, search.id)
+        for event in await run_in_threadpool(service.store.events, search.id, seen):
+            seen = event.id
+            yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.id))
+        if search.finished:
+            return
+        await asyncio.sleep(service.settings.poll_interval_s)
+
+
+@router.get(
+    "/{search_id}/model.onnx",
+    response_class=Response,
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The part that Range asked for"},
+        304: {"description": "If-None-Match holds the ETag"},
+        416: {"description": "Range lies beyond the end"},
+        **problems(404, 409),
+    },
+)
+@router.head("/{search_id}/model.onnx", include_in_schema=False)
+def download_model(
+    search: SearchDep,
+    service: ServiceDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The ONNX file. Its ETag is its sha256, and its metadata say how to run it."""
+    if search.artifact_sha256 is None or search.status != "succeeded":
+        raise Conflict(
+            f"search {search.id} is {search.status}: a model exists once it has succeeded"
+        )
+    sha256 = search.artifact_sha256
+    request = search.request
+    return download(
+        service.artifacts.get(sha256),
+        sha256,
+        f"{request['supernet']}-{request['device']}-{sha256[:8]}.onnx",
+        if_none_match=if_none_match,
+        range_=range_,
+        if_range=if_range,
+    )

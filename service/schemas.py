@@ -1,0 +1,294 @@
+"""What requests and answers look like. Numbers are finite, and unknown fields are refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.paging import Page, Sort
+from service.records import Search
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
+Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class Schema(BaseModel):
+    """Base of everything here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# -- requests ------------------------------------------------------------------------------
+
+
+class Constraints(Schema):
+    """Upper limits, all of which a network must meet."""
+
+    latency_ms: Budget | None = Field(None, description="Latency on the device, milliseconds.")
+    macs: Budget | None = Field(None, description="Multiply-accumulates of one image.")
+    params: Budget | None = Field(None, description="Trainable values.")
+    model_bytes: Budget | None = Field(
+        None, description="Size of the ONNX file. Not available in this version (501)."
+    )
+    peak_memory_bytes: Budget | None = Field(
+        None, description="Largest sum of live activations. Not available in this version (501)."
+    )
+    energy_mj: Budget | None = Field(
+        None, description="Energy of one image, millijoules. Not available in this version (501)."
+    )
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Constraints:
+        if not self.limits():
+            raise ValueError("expected at least one limit, such as latency_ms")
+        return self
+
+    def limits(self) -> dict[str, float]:
+        """Those that are set."""
+        return self.model_dump(exclude_none=True)
+
+
+class SearchRequest(Schema):
+    """Ask for the most accurate network of a supernet within limits on a device."""
+
+    supernet: Name = Field(description="A name from /v1/supernets.")
+    device: Name | dict[str, Any] = Field(
+        description="A name from /v1/devices, or a whole device profile as POST /v1/devices takes."
+    )
+    constraints: Constraints
+    precision: Literal["fp32", "int8"] = Field(
+        "fp32", description="Of the ONNX file. int8 is not available in this version (501)."
+    )
+    seed: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=2**53 - 1,
+        description="The same request and seed: the same answer.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "supernet": "fashion-mbv3",
+                    "device": "cpu-x86-64-ort",
+                    "constraints": {"latency_ms": 1.0},
+                    "seed": 0,
+                }
+            ]
+        }
+    )
+
+
+class DeviceProfile(BaseModel):
+    """A device that explains itself. Its parts are checked one by one when it is read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="1 to 64 of a-z 0-9 . _ -")
+    runtime: str = Field(description='What ran the network, such as "onnxruntime".')
+    precision: str = Field(description="fp32, fp16, bf16 or int8.")
+    batch: int = Field(description="Images of one forward pass.", strict=True)
+    conditions: dict[str, Any] = Field(
+        description="runtime_version, provider, threads, processor, measured_at; each optional."
+    )
+    space: str = Field(description="The search space whose layers these are.")
+    table: dict[str, Any] | None = Field(
+        None, description='By layer key: {"p50_ms"}, optionally "mean_ms", "std_ms", "count".'
+    )
+
+
+# -- answers -------------------------------------------------------------------------------
+
+
+class Problem(BaseModel):
+    """RFC 9457. `limit`, `budget` and `floor` come with what no network can meet."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What, expected, got, and what to do.")
+    instance: str
+    limit: str | None = Field(None, description="The limit that binds.")
+    budget: float | None = Field(None, description="What was asked of it.")
+    floor: float | None = Field(None, description="The least it can be on this device.")
+    errors: list[dict[str, str]] | None = Field(None, description="Each field that does not hold.")
+
+
+class Arch(BaseModel):
+    """A network of the space: one inner list a stage, one entry an active block."""
+
+    resolution: int = Field(description="Input height and width, pixels.")
+    depth: list[int]
+    kernel: list[list[int]]
+    expand: list[list[int]]
+
+
+class SearchResult(BaseModel):
+    """A network that meets the limits, and what is known about it."""
+
+    arch: Arch
+    top1: float = Field(
+        description="Predicted accuracy, percent; error and origin in `provenance.top1`. "
+        "What was measured on held-out images is in `verified.top1`."
+    )
+    latency_ms: float = Field(
+        description="Predicted from the device's table; error, conditions and origin in "
+        "`provenance.latency_ms`. What was timed, if this host is the device, is in "
+        "`verified.latency_ms`."
+    )
+    macs: int = Field(description="Multiply-accumulates of one image, exact.")
+    params: int = Field(description="Trainable values, exact.")
+    layers: list[dict[str, Any]] = Field(
+        description="Image to logits: name, kind, shape, predicted latency_ms, macs, params."
+    )
+    verified: dict[str, Any] = Field(
+        description="What was checked of the ONNX file: the checker, logits against the torch "
+        "subnet, measured top1, and measured latency where this host is the device."
+    )
+    provenance: dict[str, Any] = Field(
+        description="For each number: predicted, measured, fitted, estimated or exact, with its "
+        "expected error and conditions."
+    )
+    search: dict[str, Any] = Field(description="seed, evaluations, seconds.")
+    model_bytes: int = Field(description="Size of the ONNX file, exact.")
+    sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
+
+
+class SearchRead(BaseModel):
+    """One search as it is now."""
+
+    id: str
+    status: Status
+    request: dict[str, Any] = Field(
+        description="What was asked, with the sha256 of the weights, of the accuracy predictor "
+        "and of the latency table that it was asked of."
+    )
+    result: SearchResult | None = Field(description="Once it has succeeded.")
+    error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, search: Search) -> SearchRead:
+        """The public side of a stored search."""
+        return cls.model_validate(
+            {name: getattr(search, name) for name in cls.model_fields}
+        )
+
+
+class SearchPage(BaseModel):
+    """Some searches, and how to get the next."""
+
+    items: list[SearchRead]
+    next_cursor: str | None = Field(description="For `cursor`; null after the last page.")
+
+    @classmethod
+    def of(cls, page: Page[Search]) -> SearchPage:
+        """The public side of a stored page."""
+        return cls(items=[SearchRead.of(i) for i in page.items], next_cursor=page.next_cursor)
+
+
+class SearchQuery(Schema):
+    """Which searches to list."""
+
+    supernet: str | None = Field(None, max_length=64)
+    device: str | None = Field(None, max_length=64)
+    status: Status | None = None
+    latency_ms_max: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Finished with at most this latency."
+    )
+    top1_min: float | None = Field(
+        None, ge=0, le=100, description="Finished with at least this predicted accuracy, percent."
+    )
+    sort: Sort = Field("-created_at", description="A leading minus: descending.")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
+
+
+class SupernetRead(BaseModel):
+    """A supernet."""
+
+    name: str
+    sha256: str = Field(description="Of its weights.")
+    space: dict[str, Any] = Field(description="Every choice that its networks can make.")
+    architectures: int = Field(description="Exact number of different networks.")
+    predictor: dict[str, Any] | None = Field(
+        description="The accuracy predictor: what it was fitted on and its expected error."
+    )
+    card: dict[str, Any] = Field(description="Data, recipe, measured metrics, energy, licence.")
+
+
+class SupernetSummary(BaseModel):
+    """A supernet in a list."""
+
+    name: str
+    sha256: str
+    space: str = Field(description="Name of its search space.")
+    architectures: int
+    searchable: bool = Field(description="Whether it has an accuracy predictor.")
+
+
+class SupernetList(BaseModel):
+    """The supernets of this installation."""
+
+    items: list[SupernetSummary]
+
+
+class DeviceTable(BaseModel):
+    """A latency table without its entries."""
+
+    space: str
+    origin: Literal["measured", "fitted", "estimated"]
+    source: str
+    conditions: dict[str, Any]
+    layers: int = Field(description="Number of entries.")
+    network_overhead_ms: float
+    expected_error: float | None = Field(
+        description="Mean relative error on whole networks; null if none were timed."
+    )
+
+
+class DeviceRead(BaseModel):
+    """A device and the spaces that it has latency tables for."""
+
+    name: str
+    tables: list[DeviceTable]
+    findings: list[str] = Field(description="What is suspicious about its tables.")
+
+
+class DeviceSummary(BaseModel):
+    """A device in a list."""
+
+    name: str
+    spaces: list[str] = Field(description="Those that it has latency tables for.")
+
+
+class DeviceList(BaseModel):
+    """The devices of this installation."""
+
+    items: list[DeviceSummary]
+
+
+class FrontPoint(BaseModel):
+    """A network that none is both faster and more accurate than."""
+
+    latency_ms: float
+    top1: float
+    arch: Arch
+
+
+class FrontRead(BaseModel):
+    """All trade-offs of a supernet on a device."""
+
+    points: list[FrontPoint] = Field(description="Sorted by latency.")
+    method: str
+    expected_error: dict[str, float | None] = Field(
+        description="Of latency_ms, a fraction of it; of top1, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")

@@ -1,0 +1,95 @@
+"""What a trained supernet needs before it is searched: measured subnets, a predictor fitted to
+them, and the comparison with networks trained alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from models.bundle import Bundle, add_to_bundle
+from models.errors import InputError
+from models.measured import Measured, as_arrays, compress, read_measured
+from search.agreement import agreement
+from search.gaussian_process_fit import fit
+
+MIN_FIT, MIN_TEST = 50, 20
+FIT_SUBNETS, TEST_SUBNETS = 1100, 200
+
+OnCount = Callable[[int, int], None]
+
+
+def collect_measured(
+    bundle: Bundle,
+    home: Path,
+    *,
+    fit_count: int = FIT_SUBNETS,
+    test_count: int = TEST_SUBNETS,
+    threads: int = 1,
+    on_measured: OnCount = lambda done, total: None,
+) -> Bundle:
+    """Measure subnets on the images held out of training and keep the table in the bundle.
+
+    Resumable: rows already measured with the same weights are in `home` and are not repeated.
+
+    Raises:
+        NotFound: if the data set is not on this machine.
+    """
+    from models.collect import collect
+    from models.images import hold_out, load_fashion_mnist
+
+    recipe = bundle.card["recipe"]
+    train, _ = load_fashion_mnist()
+    _, held = hold_out(train, recipe["holdout"], recipe["seed"])
+    table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+    rows = collect(
+        bundle,
+        held,
+        table,
+        fit=fit_count,
+        test=test_count,
+        seed=recipe["seed"],
+        threads=threads,
+        on_measured=on_measured,
+    )
+    return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
+
+
+def fit_predictor(bundle: Bundle) -> Bundle:
+    """Fit the accuracy predictor to the bundle's measured subnets; the card tells its error.
+
+    Raises:
+        InputError: if too few subnets were measured.
+    """
+    bundle.check("measured.jsonl.gz")
+    rows = read_measured(bundle.path / "measured.jsonl.gz")
+    genes, top1 = as_arrays(bundle.space, rows, "fit")
+    if len(top1) < MIN_FIT:
+        raise InputError(
+            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
+            f"{len(top1)}; run `subnet-search supernets collect {bundle.name}` first"
+        )
+    data = bundle.card["data"]
+    target = (
+        f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
+        f"after recalibration, weights {bundle.sha256[:12]}"
+    )
+    predictor = fit(bundle.space, genes, top1, seed=0, target=target)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "predictor.safetensors"
+        predictor.save(path)
+        content = path.read_bytes()
+    card = {
+        "predictor": {**predictor.provenance.to_json(), "unseen": unseen(bundle, predictor, rows)}
+    }
+    return add_to_bundle(bundle, card, {"predictor.safetensors": content})
+
+
+def unseen(bundle: Bundle, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
+    """Agreement on the "test" subnets, which were never fitted to; None if there are few."""
+    genes, top1 = as_arrays(bundle.space, rows, "test")
+    if len(top1) < MIN_TEST:
+        return None
+    return {**asdict(agreement(predictor.predict(genes), top1)), "provenance": "measured"}

@@ -1,0 +1,227 @@
+"""From an architecture to an ONNX file that was checked: extract, recalibrate, build, verify.
+
+torch and ONNX Runtime are imported by what needs them, so that the API starts without.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from latency_tables.table import Conditions, LatencyTable
+from models.bundle import Bundle
+from models.errors import InputError, SubnetSearchError
+from models.space import Arch
+from service.pairing import Pairing
+
+if TYPE_CHECKING:
+    from models.extract import Subnet
+
+PARITY_IMAGES = 64
+PARITY_TOLERANCE = 1e-3
+"""Of the largest logit: float32 sums in another order, over some fifty layers."""
+TIMED_VISITS, TIMED_WARMUP, TIMED_RUNS = 5, 5, 20
+
+Report = Callable[[str, float], None]
+"""(step, share of the whole done, 0..1); may raise to stop the work."""
+
+
+class Unverified(SubnetSearchError):
+    """A finished model did not pass its checks."""
+
+
+class Timer(Protocol):
+    """Times models where they will run."""
+
+    def conditions(self) -> Conditions:
+        """Under what it times."""
+        ...
+
+    def p50_ms(self, model: bytes) -> float:
+        """Median time of one run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """One model file and what checking it found."""
+
+    model: bytes
+    findings: dict[str, Any]
+    latency_ms: float | None
+    """Timed on this host; None unless it is the device."""
+
+
+class Workshop:
+    """A supernet in memory with its images, and what makes models from it."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, timer: Timer | None = None) -> None:
+        """
+        Raises:
+            CorruptBundle: if a file of the bundle is not the one that its card names.
+        """
+        import torch
+
+        from models.export import ImageSet
+
+        torch.set_num_threads(threads)
+        self.bundle, self.threads = bundle, threads
+        self.supernet = bundle.load_supernet()
+        self.calibration = self.validation = None
+        if bundle.has("calibration.npz"):
+            self.calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
+        if bundle.has("validation.npz"):
+            data = bundle.validation()
+            self.validation = ImageSet(data.images, bundle.mean, bundle.std)
+            self.labels = data.labels
+        self._timer = timer or HostTimer(threads)
+
+    def make(
+        self,
+        pairing: Pairing,
+        arch: Arch,
+        *,
+        recalibrate: bool = True,
+        report: Report = lambda step, share: None,
+    ) -> Verified:
+        """The checked ONNX file of one network.
+
+        Raises:
+            InputError: if there are no images to recalibrate with.
+            Unverified: if the file does not compute what the subnet does.
+        """
+        from models.export import calibrated_subnet, subnet_onnx
+        from models.extract import extract
+
+        report("recalibrate", 0.5)
+        if not recalibrate:
+            subnet = extract(self.supernet, arch)
+        elif self.calibration is None:
+            raise InputError(
+                f"supernet {self.bundle.name!r} has no calibration images, without which its "
+                "batch norms cannot be recalibrated: export with --no-recalibrate"
+            )
+        else:
+            subnet = calibrated_subnet(self.supernet, arch, self.calibration)
+        report("build", 0.7)
+        metadata = self._metadata(pairing, arch)
+        draft = subnet_onnx(self.supernet, arch, subnet, metadata)
+        report("verify", 0.75)
+        findings = {"recalibrated": recalibrate, **self._verify(subnet, draft, arch)}
+        timed = self._time(pairing.table, draft)
+        if timed is not None:
+            findings["latency_ms"] = timed
+        # The file states what was found of it, so it is written again, with the same network.
+        metadata["subnet_search.verified"] = json.dumps(findings)
+        model = subnet_onnx(self.supernet, arch, subnet, metadata)
+        report("store", 0.95)
+        return Verified(
+            model=model, findings=findings, latency_ms=timed["value"] if timed else None
+        )
+
+    def _metadata(self, pairing: Pairing, arch: Arch) -> dict[str, str]:
+        (predicted,) = pairing.predict([arch])
+        space, bundle = self.bundle.space, self.bundle
+        preprocess = {
+            "channels": space.channels, "resolution": arch.resolution,
+            "interpolation": "bilinear", "mean": list(bundle.mean), "std": list(bundle.std),
+        }
+        predicted = {name: value for name, value in predicted.items() if name != "arch"}
+        values = {
+            "arch": json.dumps(arch.to_json()),
+            "supernet": bundle.name,
+            "supernet_sha256": bundle.sha256,
+            "device": pairing.table.device if pairing.table else "",
+            "precision": "fp32",
+            "predicted": json.dumps({**predicted, "provenance": pairing.provenance()}),
+            "preprocess": json.dumps(preprocess),
+        }
+        return {f"subnet_search.{name}": value for name, value in values.items()}
+
+    def _verify(self, subnet: Subnet, model: bytes, arch: Arch) -> dict[str, Any]:
+        import onnx
+        import onnxruntime
+        import torch
+
+        from models.export import run_onnx
+
+        onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+        if self.validation is None:
+            shape = (PARITY_IMAGES, self.bundle.space.channels, arch.resolution, arch.resolution)
+            images = np.random.default_rng(0).standard_normal(shape, np.float32)
+        else:
+            images = self.validation.at(arch.resolution)[:PARITY_IMAGES]
+        with torch.no_grad():
+            expected = subnet(torch.from_numpy(images)).numpy()
+        found = run_onnx(model, images, self.threads)
+        difference = float(np.abs(found - expected).max())
+        allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        if not difference <= allowed:  # not true of NaN either
+            raise Unverified(
+                f"the ONNX file's logits differ from the subnet's by {difference:.3g} on "
+                f"{len(images)} images, expected at most {allowed:.3g}: nothing was delivered"
+            )
+        return {
+            "onnx_checker": "passed",
+            "parity": {
+                "max_difference": difference, "allowed": allowed, "images": len(images),
+                "against": f"torch {torch.__version__}",
+            },
+            "top1": self._top1(model, arch, f"onnxruntime {onnxruntime.__version__}"),
+        }
+
+    def _top1(self, model: bytes, arch: Arch, runtime: str) -> dict[str, Any] | None:
+        from models.export import onnx_top1
+
+        if self.validation is None:
+            return None
+        top1 = onnx_top1(model, arch, self.validation, self.labels, self.threads)
+        images = len(self.labels)
+        return {
+            "value": top1,
+            "origin": "measured",
+            # Of a proportion measured on that many images.
+            "expected_error": round(math.sqrt(top1 * (100 - top1) / images), 3),
+            "expected_error_unit": "percentage points (standard error)",
+            "images": images,
+            "conditions": {"runtime": runtime, "precision": "fp32"},
+        }
+
+    def _time(self, table: LatencyTable | None, model: bytes) -> dict[str, Any] | None:
+        """Time `model` if this host is the device of `table`."""
+        if table is None or table.conditions.batch != 1:
+            return None
+        here = self._timer.conditions()
+        alike = ("runtime", "provider", "precision", "processor", "threads")
+        if any(getattr(here, name) != getattr(table.conditions, name) for name in alike):
+            return None
+        return {
+            "value": self._timer.p50_ms(model), "origin": "measured", "conditions": asdict(here),
+        }
+
+
+class HostTimer:
+    """ONNX Runtime on this machine."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def conditions(self) -> Conditions:
+        """This machine, now."""
+        from latency_tables.measure import OrtStopwatch, random_tensors
+
+        return OrtStopwatch(random_tensors, threads=self.threads).conditions
+
+    def p50_ms(self, model: bytes) -> float:
+        """Least of several visits' medians: a neighbour on the machine only ever adds time."""
+        from latency_tables.measure import timed_session
+
+        run = timed_session(model, threads=self.threads)
+        return min(
+            float(np.median(run(TIMED_WARMUP, TIMED_RUNS))) for _ in range(TIMED_VISITS)
+        )

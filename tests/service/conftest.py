@@ -1,0 +1,147 @@
+"""A home with one tiny supernet and one made-up device, and the service on it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from safetensors.torch import save
+
+from latency_tables.store import DeviceRegistry
+from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
+from models.bundle import Bundle, add_to_bundle, write_bundle
+from models.supernet import Supernet, initialize
+from search.gaussian_process_fit import fit
+from service.app import create_app
+from service.database import migrate, open_database
+from service.settings import Settings
+from service.store import SearchStore
+from tests.fakes import FakeTable, LinearAccuracy
+from tests.spaces import DEBUG
+
+SUPERNET, DEVICE = "debug-net", "debug-device"
+
+
+def make_table(device: str = DEVICE, **changes: object) -> LatencyTable:
+    """A complete table of the debug space; its figures are those of `FakeTable`."""
+    times = FakeTable()
+    entries = {
+        key: LayerLatency(p50_ms=ms, mean_ms=ms, std_ms=0.01 * ms, count=100)
+        for key, ms in ((k, times.layer_ms(layer)) for k, layer in space_layers(DEBUG).items())
+    }
+    fields = {
+        "device": device,
+        "space": DEBUG.name,
+        "origin": "measured",
+        "source": "made up",
+        "conditions": Conditions(runtime="fake", precision="fp32", batch=1),
+        "entries": entries,
+        "network_overhead_ms": times.network_overhead_ms,
+        "expected_error": 0.04,
+    }
+    return LatencyTable(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_profile(name: str = "posted", **changes: object) -> dict[str, object]:
+    """A device profile as a user posts it."""
+    entries = make_table().entries
+    return {
+        "name": name,
+        "runtime": "fake",
+        "precision": "fp32",
+        "batch": 1,
+        "conditions": {"threads": 1},
+        "space": DEBUG.name,
+        "table": {key: {"p50_ms": entry.p50_ms} for key, entry in entries.items()},
+        **changes,
+    }
+
+
+def make_bundle(path: Path) -> Bundle:
+    """A bundle with random weights and images, and a predictor of made-up accuracies."""
+    supernet = Supernet(DEBUG)
+    initialize(supernet, 0)
+    rng = np.random.default_rng(0)
+
+    def images(count: int) -> bytes:
+        buffer = io.BytesIO()
+        pixels = rng.integers(0, 256, (count, 12, 12), dtype=np.uint8)
+        np.savez_compressed(buffer, images=pixels, labels=rng.integers(0, 10, count))
+        return buffer.getvalue()
+
+    card = {
+        "name": path.name,
+        "space": DEBUG.to_json(),
+        "preprocess": {"mean": [0.286], "std": [0.353]},
+        "licence": "none",
+    }
+    files = {
+        "weights.safetensors": save(
+            {key: value.contiguous() for key, value in supernet.state_dict().items()}
+        ),
+        "calibration.npz": images(64),
+        "validation.npz": images(100),
+    }
+    bundle = write_bundle(path, card, files)
+    genes = np.unique(DEBUG.sample(120, rng), axis=0)
+    top1 = LinearAccuracy(DEBUG).predict(genes)
+    predictor = fit(DEBUG, genes, top1, seed=0, target="made-up accuracies")
+    predictor.save(path / "fitted")
+    content = (path / "fitted").read_bytes()
+    (path / "fitted").unlink()
+    return add_to_bundle(bundle, {}, {"predictor.safetensors": content})
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that is made once; tests work on copies."""
+    home = tmp_path_factory.mktemp("template")
+    make_bundle(home / "supernets" / SUPERNET)
+    DeviceRegistry(home).add(make_table())
+    return home
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Path:
+    """A home of the test's own."""
+    return Path(shutil.copytree(template, tmp_path / "home"))
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """Quick to notice, without workers: a test runs one if it wants one."""
+    return Settings(home=home, workers=0, poll_interval_s=0.01)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[SearchStore]:
+    """A store on a database made by the real migrations."""
+    engine = open_database(settings.database)
+    migrate(engine)
+    yield SearchStore(engine)
+    engine.dispose()
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application that is started and stopped around it."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def client_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service of these settings."""
+    async with client_of(create_app(settings)) as client:
+        yield client

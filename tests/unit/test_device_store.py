@@ -1,0 +1,320 @@
+"""Tables are read strictly, kept whole, and found by device."""
+
+import copy
+import json
+
+import pytest
+
+from latency_tables.codec import from_json, to_json
+from latency_tables.store import Device, DeviceRegistry, load, parse_profile, save
+from latency_tables.table import Conditions, LatencyTable, LayerLatency
+from models.errors import Conflict, InputError, NotFound
+
+KEY = "conv-in8x8x1-out8x8x8-mid0-k3-s1-se0-skip0-hswish"
+
+
+def table_of(device="bench", space="debug", p50_ms=0.5):
+    return LatencyTable(
+        device=device,
+        space=space,
+        origin="measured",
+        source="a test",
+        conditions=Conditions(
+            runtime="onnxruntime",
+            runtime_version="1.20.0",
+            precision="fp32",
+            batch=1,
+            threads=1,
+            measured_at="2025-01-31T12:00:00+00:00",
+        ),
+        entries={
+            KEY: LayerLatency(p50_ms=p50_ms, mean_ms=0.6, std_ms=0.01, count=120),
+            "another": LayerLatency(p50_ms=1e-6, mean_ms=2.0, std_ms=0.0, count=1),
+        },
+        network_overhead_ms=0.015,
+        expected_error=0.02,
+    )
+
+
+PROFILE = {
+    "name": "my-board",
+    "runtime": "tflite",
+    "precision": "int8",
+    "batch": 1,
+    "conditions": {"threads": 4, "processor": "Cortex-A76"},
+    "space": "debug",
+    "table": {KEY: {"p50_ms": 0.5}, "another": {"p50_ms": 2, "mean_ms": 2.5, "count": 30}},
+}
+
+
+def edited(document, path, value):
+    """A copy with the value at `path` set, or removed where `value` is `...`."""
+    document = copy.deepcopy(document)
+    target = document
+    for step in path[:-1]:
+        target = target[step]
+    if value is ...:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return document
+
+
+# -- files --------------------------------------------------------------------------------
+
+
+def test_file_round_trip(tmp_path) -> None:
+    path = tmp_path / "bench@debug.json"
+    save(table_of(), path)
+    assert load(path) == table_of()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no temporary file is left
+
+
+def test_equal_tables_are_equal_files() -> None:
+    table = table_of()
+    backwards = LatencyTable(
+        **{
+            **{f: getattr(table, f) for f in table.__dataclass_fields__},
+            "entries": dict(reversed(table.entries.items())),
+        }
+    )
+    assert to_json(backwards) == to_json(table)
+    assert json.loads(to_json(table))["schema_version"] == 1
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "bench@debug.json"
+    save(table_of(), path)
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        save(table_of(p50_ms=9.0), path)
+    assert load(path) == table_of()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_missing_file_is_not_found(tmp_path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        load(tmp_path / "none@debug.json")
+
+
+def test_oversized_file_is_not_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("latency_tables.store.MAX_BYTES", 100)
+    path = tmp_path / "bench@debug.json"
+    save(table_of(), path)
+    with pytest.raises(InputError, match="expected at most 100 bytes"):
+        load(path)
+
+
+DOCUMENT = json.loads(to_json(table_of()))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["schema_version"], 2, "schema_version: expected 1, got 2"),
+        (["schema_version"], ..., "field 'schema_version' is missing"),
+        (["conditions"], ..., "field 'conditions' is missing"),
+        (["extra"], 1, "unknown field 'extra'"),
+        (["device"], "../up", "table.device: expected 1 to 64 of a-z"),
+        (["device"], 5, "table.device: expected text, got 5"),
+        (["space"], None, "table.space: expected text, got None"),
+        (["origin"], "guessed", "table.origin: expected one of"),
+        (["source"], "", "table.source: expected one line"),
+        (["network_overhead_ms"], -1, "table.network_overhead_ms: expected a finite"),
+        (["network_overhead_ms"], None, "network_overhead_ms: expected a number, got None"),
+        (["expected_error"], "2%", "expected_error: expected a number, got '2%'"),
+        (["conditions"], [], "table.conditions: expected an object, got list"),
+        (["conditions", "precision"], "fp8", "table.conditions.precision: expected one of"),
+        (["conditions", "batch"], 0, "table.conditions.batch: expected"),
+        (["conditions", "batch"], 1.0, "conditions.batch: expected an integer, got 1.0"),
+        (["conditions", "threads"], True, "conditions.threads: expected an integer, got True"),
+        (["conditions", "runtime"], ..., "table.conditions: field 'runtime' is missing"),
+        (["conditions", "colour"], "red", "unknown field 'colour'"),
+        (["conditions", "measured_at"], "soon", "measured_at: expected ISO 8601"),
+        (["entries"], {}, "entries: expected 1 to 50000 layers, got 0"),
+        (["entries"], [1], "table.entries: expected an object, got list"),
+        (["entries", KEY], 0.5, r"entries\['conv.*'\]: expected an object, got 0.5"),
+        (["entries", KEY, "std_ms"], ..., "field 'std_ms' is missing"),
+        (["entries", KEY, "p99_ms"], 1, "unknown field 'p99_ms'"),
+        (["entries", KEY, "p50_ms"], "0.5", "p50_ms: expected a number, got '0.5'"),
+        (["entries", KEY, "p50_ms"], True, "p50_ms: expected a number, got True"),
+        (["entries", KEY, "p50_ms"], 0, r"\]\.p50_ms: expected a finite number above 0"),
+        (["entries", KEY, "p50_ms"], 1e7, r"p50_ms: .*up to 1e\+06, got 1e\+07"),
+        (["entries", KEY, "p50_ms"], 10**400, "p50_ms: expected a smaller number"),
+        (["entries", KEY, "count"], 2.5, "count: expected an integer, got 2.5"),
+        (["entries", KEY, "count"], 10**30, "count: expected a finite number"),
+    ],
+)
+def test_bad_file_is_refused_with_its_place(tmp_path, path, value, message) -> None:
+    file = tmp_path / "bench@debug.json"
+    file.write_text(json.dumps(edited(DOCUMENT, path, value)))
+    with pytest.raises(InputError, match=message) as caught:
+        load(file)
+    assert str(caught.value).startswith("bench@debug.json: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "JSON: not readable"),
+        ("[1]", "table: expected an object, got list"),
+        ('{"a": NaN}', "JSON: expected finite numbers, got NaN"),
+        ('{"a": -Infinity}', "JSON: expected finite numbers, got -Infinity"),
+        ('{"a": 1, "b": 2, "a": 3}', "field 'a' is given twice"),
+        ("[" * 100_000, "JSON: not readable"),
+        (b"\xff\xfe\xfa", "JSON: not readable"),
+        (to_json(table_of()).replace("0.015", "1e999"), "network_overhead_ms: .*got inf"),
+        (to_json(table_of()).replace("0.015", "9" * 5000), "JSON: not readable"),
+        (to_json(table_of())[:-40], "JSON: not readable"),
+    ],
+)
+def test_what_is_not_strict_json_is_refused(content, message) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(content)
+
+
+# -- posted profiles ----------------------------------------------------------------------
+
+
+def test_profile_with_a_table() -> None:
+    table = parse_profile(PROFILE)
+    assert (table.device, table.space, table.origin) == ("my-board", "debug", "measured")
+    assert table.conditions == Conditions(
+        runtime="tflite", precision="int8", batch=1, threads=4, processor="Cortex-A76"
+    )
+    assert table.entries == {
+        KEY: LayerLatency(p50_ms=0.5, mean_ms=0.5, std_ms=0.0, count=1),
+        "another": LayerLatency(p50_ms=2.0, mean_ms=2.5, std_ms=0.0, count=30),
+    }
+    assert (table.network_overhead_ms, table.expected_error) == (0.0, None)
+    assert "user" in table.source
+
+
+def test_profile_may_state_overhead_error_and_source() -> None:
+    more = {"network_overhead_ms": 0.1, "expected_error": 0.05, "source": "our lab"}
+    table = parse_profile({**PROFILE, **more})
+    assert (table.network_overhead_ms, table.expected_error, table.source) == (0.1, 0.05, "our lab")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["name"], ..., "profile: field 'name' is missing"),
+        (["name"], "My Board", "profile.name: expected 1 to 64 of a-z"),
+        (["batch"], "1", "conditions.batch: expected an integer, got '1'"),
+        (["precision"], "fast", "conditions.precision: expected one of"),
+        (["conditions"], None, "profile.conditions: expected an object, got None"),
+        (["conditions", "batch"], 2, "profile.conditions: unknown field 'batch'"),
+        (["table"], ..., r"profile: expected one of 'table', .* got \[\]"),
+        (["measurements"], {}, r"expected one of .* got \['table', 'measurements'\]"),
+        (["table", KEY], {}, "field 'p50_ms' is missing"),
+        (["table", KEY], {"p50_us": 3}, "field 'p50_ms' is missing"),
+        (["table", KEY, "p50_ms"], float("nan"), "p50_ms: .*got nan"),
+        (["table", KEY, "p50_ms"], -3, "p50_ms: .*above 0"),
+        (["table", 7], {"p50_ms": 1}, "profile.table: expected text as keys, got 7"),
+        (["table", "x" * 501], {"p50_ms": 1}, "entries: key: expected one line"),
+    ],
+)
+def test_bad_profile_is_refused_with_its_place(path, value, message) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_profile(edited(PROFILE, path, value))
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 3])
+def test_profile_must_be_an_object(value) -> None:
+    with pytest.raises(InputError, match="profile: expected an object"):
+        parse_profile(value)
+
+
+def test_forms_without_a_table_are_not_supported_yet() -> None:
+    forms: list[dict[str, object]] = [
+        {"measurements": []},
+        {"measurements": [], "donor": "v100"},
+    ]
+    for form in forms:
+        profile = {k: v for k, v in PROFILE.items() if k != "table"} | form
+        with pytest.raises(InputError, match="not supported yet.*post a per-layer 'table'"):
+            parse_profile(profile)
+
+
+def test_huge_profile_is_refused_before_it_is_read(monkeypatch) -> None:
+    monkeypatch.setattr("latency_tables.codec.MAX_ENTRIES", 1)
+    with pytest.raises(InputError, match="expected at most 1 layers, got 2"):
+        parse_profile(PROFILE)
+
+
+# -- the registry -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(tmp_path):
+    builtin = tmp_path / "builtin"
+    builtin.mkdir()
+    save(table_of("shipped"), builtin / "shipped@debug.json")
+    return DeviceRegistry(tmp_path / "home", builtin=builtin)
+
+
+def test_builtin_devices_are_there_before_the_home_exists(registry) -> None:
+    assert registry.names() == ["shipped"]
+    assert registry.get("shipped").table("debug") == table_of("shipped")
+
+
+def test_added_tables_join_their_device(registry, tmp_path) -> None:
+    path = registry.add(table_of("host"))
+    assert path == tmp_path / "home" / "devices" / "host@debug.json"
+    registry.add(table_of("host", space="other"))
+    registry.add(table_of("shipped", space="other"))
+    assert registry.names() == ["host", "shipped"]
+    for device in ("host", "shipped"):
+        assert sorted(registry.get(device).tables) == ["debug", "other"]
+
+
+def test_a_table_is_replaced_only_when_asked(registry) -> None:
+    registry.add(table_of("host"))
+    with pytest.raises(Conflict, match="'host' has a table for space 'debug'"):
+        registry.add(table_of("host", p50_ms=2.0))
+    assert registry.get("host").table("debug") == table_of("host")
+    registry.add(table_of("host", p50_ms=2.0), replace=True)
+    assert registry.get("host").table("debug") == table_of("host", p50_ms=2.0)
+
+
+def test_a_builtin_table_is_never_replaced(registry) -> None:
+    with pytest.raises(Conflict, match="built in: choose another name"):
+        registry.add(table_of("shipped", p50_ms=2.0), replace=True)
+
+
+def test_unknown_names_are_answered_with_known_ones(registry) -> None:
+    with pytest.raises(NotFound, match="unknown device 'shiped': did you mean 'shipped'"):
+        registry.get("shiped")
+    with pytest.raises(NotFound, match="unknown space of device 'shipped' 'debugg': .*'debug'"):
+        registry.get("shipped").table("debugg")
+    with pytest.raises(NotFound, match="unknown device"):
+        registry.get("../builtin/shipped")
+
+
+def test_one_bad_file_spoils_only_its_device(registry, tmp_path) -> None:
+    registry.add(table_of("host"))
+    devices = tmp_path / "home" / "devices"
+    (devices / "bad@debug.json").write_text("{")
+    (devices / "notes.txt").write_text("mine")
+    assert registry.names() == ["bad", "host", "shipped"]
+    assert registry.get("host") == Device("host", {"debug": table_of("host")})
+    with pytest.raises(InputError, match="bad@debug.json: JSON: not readable"):
+        registry.get("bad")
+
+
+def test_a_renamed_file_is_refused(registry, tmp_path) -> None:
+    path = registry.add(table_of("host"))
+    path.rename(path.with_name("pixel@debug.json"))
+    with pytest.raises(InputError, match="pixel@debug.json: .*got device 'host'"):
+        registry.get("pixel")
+
+
+def test_shipped_tables_are_valid(tmp_path) -> None:
+    registry = DeviceRegistry(tmp_path)
+    for device in registry.names():
+        assert registry.get(device).tables

@@ -1,0 +1,350 @@
+"""Tables add up, say what they lack, and are measured as their closed form predicts."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from latency_tables.additivity import Additivity, check_additivity
+from latency_tables.chains import LEAD, fit_overhead, layer_latency, plan_chains
+from latency_tables.measure import OrtStopwatch, measure_space, random_tensors, timed_session
+from latency_tables.rounds import MeasureOptions, time_chains
+from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
+from models.errors import InputError, NotFound
+from models.onnx_builder import build_onnx
+from models.plan import layer_plan
+from models.space import Arch
+from tests.fake_stopwatch import CONDITIONS, FakeStopwatch, macs_ms
+from tests.spaces import DEBUG, FASHION_LIKE
+
+QUICK = MeasureOptions(target_s=0, min_rounds=2, runs=2, warmup=0, calibrate=4, check=6)
+ENTRY = LayerLatency(p50_ms=0.5, mean_ms=0.6, std_ms=0.1, count=10)
+
+
+def table_of(space, layer_ms=macs_ms, /, **fields):
+    entries = {
+        key: LayerLatency(p50_ms=layer_ms(layer), mean_ms=1.0, std_ms=0.0, count=1)
+        for key, layer in space_layers(space).items()
+    }
+    values = {
+        "device": "bench",
+        "space": space.name,
+        "origin": "measured",
+        "source": "a test",
+        "conditions": CONDITIONS,
+        "entries": entries,
+    }
+    return LatencyTable(**{**values, **fields})
+
+
+def every_arch(space):
+    """All architectures of a small space, by counting through its gene matrix."""
+    counts = np.indices(tuple(space.n_choices)).reshape(len(space.genes), -1).T
+    return space.decode(np.unique(space.canonical(counts.astype(np.uint8)), axis=0))
+
+
+# -- the table ----------------------------------------------------------------------------
+
+
+def test_space_layers_are_those_of_every_architecture() -> None:
+    archs = every_arch(DEBUG)
+    assert len(archs) == DEBUG.cardinality
+    assert set(space_layers(DEBUG)) == {
+        layer.key for arch in archs for layer in layer_plan(DEBUG, arch)
+    }
+
+
+def test_network_is_overhead_and_sum_of_layers() -> None:
+    table = table_of(DEBUG, network_overhead_ms=0.25)
+    for arch in (DEBUG.smallest, DEBUG.largest):
+        plan = layer_plan(DEBUG, arch)
+        assert table.network_ms(plan) == pytest.approx(0.25 + sum(map(macs_ms, plan)))
+
+
+def test_missing_layer_is_named_with_its_neighbours() -> None:
+    full = table_of(DEBUG)
+    stem, *_, classifier = layer_plan(DEBUG, DEBUG.largest)
+    entries = {key: entry for key, entry in full.entries.items() if key != classifier.key}
+    table = dataclasses.replace(full, entries=entries)
+    assert table.missing(DEBUG) == [classifier.key]
+    assert full.missing(DEBUG) == []
+    assert table.layer_ms(stem) == full.layer_ms(stem)
+    with pytest.raises(NotFound, match="'bench' .* 'classifier' .*nearest are") as caught:
+        table.network_ms(layer_plan(DEBUG, DEBUG.largest))
+    assert classifier.key in str(caught.value)
+
+
+def test_entries_cannot_be_changed() -> None:
+    given = {"key": ENTRY}
+    table = table_of(DEBUG, entries=given)
+    given["other"] = ENTRY
+    assert list(table.entries) == ["key"]
+    with pytest.raises(TypeError):
+        table.entries["other"] = ENTRY
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("p50_ms", 0.0, "p50_ms: expected a finite number above 0"),
+        ("p50_ms", float("nan"), "p50_ms: .*got nan"),
+        ("p50_ms", float("inf"), "p50_ms: .*got inf"),
+        ("mean_ms", -1.0, "mean_ms: .*got -1"),
+        ("mean_ms", 1e7, r"mean_ms: .*up to 1e\+06"),
+        ("std_ms", -0.1, "std_ms: expected a finite number from 0"),
+        ("count", 0, "count: .*above 0"),
+    ],
+)
+def test_layer_latency_refuses(field, value, message) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(ENTRY, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("runtime", "", "runtime: expected one line"),
+        ("runtime", "a\nb", "runtime: expected one line"),
+        ("precision", "fp8", "precision: expected one of"),
+        ("batch", 0, "batch: "),
+        ("threads", 0, "threads: "),
+        ("processor", "x" * 501, "processor: expected one line"),
+        ("measured_at", "yesterday", "measured_at: expected ISO 8601"),
+    ],
+)
+def test_conditions_refuse(field, value, message) -> None:
+    with pytest.raises(InputError, match=message):
+        Conditions(**{"runtime": "ort", "precision": "fp32", "batch": 1, field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("device", "../etc", "device: expected 1 to 64 of a-z"),
+        ("device", "Pixel", "device: expected 1 to 64 of a-z"),
+        ("space", "a@b", "space: expected 1 to 64"),
+        ("source", " ", "source: expected one line"),
+        ("origin", "guessed", "origin: expected one of"),
+        ("entries", {}, "entries: expected 1 to 50000 layers, got 0"),
+        ("entries", {"": ENTRY}, "entries: key: expected one line"),
+        ("network_overhead_ms", -0.1, "network_overhead_ms: "),
+        ("expected_error", float("nan"), "expected_error: "),
+    ],
+)
+def test_table_refuses(field, value, message) -> None:
+    with pytest.raises(InputError, match=message):
+        table_of(DEBUG, **{field: value})
+
+
+# -- measuring ----------------------------------------------------------------------------
+
+
+def test_chains_chain_and_cover_the_space() -> None:
+    plan = plan_chains(FASHION_LIKE)
+    assert set(plan.layers) == set(space_layers(FASHION_LIKE))
+    for key, pair in plan.layers.items():
+        *before, layer = plan.chains[pair.with_layer]
+        assert layer.key == key
+        if before:
+            assert plan.chains[pair.without] == tuple(before)
+            (lead,) = before
+            assert lead.name == LEAD
+            assert (lead.out_channels, lead.out_size) == (layer.in_channels, layer.in_size)
+
+
+def test_measured_table_predicts_every_network_of_a_known_device() -> None:
+    device = FakeStopwatch()
+    table = measure_space(DEBUG, options=QUICK, stopwatch=device)
+    assert table.missing(DEBUG) == []
+    assert (table.origin, table.conditions) == ("measured", CONDITIONS)
+    assert table.expected_error == pytest.approx(0, abs=1e-4)
+    for arch in every_arch(DEBUG):
+        plan = layer_plan(DEBUG, arch)
+        assert table.network_ms(plan) == pytest.approx(device.chain_ms(plan), rel=1e-4)
+
+
+def test_drift_and_interruptions_meet_all_layers_alike() -> None:
+    """Twice as slow in one round of five, and a long pause at every hundredth visit."""
+    n_chains = len(plan_chains(DEBUG).chains) + len(
+        {json.dumps(a.to_json()) for a in DEBUG.decode(DEBUG.sample(10, np.random.default_rng(0)))}
+    )
+
+    def drift(visit: int) -> float:
+        slow_round = (visit - 1) // n_chains == 3
+        return (2.0 if slow_round else 1.0) * (50.0 if visit % 100 == 0 else 1.0)
+
+    options = dataclasses.replace(QUICK, min_rounds=15)
+    device = FakeStopwatch(drift=drift)
+    table = measure_space(DEBUG, options=options, stopwatch=device)
+    assert device.visits == 15 * n_chains
+    plan = layer_plan(DEBUG, DEBUG.largest)
+    assert table.network_ms(plan) == pytest.approx(device.chain_ms(plan), rel=1e-3)
+
+
+def test_a_layer_too_cheap_to_resolve_is_recorded_as_positive() -> None:
+    latency = layer_latency(np.full((3, 2), 0.5), np.full((3, 2), 0.6), runs=4)
+    assert 0 < latency.p50_ms <= 1e-6
+    assert latency.count == 12
+
+
+def test_overhead_is_the_weighted_median() -> None:
+    measured = np.array([1.1, 2.1, 10.0])
+    # The cheapest network counts most; the last one's miss of 5 ms does not pull the others.
+    assert fit_overhead(measured, np.array([1.0, 2.0, 5.0])) == pytest.approx(0.1)
+    assert fit_overhead(np.array([1.0]), np.array([2.0])) == 0.0
+
+
+def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
+    seconds = iter(range(1000))
+    shares: list[float] = []
+    visits = time_chains(
+        plan_chains(DEBUG).chains,
+        FakeStopwatch(),
+        dataclasses.replace(QUICK, target_s=7),
+        shares.append,
+        clock=lambda: next(seconds),  # every round takes one second
+    )
+    assert {rows.shape for rows in visits.values()} == {(7, 2)}
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert all(0 < share <= 1 for share in shares)
+
+
+def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
+    options = dataclasses.replace(QUICK, target_s=60, partial=tmp_path / "partial.json")
+    chains = plan_chains(DEBUG).chains
+
+    class Unplugged(Exception):
+        pass
+
+    def unplug(visit: int) -> float:
+        if visit > 3.5 * len(chains):
+            raise Unplugged
+        return 1.0
+
+    seconds = iter(range(0, 10_000, 20))
+
+    def clock() -> float:
+        return next(seconds)  # every round takes 20 seconds
+
+    endless = dataclasses.replace(options, target_s=1000)
+    with pytest.raises(Unplugged):
+        time_chains(chains, FakeStopwatch(drift=unplug), endless, clock=clock)
+    again = FakeStopwatch(drift=lambda visit: 2.0)
+    visits = time_chains(chains, again, dataclasses.replace(options, target_s=100), clock=clock)
+    assert again.visits == 2 * len(chains)  # three of five rounds were kept
+    rows = next(iter(visits.values()))
+    assert len(rows) == 5
+    assert rows[4, 0] == pytest.approx(2 * rows[0, 0])
+
+
+def test_a_finished_measurement_removes_its_partial_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("latency_tables.rounds.SAVE_EVERY_S", 0)
+    options = dataclasses.replace(QUICK, min_rounds=5, partial=tmp_path / "partial.json")
+    whole = FakeStopwatch()
+    expected = measure_space(DEBUG, options=options, stopwatch=whole)
+    assert list(tmp_path.iterdir()) == []
+
+    def unplug(visit: int) -> float:
+        return 1.0 if visit < 0.7 * whole.visits else 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        measure_space(DEBUG, options=options, stopwatch=FakeStopwatch(drift=unplug))
+    assert [path.name for path in tmp_path.iterdir()] == ["partial.json"]
+    resumed = FakeStopwatch()
+    assert measure_space(DEBUG, options=options, stopwatch=resumed) == expected
+    assert resumed.visits == whole.visits * 2 / 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "damaged file"),
+        ('{"fingerprint": 1}', "damaged file"),
+        ("[]", "damaged file"),
+        ('{"fingerprint": "x", "spent_s": 1, "visits": {}}', "another measurement"),
+    ],
+)
+def test_a_wrong_partial_file_is_refused(tmp_path, content, message) -> None:
+    path = tmp_path / "partial.json"
+    path.write_text(content)
+    options = dataclasses.replace(QUICK, partial=path)
+    with pytest.raises(InputError, match=message):
+        measure_space(DEBUG, options=options, stopwatch=FakeStopwatch())
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("field", ["min_rounds", "runs", "threads", "batch", "calibrate"])
+def test_options_refuse_zero(field) -> None:
+    zero: dict[str, Any] = {field: 0}
+    with pytest.raises(InputError, match=f"{field}: expected at least 1, got 0"):
+        dataclasses.replace(QUICK, **zero)
+
+
+def test_additivity_of_a_known_device() -> None:
+    device = FakeStopwatch()
+    table = measure_space(DEBUG, options=QUICK, stopwatch=device)
+    exact = check_additivity(DEBUG, table, count=8, options=QUICK, stopwatch=device)
+    assert exact.mean_error == pytest.approx(0, abs=1e-4)
+    assert exact.share_within(0.001) == 1
+    for arch, predicted in zip(exact.archs, exact.predicted_ms, strict=True):
+        plan = layer_plan(DEBUG, Arch.from_json(json.loads(arch)))
+        assert predicted == table.network_ms(plan)
+    slower = FakeStopwatch(drift=lambda visit: 1.25)
+    off = check_additivity(DEBUG, table, count=8, options=QUICK, stopwatch=slower)
+    assert off.mean_error == pytest.approx(0.2, abs=1e-3)
+    assert off.share_within(0.1) == 0
+
+
+def test_additivity_figures() -> None:
+    result = Additivity(("a", "b"), np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+    assert result.mean_error == pytest.approx(0.25)
+    assert result.share_within(0.1) == 0.5
+
+
+# -- with the runtime itself (no figures: the machine may be busy) ---------------------------
+
+
+def test_onnx_runtime_measures_a_whole_space() -> None:
+    options = dataclasses.replace(QUICK, min_rounds=1, device="host", batch=2)
+    table = measure_space(DEBUG, options=options)
+    assert table.missing(DEBUG) == []
+    conditions = table.conditions
+    assert (conditions.runtime, conditions.batch, conditions.threads) == ("onnxruntime", 2, 1)
+    assert conditions.processor
+    assert conditions.measured_at
+
+
+def test_random_weights_keep_activations_ordinary() -> None:
+    plan = layer_plan(FASHION_LIKE, FASHION_LIKE.largest)
+    session = onnxruntime.InferenceSession(
+        build_onnx(plan, random_tensors(plan), {}), providers=["CPUExecutionProvider"]
+    )
+    x = np.random.default_rng(0).standard_normal((4, 1, 28, 28), np.float32)
+    (logits,) = session.run(None, {"input": x})
+    assert 1e-3 < np.abs(logits).max() < 1e3
+
+
+def test_weights_of_the_callers_are_used() -> None:
+    asked: list[str] = []
+
+    def tensors_for(layers):
+        asked.extend(layer.name for layer in layers)
+        return random_tensors(layers)
+
+    chain = plan_chains(DEBUG).chains[layer_plan(DEBUG, DEBUG.largest)[1].key]
+    (elapsed_ms,) = OrtStopwatch(tensors_for).prepare(chain)(0, 1)
+    assert elapsed_ms > 0
+    assert asked == ["first"]
+
+
+def test_whole_model_is_timed_at_the_batch_asked() -> None:
+    plan = layer_plan(DEBUG, DEBUG.smallest)
+    model = build_onnx(plan, random_tensors(plan), {})
+    times_ms = timed_session(model, batch=3)(1, 4)
+    assert times_ms.shape == (4,)
+    assert (times_ms > 0).all()
