@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from models.bundle import Bundle
+from models.elastic import channels_last
 from models.export import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
 from models.extract import Subnet, plain, recalibrate
 from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
@@ -62,7 +63,7 @@ def train_alone(
     phase = recipe.phases[0]
     subnet = plain(layer_plan(recipe.space, arch), recipe.space.bn_eps)
     initialize(subnet, recipe.seed)
-    subnet.to(memory_format=torch.channels_last)
+    channels_last(subnet)
     optimizer = make_optimizer(subnet, recipe)
     per_epoch = len(data) // recipe.batch_size
     steps = phase.epochs * per_epoch
@@ -75,7 +76,9 @@ def train_alone(
         labels = torch.from_numpy(batch.labels)
         subnet.train()
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(subnet(x_BCHW), labels, label_smoothing=recipe.label_smoothing).backward()
+        smoothing = recipe.label_smoothing
+        loss = F.cross_entropy(subnet(x_BCHW), labels, label_smoothing=smoothing)
+        torch.autograd.backward(loss)
         optimizer.step()
         on_step(step + 1, steps)
     return subnet.eval()

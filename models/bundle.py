@@ -88,15 +88,15 @@ class Bundle:
         Raises:
             CorruptBundle: if the weights are not the file that the card names.
         """
-        import torch
         from safetensors.torch import load_file
 
+        from models.elastic import channels_last
         from models.supernet import Supernet
 
         self.check("weights.safetensors")
         supernet = Supernet(self.space)
         supernet.load_state_dict(load_file(self.path / "weights.safetensors"))
-        return supernet.to(memory_format=torch.channels_last).eval()
+        return channels_last(supernet).eval()
 
     def calibration(self) -> npt.NDArray[np.uint8]:
         """Training images (N, H, W) for batch-norm recalibration."""
@@ -131,7 +131,8 @@ class Bundle:
         if (found := file_sha256(path)) != expected:
             raise CorruptBundle(
                 f"bundle {self.name}: {file} does not match its card "
-                f"(sha256 expected {expected[:12]}, got {found[:12]}, {path.stat().st_size} bytes); "
+                f"(sha256 expected {expected[:12]}, got {found[:12]}, "
+                f"{path.stat().st_size} bytes); "
                 "restore the file or import the supernet again"
             )
 

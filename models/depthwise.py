@@ -114,4 +114,4 @@ def _compiled() -> Callable[..., int] | None:
     function = ctypes.CDLL(str(library)).depthwise_weight_gradient
     function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long] * 8
     function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return function

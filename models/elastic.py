@@ -7,6 +7,8 @@ Pure slice functions come first, thin modules after. No module remembers a shape
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +16,8 @@ from torch.nn import functional as F
 from models.depthwise import depthwise_conv
 from models.plan import LayerSpec
 from models.space import Activation
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def activate(x: Tensor, act: Activation | None) -> Tensor:
@@ -27,6 +31,12 @@ def activate(x: Tensor, act: Activation | None) -> Tensor:
             return F.hardswish(x)
         case None:
             return x
+
+
+def channels_last(model: ModuleT) -> ModuleT:
+    """`model` with its filters in the memory layout that torch's CPU kernels are fast in."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def centre(weight_C1KK: Tensor, kernel: int) -> Tensor:
@@ -137,8 +147,9 @@ class ElasticMBConv(nn.Module):
         y = activate(self.depthwise_norm(y), spec.act)
         if se:
             y = y * self._gate(y, mid, se)
-        y = self.project_norm(F.conv2d(y, self.project.weight[:, :mid]))
-        return x_BCHW + y if spec.skip else y
+        y = F.conv2d(y, self.project.weight[:, :mid])
+        out: Tensor = self.project_norm(y)
+        return x_BCHW + out if spec.skip else out
 
     def _gate(self, y_BMHW: Tensor, mid: int, se: int) -> Tensor:
         reduce, expand = self.se_reduce, self.se_expand

@@ -12,7 +12,7 @@ from codecarbon import OfflineEmissionsTracker
 from codecarbon.output_methods.base_output import BaseOutput
 
 
-class _Latest(BaseOutput):  # type: ignore[misc]
+class _Latest(BaseOutput):
     """Keeps the totals that codecarbon hands to its outputs."""
 
     def __init__(self) -> None:

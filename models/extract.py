@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.depthwise import depthwise_conv
-from models.elastic import ElasticMBConv, activate
+from models.elastic import ElasticMBConv, activate, channels_last
 from models.errors import InputError
 from models.plan import LayerSpec, layer_plan
 from models.space import Arch
@@ -73,8 +73,8 @@ class MBConv(nn.Module):
         if spec.se_channels:
             z = F.relu(self.se_reduce(y.mean((2, 3), keepdim=True)))
             y = y * F.hardsigmoid(self.se_expand(z))
-        y = self.project_norm(self.project(y))
-        return x_BCHW + y if spec.skip else y
+        out: Tensor = self.project_norm(self.project(y))
+        return x_BCHW + out if spec.skip else out
 
 
 class Pool(nn.Module):
@@ -148,7 +148,7 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
             whole = source[f"layers.{name}"]
             value = whole[tuple(slice(size) for size in target.shape)]
         target.copy_(value)
-    return subnet.to(memory_format=torch.channels_last).eval()
+    return channels_last(subnet).eval()
 
 
 def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:
@@ -172,7 +172,7 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
         InputError: if there are no images.
     """
     norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
-    totals = [[torch.zeros_like(n.running_mean), torch.zeros_like(n.running_var)] for n in norms]
+    totals = [[torch.zeros_like(n.weight), torch.zeros_like(n.weight)] for n in norms]
     hooks = [
         norm.register_forward_pre_hook(_use_batch_statistics(total))
         for norm, total in zip(norms, totals, strict=True)

@@ -85,7 +85,10 @@ def augment(
     rows = top[:, None] + np.arange(height)
     columns = left[:, None] + np.arange(width)
     columns = np.where(flip[:, None], columns[:, ::-1], columns)
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved: npt.NDArray[np.uint8] = padded[
+        np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ]
+    return moved
 
 
 def to_tensor(

@@ -57,7 +57,8 @@ def learning_rate(phase: Phase, step: int, steps_per_epoch: int) -> float:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """SGD with Nesterov momentum; norms, biases and kernel transformations do not decay."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         decays = weight.ndim > 1 and not name.endswith("_matrix")
         (decayed if decays else free).append(weight)

@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.elastic import channels_last
 from models.energy import EnergyMeter
 from models.errors import Conflict
 from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
@@ -77,7 +78,7 @@ class Trainer:
         self.device = torch.device("cuda", self.rank) if torch.cuda.is_available() else "cpu"
         self.supernet = Supernet(recipe.space)
         initialize(self.supernet, recipe.seed)
-        self.supernet.to(self.device, memory_format=torch.channels_last)
+        channels_last(self.supernet).to(self.device)
         self.phase, self.step = 0, 0
         self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
         self.conditions: dict[str, Any] = {}
@@ -87,7 +88,8 @@ class Trainer:
         if self.checkpoint.exists():
             if not resume:
                 raise Conflict(
-                    f"a training is under way in {folder}: go on with --resume, or remove the folder"
+                    f"a training is under way in {folder}: "
+                    "go on with --resume, or remove the folder"
                 )
             self._load()
 
@@ -172,7 +174,7 @@ class Trainer:
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             if soft is not None:
                 loss = loss + phase.distill * F.cross_entropy(logits, soft)
-            loss.backward()
+            torch.autograd.backward(loss)
             total += float(loss.detach())
         sum_gradients(self.supernet, self.world)
         self.optimizer.step()
@@ -200,7 +202,7 @@ class Trainer:
         full = Supernet(self.recipe.space)
         with safe_open(path, "pt") as file:
             full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
-        full.to(self.device, memory_format=torch.channels_last).eval()
+        channels_last(full).to(self.device).eval()
         sides = [self.data.images, np.ascontiguousarray(self.data.images[:, :, ::-1])]
         return torch.stack([self._logits(full, LabelledImages(s, self.data.labels)) for s in sides])
 

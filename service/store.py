@@ -192,7 +192,7 @@ class SearchStore:
         """Number of searches by status, without those that have none."""
         query = select(SearchRow.status, func.count()).group_by(SearchRow.status)
         with self.session_scope() as session:
-            return dict(session.execute(query).tuples().all())
+            return {status: count for status, count in session.execute(query)}
 
     # -- working -------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.depthwise import depthwise_conv
-from models.elastic import ElasticDepthwise, ElasticMBConv
+from models.elastic import ElasticDepthwise, ElasticMBConv, channels_last
 from models.errors import InputError
 from models.extract import extract, plain, recalibrate
 from models.plan import layer_plan
@@ -34,7 +34,7 @@ def worn(supernet: Supernet, seed: int = 0) -> Supernet:
                 tensor.add_(0.05 * noise)
             elif tensor.ndim == 1:
                 tensor.add_(0.1 * noise)
-    return supernet.to(memory_format=torch.channels_last).eval()
+    return channels_last(supernet).eval()
 
 
 def images(arch: Arch, batch: int = 3, seed: int = 0) -> Tensor:
@@ -146,6 +146,7 @@ class TestRecalibration:
                 twin(batch)
         mine = [m for m in subnet.modules() if isinstance(m, nn.BatchNorm2d)]
         for ours, theirs in zip(mine, norms, strict=True):
+            assert theirs.running_var is not None
             biased = theirs.running_var * (sizes[id(theirs)] - 1) / sizes[id(theirs)]
             torch.testing.assert_close(ours.running_mean, theirs.running_mean)
             torch.testing.assert_close(ours.running_var, biased)

@@ -73,11 +73,13 @@ archs = st.integers(0, 2**32 - 1).map(
 )
 
 
+@settings(deadline=None)
 @given(tables)
 def test_files_keep_every_bit(table) -> None:
     assert from_json(to_json(table)) == table
 
 
+@settings(deadline=None)
 @given(tables, st.data())
 def test_no_document_does_more_than_be_refused(table, data) -> None:
     """Any value anywhere in a file: a table, or an InputError; never another exception."""
@@ -91,6 +93,7 @@ def test_no_document_does_more_than_be_refused(table, data) -> None:
         assert isinstance(from_json(json.dumps(document)), LatencyTable)
 
 
+@settings(deadline=None)
 @given(documents, documents, documents)
 def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions) -> None:
     profile = {
@@ -107,6 +110,7 @@ def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions
             assert isinstance(parse_profile(value), LatencyTable)
 
 
+@settings(deadline=None)
 @given(st.lists(positive_ms, min_size=len(KEYS), max_size=len(KEYS)), st.floats(0, 10), archs)
 def test_a_network_is_the_sum_of_its_layers(times_ms, overhead_ms, arch) -> None:
     by_key = dict(zip(KEYS, times_ms, strict=True))
@@ -127,6 +131,7 @@ def test_a_network_is_the_sum_of_its_layers(times_ms, overhead_ms, arch) -> None
     assert table.network_ms(plan) == pytest.approx(expected, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=1, max_size=9).map(
         np.array
@@ -144,7 +149,7 @@ def test_fitted_overhead_beats_every_other_constant(pairs) -> None:
     assert error(fit_overhead(measured, summed)) <= min(map(error, candidates)) + 1e-4
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(
     times_ms=st.lists(st.floats(0.05, 1), min_size=len(KEYS), max_size=len(KEYS)),
     start_ms=st.floats(0, 0.1),

@@ -145,3 +145,9 @@ async def client_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service of these settings."""
     async with client_of(create_app(settings)) as client:
         yield client
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What async tests run on."""
+    return "asyncio"

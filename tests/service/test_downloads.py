@@ -66,7 +66,13 @@ def test_a_part_of_another_version_is_the_whole():
 
 @pytest.mark.parametrize(
     ("header", "status"),
-    [(f'"{SHA256}"', 304), (f'W/"{SHA256}"', 304), ("*", 304), (f'"x", "{SHA256}"', 304), ('"x"', 200)],
+    [
+        (f'"{SHA256}"', 304),
+        (f'W/"{SHA256}"', 304),
+        (f'"x", "{SHA256}"', 304),
+        ("*", 304),
+        ('"x"', 200),
+    ],
 )
 def test_unchanged(header, status):
     unchanged = answer(if_none_match=header, range_="bytes=0-1" if status == 304 else None)

@@ -51,11 +51,15 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(status = 'running') = (owner IS NOT NULL)", name=op.f("ck_searches_owner")
         ),
-        sa.CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name=op.f("ck_searches_lease")),
+        sa.CheckConstraint(
+            "(owner IS NULL) = (lease_until IS NULL)", name=op.f("ck_searches_lease")
+        ),
         sa.CheckConstraint(
             "(status = 'succeeded') = (result IS NOT NULL)", name=op.f("ck_searches_result")
         ),
-        sa.CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name=op.f("ck_searches_error")),
+        sa.CheckConstraint(
+            "(status = 'failed') = (error IS NOT NULL)", name=op.f("ck_searches_error")
+        ),
         sa.CheckConstraint(
             "(status IN ('queued', 'running')) = (finished_at IS NULL)",
             name=op.f("ck_searches_finished_at"),
