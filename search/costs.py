@@ -224,7 +224,7 @@ def block_scope(
         Columns (kernel, expand), after the stage's depth where that can leave the block out,
         and an array over those genes' choices.
     """
-    columns = (space.column["kernel", s, b], space.column["expand", s, b])
+    columns: tuple[int, ...] = (space.column["kernel", s, b], space.column["expand", s, b])
     depths = np.array(space.stages[s].depths)
     if depths[0] <= b:
         columns = (1 + s, *columns)

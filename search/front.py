@@ -1,9 +1,10 @@
 """The whole trade-off of a device: every budget answered from one table.
 
-1. An additive surrogate of the predictor is fitted on random networks.
-2. Its exact front is found by dynamic programming over the factors of latency.
-3. The true predictor judges those networks and, round by round, their neighbours that the
-   surrogate finds promising; it is fitted again with what was learnt, and step 2 repeats.
+1. An additive surrogate of the predictor is fitted on random networks, and its exact front is
+   found by dynamic programming over the factors of latency.
+2. Evolution along the front: children of neighbouring points, judged by the true predictor.
+3. The surrogate is fitted again on what was learnt, and both steps repeat.
+4. Every network one unit away from a point of the front is judged.
 
 Shapes: N architectures, P points of the front, G genes.
 """
@@ -13,14 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from models.errors import Infeasible, InputError
+from models.errors import Infeasible
 from models.space import GeneMatrix, SearchSpace
-from search.costs import CostModel, Factor, Floats
-from search.operators import neighbours
+from search.costs import CostModel, Floats
+from search.operators import crossover, mutate, neighbours
 from search.pareto import non_dominated, pareto_front
 from search.predictor import AccuracyPredictor
-"""Promising neighbours judged in a round."""
+from search.surrogate import fit_additive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +44,20 @@ class Front:
 class FrontSettings:
     """How much work a front takes."""
 
-    samples: int = 2000
+    samples: int = 1000
     """Random networks that the first surrogate is fitted on."""
     rounds: int = 3
-    """Times that the surrogate is fitted and its front computed."""
-    exchanges: int = 3
-    """Times in a round that neighbours of the front are tried."""
-    candidates: int = 600
-    """Neighbours judged each time."""
-    width: int = 128
+    """Times that the surrogate is fitted."""
+    width: int = 512
     """Points of a set in the dynamic programme."""
+    generations: int = 60
+    """Of evolution in a round."""
+    children: int = 200
+    """Judged in a generation."""
+    mutation_probability: float = 0.05
+    """Of each unit of a mutated child."""
+    polished: int = 100
+    """Points, spread over the front, whose neighbours are all tried at the end."""
 
 
 DEFAULT_SETTINGS = FrontSettings()
@@ -64,39 +70,83 @@ def front(
     seed: int,
     settings: FrontSettings = DEFAULT_SETTINGS,
 ) -> Front:
-    """The trade-off between latency and predicted accuracy, from the floor of the space up."""
+    """The trade-off between latency and predicted accuracy, from the floor of the space up.
+
+    Args:
+        seed: of the one random generator; the same seed gives the same front, bit for bit.
+    """
     rng = np.random.default_rng(seed)
-    genes = np.vstack([space.sample(settings.samples, rng), latency.floor_genes])
-    genes = np.unique(genes, axis=0)
-    top1 = predictor.predict(genes)
-    cost = latency.evaluate(genes)
-    seen = {row.tobytes() for row in genes}
-
-    def judge(rows: GeneMatrix) -> None:
-        nonlocal genes, top1, cost
-        fresh = [row for row in np.unique(rows, axis=0) if row.tobytes() not in seen]
-        if fresh:
-            seen.update(row.tobytes() for row in fresh)
-            genes = np.vstack([genes, fresh])
-            top1 = np.concatenate([top1, predictor.predict(genes[len(top1) :])])
-            cost = np.concatenate([cost, latency.evaluate(genes[len(cost) :])])
-
+    archive = _Archive(space, predictor, latency)
+    archive.judge(np.vstack([latency.floor_genes, space.sample(settings.samples, rng)]))
     for _ in range(settings.rounds):
-        surrogate = additive_fit(space, genes, top1)
-        found = pareto_front(latency.factors, surrogate.factors, space.n_choices, settings.width)
-        judge(space.canonical(found.genes))
-        for _ in range(settings.exchanges):
-            best = non_dominated(cost, top1)
-            around = [neighbours(space, row).genes for row in genes[best]]
-            rows = np.vstack(around)
-            parent = np.repeat(best, [len(item) for item in around])
-            # Where the surrogate errs, it mostly errs alike for a network and its neighbour.
-            bias = top1[best] - surrogate.evaluate(genes[best])
-            promised = surrogate.evaluate(rows) + np.repeat(bias, [len(item) for item in around])
-            rows_cost = latency.evaluate(rows)
-            at = np.searchsorted(cost[best], rows_cost, side="right") - 1
-            gain = promised - top1[best][at]
-            ranked = np.argsort(-gain, kind="stable")[: settings.candidates]
-            judge(rows[ranked][gain[ranked] > 0])
-    best = non_dominated(cost, top1)
-    return Front(genes[best], cost[best], top1[best])
+        surrogate = fit_additive(space, archive.genes, archive.top1)
+        points = pareto_front(latency.factors, surrogate.factors, space.n_choices, settings.width)
+        archive.judge(space.canonical(points.genes))
+        for _ in range(settings.generations):
+            parents = archive.genes[archive.best]
+            archive.judge(_children(space, parents, settings, rng))
+    best = archive.best
+    spread = np.linspace(0, len(best) - 1, min(len(best), settings.polished)).astype(np.intp)
+    around = [neighbours(space, row).genes for row in archive.genes[best[spread]]]
+    archive.judge(np.vstack(around))
+    best = archive.best
+    return Front(archive.genes[best], archive.cost[best], archive.top1[best])
+
+
+def answer(points: Front, budget_ms: float) -> int:
+    """Index of the most accurate point within `budget_ms`.
+
+    Raises:
+        Infeasible: if even the first point is slower.
+    """
+    index = int(np.searchsorted(points.latency_ms, budget_ms, side="right")) - 1
+    if index < 0:
+        raise Infeasible("latency_ms", budget_ms, float(points.latency_ms[0]))
+    return index
+
+
+class _Archive:
+    """Every network judged so far, each once."""
+
+    def __init__(
+        self, space: SearchSpace, predictor: AccuracyPredictor, latency: CostModel
+    ) -> None:
+        self._predictor, self._latency = predictor, latency
+        self._seen: set[bytes] = set()
+        self.genes: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
+        self.cost: Floats = np.empty(0)
+        self.top1: Floats = np.empty(0)
+        self.best: npt.NDArray[np.intp] = np.empty(0, np.intp)
+        """Rows of the front so far, by rising latency."""
+
+    def judge(self, rows: GeneMatrix) -> None:
+        """Add the rows that are new."""
+        keys = dict.fromkeys(row.tobytes() for row in rows)
+        fresh = [key for key in keys if key not in self._seen]
+        self._seen.update(fresh)
+        new = np.frombuffer(b"".join(fresh), np.uint8).reshape(len(fresh), rows.shape[1])
+        if len(new):
+            self.genes = np.vstack([self.genes, new])
+            self.cost = np.concatenate([self.cost, self._latency.evaluate(new)])
+            self.top1 = np.concatenate([self.top1, self._predictor.predict(new)])
+            # What was dominated stays so: only the front and the new rows can be on it.
+            rivals = np.r_[self.best, np.arange(len(self.genes) - len(new), len(self.genes))]
+            self.best = rivals[non_dominated(self.cost[rivals], self.top1[rivals])]
+
+
+def _children(
+    space: SearchSpace, parents: GeneMatrix, settings: FrontSettings, rng: np.random.Generator
+) -> GeneMatrix:
+    """Half mutated points of the front, half crossed with a point nearby, (children, G)."""
+    mother = rng.integers(0, len(parents), settings.children)
+    half = settings.children // 2
+    # Networks of like latency differ in where they spend it: those are worth mixing.
+    reach = max(1, len(parents) // 10)
+    father = np.clip(mother[half:] + rng.integers(-reach, reach + 1, len(mother) - half), 0, None)
+    father = np.minimum(father, len(parents) - 1)
+    return np.vstack(
+        [
+            mutate(space, parents[mother[:half]], settings.mutation_probability, rng),
+            crossover(space, parents[mother[half:]], parents[father], rng),
+        ]
+    )

@@ -108,47 +108,63 @@ def _group_ids(groups: list[tuple[str, int]]) -> npt.NDArray[np.int64]:
 def _fit_weights(x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]) -> tuple[Kernel, float]:
     """Most probable kernel and noise variance, for targets of variance 1."""
     n_groups = int(group_D.max()) + 1
-    # Before seeing data: the linear part explains most, every bit alike; 5 % is noise.
-    start = np.log(np.r_[np.full(n_groups, 0.02), np.full(n_groups, 0.05), 1.0, 0.05])
+    start = prior_mean(n_groups)
     low = np.r_[np.full(2 * n_groups, -9.0), -6.0, -9.0]
     high = np.r_[np.full(2 * n_groups, 3.0), 5.0, 2.0]
-
-    def unpack(theta: Floats) -> tuple[Kernel, float]:
-        weights = np.exp(theta)
-        linear, rbf = weights[:n_groups][group_D], weights[n_groups:-2][group_D]
-        return Kernel(linear, rbf, float(weights[-2])), float(weights[-1])
-
-    def objective(theta: Floats) -> tuple[float, Floats]:
-        kernel, noise = unpack(theta)
-        rbf = kernel.rbf_variance * kernel.rbf(x_MD, x_MD)
-        covariance = rbf + (x_MD * kernel.linear_D) @ x_MD.T
-        covariance[np.diag_indices_from(covariance)] += noise + JITTER
-        factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-        log_determinant = 2 * np.log(np.diag(factor[0])).sum()
-        inverse = cho_solve(factor, np.eye(len(t_M)), overwrite_b=True, check_finite=False)
-        dual_M = inverse @ t_M
-        # d nll / d covariance, and with it every derivative by the chain rule.
-        slope = 0.5 * (inverse - np.outer(dual_M, dual_M))
-        slope_rbf = slope * rbf
-        by_linear = ((slope @ x_MD) * x_MD).sum(0) * kernel.linear_D
-        squared = slope_rbf.sum(1) @ x_MD**2 - ((slope_rbf @ x_MD) * x_MD).sum(0)
-        gradient = np.concatenate(
-            [
-                np.bincount(group_D, by_linear, n_groups),
-                np.bincount(group_D, -squared * kernel.rbf_D, n_groups),
-                [slope_rbf.sum(), np.trace(slope) * noise],
-            ]
-        )
-        away = theta - start
-        value = 0.5 * (t_M @ dual_M + log_determinant + PRIOR_PRECISION * away @ away)
-        return float(value), gradient + PRIOR_PRECISION * away
-
     solution = minimize(
-        objective,
+        negative_log_posterior,
         start,
+        args=(x_MD, t_M, group_D),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(low, high, strict=True)),
         options={"maxiter": MAX_ITERATIONS},
     )
-    return unpack(solution.x)
+    return unpack(solution.x, group_D)
+
+
+def prior_mean(n_groups: int) -> Floats:
+    """Logarithms of all weights before seeing data, (2 W + 2,).
+
+    The linear part explains most, every bit alike; 5 % of the variance is noise.
+    """
+    weights: Floats = np.r_[np.full(n_groups, 0.02), np.full(n_groups, 0.05), 1.0, 0.05]
+    return np.log(weights)
+
+
+def unpack(theta: Floats, group_D: npt.NDArray[np.int64]) -> tuple[Kernel, float]:
+    """Kernel and noise variance of the log weights: linear (W), rbf (W), variance, noise."""
+    weights = np.exp(theta)
+    n_groups = (len(theta) - 2) // 2
+    linear_D, rbf_D = weights[:n_groups][group_D], weights[n_groups:-2][group_D]
+    return Kernel(linear_D, rbf_D, float(weights[-2])), float(weights[-1])
+
+
+def negative_log_posterior(
+    theta: Floats, x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]
+) -> tuple[float, Floats]:
+    """Of the log weights given coded rows and targets, up to a constant; and its gradient."""
+    kernel, noise = unpack(theta, group_D)
+    rbf = kernel.rbf_variance * kernel.rbf(x_MD, x_MD)
+    covariance = rbf + (x_MD * kernel.linear_D) @ x_MD.T
+    covariance[np.diag_indices_from(covariance)] += noise + JITTER
+    factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    log_determinant = 2 * np.log(np.diag(factor[0])).sum()
+    inverse = cho_solve(factor, np.eye(len(t_M)), overwrite_b=True, check_finite=False)
+    dual_M = inverse @ t_M
+    # d value / d covariance, and with it every derivative by the chain rule.
+    slope = 0.5 * (inverse - np.outer(dual_M, dual_M))
+    slope_rbf = slope * rbf
+    by_linear_D = ((slope @ x_MD) * x_MD).sum(0) * kernel.linear_D
+    squared_D = slope_rbf.sum(1) @ x_MD**2 - ((slope_rbf @ x_MD) * x_MD).sum(0)
+    n_groups = (len(theta) - 2) // 2
+    gradient = np.concatenate(
+        [
+            np.bincount(group_D, by_linear_D, n_groups),
+            np.bincount(group_D, -squared_D * kernel.rbf_D, n_groups),
+            [slope_rbf.sum(), np.trace(slope) * noise],
+        ]
+    )
+    away = theta - prior_mean(n_groups)
+    value = 0.5 * (t_M @ dual_M + log_determinant + PRIOR_PRECISION * away @ away)
+    return float(value), gradient + PRIOR_PRECISION * away

@@ -39,7 +39,8 @@ def non_dominated(cost: Floats, value: Floats) -> npt.NDArray[np.intp]:
     order = np.lexsort((-value, cost))
     best = np.maximum.accumulate(value[order])
     rises = np.r_[True, best[1:] > best[:-1]][: len(order)]
-    return order[rises]
+    kept: npt.NDArray[np.intp] = order[rises]
+    return kept
 
 
 def pareto_front(

@@ -9,6 +9,7 @@ Shapes: N architectures, C limits, D weights.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from models.space import GeneMatrix, SearchSpace
 from search.costs import CostModel, Factor, Floats, block_scope, minimise
@@ -28,7 +29,9 @@ def fit_additive(space: SearchSpace, genes: GeneMatrix, top1: Floats) -> CostMod
         genes: canonical rows, (N, n_genes).
         top1: their accuracies, percent, (N,).
     """
-    scopes = [((c,), np.ones(space.n_choices[c], bool)) for c in range(1 + len(space.stages))]
+    scopes: list[tuple[tuple[int, ...], npt.NDArray[np.bool_]]] = [
+        ((c,), np.ones(space.n_choices[c], bool)) for c in range(1 + len(space.stages))
+    ]
     for s, stage in enumerate(space.stages):
         scopes += [block_scope(space, s, b) for b in range(stage.depths[-1])]
     x_ND = np.zeros((len(genes), sum(present.size for _, present in scopes)))

@@ -24,7 +24,7 @@ from service.schemas import (
     SupernetRead,
 )
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", responses=problems(422))
 
 
 @router.get("/supernets", tags=["supernets"])
@@ -51,7 +51,7 @@ def read_device(name: str, service: ServiceDep) -> DeviceRead:
     return describe_device(service.catalog, name)
 
 
-@router.post("/devices", tags=["devices"], status_code=201, responses=problems(409, 422))
+@router.post("/devices", tags=["devices"], status_code=201, responses=problems(409))
 def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) -> DeviceRead:
     """Keep a device profile under its name."""
     table = parse_profile(profile.model_dump(exclude_unset=True))
@@ -61,7 +61,7 @@ def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) 
 
 
 @router.post(
-    "/devices/{name}/measurements", tags=["devices"], responses=problems(404, 422, 501)
+    "/devices/{name}/measurements", tags=["devices"], responses=problems(404, 501)
 )
 def add_measurements(
     name: str, measurements: Annotated[dict[str, Any], Body()], service: ServiceDep
@@ -75,9 +75,7 @@ def add_measurements(
 
 
 @router.get(
-    "/supernets/{name}/devices/{device}/front",
-    tags=["supernets"],
-    responses=problems(404, 422, 501),
+    "/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404)
 )
 def read_front(name: str, device: str, service: ServiceDep) -> FrontRead:
     """Every network that none is both faster and more accurate than."""

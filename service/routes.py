@@ -21,7 +21,7 @@ from service.paging import SearchFilter
 from service.records import Search
 from service.schemas import SearchPage, SearchQuery, SearchRead, SearchRequest
 
-router = APIRouter(prefix="/v1/searches", tags=["searches"])
+router = APIRouter(prefix="/v1/searches", tags=["searches"], responses=problems(422))
 
 
 @router.post(
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"])
     response_model=SearchRead,
     responses={
         201: {"model": SearchRead, "description": "Finished: stored before, or within the wait"},
-        **problems(404, 422, 501),
+        **problems(404, 501),
     },
 )
 async def create_search(
@@ -83,7 +83,7 @@ async def _finished(service: Service, search: Search, seconds: float) -> Search:
     return search
 
 
-@router.get("", responses=problems(422))
+@router.get("")
 def list_searches(query: Annotated[SearchQuery, Query()], service: ServiceDep) -> SearchPage:
     """Stored searches, a page at a time."""
     values = query.model_dump(exclude={"cursor"})

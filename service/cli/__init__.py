@@ -19,6 +19,7 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help and errors, which can be read by scripts too
     pretty_exceptions_enable=False,
 )
 app.command()(operation.serve)

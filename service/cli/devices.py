@@ -20,7 +20,7 @@ from service.cli.common import (
 from service.descriptions import describe_device, summarize_devices
 from service.errors import NotAvailable
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")

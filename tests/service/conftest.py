@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -49,7 +50,7 @@ def make_table(device: str = DEVICE, **changes: object) -> LatencyTable:
     return LatencyTable(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def make_profile(name: str = "posted", **changes: object) -> dict[str, object]:
+def make_profile(name: str = "posted", **changes: object) -> dict[str, Any]:
     """A device profile as a user posts it."""
     entries = make_table().entries
     return {

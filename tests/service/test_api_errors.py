@@ -85,7 +85,7 @@ async def test_text_that_is_no_request(client, text, status, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "No Spaces"}, "profile.device: expected 1 to 64 of a-z"),
+        ({"name": "No Spaces"}, "profile.name: expected 1 to 64 of a-z"),
         ({"name": "../up"}, "expected 1 to 64 of a-z"),
         ({"table": {}}, "expected 1 to"),
         ({"table": {"key": {"p50_ms": -1}}}, "p50_ms: expected a finite number above 0"),

@@ -10,7 +10,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from service.dependencies import working
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG
 
@@ -244,10 +243,9 @@ async def test_health_and_metrics(busy):
     assert 'route="/v1/searches",status="201"' in text
 
 
-async def test_not_ready_when_a_worker_died(settings):
-    async with client_on(settings) as client:
-        service = client._transport.app.state.service
-        with working(service):
-            assert (await client.get("/readyz")).status_code == 200
-        service.threads.append(type("Dead", (), {"is_alive": lambda self: False})())
-        assert (await client.get("/readyz")).status_code == 503
+async def test_not_ready_when_a_worker_died(settings, monkeypatch):
+    monkeypatch.setattr("service.worker.Worker.run", lambda self, stop: None)
+    async with client_on(settings.model_copy(update={"workers": 1})) as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
+        assert (await client.get("/healthz")).status_code == 200

@@ -20,7 +20,7 @@ from service.records import NewSearch
 from service.store import SearchStore, StoreUnavailable
 from service.tables import Base
 
-POSTGRES = os.environ.get("SUBNET_TEST_DATABASE_URL")
+POSTGRES = os.environ.get("SUBNET_TEST_DATABASE_URL", "")
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RESULT = {"latency_ms": 1.5, "top1": 90.0}
 PROBLEM = {"title": "Infeasible", "status": 422}
@@ -42,10 +42,8 @@ def clock():
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
 def store(request, tmp_path, clock):
-    if request.param == "postgresql" and not POSTGRES:
-        pytest.skip("SUBNET_TEST_DATABASE_URL names no PostgreSQL database")
     engine = open_database(
         POSTGRES if request.param == "postgresql" else f"sqlite:///{tmp_path / 'test.sqlite'}"
     )

@@ -1,0 +1,300 @@
+"""The command: one JSON document on stdout or nothing, errors on stderr, exit codes 0, 1, 2."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from latency_tables import measure
+from latency_tables.store import DeviceRegistry
+from models.export import run_onnx
+from models.space import Arch
+from service.cli import app
+from service.pairing import Catalog
+from tests.fake_stopwatch import FakeStopwatch
+from tests.service.conftest import DEVICE, SUPERNET
+from tests.spaces import DEBUG
+
+ON = ("--supernet", SUPERNET, "--device", DEVICE)
+ARCHS = [DEBUG.smallest, DEBUG.largest]
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    monkeypatch.setenv("SUBNET_HOME", str(home))
+
+    def run(*args, code=0):
+        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        assert result.exit_code == code, result.output
+        errors = [line for line in result.stderr.splitlines() if line.lower().startswith("error:")]
+        assert len(errors) == (code != 0), result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def run_json(run):
+    def run_json(*args):
+        return json.loads(run(*args, "--json").stdout)
+
+    return run_json
+
+
+def write(path, value):
+    path.write_text(json.dumps(value))
+    return path
+
+
+@pytest.fixture
+def archs_file(tmp_path):
+    return write(tmp_path / "archs.json", [arch.to_json() for arch in ARCHS])
+
+
+@pytest.mark.parametrize("args", [("--help",), ("search", "--help"), ("devices", "--help")])
+def test_the_command_explains_itself(run, args):
+    assert "Usage: subnet-search" in run(*args).stdout
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("supernets", "list"),
+        ("supernets", "show", SUPERNET),
+        ("devices", "list"),
+        ("devices", "show", DEVICE),
+        ("devices", "lint", DEVICE),
+    ],
+)
+def test_lists_and_shows(run, run_json, args):
+    assert run(*args).stdout.strip()
+    assert run_json(*args)
+
+
+def test_lists_name_what_is_there(run_json):
+    assert SUPERNET in [item["name"] for item in run_json("supernets", "list")]
+    assert DEVICE in [item["name"] for item in run_json("devices", "list")]
+
+
+def test_predict_answers_in_order(run_json, archs_file, home):
+    rows = run_json("predict", *ON, "--archs", archs_file)
+    assert [set(row) for row in rows] == [{"arch", "top1", "latency_ms", "macs", "params"}] * 2
+    assert [row["arch"] for row in rows] == [arch.to_json() for arch in ARCHS]
+    assert rows == Catalog(home).pairing(SUPERNET, DEVICE).predict(ARCHS)
+    assert rows[0]["latency_ms"] < rows[1]["latency_ms"]
+
+
+def test_predict_without_a_device_leaves_latency_out(run_json, archs_file):
+    rows = run_json("predict", "--supernet", SUPERNET, "--archs", archs_file)
+    assert [set(row) for row in rows] == [{"arch", "top1", "macs", "params"}] * 2
+
+
+def test_predict_one_and_none(run_json, tmp_path):
+    one = write(tmp_path / "one.json", DEBUG.largest.to_json())
+    assert len(run_json("predict", *ON, "--archs", one)) == 1
+    assert run_json("predict", *ON, "--archs", write(tmp_path / "none.json", [])) == []
+
+
+def test_predict_for_people_says_what_it_is_worth(run, archs_file):
+    result = run("predict", *ON, "--archs", archs_file)
+    assert result.stdout.split()[:4] == ["top1", "latency_ms", "macs", "params"]
+    assert "latency_ms is predicted, expected error 0.04 of the latency" in result.stderr
+
+
+# -- searching -----------------------------------------------------------------------------
+
+
+def test_search(run, run_json, home):
+    found = run_json("search", *ON, "--latency-ms", 0.8, "--seed", 3)
+    assert found["feasible"] is True
+    assert found["seed"] == 3
+    assert found["latency_ms"] <= 0.8
+    again = run_json("search", *ON, "--latency-ms", 0.8, "--seed", 3)
+    assert {**again, "search_seconds": 0} == {**found, "search_seconds": 0}
+    pairing = Catalog(home).pairing(SUPERNET, DEVICE)
+    genes = DEBUG.encode(all_archs())
+    met = pairing.costs["latency_ms"].evaluate(genes) <= 0.8
+    best = pairing.require_predictor().predict(genes[met]).max()
+    assert found["top1"] == pytest.approx(best), "of 800 networks the best is known"
+    assert "latency_ms" in run("search", *ON, "--latency-ms", 0.8).stdout
+
+
+def all_archs():
+    """Every architecture of the debug space, as the product of its choices."""
+    blocks = list(itertools.product(DEBUG.kernels, DEBUG.expands))
+    stages = [
+        choice
+        for depth in DEBUG.stages[0].depths
+        for choice in itertools.product(blocks, repeat=depth)
+    ]
+    return [
+        Arch(
+            resolution,
+            tuple(len(stage) for stage in pair),
+            tuple(tuple(k for k, _ in stage) for stage in pair),
+            tuple(tuple(e for _, e in stage) for stage in pair),
+        )
+        for resolution in DEBUG.resolutions
+        for pair in itertools.product(stages, repeat=2)
+    ]
+
+
+def test_every_budget_binds(run_json):
+    free = run_json("search", *ON, "--latency-ms", 100)
+    tight = {"macs": free["macs"] * 0.7, "params": free["params"] * 0.7}
+    limits = ("--max-macs", tight["macs"], "--max-params", tight["params"])
+    found = run_json("search", *ON, "--latency-ms", 100, *limits)
+    assert all(found[name] <= budget for name, budget in tight.items())
+    assert found["top1"] <= free["top1"]
+
+
+def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
+    floor = Catalog(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    result = run("search", *ON, "--latency-ms", 0.001, "--json", code=2)
+    assert f"{floor:.6g}" in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["feasible"] is False
+    assert answer["floor"] == floor
+    assert run("search", *ON, "--latency-ms", 0.001, code=2).stdout == ""
+
+
+def test_front(run, run_json):
+    points = run_json("front", *ON)["points"]
+    assert [p["latency_ms"] for p in points] == sorted(p["latency_ms"] for p in points)
+    assert len(run("front", *ON).stdout.splitlines()) == 1 + len(points)
+
+
+# -- exporting -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-recalibrate",)])
+def test_export(run_json, tmp_path, flags):
+    arch = write(tmp_path / "arch.json", DEBUG.largest.to_json())
+    out = tmp_path / "out.onnx"
+    answer = run_json("export", "--supernet", SUPERNET, "--arch", arch, "-o", out, *flags)
+    content = out.read_bytes()
+    assert answer["sha256"] == hashlib.sha256(content).hexdigest()
+    assert answer["verified"]["recalibrated"] == (not flags)
+    metadata = {p.key: p.value for p in onnx.load_from_string(content).metadata_props}
+    assert json.loads(metadata["subnet_search.arch"]) == DEBUG.largest.to_json()
+    assert metadata["subnet_search.device"] == ""
+
+
+def test_export_takes_what_search_printed(run, tmp_path):
+    found = tmp_path / "found.json"
+    found.write_text(run("search", *ON, "--latency-ms", 0.8, "--json").stdout)
+    out = tmp_path / "out.onnx"
+    run("export", "--supernet", SUPERNET, "--arch", found, "-o", out)
+    size = json.loads(found.read_text())["arch"]["resolution"]
+    assert run_onnx(out.read_bytes(), np.zeros((2, 1, size, size), np.float32)).shape == (2, 10)
+
+
+# -- measuring -----------------------------------------------------------------------------
+
+
+def test_measure_this_machine(run, run_json, home, monkeypatch):
+    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
+    assert run_json(*args)["tables"][0]["origin"] == "measured"
+    assert DeviceRegistry(home).get("host").table("debug").missing(DEBUG) == []
+    assert "measure with --replace" in run(*args, code=2).stderr
+    run(*args, "--replace")
+
+
+# -- bad input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("supernets", "show", "debug-nat"), "did you mean 'debug-net'?"),
+        (("devices", "show", "debug-devise"), "did you mean 'debug-device'?"),
+        (("devices", "lint", "unknown"), "unknown device"),
+        (("supernets", "train", "unknown"), "unknown recipe"),
+        (("supernets", "import", "ofa-mbv3-w1.0", "none", "--predictor", "f"), "not available"),
+        (("devices", "import", "d", "--space", "s", "--ofa-lut", "."), "not available"),
+        (("devices", "fit", "d", "--space", "s", "--measurements", "f"), "not available"),
+        (("devices", "measure", "Bad Name", "--supernet", SUPERNET), "expected 1 to 64 of"),
+        (("devices", "measure", "host", "--supernet", "unknown"), "unknown supernet"),
+        (("search", "--supernet", "x", "--device", DEVICE, "--latency-ms", 1), "unknown supernet"),
+        (("search", "--supernet", SUPERNET, "--device", "x", "--latency-ms", 1), "unknown device"),
+        (("search", *ON), "latency-ms"),
+        (("search", *ON, "--latency-ms", -1), "positive finite"),
+        (("search", *ON, "--latency-ms", math.nan), "positive finite"),
+        (("search", *ON, "--latency-ms", "inf"), "positive finite"),
+        (("search", *ON, "--latency-ms", "fast"), "valid number"),
+        (("search", *ON, "--latency-ms", 1, "--max-macs", 0), "positive finite"),
+        (("search", *ON, "--latency-ms", 1, "--seed", -1), "seed"),
+        (("front", "--supernet", SUPERNET, "--device", "x"), "unknown device"),
+        (("no-such-command",), "no-such-command"),
+    ],
+)
+def test_bad_words(run, args, words):
+    result = run(*args, code=2)
+    assert words in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "expected a JSON file"),
+        ("[NaN]", "NaN is not a number"),
+        ("7", "expected a JSON list"),
+        ("[7]", "entry 0: arch: expected an object"),
+        ('[{"resolution": 12}]', "entry 0: arch: field 'depth' is missing"),
+        ("largest with resolution 9", "arch.resolution: expected one of [8, 12], got 9"),
+        ("largest with depth [2, 3]", "lengths [2, 3] as in depth"),
+    ],
+)
+def test_bad_architectures(run, tmp_path, content, words):
+    if content.startswith("largest with "):
+        field, value = content.removeprefix("largest with ").split(" ", 1)
+        content = json.dumps([{**DEBUG.largest.to_json(), field: json.loads(value)}])
+    path = tmp_path / "archs.json"
+    path.write_text(content)
+    result = run("predict", *ON, "--archs", path, "--json", code=2)
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_missing_files_and_folders(run, tmp_path):
+    assert "expected a JSON file" in run("predict", *ON, "--archs", "gone.json", code=2).stderr
+    arch = write(tmp_path / "arch.json", DEBUG.largest.to_json())
+    export = ("export", "--supernet", SUPERNET, "--arch", arch, "-o")
+    assert "a folder that exists" in run(*export, tmp_path / "gone" / "out.onnx", code=2).stderr
+    out = tmp_path / "out.onnx"
+    assert "not available" in run(*export, out, "--precision", "int8", code=2).stderr
+    assert "expected fp32 or int8" in run(*export, out, "--precision", "fp8", code=2).stderr
+    assert not out.exists()
+
+
+def test_broken_weights_exit_1_and_write_nothing(run, home, tmp_path):
+    weights = home / "supernets" / SUPERNET / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    arch = write(tmp_path / "arch.json", DEBUG.largest.to_json())
+    out = tmp_path / "out.onnx"
+    result = run("export", "--supernet", SUPERNET, "--arch", arch, "-o", out, code=1)
+    assert "does not match its card" in result.stderr
+    assert not out.exists()
+
+
+def test_a_broken_table_is_named(run, home):
+    (home / "devices" / f"{DEVICE}@debug.json").write_text("{}")
+    result = run("search", *ON, "--latency-ms", 1, code=2)
+    assert f"{DEVICE}@debug.json" in result.stderr
+
+
+def test_bad_settings_are_named(run, monkeypatch):
+    monkeypatch.setenv("SUBNET_WORKERS", "many")
+    assert "SUBNET_WORKERS" in run("supernets", "list", code=2).stderr

@@ -1,0 +1,161 @@
+"""What is delivered was checked, and where this host is the device, timed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from latency_tables.table import Conditions
+from models.errors import Infeasible, InputError
+from models.export import run_onnx
+from models.extract import extract
+from service.delivery import STEPS_DOWN, deliver, describe_layers
+from service.pairing import Catalog, Pairing
+from service.workshop import Unverified, Workshop
+from tests.service.conftest import SUPERNET, make_table
+from tests.spaces import DEBUG
+
+HERE = Conditions(
+    runtime="onnxruntime", precision="fp32", batch=1, provider="fake", threads=1, processor="fake"
+)
+
+
+class FakeTimer:
+    """Times what the table predicts, made slower."""
+
+    def __init__(self, slowness):
+        self.slowness, self.timed = slowness, 0
+
+    def conditions(self):
+        return HERE
+
+    def p50_ms(self, model):
+        props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
+        predicted = json.loads(props["subnet_search.predicted"])["latency_ms"]
+        slowness = self.slowness[min(self.timed, len(self.slowness) - 1)]
+        self.timed += 1
+        return predicted * slowness
+
+
+@pytest.fixture
+def bundle(home):
+    return Catalog(home).supernets.get(SUPERNET)
+
+
+def on_host(bundle):
+    return Pairing.open(bundle, make_table("host", conditions=HERE))
+
+
+def test_a_model_in_time_is_delivered_as_timed(bundle):
+    made = deliver(
+        on_host(bundle), Workshop(bundle, timer=FakeTimer([1.0])), {"latency_ms": 0.8}, 0
+    )
+    timed = made.result["verified"]["latency_ms"]
+    assert timed["origin"] == "measured"
+    assert timed["conditions"]["processor"] == "fake"
+    assert timed["value"] == made.result["latency_ms"] <= 0.8
+    assert "stepped_down" not in made.result["verified"]
+
+
+def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
+    timer = FakeTimer([1.2, 1.05])
+    made = deliver(on_host(bundle), Workshop(bundle, timer=timer), {"latency_ms": 0.8}, 0)
+    verified = made.result["verified"]
+    assert verified["latency_ms"]["value"] <= 0.8
+    (first,) = verified["stepped_down"]
+    assert first["latency_ms"] > 0.8
+    assert first["arch"] != made.result["arch"]
+    assert timer.timed == 2
+
+
+def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
+    timer = FakeTimer([1.0])
+    monkeypatch.setattr(timer, "p50_ms", lambda model: 0.81)
+    pairing, workshop = on_host(bundle), Workshop(bundle, timer=timer)
+    with pytest.raises(Unverified, match=f"{1 + STEPS_DOWN} networks .* all slower on this host"):
+        deliver(pairing, workshop, {"latency_ms": 0.8}, 0)
+
+
+def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
+    workshop = Workshop(bundle, timer=FakeTimer([50.0]))
+    with pytest.raises(Infeasible, match="latency_ms"):
+        deliver(on_host(bundle), workshop, {"latency_ms": 0.8}, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"processor": "other"}, {"threads": 4}, {"precision": "int8"}, {"batch": 8}]
+)
+def test_another_device_is_not_timed_here(bundle, change):
+    table = make_table("host", conditions=replace(HERE, **change))
+    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
+    made = workshop.make(Pairing.open(bundle, table), DEBUG.smallest)
+    assert made.latency_ms is None
+
+
+def test_the_real_timer_gives_a_time(bundle):
+    workshop = Workshop(bundle)
+    here = workshop._timer.conditions()
+    pairing = Pairing.open(bundle, make_table("host", conditions=here))
+    timed = workshop.make(pairing, DEBUG.smallest).latency_ms
+    assert timed is not None
+    assert timed > 0
+
+
+def test_the_file_computes_what_the_subnet_does(bundle):
+    made = Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest, recalibrate=False)
+    images = np.random.default_rng(1).standard_normal((5, 1, 12, 12), np.float32)
+    with torch.no_grad():
+        expected = extract(bundle.load_supernet(), DEBUG.largest)(torch.from_numpy(images))
+    np.testing.assert_allclose(run_onnx(made.model, images), expected, rtol=1e-4, atol=1e-5)
+    assert made.findings["recalibrated"] is False
+
+
+def test_a_file_that_computes_something_else_is_not_delivered(bundle, monkeypatch):
+    import models.export
+
+    build = models.export.subnet_onnx
+
+    def spoiled(*args):
+        model = onnx.load_from_string(build(*args))
+        weight = next(w for w in model.graph.initializer if w.name == "classifier.weight")
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + 1, weight.name))
+        return model.SerializeToString()
+
+    monkeypatch.setattr("models.export.subnet_onnx", spoiled)
+    with pytest.raises(Unverified, match="nothing was delivered"):
+        Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest)
+
+
+def test_without_images_there_is_no_measured_accuracy_and_no_recalibration(bundle):
+    files = {k: v for k, v in bundle.card["files"].items() if not k.endswith(".npz")}
+    bare = replace(bundle, card={**bundle.card, "files": files})
+    workshop, pairing = Workshop(bare), Pairing.open(bare, None)
+    with pytest.raises(InputError, match="export with --no-recalibrate"):
+        workshop.make(pairing, DEBUG.smallest)
+    made = workshop.make(pairing, DEBUG.smallest, recalibrate=False)
+    assert made.findings["top1"] is None
+    assert made.findings["parity"]["images"] == 64
+
+
+def test_equal_work_gives_equal_bytes(bundle):
+    pairing = Pairing.open(bundle, make_table())
+    models = {Workshop(bundle).make(pairing, DEBUG.smallest).model for _ in range(2)}
+    assert len(models) == 1
+
+
+def test_layers_add_up(bundle):
+    table = make_table()
+    pairing = Pairing.open(bundle, table)
+    for arch in (DEBUG.smallest, DEBUG.largest):
+        (row,) = pairing.predict([arch])
+        layers = describe_layers(bundle, table, arch)
+        for name in ("macs", "params"):
+            assert sum(layer[name] for layer in layers) == row[name]
+        total = table.network_overhead_ms + sum(layer["latency_ms"] for layer in layers)
+        assert total == pytest.approx(row["latency_ms"])
