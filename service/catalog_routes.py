@@ -60,9 +60,7 @@ def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) 
     return describe_device(service.catalog, table.device)
 
 
-@router.post(
-    "/devices/{name}/measurements", tags=["devices"], responses=problems(404, 501)
-)
+@router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404, 501))
 def add_measurements(
     name: str, measurements: Annotated[dict[str, Any], Body()], service: ServiceDep
 ) -> DeviceRead:
@@ -74,9 +72,7 @@ def add_measurements(
     )
 
 
-@router.get(
-    "/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404)
-)
+@router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))
 def read_front(name: str, device: str, service: ServiceDep) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
     return FrontRead(**service.catalog.pairing(name, device).front())

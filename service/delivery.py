@@ -90,15 +90,15 @@ def _result(pairing: Pairing, found: SearchResult, made: Verified) -> dict[str, 
         "verified": made.findings,
         "provenance": pairing.provenance(),
         "search": {
-            "seed": found.seed, "evaluations": found.evaluations, "seconds": found.seconds,
+            "seed": found.seed,
+            "evaluations": found.evaluations,
+            "seconds": found.seconds,
         },
         "model_bytes": len(made.model),
     }
 
 
-def describe_layers(
-    bundle: Bundle, table: LatencyTable | None, arch: Arch
-) -> list[dict[str, Any]]:
+def describe_layers(bundle: Bundle, table: LatencyTable | None, arch: Arch) -> list[dict[str, Any]]:
     """Each layer with its shape and costs, image to logits."""
     return [
         {

@@ -73,9 +73,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> list[str]:
     """
     findings = []
     noisy = [
-        key
-        for key, entry in sorted(table.entries.items())
-        if entry.std_ms > NOISY * entry.p50_ms
+        key for key, entry in sorted(table.entries.items()) if entry.std_ms > NOISY * entry.p50_ms
     ]
     if noisy:
         findings.append(

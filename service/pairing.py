@@ -78,9 +78,7 @@ class Pairing:
             answer: dict[str, Any] = {"arch": arch.to_json(), "top1": top1}
             if self.table is not None:
                 answer["latency_ms"] = columns["latency_ms"][row]
-            rows.append(
-                answer | {name: round(columns[name][row]) for name in ("macs", "params")}
-            )
+            rows.append(answer | {name: round(columns[name][row]) for name in ("macs", "params")})
         return rows
 
     def predict_top1(self, archs: Sequence[Arch]) -> list[float | None]:

@@ -102,9 +102,7 @@ def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
     return SearchRead.of(service.store.cancel(search_id))
 
 
-@router.get(
-    "/{search_id}/events", response_class=EventSourceResponse, responses=problems(404)
-)
+@router.get("/{search_id}/events", response_class=EventSourceResponse, responses=problems(404))
 async def stream_events(
     search: SearchDep,
     service: ServiceDep,

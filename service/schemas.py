@@ -177,9 +177,7 @@ class SearchRead(BaseModel):
     @classmethod
     def of(cls, search: Search) -> SearchRead:
         """The public side of a stored search."""
-        return cls.model_validate(
-            {name: getattr(search, name) for name in cls.model_fields}
-        )
+        return cls.model_validate({name: getattr(search, name) for name in cls.model_fields})
 
 
 class SearchPage(BaseModel):

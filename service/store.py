@@ -306,9 +306,7 @@ class SearchStore:
                 self._record(session, search_id, "queued", {})
             return len(released)
 
-    def _record(
-        self, session: Session, search_id: str, kind: str, data: Mapping[str, Any]
-    ) -> None:
+    def _record(self, session: Session, search_id: str, kind: str, data: Mapping[str, Any]) -> None:
         session.add(
             EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=self._now())
         )

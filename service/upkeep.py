@@ -19,6 +19,7 @@ MIN_FIT, MIN_TEST = 50, 20
 FIT_SUBNETS, TEST_SUBNETS = 1100, 200
 
 OnCount = Callable[[int, int], None]
+OnShare = Callable[[float, str], None]
 
 
 def collect_measured(
@@ -93,3 +94,48 @@ def unseen(bundle: Bundle, predictor: Any, rows: list[Measured]) -> dict[str, An
     if len(top1) < MIN_TEST:
         return None
     return {**asdict(agreement(predictor.predict(genes), top1)), "provenance": "measured"}
+
+
+def compare_with_alone(
+    bundle: Bundle, home: Path, *, threads: int = 1, on_step: OnShare = lambda share, word: None
+) -> list[dict[str, Any]]:
+    """Train five networks alone and compare them with the supernet's; the card keeps the table.
+
+    Resumable network by network.
+
+    Raises:
+        NotFound: if the data set is not on this machine.
+    """
+    import torch
+
+    from models.alone import compare, spread
+    from models.recipe import parse_recipe
+    from models.train import training_folder
+
+    torch.set_num_threads(threads)
+    recipe = parse_recipe({**bundle.card["recipe"], "space": bundle.card["space"]})
+    archs = spread(bundle.space)
+    kept = training_folder(recipe, home) / "full.safetensors"
+
+    def report(index: int, step: int, steps: int) -> None:
+        share = (index + step / steps) / len(archs)
+        on_step(share, f"network {index + 1}/{len(archs)} step {step}/{steps}")
+
+    rows = compare(
+        bundle,
+        recipe,
+        home / "alone" / f"{bundle.name}-{bundle.sha256[:12]}",
+        archs,
+        threads=threads,
+        full_weights=kept if kept.exists() else None,
+        on_step=report,
+    )
+    mean_gap = round(sum(row["gap"] for row in rows) / len(rows), 3)
+    sharing = {
+        "networks": rows,
+        "mean_gap": mean_gap,
+        "provenance": "measured",
+        "alone": f"{recipe.phases[0].epochs} epochs, the recipe's first phase",
+    }
+    add_to_bundle(bundle, {"metrics": {**bundle.card["metrics"], "sharing": sharing}}, {})
+    return rows

@@ -128,8 +128,11 @@ class Workshop:
         (predicted,) = pairing.predict([arch])
         space, bundle = self.bundle.space, self.bundle
         preprocess = {
-            "channels": space.channels, "resolution": arch.resolution,
-            "interpolation": "bilinear", "mean": list(bundle.mean), "std": list(bundle.std),
+            "channels": space.channels,
+            "resolution": arch.resolution,
+            "interpolation": "bilinear",
+            "mean": list(bundle.mean),
+            "std": list(bundle.std),
         }
         predicted = {name: value for name, value in predicted.items() if name != "arch"}
         values = {
@@ -169,7 +172,9 @@ class Workshop:
         return {
             "onnx_checker": "passed",
             "parity": {
-                "max_difference": difference, "allowed": allowed, "images": len(images),
+                "max_difference": difference,
+                "allowed": allowed,
+                "images": len(images),
                 "against": f"torch {torch.__version__}",
             },
             "top1": self._top1(model, arch, f"onnxruntime {onnxruntime.__version__}"),
@@ -201,7 +206,9 @@ class Workshop:
         if any(getattr(here, name) != getattr(table.conditions, name) for name in alike):
             return None
         return {
-            "value": self._timer.p50_ms(model), "origin": "measured", "conditions": asdict(here),
+            "value": self._timer.p50_ms(model),
+            "origin": "measured",
+            "conditions": asdict(here),
         }
 
 
@@ -222,6 +229,4 @@ class HostTimer:
         from latency_tables.measure import timed_session
 
         run = timed_session(model, threads=self.threads)
-        return min(
-            float(np.median(run(TIMED_WARMUP, TIMED_RUNS))) for _ in range(TIMED_VISITS)
-        )
+        return min(float(np.median(run(TIMED_WARMUP, TIMED_RUNS))) for _ in range(TIMED_VISITS))

@@ -11,7 +11,13 @@ from typing import Annotated, Any, Protocol
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from typer.core import TyperGroup
 
 from models.errors import InputError, SubnetSearchError
@@ -99,6 +105,7 @@ def progress_bar(title: str) -> Iterator[ShowShare]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     hidden = not console.is_terminal

@@ -171,7 +171,10 @@ def _read_arch(path: Path) -> Arch:
 
 def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
     return {
-        "feasible": False, "limit": error.limit, "budget": error.budget, "floor": error.floor,
+        "feasible": False,
+        "limit": error.limit,
+        "budget": error.budget,
+        "floor": error.floor,
         "seed": seed,
     }
 

@@ -18,6 +18,13 @@ from service.cli.common import (
 )
 from service.descriptions import describe_supernet, summarize_supernets
 from service.errors import NotAvailable
+from service.upkeep import (
+    FIT_SUBNETS,
+    TEST_SUBNETS,
+    collect_measured,
+    compare_with_alone,
+    fit_predictor,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -86,3 +93,74 @@ def train(
 
         path = train_supernet(loaded, home, resume=resume, on_progress=on_progress)
     typer.echo(str(path))
+
+
+@app.command()
+def collect(
+    name: str,
+    fit: Annotated[int, typer.Option(min=1, help="Subnets to fit a predictor to.")] = FIT_SUBNETS,
+    test: Annotated[int, typer.Option(min=1, help="Subnets to judge it by.")] = TEST_SUBNETS,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Measure many subnets on held-out images; goes on where it stopped."""
+    bundle = catalog().supernets.get(name)
+    with progress_bar(f"measuring subnets of {name}") as show_share:
+        collect_measured(
+            bundle,
+            settings().home,
+            fit_count=fit,
+            test_count=test,
+            threads=threads,
+            on_measured=lambda done, total: show_share(done / total, f"{done}/{total} subnets"),
+        )
+    typer.echo(str(bundle.path / "measured.jsonl.gz"))
+
+
+@app.command("fit-predictor")
+def fit_predictor_(name: str, json: Json = False) -> None:
+    """Fit the accuracy predictor to the measured subnets and print its error."""
+    bundle = fit_predictor(catalog().supernets.get(name))
+    report = bundle.card["predictor"]
+    if json:
+        print_json(report)
+        return
+    unseen = report["unseen"]
+    typer.echo(f"fitted on {report['count']}: leave-one-out RMSE {report['rmse']:.3f} points")
+    if unseen is not None:
+        typer.echo(
+            f"on {unseen['count']} unseen: RMSE {unseen['rmse']:.3f} points, "
+            f"Spearman {unseen['spearman']:.3f}, Kendall {unseen['kendall']:.3f}"
+        )
+
+
+@app.command()
+def compare(
+    name: str,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    json: Json = False,
+) -> None:
+    """Compare five subnets with the same networks trained alone (slow; resumable)."""
+    bundle = catalog().supernets.get(name)
+    with progress_bar(f"training networks of {name} alone") as show_share:
+        rows = compare_with_alone(
+            bundle,
+            settings().home,
+            threads=threads,
+            on_step=lambda share, word: show_share(share, word),
+        )
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("network", "alone", "in the supernet", "gap"),
+        [
+            (
+                f"r{row['arch']['resolution']} d{row['arch']['depth']}",
+                f"{row['alone_top1']:.2f}",
+                f"{row['shared_top1']:.2f}",
+                f"{row['gap']:+.2f}",
+            )
+            for row in rows
+        ],
+    )
+    typer.echo(f"mean gap {sum(row['gap'] for row in rows) / len(rows):+.2f} points")

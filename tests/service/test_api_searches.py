@@ -159,7 +159,10 @@ async def test_a_long_wait_is_capped(settings):
 
 async def test_constraints_and_seed_make_another_search(client):
     bodies = [
-        body(), body(0.9), body(seed=1), body(constraints={"latency_ms": 0.8, "macs": 1e6}),
+        body(),
+        body(0.9),
+        body(seed=1),
+        body(constraints={"latency_ms": 0.8, "macs": 1e6}),
         body(device=make_profile(network_overhead_ms=0.3)),
     ]
     ids = [(await client.post("/v1/searches", json=b)).json()["id"] for b in bodies]

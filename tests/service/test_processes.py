@@ -25,11 +25,17 @@ REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms":
 @contextmanager
 def process(home, *args):
     environment = {
-        **os.environ, "SUBNET_HOME": str(home), "SUBNET_WORKERS": "0", "SUBNET_LOG_FORMAT": "json",
+        **os.environ,
+        "SUBNET_HOME": str(home),
+        "SUBNET_WORKERS": "0",
+        "SUBNET_LOG_FORMAT": "json",
     }
     running = subprocess.Popen(
         [sys.executable, "-m", "service", *args],
-        cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield running

@@ -221,8 +221,13 @@ def test_requeue_puts_back_what_one_owner_holds(store, forgive, attempts):
 def test_the_database_refuses_impossible_rows(store):
     search = store.submit(new())
     for change in (
-        "status = 'lost'", "status = 'running'", "status = 'succeeded'", "status = 'failed'",
-        "owner = 'w'", "finished_at = created_at", "profile_sha256 = 'none'",
+        "status = 'lost'",
+        "status = 'running'",
+        "status = 'succeeded'",
+        "status = 'failed'",
+        "owner = 'w'",
+        "finished_at = created_at",
+        "profile_sha256 = 'none'",
     ):
         with pytest.raises(IntegrityError), store.session_scope() as session:
             session.connection().exec_driver_sql(f"UPDATE searches SET {change}")

@@ -35,7 +35,10 @@ def worker(store, catalog, settings):
 def ask(store, catalog):
     def ask(**changes):
         fields = {
-            "supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}, **changes,
+            "supernet": SUPERNET,
+            "device": DEVICE,
+            "constraints": {"latency_ms": 0.8},
+            **changes,
         }
         return submit(store, catalog, SearchRequest(**fields))
 

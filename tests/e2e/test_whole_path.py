@@ -1,0 +1,123 @@
+"""What a user does: post a budget to a real server, download, run the file by its metadata alone.
+
+Everything on the user's side is written here with Pillow, numpy and ONNX Runtime; nothing of
+the project is used but the server.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnxruntime as ort
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("SUBNET_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
+SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
+PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "SUBNET_HOME": str(tmp_path_factory.mktemp("home"))}
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+    running = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as session:
+            deadline = time.monotonic() + PATIENCE_S
+            while True:
+                try:
+                    assert session.get("/readyz").status_code == 200
+                    break
+                except httpx.ConnectError:
+                    assert running.poll() is None, "the server ended"
+                    assert time.monotonic() < deadline, "the server did not start"
+                    time.sleep(0.1)
+            yield session
+    finally:
+        running.terminate()
+        running.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def points(client):
+    return client.get(f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front").json()["points"]
+
+
+def post(client, budget_ms: float) -> httpx.Response:
+    return client.post(
+        "/v1/searches",
+        json={"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": budget_ms}},
+        headers={"Prefer": "wait=45"},
+    )
+
+
+def read_idx(name: str, header: int) -> np.ndarray:
+    raw = gzip.decompress((DATA / f"{name}-ubyte.gz").read_bytes())
+    return np.frombuffer(raw, np.uint8, offset=header)
+
+
+def top1_by_metadata(model: bytes, images: np.ndarray, labels: np.ndarray) -> float:
+    """Top-1, percent, with what the file says of its own preprocessing."""
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["subnet_search.preprocess"])
+    assert about["interpolation"] == "bilinear"
+    size, right = about["resolution"], 0
+    for start in range(0, len(images), 500):
+        resized = [
+            np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+            for image in images[start : start + 500]
+        ]
+        x = (np.stack(resized)[:, None] / 255 - about["mean"][0]) / about["std"][0]
+        (logits,) = session.run(None, {"input": x.astype(np.float32)})
+        right += int((logits.argmax(1) == labels[start : start + 500]).sum())
+    return 100 * right / len(images)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="the test images are not on this machine")
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_downloaded_model_keeps_its_promise(client, points, share):
+    low, high = points[0]["latency_ms"], points[-1]["latency_ms"]
+    budget = low + share * (high - low)
+    answer = post(client, budget)
+    assert answer.status_code in (200, 201, 202), answer.text
+    search = answer.json()
+    assert search["status"] == "succeeded", search
+    result = search["result"]
+    assert result["latency_ms"] <= budget
+    download = client.get(f"/v1/searches/{search['id']}/model.onnx")
+    assert download.status_code == 200
+    images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)
+    labels = read_idx("t10k-labels-idx1", 8)
+    measured = top1_by_metadata(download.content, images, labels)
+    # 0.5 points between two samples of 10,000 images.
+    assert measured == pytest.approx(result["top1"], abs=0.5)
+    again = post(client, budget)
+    assert again.status_code == 201
+    assert again.json()["id"] == search["id"]
+
+
+def test_budget_below_the_floor_names_the_floor(client, points):
+    answer = post(client, points[0]["latency_ms"] / 2)
+    assert answer.status_code == 422
+    assert answer.json()["floor"] == pytest.approx(points[0]["latency_ms"], rel=0.05)
+
+
+def test_stored_searches_can_be_queried(client, points):
+    post(client, points[-1]["latency_ms"])
+    listed = client.get("/v1/searches", params={"supernet": SUPERNET, "device": DEVICE}).json()
+    assert listed["items"]
