@@ -46,11 +46,13 @@ class FrontSettings:
 
     samples: int = 1000
     """Random networks that the first surrogate is fitted on."""
-    rounds: int = 3
+    fitted: int = 4000
+    """Networks, the latest, that a surrogate is fitted on."""
+    rounds: int = 2
     """Times that the surrogate is fitted."""
     width: int = 512
     """Points of a set in the dynamic programme."""
-    generations: int = 60
+    generations: int = 90
     """Of evolution in a round."""
     children: int = 200
     """Judged in a generation."""
@@ -79,7 +81,9 @@ def front(
     archive = _Archive(space, predictor, latency)
     archive.judge(np.vstack([latency.floor_genes, space.sample(settings.samples, rng)]))
     for _ in range(settings.rounds):
-        surrogate = fit_additive(space, archive.genes, archive.top1)
+        # The latest rows lie near the front, where the surrogate should be right.
+        recent = slice(-settings.fitted, None)
+        surrogate = fit_additive(space, archive.genes[recent], archive.top1[recent])
         points = pareto_front(latency.factors, surrogate.factors, space.n_choices, settings.width)
         archive.judge(space.canonical(points.genes))
         for _ in range(settings.generations):

@@ -54,7 +54,7 @@ def pareto_front(
     Args:
         costs, values: factors over the same genes.
         n_choices: number of choices of each gene, (G,).
-        width: points that a set keeps at most.
+        width: points that a set keeps at most, 2 or more.
     """
     n_genes = len(n_choices)
     pending = [(f.columns, _leaves(f.table, 0.0 * f.table, n_genes)) for f in costs]
@@ -124,7 +124,7 @@ def _thin(cost: Floats, value: Floats, width: int) -> npt.NDArray[np.intp]:
     if len(keep) <= width:
         return keep
     at = cost[keep]
-    interval = ((at - at[0]) * ((width - 1) / (at[-1] - at[0]))).astype(np.intp)
+    interval = ((at - at[0]) * ((width - 2) / (at[-1] - at[0]))).astype(np.intp)
     last = np.r_[interval[1:] > interval[:-1], True]
     last[0] = True
-    return keep[last][-width:] if last.sum() > width else keep[last]
+    return keep[last]

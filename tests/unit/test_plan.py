@@ -6,14 +6,14 @@ import pytest
 
 from models.errors import InputError
 from models.plan import LayerSpec, layer_plan, macs, params
-from models.space import Arch, SearchSpace, StageSpec, make_divisible
+from models.space import Activation, Arch, SearchSpace, StageSpec, make_divisible
 from tests.brute import all_archs
 from tests.spaces import DEBUG, FASHION_LIKE
 
 
 def published(widths: tuple[int, ...], head: int, feature: int) -> SearchSpace:
     """The MobileNetV3 spaces of Once-for-All."""
-    kinds = [("relu", False, 2), ("relu", True, 2), ("hswish", False, 2), ("hswish", True, 1)]
+    kinds: list[tuple[Activation, bool, int]] = [("relu", False, 2), ("relu", True, 2), ("hswish", False, 2), ("hswish", True, 1)]
     kinds.append(("hswish", True, 2))
     return SearchSpace(
         name="published", channels=3, classes=1000, resolutions=(160, 224), kernels=(3, 5, 7),

@@ -256,7 +256,8 @@ def test_unknown_kinds_are_named(predictor, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tensors", [{"dual": None}, {"rbf": np.zeros(3)}, {"dual": np.zeros(7)}, {"scalars": np.ones(3)}]
+    "tensors",
+    [{"dual": None}, {"rbf": np.zeros(3)}, {"dual": np.zeros(7)}, {"scalars": np.ones(3)}],
 )
 def test_tensors_of_another_shape_are_refused(predictor, tmp_path, tensors):
     _write(tmp_path / "p", predictor, **tensors)

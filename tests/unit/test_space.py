@@ -95,7 +95,10 @@ def test_archs_are_values():
         ({"depth": (3, 2)}, r"arch\.depth\[0\]: expected one of \[1, 2\], got 3"),
         ({"depth": (2,)}, "expected 2 stages for space 'debug', got 1"),
         ({"kernel": ((3, 3), (3, 7))}, r"arch\.kernel\[1\]\[1\]: expected one of \[3, 5\], got 7"),
-        ({"expand": ((3,), (3, 3))}, r"arch\.expand\[0\]: expected 2 entries \(depth\[0\]\), got 1"),
+        (
+            {"expand": ((3,), (3, 3))},
+            r"arch\.expand\[0\]: expected 2 entries \(depth\[0\]\), got 1",
+        ),
     ],
 )
 def test_architectures_outside_the_space_are_refused(change, message):
@@ -182,7 +185,8 @@ def test_space_json_without_a_field_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1, 8), (8, 8), (11, 16), (12, 16), (19.2, 24), (28.8, 32), (134.4, 136)]
+    ("value", "expected"),
+    [(1, 8), (8, 8), (11, 16), (12, 16), (19.2, 24), (28.8, 32), (134.4, 136)],
 )
 def test_make_divisible(value, expected):
     """Published widths: 16 x 1.2 is 24, not 19; 112 x 1.2 is 136, not 134."""
@@ -192,4 +196,4 @@ def test_make_divisible(value, expected):
 
 def test_stage_fields_are_named():
     with pytest.raises(TypeError):
-        StageSpec(8, 2, "relu", False, (1, 2))  # type: ignore[misc]
+        StageSpec(8, 2, "relu", False, (1, 2))  # type: ignore[call-arg]
