@@ -26,7 +26,8 @@ class Phase:
     subnets_per_step: int = 1
     """Random subnets whose gradients are summed before a step."""
     always: tuple[str, ...] = ()
-    """Corners trained in every step besides the random ones: "smallest", "largest"."""
+    """Corners trained in every step besides the random ones: "largest" of the space,
+    "smallest" of the phase (the sandwich rule of BigNAS, arXiv 2003.11142)."""
     resolutions: tuple[int, ...] = ()
     """Open choices; empty: the largest only."""
     kernels: tuple[int, ...] = ()
@@ -36,6 +37,9 @@ class Phase:
     """Sort channels by importance before the phase."""
     distill: float = 0.0
     """Weight of the teacher's soft labels against 1 for the true label."""
+    teacher: str = "full"
+    """"full": the network of the first phase, frozen, its answers looked up (OFA).
+    "largest": the largest subnet as it stands, which must be in `always` (BigNAS)."""
 
     def space(self, whole: SearchSpace) -> SearchSpace:
         """The part of `whole` that is open in this phase."""
@@ -98,6 +102,16 @@ class Recipe:
                 raise InputError(
                     f"recipe phase {phase.name!r}: always may hold 'smallest' and 'largest', "
                     f"got {phase.always}"
+                )
+            if phase.teacher not in ("full", "largest"):
+                raise InputError(
+                    f"recipe phase {phase.name!r}: teacher may be 'full' or 'largest', "
+                    f"got {phase.teacher!r}"
+                )
+            if phase.teacher == "largest" and "largest" not in phase.always:
+                raise InputError(
+                    f"recipe phase {phase.name!r}: the teacher 'largest' must be trained in every "
+                    "step: put 'largest' into always"
                 )
         first = self.phases[0].space(self.space)
         if self.phases[0].distill or first.largest != first.smallest:

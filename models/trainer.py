@@ -4,10 +4,9 @@ Phases after Cai et al., ICLR 2020, section 3.4: the full network first, then ke
 resolutions, then depth, then expansions; each phase starts from the one before, and from the
 second on the smaller networks also learn the full network's answers (distillation).
 
-Two departures from the published loop, both for speed and both exact about what they do: the
-teacher's logits are computed once, for every training image and its mirror, and looked up; and
-every random choice is a function of (seed, phase, step), so that a run resumed at any step does
-what the uninterrupted run would have done.
+Every random choice is a function of (seed, phase, step), so that a run resumed at any step does
+what the uninterrupted run would have done. The frozen teacher's logits are computed once, for
+every training image and its mirror, and looked up (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ class Trainer:
     def _enter(self, index: int) -> None:
         """Prepare phase `index`; a resumed phase is already prepared."""
         phase = self.recipe.phases[index]
-        if phase.distill and self.teacher is None:
+        if phase.distill and phase.teacher == "full" and self.teacher is None:
             self.teacher = self._teacher_logits()
         if index == self.phase and self.step > 0:
             return
@@ -162,7 +161,9 @@ class Trainer:
         antialias = draw_antialias(rng)
         mine = slice(self.rank, None, self.world)
         labels = torch.from_numpy(batch.labels[mine]).to(self.device)
-        soft = self._soft_labels(batch.rows[mine], batch.flip[mine]) if phase.distill else None
+        soft = None
+        if phase.distill and phase.teacher == "full":
+            soft = self._soft_labels(batch.rows[mine], batch.flip[mine])
         self.supernet.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
@@ -174,6 +175,8 @@ class Trainer:
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             if soft is not None:
                 loss = loss + phase.distill * F.cross_entropy(logits, soft)
+            elif phase.teacher == "largest":  # it comes first, and teaches the others
+                soft = F.softmax(logits.detach(), dim=1)
             torch.autograd.backward(loss)
             total += float(loss.detach())
         sum_gradients(self.supernet, self.world)
@@ -182,9 +185,10 @@ class Trainer:
 
     def _archs(self, phase: Phase, rng: np.random.Generator) -> list[Arch]:
         whole, part = self.recipe.space, phase.space(self.recipe.space)
-        corners = {"smallest": whole.smallest, "largest": whole.largest}
         sampled = part.decode(part.sample(phase.subnets_per_step, rng))
-        return [*sampled, *(corners[name] for name in phase.always)]
+        largest = [whole.largest] if "largest" in phase.always else []
+        smallest = [part.smallest] if "smallest" in phase.always else []
+        return [*largest, *sampled, *smallest]
 
     # -- data ----------------------------------------------------------------------------
 

@@ -52,6 +52,8 @@ def test_unknown_name_suggests_the_nearest():
         (lambda r: r["phases"][1].update(kernels=[9]), "kernels"),
         (lambda r: r["phases"][1].update(epochs=0), "epochs"),
         (lambda r: r["phases"][3].update(always=["middle"]), "always"),
+        (lambda r: r["phases"][3].update(teacher="me"), "teacher may be"),
+        (lambda r: r["phases"][3].update(always=[]), "put 'largest' into always"),
         (lambda r: r["space"].update(kernels=[4]), "odd"),
         (lambda r: r["space"].pop("stages"), "stages"),
     ],
