@@ -176,6 +176,7 @@ def write_bundle(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    partial.chmod(0o755)  # a temporary folder is private, a bundle is not
     try:
         for name, content in files.items():
             (partial / name).write_bytes(content)

@@ -60,7 +60,7 @@ def subnet_onnx(
 
 
 def run_onnx(
-    model: bytes, images_BCRR: npt.NDArray[np.float32], threads: int = 1, batch: int = 250
+    model: bytes, images_BCRR: npt.NDArray[np.float32], threads: int = 1, batch: int = 64
 ) -> npt.NDArray[np.float32]:
     """Logits (B, classes) of `model` under ONNX Runtime on the CPU."""
     options = ort.SessionOptions()

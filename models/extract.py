@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,13 +173,17 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
         InputError: if there are no images.
     """
     norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
-    totals = [[torch.zeros_like(n.weight), torch.zeros_like(n.weight)] for n in norms]
+    momenta = [norm.momentum for norm in norms]
+    totals = [(torch.zeros_like(norm.weight), torch.zeros_like(norm.weight)) for norm in norms]
     hooks = [
-        norm.register_forward_pre_hook(_use_batch_statistics(total))
+        norm.register_forward_hook(_add_statistics(total))
         for norm, total in zip(norms, totals, strict=True)
     ]
     count = 0
     subnet.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0  # the running statistics are then the last batch's
     try:
         for batch in images:
             count += len(batch)
@@ -186,6 +191,9 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        subnet.eval()
     if not count:
         raise InputError("recalibration: expected at least one batch of images, got none")
     for norm, (mean, var) in zip(norms, totals, strict=True):
@@ -193,14 +201,16 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
         assert norm.running_var is not None
         norm.running_mean.copy_(mean / count)
         norm.running_var.copy_(var / count)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.zero_()
 
 
-def _use_batch_statistics(total: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x_BCHW = inputs[0]
-        mean, var = x_BCHW.mean((0, 2, 3)), x_BCHW.var((0, 2, 3), correction=0)
-        total[0] += mean * len(x_BCHW)
-        total[1] += var * len(x_BCHW)
-        norm.running_mean, norm.running_var = mean, var
+def _add_statistics(total: tuple[Tensor, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def hook(norm: nn.Module, inputs: Any, out_BCHW: Tensor) -> None:
+        batch, values = len(out_BCHW), out_BCHW.numel() // out_BCHW.shape[1]
+        total[0].add_(norm.get_buffer("running_mean"), alpha=batch)
+        # torch keeps the unbiased variance; the published statistics are of the biased one.
+        biased = batch * (values - 1) / values
+        total[1].add_(norm.get_buffer("running_var"), alpha=biased)
 
     return hook

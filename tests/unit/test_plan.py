@@ -13,7 +13,12 @@ from tests.spaces import DEBUG, FASHION_LIKE
 
 def published(widths: tuple[int, ...], head: int, feature: int) -> SearchSpace:
     """The MobileNetV3 spaces of Once-for-All."""
-    kinds: list[tuple[Activation, bool, int]] = [("relu", False, 2), ("relu", True, 2), ("hswish", False, 2), ("hswish", True, 1)]
+    kinds: list[tuple[Activation, bool, int]] = [
+        ("relu", False, 2),
+        ("relu", True, 2),
+        ("hswish", False, 2),
+        ("hswish", True, 1),
+    ]
     kinds.append(("hswish", True, 2))
     return SearchSpace(
         name="published", channels=3, classes=1000, resolutions=(160, 224), kernels=(3, 5, 7),
