@@ -104,8 +104,9 @@ def test_downloaded_model_keeps_its_promise(client, points, share):
     images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)
     labels = read_idx("t10k-labels-idx1", 8)
     measured = top1_by_metadata(download.content, images, labels)
-    # 0.5 points between two samples of 10,000 images.
-    assert measured == pytest.approx(result["top1"], abs=0.5)
+    # Half a point between two samples of 10,000 images, or what the answer says of itself.
+    stated = result["provenance"]["top1"]["expected_error"]
+    assert measured == pytest.approx(result["top1"], abs=max(0.5, 3 * stated))
     again = post(client, budget)
     assert again.status_code == 201
     assert again.json()["id"] == search["id"]
