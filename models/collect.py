@@ -7,7 +7,7 @@ each subnet's own, so that the corners where a search ends (all small, all large
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def collect(
 
 def _measure(
     jobs: list[tuple[Arch, Split]], table: Path, top1: Callable[[Arch], float]
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     rows = read_measured(table) if table.exists() else []
     done = {row.arch for row in rows}
     table.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SOURCE = Path(__file__).with_name("depthwise.cpp")
+OPTIONS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+"""Never -ffast-math: its start-up code would flush denormals in the whole process."""
 
 
 class _DepthwiseConv(torch.autograd.Function):
@@ -92,22 +94,24 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, stride: int) -> Te
 def _compiled() -> Callable[..., int] | None:
     """The compiled kernel, or None where this machine has no C++ compiler.
 
-    The library is cached by the hash of its source and of the processor's name, so a folder
-    shared between machines never serves another processor's instructions.
+    The library is cached by the hash of its source, options and the processor's features, so a
+    folder shared between machines never serves another processor's instructions.
     """
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.environ.get("SUBNET_NATIVE_KERNELS") == "0":
         return None
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text().partition("flags")[2].partition("\n")[0] if cpu.exists() else ""
-    digest = hashlib.sha256(_SOURCE.read_bytes() + flags.encode()).hexdigest()[:16]
+    known = "\n".join([*OPTIONS, flags]).encode() + _SOURCE.read_bytes()
     folder = Path(tempfile.gettempdir()) / f"subnet-search-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    library = folder / f"depthwise-{digest}.so"
+    if folder.stat().st_uid != os.getuid():
+        return None  # somebody else's library is never loaded
+    library = folder / f"depthwise-{hashlib.sha256(known).hexdigest()[:16]}.so"
     if not library.exists():
         partial = library.with_suffix(f".{os.getpid()}")
-        options = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC"]
-        built = subprocess.run([compiler, *options, str(_SOURCE), "-o", str(partial)], check=False)
+        command = [compiler, *OPTIONS, str(_SOURCE), "-o", str(partial)]
+        built = subprocess.run(command, capture_output=True, check=False)
         if built.returncode:
             return None
         partial.replace(library)

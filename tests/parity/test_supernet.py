@@ -225,6 +225,12 @@ class TestDepthwise:
         for ours, theirs in zip(*grads, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
+    def test_denormals_survive_the_kernel(self):
+        """Loading a library built with -ffast-math would flush them in the whole process."""
+        weight = torch.randn(8, 1, 5, 5, requires_grad=True)
+        depthwise_conv(torch.randn(2, 8, 6, 6), weight, 1).sum().backward()
+        assert np.float64(5e-324) * np.float64(1) > 0
+
     def test_falls_back_without_a_compiler(self, monkeypatch):
         import models.depthwise
 
