@@ -39,7 +39,7 @@ format: $(STAMP) ## write the formatting and the import order that `check` asks 
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## measure speed and search quality; prints tables, asserts nothing
+bench: $(STAMP) ## measure speed and accuracy of predictions; prints tables, asserts nothing
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
 
 train: $(STAMP) ## train the shipped supernet again (RECIPE=fashion-mbv3)

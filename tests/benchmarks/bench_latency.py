@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_latency [--seconds 60] [--networks 40]
 
-Measures a table for a space of small images, then times random networks whole that took no part
-in it. Wanted: mean error at most 5 %, and 95 % of networks within 10 %. Prints, asserts nothing.
+Measures a table for the shipped space, then times random networks whole that took no part in it.
+Wanted: mean error at most 5 %, and 95 % of networks within 10 %. Prints, asserts nothing.
 """
 
 import argparse
@@ -15,12 +15,13 @@ import numpy as np
 from latency_tables.additivity import check_additivity
 from latency_tables.measure import measure_space
 from latency_tables.rounds import MeasureOptions
-from tests.spaces import FASHION_LIKE
+from models.bundle import ZOO, Bundle
 
 
 def report(seconds: float, networks: int) -> None:
+    space = Bundle.open(ZOO / "fashion-mbv3").space
     start = time.perf_counter()
-    table = measure_space(FASHION_LIKE, options=MeasureOptions(target_s=seconds))
+    table = measure_space(space, options=MeasureOptions(target_s=seconds))
     took_s = time.perf_counter() - start
     conditions = table.conditions
     print(
@@ -31,7 +32,7 @@ def report(seconds: float, networks: int) -> None:
     print(f"network overhead {table.network_overhead_ms * 1e3:.1f} us")
 
     options = MeasureOptions(target_s=seconds / 4)
-    result = check_additivity(FASHION_LIKE, table, count=networks, options=options)
+    result = check_additivity(space, table, count=networks, options=options)
     print("measured_ms  predicted_ms  error")
     for row in np.argsort(result.measured_ms)[:: max(networks // 10, 1)]:
         print(
