@@ -101,12 +101,15 @@ def test_downloaded_model_keeps_its_promise(client, points, share):
     assert result["latency_ms"] <= budget
     download = client.get(f"/v1/searches/{search['id']}/model.onnx")
     assert download.status_code == 200
+    with np.load(ROOT / "models/zoo" / SUPERNET / "validation.npz") as held:
+        same = top1_by_metadata(download.content, held["images"], held["labels"])
+    assert same == pytest.approx(result["verified"]["top1"]["value"], abs=1e-6)
     images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)
     labels = read_idx("t10k-labels-idx1", 8)
     measured = top1_by_metadata(download.content, images, labels)
-    # Half a point between two samples of 10,000 images, or what the answer says of itself.
-    stated = result["provenance"]["top1"]["expected_error"]
-    assert measured == pytest.approx(result["top1"], abs=max(0.5, 3 * stated))
+    # The prediction is for held-out training images, which are easier than the test images by
+    # about a point (some have near-duplicates among those trained on).
+    assert measured == pytest.approx(result["top1"], abs=2)
     again = post(client, budget)
     assert again.status_code == 201
     assert again.json()["id"] == search["id"]
