@@ -24,7 +24,7 @@ def activate(x: Tensor, act: Activation | None) -> Tensor:
     """Apply the activation named by a layer (None is the identity)."""
     match act:
         case "relu":
-            return F.relu(x)
+            return F.relu(x, inplace=True)  # of a fresh tensor, always
         case "relu6":
             return F.relu6(x)
         case "hswish":
