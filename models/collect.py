@@ -7,18 +7,20 @@ each subnet's own, so that the corners where a search ends (all small, all large
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models.bundle import Bundle
-from models.export import ImageSet, measure_top1
+from models.export import ImageSet, calibrated_subnet, onnx_top1, subnet_onnx
 from models.images import LabelledImages
 from models.measured import Measured, Split, read_measured
 from models.space import Arch, GeneMatrix, SearchSpace
 
 TILTED_SHARE = 0.4
+SHIFT_SUBNETS = 40
+"""Subnets also measured on the test images, for the one number that separates the two sets."""
 
 OnMeasured = Callable[[int, int], None]
 
@@ -42,51 +44,58 @@ def subnets_to_measure(
 
 def collect(
     bundle: Bundle,
-    data: LabelledImages,
+    held_out: LabelledImages,
+    test: LabelledImages,
     table: Path,
+    jobs: Sequence[tuple[Arch, Split]],
     *,
-    fit: int,
-    test: int,
-    seed: int,
     threads: int,
     on_measured: OnMeasured = lambda done, total: None,
 ) -> list[Measured]:
-    """Measure subnets on `data`, appending each to `table`; a second call goes on.
+    """Measure `jobs`, appending each to `table`; a second call goes on.
 
     Args:
-        data: images that were never trained on.
+        held_out: training images that were never trained on.
+        test: the data set's test images, for the first few subnets.
         table: JSON lines, one a subnet; kept after a crash.
     """
     supernet = bundle.load_supernet()
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
-    images = ImageSet(data.images, bundle.mean, bundle.std)
-    jobs = subnets_to_measure(bundle.space, fit, test, seed)
-    for row in _measure(
-        jobs,
-        table,
-        lambda arch: measure_top1(supernet, arch, calibration, images, data.labels, threads),
-    ):
-        on_measured(row, len(jobs))
+    held_out_set = ImageSet(held_out.images, bundle.mean, bundle.std)
+    test_set = ImageSet(test.images, bundle.mean, bundle.std)
+    also_on_test = [arch for arch, split in jobs if split == "fit"][:SHIFT_SUBNETS]
+
+    def measure(arch: Arch, split: Split) -> Measured:
+        subnet = calibrated_subnet(supernet, arch, calibration)
+        model = subnet_onnx(supernet, arch, subnet, {})
+        on_test = None
+        if arch in also_on_test:
+            on_test = onnx_top1(model, arch, test_set, test.labels, threads)
+        top1 = onnx_top1(model, arch, held_out_set, held_out.labels, threads)
+        return Measured(arch, top1, split, on_test)
+
+    for done in _measure(jobs, table, measure):
+        on_measured(done, len(jobs))
     wanted = dict(jobs)
     return [row for row in read_measured(table) if row.arch in wanted]
 
 
 def _measure(
-    jobs: list[tuple[Arch, Split]], table: Path, top1: Callable[[Arch], float]
+    jobs: Sequence[tuple[Arch, Split]], table: Path, measure: Callable[[Arch, Split], Measured]
 ) -> Generator[int, None, None]:
     rows = read_measured(table) if table.exists() else []
-    done = {row.arch for row in rows}
+    known = {row.arch for row in rows}
     table.parent.mkdir(parents=True, exist_ok=True)
     # Rewriting first drops a line that a crash cut short.
     partial = table.with_suffix(".partial")
     partial.write_text("".join(row.to_json() + "\n" for row in rows))
     os.replace(partial, table)
     with table.open("a") as file:
-        for index, (arch, split) in enumerate(jobs):
-            if arch not in done:
-                file.write(Measured(arch, top1(arch), split).to_json() + "\n")
+        for done, (arch, split) in enumerate(jobs, start=1):
+            if arch not in known:
+                file.write(measure(arch, split).to_json() + "\n")
                 file.flush()
-            yield index + 1
+            yield done
 
 
 def _distinct(genes: GeneMatrix) -> GeneMatrix:

@@ -24,11 +24,16 @@ class Measured:
 
     arch: Arch
     top1: float
+    """On training images held out of training."""
     split: Split
+    test_images_top1: float | None = None
+    """On the data set's test images, for a few subnets: how much harder those are."""
 
     def to_json(self) -> str:
         """One line of the table."""
         row = {"arch": self.arch.to_json(), "top1": self.top1, "split": self.split}
+        if self.test_images_top1 is not None:
+            row["test_images_top1"] = self.test_images_top1
         return json.dumps(row, separators=(",", ":"))
 
     @classmethod
@@ -40,7 +45,8 @@ class Measured:
         """
         try:
             row = json.loads(line)
-            return cls(Arch.from_json(row["arch"]), float(row["top1"]), row["split"])
+            arch = Arch.from_json(row["arch"])
+            return cls(arch, float(row["top1"]), row["split"], row.get("test_images_top1"))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"measured subnets: not a row: {line[:80]!r} ({error})") from error
 
@@ -69,3 +75,22 @@ def as_arrays(
     """Genes (N, n_genes) and top-1 (N,) of one split."""
     chosen = [row for row in rows if row.split == split]
     return space.encode(row.arch for row in chosen), np.array([row.top1 for row in chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How much harder the test images are than the held-out ones, measured on some subnets."""
+
+    points: float
+    """Test minus held-out top-1, mean."""
+    spread: float
+    """Standard deviation of a single subnet's difference, points."""
+    subnets: int
+
+
+def shift_to_test_images(rows: Iterable[Measured]) -> Shift:
+    """The mean difference between the two sets of images; zero where none was measured."""
+    found = [row.test_images_top1 - row.top1 for row in rows if row.test_images_top1 is not None]
+    if not found:
+        return Shift(0.0, 0.0, 0)
+    return Shift(float(np.mean(found)), float(np.std(found)), len(found))

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, add_to_bundle
 from models.errors import InputError
-from models.measured import Measured, as_arrays, compress, read_measured
+from models.measured import Measured, as_arrays, compress, read_measured, shift_to_test_images
 from search.agreement import agreement
 from search.gaussian_process_fit import fit
 
@@ -38,23 +38,15 @@ def collect_measured(
     Raises:
         NotFound: if the data set is not on this machine.
     """
-    from models.collect import collect
+    from models.collect import collect, subnets_to_measure
     from models.images import hold_out, load_fashion_mnist
 
     recipe = bundle.card["recipe"]
-    train, _ = load_fashion_mnist()
+    train, test = load_fashion_mnist()
     _, held = hold_out(train, recipe["holdout"], recipe["seed"])
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
-    rows = collect(
-        bundle,
-        held,
-        table,
-        fit=fit_count,
-        test=test_count,
-        seed=recipe["seed"],
-        threads=threads,
-        on_measured=on_measured,
-    )
+    jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
+    rows = collect(bundle, held, test, table, jobs, threads=threads, on_measured=on_measured)
     return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
 
 
@@ -66,6 +58,8 @@ def fit_predictor(bundle: Bundle) -> Bundle:
     """
     bundle.check("measured.jsonl.gz")
     rows = read_measured(bundle.path / "measured.jsonl.gz")
+    shift = shift_to_test_images(rows)
+    rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
     genes, top1 = as_arrays(bundle.space, rows, "fit")
     if len(top1) < MIN_FIT:
         raise InputError(
@@ -77,13 +71,22 @@ def fit_predictor(bundle: Bundle) -> Bundle:
         f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
         f"after recalibration, weights {bundle.sha256[:12]}"
     )
+    if shift.subnets:
+        target += (
+            f"; moved by {shift.points:+.2f} points to the test images, as measured on "
+            f"{shift.subnets} subnets (spread {shift.spread:.2f})"
+        )
     predictor = fit(bundle.space, genes, top1, seed=0, target=target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictor.safetensors"
         predictor.save(path)
         content = path.read_bytes()
     card = {
-        "predictor": {**predictor.provenance.to_json(), "unseen": unseen(bundle, predictor, rows)}
+        "predictor": {
+            **predictor.provenance.to_json(),
+            "unseen": unseen(bundle, predictor, rows),
+            "shift_to_test_images": {**asdict(shift), "provenance": "measured"},
+        }
     }
     return add_to_bundle(bundle, card, {"predictor.safetensors": content})
 

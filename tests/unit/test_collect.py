@@ -9,7 +9,14 @@ import pytest
 
 from models.collect import _measure, subnets_to_measure
 from models.errors import InputError
-from models.measured import Measured, as_arrays, compress, read_measured
+from models.measured import (
+    Measured,
+    Shift,
+    as_arrays,
+    compress,
+    read_measured,
+    shift_to_test_images,
+)
 from tests.spaces import FASHION_LIKE
 
 
@@ -35,7 +42,7 @@ def test_tilted_subnets_reach_further_than_uniform_ones():
 
 def test_table_round_trip(tmp_path: Path):
     arch = FASHION_LIKE.smallest
-    rows = [Measured(arch, 91.5, "fit"), Measured(FASHION_LIKE.largest, 94.0, "test")]
+    rows = [Measured(arch, 91.5, "fit", 90.5), Measured(FASHION_LIKE.largest, 94.0, "test")]
     path = tmp_path / "measured.jsonl.gz"
     path.write_bytes(compress(rows))
     assert read_measured(path) == rows
@@ -45,21 +52,32 @@ def test_table_round_trip(tmp_path: Path):
     assert top1.tolist() == [94.0]
 
 
+def test_shift_is_the_mean_difference_of_the_subnets_measured_twice():
+    arch = FASHION_LIKE.smallest
+    rows = [
+        Measured(arch, 91.0, "fit", 90.0),
+        Measured(arch, 92.0, "fit", 91.5),
+        Measured(arch, 50.0, "fit"),
+    ]
+    assert shift_to_test_images(rows) == Shift(points=-0.75, spread=0.25, subnets=2)
+    assert shift_to_test_images(rows[2:]) == Shift(0.0, 0.0, 0)
+
+
 def test_measuring_resumes_after_a_torn_line(tmp_path: Path):
     jobs = subnets_to_measure(FASHION_LIKE, fit=6, test=3, seed=1)
     table, asked = tmp_path / "t.jsonl", []
 
-    def top1(arch):
+    def measure(arch, split):
         asked.append(arch)
-        return 90.0 + len(asked)
+        return Measured(arch, 90.0 + len(asked), split)
 
-    steps = _measure(jobs, table, top1)
+    steps = _measure(jobs, table, measure)
     for _ in range(4):
         next(steps)
     steps.close()
     with table.open("a") as file:
         file.write('{"arch": {"resolu')  # the crash
-    assert [*_measure(jobs, table, top1)] == list(range(1, len(jobs) + 1))
+    assert [*_measure(jobs, table, measure)] == list(range(1, len(jobs) + 1))
     assert len(asked) == len(jobs)
     assert [row.arch for row in read_measured(table)] == [arch for arch, _ in jobs]
 

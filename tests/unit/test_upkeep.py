@@ -1,0 +1,68 @@
+"""From measured subnets to a fitted predictor on the bundle's card."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from models.bundle import write_bundle
+from models.errors import InputError
+from models.measured import Measured, compress
+from models.plan import macs
+from search.predictor import load
+from service.upkeep import fit_predictor
+from tests.spaces import DEBUG
+
+
+def bundle_with(path, rows):
+    card = {
+        "name": path.name,
+        "space": DEBUG.to_json(),
+        "preprocess": {"mean": [0.286], "std": [0.353]},
+        "data": {"name": "toy images", "held_out_images": 100},
+    }
+    files = {"weights.safetensors": b"not needed here", "measured.jsonl.gz": compress(rows)}
+    return write_bundle(path, card, files)
+
+
+def measured(count: int, shift: float | None = None) -> list[Measured]:
+    """Subnets whose accuracy grows with the logarithm of their MACs."""
+    drawn = DEBUG.sample(4 * count, np.random.default_rng(0))
+    _, first = np.unique(drawn, axis=0, return_index=True)
+    genes = drawn[np.sort(first)][:count]
+    rows = []
+    for index, arch in enumerate(DEBUG.decode(genes)):
+        top1 = 60 + 5 * np.log10(macs(DEBUG, arch))
+        on_test = None if shift is None or index >= 10 else top1 + shift
+        rows.append(Measured(arch, top1, "test" if index % 4 == 3 else "fit", on_test))
+    return rows
+
+
+def test_card_tells_the_error_on_unseen_subnets(tmp_path):
+    bundle = fit_predictor(bundle_with(tmp_path / "toy", measured(160)))
+    report = json.loads((bundle.path / "card.json").read_text())["predictor"]
+    assert report["count"] == 120
+    assert report["unseen"]["count"] == 40
+    assert report["unseen"]["rmse"] < 0.2
+    assert report["unseen"]["spearman"] > 0.95
+    assert report["shift_to_test_images"]["subnets"] == 0
+    bundle.check("predictor.safetensors")
+
+
+def test_predictions_move_to_the_test_images(tmp_path):
+    genes = DEBUG.encode([DEBUG.largest, DEBUG.smallest])
+    plain, moved = (
+        fit_predictor(bundle_with(tmp_path / name, measured(160, shift)))
+        for name, shift in (("plain", None), ("moved", -0.8))
+    )
+    ours, theirs = (load(b.predictor_path, DEBUG).predict(genes) for b in (moved, plain))
+    assert ours == pytest.approx(theirs - 0.8, abs=0.01)
+    assert moved.card["predictor"]["shift_to_test_images"]["points"] == pytest.approx(-0.8)
+    assert "moved by -0.80 points" in moved.card["predictor"]["target"]
+
+
+def test_too_few_subnets_say_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="supernets collect toy"):
+        fit_predictor(bundle_with(tmp_path / "toy", measured(20)))
