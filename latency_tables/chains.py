@@ -57,19 +57,16 @@ def plan_chains(space: SearchSpace) -> ChainPlan:
     chains: dict[str, Chain] = {}
     layers: dict[str, LayerChains] = {}
     idle = LayerSpec(name="idle", kind="pool", in_channels=1, out_channels=1, in_size=1)
-    for resolution in space.resolutions:
-        for kernel in space.kernels:
-            for expand in space.expands:
-                plan = layer_plan(space, space.uniform(resolution, -1, kernel, expand))
-                for position, layer in enumerate(plan):
-                    if layer.key in layers:
-                        continue
-                    # The first layer reads the image itself; a run of next to nothing is its base.
-                    base = _lead(layer) if position else idle
-                    without = f"{base.name}:{base.key}"
-                    chains.setdefault(without, (base,))
-                    chains[layer.key] = (base, layer) if position else (layer,)
-                    layers[layer.key] = LayerChains(layer.key, without)
+    for arch in space.covering():
+        for position, layer in enumerate(layer_plan(space, arch)):
+            if layer.key in layers:
+                continue
+            # The first layer reads the image itself; a run of next to nothing is its base.
+            base = _lead(layer) if position else idle
+            without = f"{base.name}:{base.key}"
+            chains.setdefault(without, (base,))
+            chains[layer.key] = (base, layer) if position else (layer,)
+            layers[layer.key] = LayerChains(layer.key, without)
     return ChainPlan(chains, layers)
 
 

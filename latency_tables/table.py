@@ -149,23 +149,29 @@ class LatencyTable:
         """
         return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
 
+    def covered(self, space: SearchSpace) -> SearchSpace:
+        """The part of `space` that this table is meant for: resolutions whose first layer it has.
+
+        Where it has none of them, all are meant.
+        """
+        sizes = {
+            arch.resolution
+            for arch in space.covering()
+            if layer_plan(space, arch)[0].key in self.entries
+        }
+        return space.at(sizes) if sizes else space
+
     def missing(self, space: SearchSpace) -> list[str]:
-        """Keys of layers that networks of `space` can have and this table lacks, sorted."""
-        return sorted(set(space_layers(space)) - set(self.entries))
+        """Keys that this table lacks of layers in the part of `space` it is meant for, sorted."""
+        return sorted(set(space_layers(self.covered(space))) - set(self.entries))
 
 
 def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:
-    """One layer for every different key among all networks of `space`, in network order.
-
-    The uniform architectures of largest depth contain every block at every resolution, kernel
-    and expansion, because every block of a stage starts from the same width.
-    """
+    """One layer for every different key among all networks of `space`, in network order."""
     layers: dict[str, LayerSpec] = {}
-    for resolution in space.resolutions:
-        for kernel in space.kernels:
-            for expand in space.expands:
-                for layer in layer_plan(space, space.uniform(resolution, -1, kernel, expand)):
-                    layers.setdefault(layer.key, layer)
+    for arch in space.covering():
+        for layer in layer_plan(space, arch):
+            layers.setdefault(layer.key, layer)
     return layers
 
 

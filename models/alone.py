@@ -17,11 +17,14 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from models.arch import Arch
 from models.bundle import Bundle
+from models.datasets import load_dataset
 from models.elastic import channels_last
 from models.export import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
 from models.extract import Subnet, plain, recalibrate
-from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
+from models.images import LabelledImages, hold_out, to_tensor
+from models.mobile import MobileSpace
 from models.plan import layer_plan
 from models.recipe import Recipe
 from models.sgd import (
@@ -31,14 +34,13 @@ from models.sgd import (
     make_optimizer,
     set_learning_rate,
 )
-from models.space import Arch, SearchSpace
 from models.supernet import Supernet, initialize
 
 OnStep = Callable[[int, int, int], None]
 """(network, step, steps)"""
 
 
-def spread(space: SearchSpace) -> list[Arch]:
+def spread(space: MobileSpace) -> list[Arch]:
     """Five architectures over the space: both corners and three between, one of them drawn."""
     middle = [
         space.uniform(
@@ -64,7 +66,7 @@ def train_alone(
     subnet = plain(layer_plan(recipe.space, arch), recipe.space.bn_eps)
     initialize(subnet, recipe.seed)
     channels_last(subnet)
-    optimizer = make_optimizer(subnet, recipe)
+    optimizer = make_optimizer(subnet, recipe, phase)
     per_epoch = len(data) // recipe.batch_size
     steps = phase.epochs * per_epoch
     for step in range(steps):
@@ -104,7 +106,8 @@ def compare(
     Returns:
         {"arch", "alone_top1", "shared_top1", "gap"} for each; gap is alone minus shared, points.
     """
-    train, test = load_fashion_mnist()
+    dataset = load_dataset(recipe.dataset, recipe.space)
+    train, test = dataset.train, dataset.test
     data, _ = hold_out(train, recipe.holdout, recipe.seed)
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     images = ImageSet(test.images, bundle.mean, bundle.std)

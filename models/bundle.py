@@ -25,13 +25,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import Conflict, CorruptBundle, NotFound
+from models.errors import Conflict, CorruptBundle, InputError, NotFound
 from models.space import SearchSpace
+from models.space_files import published_spaces, read_space
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+"""Channel statistics that every network on ImageNet is trained with."""
 
 if TYPE_CHECKING:
     from models.images import LabelledImages
     from models.supernet import Supernet
 
+WEIGHTS = "weights.safetensors"
 ZOO = Path(__file__).with_name("zoo")
 """Bundles shipped with the project."""
 
@@ -53,7 +58,7 @@ class Bundle:
         """
         try:
             card = json.loads((path / "card.json").read_text())
-            return cls(path, card, SearchSpace.from_json(card["space"]))
+            return cls(path, card, read_space(card["space"]))
         except (OSError, ValueError, KeyError) as error:
             raise CorruptBundle(f"bundle {path.name}: unreadable card.json: {error}") from error
 
@@ -64,8 +69,8 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """Of weights.safetensors, as the card states it."""
-        return str(self.card["files"]["weights.safetensors"])
+        """Of weights.safetensors, as the card states it; empty without weights."""
+        return str(self.card["files"].get(WEIGHTS, ""))
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -86,20 +91,24 @@ class Bundle:
         """The trained supernet, in eval mode.
 
         Raises:
+            InputError: if the bundle has no weights yet.
             CorruptBundle: if the weights are not the file that the card names.
         """
         from safetensors.torch import load_file
 
+        from models.checkpoint import COUNTER
         from models.elastic import channels_last
         from models.supernet import Supernet
 
-        self.check("weights.safetensors")
+        self.check_weights()
+        self.check(WEIGHTS)
         supernet = Supernet(self.space)
-        supernet.load_state_dict(load_file(self.path / "weights.safetensors"))
+        tensors = load_file(self.path / WEIGHTS)
+        supernet.load_state_dict({k: v for k, v in tensors.items() if not k.endswith(COUNTER)})
         return channels_last(supernet).eval()
 
     def calibration(self) -> npt.NDArray[np.uint8]:
-        """Training images (N, H, W) for batch-norm recalibration."""
+        """Training images (N, H, W) or (N, H, W, C) for batch-norm recalibration."""
         self.check("calibration.npz")
         with np.load(self.path / "calibration.npz", allow_pickle=False) as arrays:
             images: npt.NDArray[np.uint8] = arrays["images"]
@@ -112,6 +121,32 @@ class Bundle:
         self.check("validation.npz")
         with np.load(self.path / "validation.npz", allow_pickle=False) as arrays:
             return LabelledImages(arrays["images"], arrays["labels"])
+
+    def check_deliverable(self) -> None:
+        """That there is all that a model is made from.
+
+        Raises:
+            InputError: if there are no weights, or no images to recalibrate with.
+        """
+        self.check_weights()
+        if not self.has("calibration.npz"):
+            raise InputError(
+                f"supernet {self.name!r} has no calibration images, without which a subnet's batch "
+                "norms cannot be recalibrated: add some with `subnet-search supernets import "
+                f"{self.name} none --calibration FOLDER`"
+            )
+
+    def check_weights(self) -> None:
+        """That the weights are there.
+
+        Raises:
+            InputError: if not, saying how to import them.
+        """
+        if not self.has(WEIGHTS):
+            raise InputError(
+                f"supernet {self.name!r} has no weights here: import a checkpoint with "
+                f"`subnet-search supernets import {self.name} CHECKPOINT`"
+            )
 
     def has(self, file: str) -> bool:
         """Whether the card lists `file`."""
@@ -138,7 +173,8 @@ class Bundle:
 
 
 class BundleRegistry:
-    """The bundles of this installation: the shipped ones and the user's own."""
+    """The bundles of this installation: shipped, the user's own, and the published spaces,
+    which are known before their weights are imported."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "supernets"
@@ -146,7 +182,8 @@ class BundleRegistry:
     def names(self) -> list[str]:
         """All names, sorted."""
         places = [place for place in (ZOO, self.folder) if place.is_dir()]
-        return sorted({p.parent.name for place in places for p in place.glob("*/card.json")})
+        found = {p.parent.name for place in places for p in place.glob("*/card.json")}
+        return sorted(found | set(published_spaces()))
 
     def get(self, name: str) -> Bundle:
         """One bundle; a user's bundle hides a shipped one of the same name.
@@ -156,21 +193,41 @@ class BundleRegistry:
         """
         if name not in self.names():
             raise NotFound.named("supernet", name, self.names())
-        mine = self.folder / name
-        return Bundle.open(mine if (mine / "card.json").is_file() else ZOO / name)
+        for path in (self.folder / name, ZOO / name):
+            if (path / "card.json").is_file():
+                return Bundle.open(path)
+        space = published_spaces()[name]
+        return Bundle(self.folder / name, published_card(space), space)
 
 
-def write_bundle(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+def published_card(space: SearchSpace) -> dict[str, Any]:
+    """The card of a published supernet of which nothing is imported yet."""
+    return {
+        "format": 1,
+        "name": space.name,
+        "licence": "of the weights: see their publisher",
+        "space": space.to_json(),
+        "cardinality": space.cardinality,
+        "preprocess": {"channels": 3, "interpolation": "bilinear", **IMAGENET},
+        "data": {"name": "ImageNet-1k", "source": "arXiv 1409.0575"},
+        "files": {},
+    }
+
+
+def write_bundle(
+    path: Path, card: Mapping[str, Any], files: Mapping[str, bytes], *, replace: bool = False
+) -> Bundle:
     """Write a whole bundle or nothing: into a sibling folder, then one rename.
 
     Args:
         card: without "files", which is computed.
         files: contents by file name.
+        replace: put it in the place of the bundle at `path`, if there is one.
 
     Raises:
-        Conflict: if `path` exists.
+        Conflict: if `path` exists and `replace` is false.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise Conflict(
             f"bundle {path.name} exists already: remove it first, or choose another name"
         )
@@ -181,7 +238,13 @@ def write_bundle(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]
         for name, content in files.items():
             (partial / name).write_bytes(content)
         _write_card(partial, card)
-        os.rename(partial, path)
+        if path.exists():
+            old = partial.with_name(f"{partial.name}-old")
+            os.rename(path, old)
+            os.rename(partial, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

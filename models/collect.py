@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from models.arch import Arch
 from models.bundle import Bundle
 from models.export import ImageSet, calibrated_subnet, onnx_top1, subnet_onnx
 from models.images import LabelledImages
 from models.measured import Measured, Split, read_measured
-from models.space import Arch, GeneMatrix, SearchSpace
+from models.space import GeneMatrix, SearchSpace
 
 TILTED_SHARE = 0.4
 SHIFT_SUBNETS = 40

@@ -99,7 +99,7 @@ class ElasticDepthwise(nn.Module):
 
 
 class ElasticConvLayer(nn.Module):
-    """Convolution, optional batch norm, activation; nothing elastic but the input size."""
+    """Convolution, optional batch norm, activation, optional skip; elastic in both widths."""
 
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
@@ -114,7 +114,17 @@ class ElasticConvLayer(nn.Module):
         self.norm = ElasticBatchNorm(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
 
     def forward(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
-        return activate(self.norm(self.conv(x_BCHW)), spec.act)
+        weight = self.conv.weight[: spec.out_channels, : spec.in_channels]
+        y = F.conv2d(x_BCHW, weight, stride=spec.stride, padding=spec.kernel // 2)
+        y = activate(self.norm(y), spec.act)
+        return x_BCHW + y if spec.skip else y
+
+
+class ElasticLinear(nn.Linear):
+    """Fully connected layer that reads the first features."""
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        return F.linear(x_BC, self.weight[:, : x_BC.shape[1]], self.bias)
 
 
 class ElasticMBConv(nn.Module):

@@ -9,14 +9,16 @@ import numpy.typing as npt
 import onnxruntime as ort
 import torch
 
+from models.arch import Arch
 from models.extract import Subnet, extract, recalibrate
 from models.onnx_builder import build_onnx
 from models.plan import layer_plan
 from models.preprocess import preprocess
-from models.space import Arch
 from models.supernet import Supernet
 
 CALIBRATION_BATCH = 256
+KEPT_BYTES = 1 << 28
+"""Resized images larger than this are not kept but made anew, a batch at a time."""
 
 
 class ImageSet:
@@ -30,17 +32,28 @@ class ImageSet:
 
     def at(self, resolution: int) -> npt.NDArray[np.float32]:
         """All images as (N, C, resolution, resolution) float32."""
-        if resolution not in self._cache:
-            self._cache[resolution] = preprocess(
-                self.images, resolution=resolution, mean=self.mean, std=self.std
-            )
-        return self._cache[resolution]
+        if resolution in self._cache:
+            return self._cache[resolution]
+        resized = self._preprocessed(self.images, resolution)
+        if resized.nbytes <= KEPT_BYTES:
+            self._cache[resolution] = resized
+        return resized
+
+    def _preprocessed(
+        self, images: npt.NDArray[np.uint8], resolution: int
+    ) -> npt.NDArray[np.float32]:
+        return preprocess(images, resolution=resolution, mean=self.mean, std=self.std)
 
     def batches(self, resolution: int, size: int) -> Iterator[torch.Tensor]:
         """The images in order, `size` at a time."""
-        images = torch.from_numpy(self.at(resolution))
-        for start in range(0, len(images), size):
-            yield images[start : start + size].contiguous(memory_format=torch.channels_last)
+        large = len(self.images) * len(self.mean) * resolution**2 * 4 > KEPT_BYTES
+        for start in range(0, len(self.images), size):
+            part = slice(start, start + size)
+            if large:
+                images = self._preprocessed(self.images[part], resolution)
+            else:
+                images = self.at(resolution)[part]
+            yield torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
 
 def calibrated_subnet(supernet: Supernet, arch: Arch, calibration: ImageSet) -> Subnet:

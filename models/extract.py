@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.arch import Arch
+from models.bottleneck import Bottleneck
 from models.depthwise import depthwise_conv
 from models.elastic import ElasticMBConv, activate, channels_last
 from models.errors import InputError
 from models.plan import LayerSpec, layer_plan
-from models.space import Arch
 from models.supernet import Supernet
 
 
@@ -29,7 +30,7 @@ class Depthwise(nn.Conv2d):
 
 
 class ConvLayer(nn.Module):
-    """Convolution, optional batch norm, activation."""
+    """Convolution, optional batch norm, activation, optional skip."""
 
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
@@ -42,10 +43,11 @@ class ConvLayer(nn.Module):
             bias=False,
         )
         self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
-        self.act = spec.act
+        self.act, self.skip = spec.act, spec.skip
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return activate(self.norm(self.conv(x_BCHW)), self.act)
+        y = activate(self.norm(self.conv(x_BCHW)), self.act)
+        return x_BCHW + y if self.skip else y
 
 
 class MBConv(nn.Module):
@@ -112,6 +114,11 @@ def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
                 subnet.add_module(spec.name, ConvLayer(spec, bn_eps))
             case "mbconv":
                 subnet.add_module(spec.name, MBConv(spec, bn_eps))
+            case "bottleneck":
+                subnet.add_module(spec.name, Bottleneck(spec, bn_eps))
+            case "maxpool":
+                pool = nn.MaxPool2d(spec.kernel, spec.stride, spec.kernel // 2)
+                subnet.add_module(spec.name, pool)
             case "pool":
                 subnet.add_module(spec.name, Pool())
             case "linear":

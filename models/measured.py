@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import InputError
-from models.space import Arch, GeneMatrix, SearchSpace
+from models.arch import Arch
+from models.errors import InputError, NotFound
+from models.space import GeneMatrix, SearchSpace
 
 Split = Literal["fit", "test"]
 
@@ -67,6 +68,62 @@ def read_measured(path: Path) -> list[Measured]:
     text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
     whole = text[: text.rfind("\n") + 1]
     return [Measured.from_json(line) for line in whole.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Accuracies that were measured elsewhere."""
+
+    rows: list[Measured]
+    source: str
+    """Who measured them."""
+    target: str
+    """What was measured: the data, the number of images."""
+
+
+UNSEEN_SHARE = 8
+"""One in so many networks is kept out of a fit."""
+
+
+def read_measurements(path: Path, space: SearchSpace) -> Measurements:
+    """Read a user's file of measured networks (`service.upkeep.fit_predictor_to`).
+
+    Raises:
+        NotFound: if there is no such file.
+        InputError: naming the entry that does not hold.
+    """
+    try:
+        value = json.loads(path.read_text())
+        archs, top1 = value["arch"], value["top1"]
+        source, target = str(value["source"]), str(value["target"])
+    except FileNotFoundError as error:
+        raise NotFound(f"measurements {str(path)!r}: no such file") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"measurements {path.name}: expected JSON with arch, top1, source and target, "
+            f"got {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(archs, list) and isinstance(top1, list) and len(archs) == len(top1)):
+        raise InputError(f"measurements {path.name}: expected lists arch and top1 of one length")
+    seen: dict[Arch, int] = {}
+    rows = []
+    unseen = np.random.default_rng(0).permutation(len(archs)) % UNSEEN_SHARE == 0
+    for index, (item, value) in enumerate(zip(archs, top1, strict=True)):
+        try:
+            arch = Arch.from_json(item)
+            space.validate(arch)
+        except InputError as error:
+            raise InputError(f"measurements {path.name}: entry {index}: {error}") from error
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+            raise InputError(
+                f"measurements {path.name}: top1 {index}: expected percent, got {value!r}"
+            )
+        if (first := seen.setdefault(arch, index)) != index:
+            raise InputError(
+                f"measurements {path.name}: entries {first} and {index} are the same network"
+            )
+        rows.append(Measured(arch, float(value), "test" if unseen[index] else "fit"))
+    return Measurements(rows, source, target)
 
 
 def as_arrays(

@@ -137,7 +137,17 @@ def tensor_shapes(layers: Sequence[LayerSpec]) -> dict[str, tuple[int, ...]]:
                     shapes[f"{n}.se_expand.bias"] = (mid,)
                 shapes[f"{n}.project.weight"] = (spec.out_channels, mid, 1, 1)
                 norm(f"{n}.project_norm", spec.out_channels)
-            case "pool":
+            case "bottleneck":
+                shapes[f"{n}.reduce.weight"] = (mid, spec.in_channels, 1, 1)
+                norm(f"{n}.reduce_norm", mid)
+                shapes[f"{n}.spatial.weight"] = (mid, mid, k, k)
+                norm(f"{n}.spatial_norm", mid)
+                shapes[f"{n}.project.weight"] = (spec.out_channels, mid, 1, 1)
+                norm(f"{n}.project_norm", spec.out_channels)
+                if not spec.skip:
+                    shapes[f"{n}.shortcut.weight"] = (spec.out_channels, spec.in_channels, 1, 1)
+                    norm(f"{n}.shortcut_norm", spec.out_channels)
+            case "pool" | "maxpool":
                 pass
             case "linear":
                 shapes[f"{n}.weight"] = (spec.out_channels, spec.in_channels)
@@ -187,9 +197,14 @@ class _Graph:
             case "conv":
                 norm = f"{n}.norm" if spec.norm else None
                 y = self._conv(f"{n}.conv", x, norm, stride=spec.stride)
-                return self._activation(spec, f"{n}.conv", y)
+                y = self._activation(spec, f"{n}.conv", y)
+                return self._node("Add", f"{n}.skip", y, x) if spec.skip else y
             case "mbconv":
                 return self._mbconv(spec, x)
+            case "bottleneck":
+                return self._bottleneck(spec, x)
+            case "maxpool":
+                return self._node("MaxPool", n, x, **_window(spec.kernel, spec.stride))
             case "pool":
                 return self._node("GlobalAveragePool", n, x)
             case "linear":
@@ -215,6 +230,21 @@ class _Graph:
             y = self._node("Mul", f"{n}.se_scale", y, z)
         y = self._conv(f"{n}.project", y, f"{n}.project_norm")
         return self._node("Add", f"{n}.skip", y, x) if spec.skip else y
+
+    def _bottleneck(self, spec: LayerSpec, x: str) -> str:
+        n = spec.name
+        y = self._conv(f"{n}.reduce", x, f"{n}.reduce_norm")
+        y = self._activation(spec, f"{n}.reduce", y)
+        y = self._conv(f"{n}.spatial", y, f"{n}.spatial_norm", stride=spec.stride)
+        y = self._activation(spec, f"{n}.spatial", y)
+        y = self._conv(f"{n}.project", y, f"{n}.project_norm")
+        z = x
+        if not spec.skip:
+            if spec.stride > 1:
+                window = {"kernel_shape": [spec.stride] * 2, "strides": [spec.stride] * 2}
+                z = self._node("AveragePool", f"{n}.shortcut_mean", z, **window, ceil_mode=1)
+            z = self._conv(f"{n}.shortcut", z, f"{n}.shortcut_norm")
+        return self._activation(spec, f"{n}.sum", self._node("Add", f"{n}.skip", y, z))
 
     # -- operators -----------------------------------------------------------------------
 
@@ -243,9 +273,8 @@ class _Graph:
         inputs = [x, self._constant(f"{name}.weight", weight)]
         if bias is not None:
             inputs.append(self._constant(f"{name}.bias", bias))
-        k = weight.shape[-1]
-        shape = {"kernel_shape": [k, k], "strides": [stride] * 2, "pads": [k // 2] * 4}
-        return self._node("Conv", name, *inputs, **shape, group=groups)
+        window = _window(weight.shape[-1], stride)
+        return self._node("Conv", name, *inputs, **window, group=groups)
 
     def _folded(self, weight: Array, norm: str) -> tuple[Array, Array]:
         """Weight and bias of the one convolution that equals conv, then batch norm."""
@@ -267,3 +296,8 @@ class _Graph:
         data = self.tensors[name] if value is None else value
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(data), name))
         return name
+
+
+def _window(kernel: int, stride: int) -> dict[str, list[int]]:
+    """Attributes of a kxk window that keeps the size at stride 1."""
+    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [kernel // 2] * 4}

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from models.space import Activation, Arch, SearchSpace, make_divisible
+from models.arch import Arch
+from models.space import Activation, SearchSpace
 
-LayerKind = Literal["conv", "mbconv", "pool", "linear"]
+LayerKind = Literal["conv", "mbconv", "bottleneck", "maxpool", "pool", "linear"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSpec:
     """One layer with everything that its cost and its module depend on.
 
-    kind "conv":   conv, batch norm unless `norm` is false, activation
+    kind "conv":   conv, batch norm unless `norm` is false, activation, optional skip
     kind "mbconv": 1x1 expansion (absent when mid == in), depthwise kxk, optional
                    squeeze-and-excitation, 1x1 projection without activation, optional skip
+    kind "bottleneck": 1x1, kxk with the stride, 1x1 without activation, each with batch norm;
+                   the activation follows the sum with the shortcut, which is the input where
+                   `skip`, else its mean over the stride, a 1x1 convolution and batch norm
+    kind "maxpool": maximum over kxk
     kind "pool":   mean over height and width, keeping both axes
     kind "linear": flatten, fully connected with bias
     """
@@ -54,41 +59,53 @@ class LayerSpec:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of convolutions and linear layers for one image."""
-        area_out = self.out_size**2
+        area_in, area_out, mid = self.in_size**2, self.out_size**2, self.mid_channels
         match self.kind:
             case "conv":
                 return self.kernel**2 * self.in_channels * self.out_channels * area_out
             case "linear":
                 return self.in_channels * self.out_channels
-            case "pool":
+            case "pool" | "maxpool":
                 return 0
             case "mbconv":
-                expansion = self.in_channels * self.mid_channels * self.in_size**2
                 return (
-                    (expansion if self.expands else 0)
-                    + self.kernel**2 * self.mid_channels * area_out
-                    + 2 * self.mid_channels * self.se_channels
-                    + self.mid_channels * self.out_channels * area_out
+                    (self.in_channels * mid * area_in if self.expands else 0)
+                    + self.kernel**2 * mid * area_out
+                    + 2 * mid * self.se_channels
+                    + mid * self.out_channels * area_out
+                )
+            case "bottleneck":
+                return (
+                    self.in_channels * mid * area_in
+                    + self.kernel**2 * mid * mid * area_out
+                    + mid * self.out_channels * area_out
+                    + (0 if self.skip else self.in_channels * self.out_channels * area_out)
                 )
 
     @property
     def params(self) -> int:
         """Trainable values of the layer once extracted (no kernel transformations)."""
+        mid, se, out = self.mid_channels, self.se_channels, self.out_channels
         match self.kind:
             case "conv":
-                norm = 2 * self.out_channels if self.norm else 0
-                return self.kernel**2 * self.in_channels * self.out_channels + norm
+                return self.kernel**2 * self.in_channels * out + (2 * out if self.norm else 0)
             case "linear":
-                return (self.in_channels + 1) * self.out_channels
-            case "pool":
+                return (self.in_channels + 1) * out
+            case "pool" | "maxpool":
                 return 0
             case "mbconv":
-                mid, se = self.mid_channels, self.se_channels
                 return (
                     ((self.in_channels + 2) * mid if self.expands else 0)
                     + (self.kernel**2 + 2) * mid
                     + (2 * mid * se + mid + se if se else 0)
-                    + (mid + 2) * self.out_channels
+                    + (mid + 2) * out
+                )
+            case "bottleneck":
+                return (
+                    (self.in_channels + 2) * mid
+                    + (self.kernel**2 * mid + 2) * mid
+                    + (mid + 2) * out
+                    + (0 if self.skip else (self.in_channels + 2) * out)
                 )
 
     @property
@@ -111,93 +128,7 @@ def layer_plan(space: SearchSpace, arch: Arch) -> tuple[LayerSpec, ...]:
         InputError: if `arch` is not in `space`.
     """
     space.validate(arch)
-    layers: list[LayerSpec] = []
-    size, width = arch.resolution, space.channels
-
-    def add(layer: LayerSpec) -> None:
-        nonlocal size, width
-        layers.append(layer)
-        size, width = layer.out_size, layer.out_channels
-
-    add(
-        LayerSpec(
-            name="stem",
-            kind="conv",
-            in_channels=width,
-            out_channels=space.stem_width,
-            in_size=size,
-            kernel=3,
-            stride=space.stem_stride,
-            act=space.act,
-            norm=True,
-        )
-    )
-    add(
-        LayerSpec(
-            name="first",
-            kind="mbconv",
-            in_channels=width,
-            out_channels=space.first_width,
-            in_size=size,
-            mid_channels=width,
-            kernel=3,
-            act=space.first_act,
-            norm=True,
-            skip=width == space.first_width,
-        )
-    )
-    for s, stage in enumerate(space.stages):
-        for b in range(arch.depth[s]):
-            mid = make_divisible(round(width * arch.expand[s][b]))
-            stride = stage.stride if b == 0 else 1
-            add(
-                LayerSpec(
-                    name=f"stage{s + 1}_block{b + 1}",
-                    kind="mbconv",
-                    in_channels=width,
-                    out_channels=stage.width,
-                    in_size=size,
-                    mid_channels=mid,
-                    kernel=arch.kernel[s][b],
-                    stride=stride,
-                    act=stage.act,
-                    norm=True,
-                    se_channels=make_divisible(mid // 4) if stage.se else 0,
-                    skip=stride == 1 and width == stage.width,
-                )
-            )
-    add(
-        LayerSpec(
-            name="head",
-            kind="conv",
-            in_channels=width,
-            out_channels=space.head_width,
-            in_size=size,
-            act=space.act,
-            norm=True,
-        )
-    )
-    add(LayerSpec(name="pool", kind="pool", in_channels=width, out_channels=width, in_size=size))
-    add(
-        LayerSpec(
-            name="feature",
-            kind="conv",
-            in_channels=width,
-            out_channels=space.feature_width,
-            in_size=size,
-            act=space.act,
-        )
-    )
-    add(
-        LayerSpec(
-            name="classifier",
-            kind="linear",
-            in_channels=width,
-            out_channels=space.classes,
-            in_size=size,
-        )
-    )
-    return tuple(layers)
+    return tuple(space.walk(arch))
 
 
 def macs(space: SearchSpace, arch: Arch) -> int:

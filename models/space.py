@@ -1,13 +1,13 @@
 """What can be searched: a space is data, an architecture is a value.
 
-No torch and no I/O here, so that search and the API start without them.
+No torch and no I/O here, so that search and the API start without them. This file is what all
+families share; `models.mobile` and `models.resnet` add the genes and the walk of theirs.
 
 Two forms of an architecture, converted by `SearchSpace.encode` and `SearchSpace.decode`:
 
 * `Arch`: frozen, hashable, canonical - a block that is not active does not exist.
 * gene matrix: `(N, n_genes) uint8` of *indices into choices*, the form of every hot loop.
-  Columns: resolution, the depth of each stage, the kernel of each block, the expansion of
-  each block. Genes of inactive blocks are 0, so equal networks are equal rows.
+  Genes of inactive blocks are 0, so equal networks are equal rows.
 
 Elastic dimensions after Cai et al., "Once-for-All", ICLR 2020 (arXiv 1908.09791), section 3.
 """
@@ -15,156 +15,94 @@ Elastic dimensions after Cai et al., "Once-for-All", ICLR 2020 (arXiv 1908.09791
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from models.arch import Arch
 from models.errors import InputError
+
+if TYPE_CHECKING:
+    from models.plan import LayerSpec
 
 Activation = Literal["relu", "relu6", "hswish"]
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hswish")
 GeneMatrix = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Arch:
-    """One subnet. Inner tuples hold one entry per active block of the stage.
-
-    Attributes:
-        resolution: input height and width, pixels.
-        depth: active blocks of each stage.
-        kernel: depthwise kernel size of each active block.
-        expand: expansion ratio of each active block.
-    """
-
-    resolution: int
-    depth: tuple[int, ...]
-    kernel: tuple[tuple[int, ...], ...]
-    expand: tuple[tuple[int, ...], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The form used in files, the API, ONNX metadata and the database."""
-        return {
-            "resolution": self.resolution,
-            "depth": list(self.depth),
-            "kernel": [list(stage) for stage in self.kernel],
-            "expand": [list(stage) for stage in self.expand],
-        }
-
-    @classmethod
-    def from_json(cls, value: object) -> Arch:
-        """Read the JSON form; only its shape is checked here, the choices by the space.
-
-        Raises:
-            InputError: naming the field, what was expected and what was found.
-        """
-        if not isinstance(value, Mapping):
-            raise InputError(f"arch: expected an object, got {type(value).__name__}")
-        fields = ("resolution", "depth", "kernel", "expand")
-        if unknown := set(value) - set(fields):
-            raise InputError(f"arch: unknown field {min(map(str, unknown))!r}; expected {fields}")
-        if missing := [field for field in fields if field not in value]:
-            raise InputError(f"arch: field {missing[0]!r} is missing; expected {fields}")
-        arch = cls(
-            _integer(value["resolution"], "arch.resolution"),
-            _integers(value["depth"], "arch.depth"),
-            tuple(_integers(s, "arch.kernel") for s in _sequence(value["kernel"], "arch.kernel")),
-            tuple(_integers(s, "arch.expand") for s in _sequence(value["expand"], "arch.expand")),
-        )
-        for name, stages in (("kernel", arch.kernel), ("expand", arch.expand)):
-            if tuple(len(stage) for stage in stages) != arch.depth:
-                raise InputError(
-                    f"arch.{name}: expected one list a stage with one entry an active block, "
-                    f"lengths {list(arch.depth)} as in depth, got {[len(s) for s in stages]}"
-                )
-        return arch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpec:
-    """One stage: blocks of one width, the first of which carries the stride."""
-
-    width: int
-    """Output channels of every block."""
-    stride: int
-    act: Activation
-    se: bool
-    """Squeeze-and-excitation in every block."""
-    depths: tuple[int, ...]
-    """Allowed numbers of active blocks, ascending."""
+GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gene:
     """One column of the gene matrix."""
 
-    name: Literal["resolution", "depth", "kernel", "expand"]
+    name: GeneName
     stage: int
+    """Of a block's gene: the stage; of a depth or width: its position in the `Arch`."""
     block: int
-    choices: tuple[int, ...]
+    choices: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """Which genes say what a layer is, and for which depths it exists."""
+
+    columns: tuple[int, ...]
+    """Genes that decide its shape, ascending; not the depth."""
+    depth: int | None = None
+    """Column of the depth gene that can leave the layer out."""
+    present: tuple[bool, ...] = ()
+    """For each choice of that gene, whether the layer exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSpace:
-    """A MobileNetV3-style space (OFA, appendix A; Howard et al. 2019).
+class SearchSpace(ABC):
+    """What every family has: choices, genes, and a walk over each network's layers."""
 
-    stem conv 3x3 -> fixed first block (k3, no expansion) -> elastic stages
-    -> 1x1 conv to `head_width` -> mean -> 1x1 conv to `feature_width` -> linear to `classes`.
-    """
+    family: ClassVar[str]
 
     name: str
     channels: int
     """Input image channels."""
     classes: int
     resolutions: tuple[int, ...]
-    kernels: tuple[int, ...]
-    expands: tuple[int, ...]
-    stem_width: int
-    stem_stride: int
-    first_width: int
-    first_act: Activation
-    stages: tuple[StageSpec, ...]
-    head_width: int
-    feature_width: int
-    act: Activation
-    """Activation of the stem and the head."""
     bn_eps: float = 1e-5
 
-    def __post_init__(self) -> None:
-        for name in ("resolutions", "kernels", "expands"):
-            _ascending(getattr(self, name), f"space.{name}")
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"space.kernels: expected odd sizes, got {self.kernels}")
-        if not self.stages:
-            raise InputError("space.stages: expected at least one stage, got none")
-        for index, stage in enumerate(self.stages):
-            _ascending(stage.depths, f"space.stages[{index}].depths")
-            if stage.stride not in (1, 2):
-                raise InputError(
-                    f"space.stages[{index}].stride: expected 1 or 2, got {stage.stride}"
-                )
-        for act in (self.act, self.first_act, *(stage.act for stage in self.stages)):
-            if act not in ACTIVATIONS:
-                raise InputError(
-                    f"space: unknown activation {act!r}; expected one of {ACTIVATIONS}"
-                )
+    # -- what a family says of itself ----------------------------------------------------
+
+    @property
+    @abstractmethod
+    def genes(self) -> tuple[Gene, ...]:
+        """The columns of the gene matrix, in order; the resolution comes first."""
+
+    @property
+    @abstractmethod
+    def block_counts(self) -> tuple[tuple[int, ...], ...]:
+        """Active blocks of each elastic stage, by choice of its depth."""
+
+    @property
+    @abstractmethod
+    def depth_columns(self) -> tuple[int, ...]:
+        """Column of the depth gene of each elastic stage."""
+
+    @property
+    @abstractmethod
+    def scopes(self) -> Mapping[str, Scope]:
+        """What each layer of the largest network depends on, by the layer's name."""
+
+    @abstractmethod
+    def walk(self, arch: Arch) -> Iterator[LayerSpec]:
+        """The layers of a valid architecture, in order."""
+
+    @abstractmethod
+    def covering(self) -> Iterator[Arch]:
+        """Few architectures that together contain every layer in every shape it can have."""
 
     # -- genes ---------------------------------------------------------------------------
-
-    @cached_property
-    def genes(self) -> tuple[Gene, ...]:
-        """The columns of the gene matrix, in order."""
-        blocks = [(s, b) for s, spec in enumerate(self.stages) for b in range(spec.depths[-1])]
-        return (
-            Gene("resolution", -1, -1, self.resolutions),
-            *(Gene("depth", s, -1, spec.depths) for s, spec in enumerate(self.stages)),
-            *(Gene("kernel", s, b, self.kernels) for s, b in blocks),
-            *(Gene("expand", s, b, self.expands) for s, b in blocks),
-        )
 
     @cached_property
     def n_choices(self) -> npt.NDArray[np.int64]:
@@ -177,28 +115,52 @@ class SearchSpace:
         return {(gene.name, gene.stage, gene.block): i for i, gene in enumerate(self.genes)}
 
     @cached_property
+    def block_columns(self) -> Mapping[tuple[int, int], tuple[int, ...]]:
+        """Columns of the genes of each block, by (stage, block), in network order."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for column, gene in enumerate(self.genes):
+            if gene.block >= 0:
+                found.setdefault((gene.stage, gene.block), []).append(column)
+        return {key: tuple(found[key]) for key in sorted(found)}
+
+    @cached_property
     def cardinality(self) -> int:
         """Exact number of different architectures (inactive genes do not count)."""
-        per_block = len(self.kernels) * len(self.expands)
-        stages: list[int] = [sum(per_block**d for d in stage.depths) for stage in self.stages]
-        return len(self.resolutions) * math.prod(stages)
+        shared = [
+            len(gene.choices)
+            for column, gene in enumerate(self.genes)
+            if gene.block < 0 and column not in self.depth_columns
+        ]
+        kinds = {
+            key: math.prod(len(self.genes[c].choices) for c in columns)
+            for key, columns in self.block_columns.items()
+        }
+        stages = [
+            sum(math.prod(kinds[s, b] for b in range(count)) for count in counts)
+            for s, counts in enumerate(self.block_counts)
+        ]
+        return math.prod(shared) * math.prod(stages)
 
     def active(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
         """Which genes of each row take part in its network, (N, n_genes)."""
-        stage_of, block_of, depths_SD = self._block_columns
+        columns, stage_of, block_of, counts_SD = self._blocks
+        depths = genes[:, np.array(self.depth_columns)[stage_of]]
         mask = np.ones(genes.shape, bool)
-        mask[:, -len(stage_of) :] = depths_SD[stage_of, genes[:, 1 + stage_of]] > block_of
+        mask[:, columns] = counts_SD[stage_of, depths] > block_of
         return mask
 
     @cached_property
-    def _block_columns(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """Stage and block of each kernel and expand column, and depths by (stage, index)."""
-        columns = [(gene.stage, gene.block) for gene in self.genes if gene.block >= 0]
-        stage_of, block_of = np.array(columns).T
-        depths_SD = np.zeros((len(self.stages), max(len(s.depths) for s in self.stages)), np.int64)
-        for s, stage in enumerate(self.stages):
-            depths_SD[s, : len(stage.depths)] = stage.depths
-        return stage_of, block_of, depths_SD
+    def _blocks(self) -> tuple[npt.NDArray[np.int64], ...]:
+        """Columns of block genes, their stages and blocks, and blocks by (stage, depth)."""
+        columns = [i for i, gene in enumerate(self.genes) if gene.block >= 0]
+        stage_of, block_of = np.array(
+            [(self.genes[i].stage, self.genes[i].block) for i in columns]
+        ).T
+        counts = self.block_counts
+        counts_SD = np.zeros((len(counts), max(map(len, counts))), np.int64)
+        for s, stage in enumerate(counts):
+            counts_SD[s, : len(stage)] = stage
+        return np.array(columns), stage_of, block_of, counts_SD
 
     def canonical(self, genes: GeneMatrix) -> GeneMatrix:
         """The same networks with every inactive gene at 0."""
@@ -217,25 +179,44 @@ class SearchSpace:
         Raises:
             InputError: naming the first gene that is not.
         """
-        n_stages = len(self.stages)
-        for name in ("depth", "kernel", "expand"):
-            if len(getattr(arch, name)) != n_stages:
+        lengths = {"depth": 0, "width": 0}
+        for gene in self.genes:
+            if gene.name in lengths:
+                lengths[gene.name] += 1
+        blocks = {gene.name for gene in self.genes if gene.block >= 0}
+        lengths |= {
+            name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")
+        }
+        for name, expected in lengths.items():
+            if (found := len(getattr(arch, name))) != expected:
+                unit = "entries" if name == "width" else "stages"
                 raise InputError(
-                    f"arch.{name}: expected {n_stages} stages for space {self.name!r}, "
-                    f"got {len(getattr(arch, name))}"
+                    f"arch.{name}: expected {expected} {unit} for space {self.name!r}, got {found}"
                 )
-        _choice(arch.resolution, self.resolutions, "arch.resolution")
-        for s, stage in enumerate(self.stages):
-            _choice(arch.depth[s], stage.depths, f"arch.depth[{s}]")
-            for name, choices in (("kernel", self.kernels), ("expand", self.expands)):
+        for gene in self.genes:
+            if gene.block < 0:
+                where = f"arch.{gene.name}" + (f"[{gene.stage}]" if gene.stage >= 0 else "")
+                _choice(_value(arch, gene), gene.choices, where)
+        for s, count in enumerate(self._counts(arch)):
+            for name in sorted(blocks, reverse=True):
                 values = getattr(arch, name)[s]
-                if len(values) != arch.depth[s]:
+                if len(values) != count:
+                    position = self.genes[self.depth_columns[s]].stage
                     raise InputError(
-                        f"arch.{name}[{s}]: expected {arch.depth[s]} entries (depth[{s}]), "
+                        f"arch.{name}[{s}]: expected {count} entries (depth[{position}]), "
                         f"got {len(values)}"
                     )
                 for b, value in enumerate(values):
+                    choices = self.genes[self.column[name, s, b]].choices
                     _choice(value, choices, f"arch.{name}[{s}][{b}]")
+
+    def _counts(self, arch: Arch) -> list[int]:
+        """Active blocks of each stage."""
+        genes = [self.genes[column] for column in self.depth_columns]
+        return [
+            counts[gene.choices.index(arch.depth[gene.stage])]
+            for gene, counts in zip(genes, self.block_counts, strict=True)
+        ]
 
     def encode(self, archs: Iterable[Arch]) -> GeneMatrix:
         """Gene matrix of `archs`, (N, n_genes) uint8.
@@ -246,18 +227,16 @@ class SearchSpace:
         rows = []
         for arch in archs:
             self.validate(arch)
-            rows.append([self._gene_index(gene, arch) for gene in self.genes])
+            counts = self._counts(arch)
+            rows.append(
+                [
+                    0
+                    if gene.block >= 0 and gene.block >= counts[gene.stage]
+                    else gene.choices.index(_value(arch, gene))
+                    for gene in self.genes
+                ]
+            )
         return np.array(rows, np.uint8).reshape(len(rows), len(self.genes))
-
-    def _gene_index(self, gene: Gene, arch: Arch) -> int:
-        if gene.name == "resolution":
-            return gene.choices.index(arch.resolution)
-        if gene.name == "depth":
-            return gene.choices.index(arch.depth[gene.stage])
-        if gene.block >= arch.depth[gene.stage]:
-            return 0
-        values: tuple[tuple[int, ...], ...] = getattr(arch, gene.name)
-        return gene.choices.index(values[gene.stage][gene.block])
 
     def decode(self, genes: GeneMatrix) -> list[Arch]:
         """The architectures of a gene matrix (the inverse of `encode` on canonical rows).
@@ -272,67 +251,58 @@ class SearchSpace:
         return [self._decode_row(row.tolist()) for row in genes]
 
     def _decode_row(self, row: Sequence[int]) -> Arch:
-        depth = tuple(stage.depths[row[1 + s]] for s, stage in enumerate(self.stages))
-
-        def values(name: str, choices: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-            return tuple(
-                tuple(choices[row[self.column[name, s, b]]] for b in range(d))
-                for s, d in enumerate(depth)
-            )
-
+        counts = [
+            stage[row[column]]
+            for stage, column in zip(self.block_counts, self.depth_columns, strict=True)
+        ]
+        shared: dict[str, list[Any]] = {"resolution": [], "depth": [], "width": []}
+        blocks: dict[str, list[list[Any]]] = {
+            gene.name: [[] for _ in counts] for gene in self.genes if gene.block >= 0
+        }
+        for gene, index in zip(self.genes, row, strict=True):
+            value = gene.choices[index]
+            if gene.block < 0:
+                shared[gene.name].append(value)
+            elif gene.block < counts[gene.stage]:
+                blocks[gene.name][gene.stage].append(value)
         return Arch(
-            self.resolutions[row[0]],
-            depth,
-            values("kernel", self.kernels),
-            values("expand", self.expands),
+            shared["resolution"][0],
+            tuple(shared["depth"]),
+            tuple(map(tuple, blocks.get("kernel", []))),
+            tuple(map(tuple, blocks["expand"])),
+            tuple(shared["width"]),
         )
 
-    # -- named corners -------------------------------------------------------------------
-
-    def uniform(self, resolution: int, depth_index: int, kernel: int, expand: int) -> Arch:
-        """The architecture whose stages all take one depth index, kernel and expansion."""
-        depth = tuple(stage.depths[depth_index] for stage in self.stages)
-        arch = Arch(
-            resolution,
-            depth,
-            tuple((kernel,) * d for d in depth),
-            tuple((expand,) * d for d in depth),
-        )
-        self.validate(arch)
-        return arch
+    # -- named corners, and parts --------------------------------------------------------
 
     @property
     def largest(self) -> Arch:
         """Every gene at its last choice."""
-        return self.uniform(self.resolutions[-1], -1, self.kernels[-1], self.expands[-1])
+        return self._decode_row((self.n_choices - 1).tolist())
 
     @property
     def smallest(self) -> Arch:
         """Every gene at its first choice."""
-        return self.uniform(self.resolutions[0], 0, self.kernels[0], self.expands[0])
+        return self._decode_row([0] * len(self.genes))
 
-    # -- files ---------------------------------------------------------------------------
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, the inverse of `from_json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> SearchSpace:
-        """Read a space from plain data (a card, a recipe or a file of the user's).
+    def at(self, resolutions: Iterable[int]) -> Self:
+        """The part of this space at those of its resolutions that are in `resolutions`.
 
         Raises:
-            InputError: naming the missing, unknown or impossible field.
+            InputError: if none is.
         """
-        try:
-            stages = tuple(
-                StageSpec(**{**stage, "depths": tuple(stage["depths"])})
-                for stage in value["stages"]
+        wanted = set(resolutions)
+        kept = tuple(r for r in self.resolutions if r in wanted)
+        if not kept:
+            raise InputError(
+                f"space {self.name!r} has no resolution of {sorted(wanted)}; "
+                f"it has {list(self.resolutions)}"
             )
-            lists = {name: tuple(value[name]) for name in ("resolutions", "kernels", "expands")}
-            return cls(**{**value, **lists, "stages": stages})
-        except (KeyError, TypeError) as error:
-            raise InputError(f"space: {error}; see docs for the fields of a space") from error
+        return self if kept == self.resolutions else replace(self, resolutions=kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the inverse of `models.space_files.read_space`."""
+        return {"family": self.family, **asdict(self)}
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -344,27 +314,35 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def _integer(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: expected an integer, got {value!r}")
-    return value
+def check_ascending(values: Sequence[float], where: str, least: float = 1) -> None:
+    """Check that choices are given as ascending positive numbers.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not values or min(values) < least or list(values) != sorted(set(values)):
+        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
 
 
-def _sequence(value: object, where: str) -> Sequence[object]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InputError(f"{where}: expected a list, got {value!r}")
-    return value
+def check_activation(act: str) -> None:
+    """Check that `act` is one of `ACTIVATIONS`.
+
+    Raises:
+        InputError: if not.
+    """
+    if act not in ACTIVATIONS:
+        raise InputError(f"space: unknown activation {act!r}; expected one of {ACTIVATIONS}")
 
 
-def _integers(value: object, where: str) -> tuple[int, ...]:
-    return tuple(_integer(item, where) for item in _sequence(value, where))
+def _value(arch: Arch, gene: Gene) -> float:
+    """What `arch` has for an active gene."""
+    if gene.name == "resolution":
+        return arch.resolution
+    values = getattr(arch, gene.name)[gene.stage]
+    found: float = values[gene.block] if gene.block >= 0 else values
+    return found
 
 
-def _choice(value: int, choices: tuple[int, ...], where: str) -> None:
+def _choice(value: float, choices: tuple[float, ...], where: str) -> None:
     if value not in choices:
         raise InputError(f"{where}: expected one of {list(choices)}, got {value}")
-
-
-def _ascending(values: tuple[int, ...], where: str) -> None:
-    if not values or min(values) < 1 or list(values) != sorted(set(values)):
-        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")

@@ -6,11 +6,15 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.elastic import ElasticConvLayer, ElasticMBConv
+from models.arch import Arch
+from models.bottleneck import ElasticBottleneck
+from models.elastic import ElasticConvLayer, ElasticLinear, ElasticMBConv
 from models.errors import InputError
+from models.mobile import MobileSpace
 from models.plan import LayerSpec, layer_plan
-from models.space import Arch, SearchSpace
+from models.space import SearchSpace
 
 
 class Supernet(nn.Module):
@@ -27,7 +31,7 @@ class Supernet(nn.Module):
             {
                 spec.name: _build(spec, space)
                 for spec in layer_plan(space, space.largest)
-                if spec.kind != "pool"
+                if spec.kind not in ("pool", "maxpool")
             }
         )
 
@@ -53,9 +57,11 @@ class Supernet(nn.Module):
         match spec.kind:
             case "pool":
                 return x_BCHW.mean((2, 3), keepdim=True)
+            case "maxpool":
+                return F.max_pool2d(x_BCHW, spec.kernel, spec.stride, spec.kernel // 2)
             case "linear":
                 y: Tensor = self.layers[spec.name](x_BCHW.flatten(1))
-            case "conv" | "mbconv":
+            case "conv" | "mbconv" | "bottleneck":
                 y = self.layers[spec.name](x_BCHW, spec)
         # Images of one channel do not determine a layout, and the slow one would spread.
         return y.contiguous(memory_format=torch.channels_last) if spec.name == "stem" else y
@@ -66,11 +72,15 @@ def _build(spec: LayerSpec, space: SearchSpace) -> nn.Module:
         case "conv":
             return ElasticConvLayer(spec, space.bn_eps)
         case "mbconv":
-            kernels = (spec.kernel,) if spec.name == "first" else space.kernels
+            kernels: tuple[int, ...] = (spec.kernel,)
+            if isinstance(space, MobileSpace) and spec.name != "first":
+                kernels = space.kernels
             return ElasticMBConv(spec, kernels, space.bn_eps)
+        case "bottleneck":
+            return ElasticBottleneck(spec, space.bn_eps)
         case "linear":
-            return nn.Linear(spec.in_channels, spec.out_channels)
-        case "pool":
+            return ElasticLinear(spec.in_channels, spec.out_channels)
+        case "pool" | "maxpool":
             raise AssertionError("a pool has no weights")
 
 

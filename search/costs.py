@@ -1,10 +1,10 @@
 """A cost is a sum of small tables: latency, MACs and parameters in one form.
 
-In this family the cost of a block depends on its own kernel and expansion and on the
-resolution, because every block of a stage starts from the same width. So a network's cost is
-a sum of factors, each a small array looked up by the few genes in its scope. Evaluating 10^5
-architectures is one gather and one sum, and the exact minimum over a space of 10^20 is a
-variable elimination over the same factors.
+What a layer costs depends on few genes (`SearchSpace.scopes`): the resolution, a block's own
+genes, and in a ResNet the widths around it. So a network's cost is a sum of factors, each a
+small array looked up by the few genes in its scope. Evaluating 10^5 architectures is one gather
+and one sum, and the exact minimum over a space of 10^20 is a variable elimination over the same
+factors.
 
 Shapes: N architectures, G genes, F factors.
 """
@@ -19,8 +19,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.arch import Arch
 from models.plan import LayerSpec, layer_plan
-from models.space import Arch, GeneMatrix, SearchSpace
+from models.space import GeneMatrix, Scope, SearchSpace
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,34 +71,22 @@ class CostModel:
     ) -> CostModel:
         """Tabulate `layer_cost` over every layer that a network of `space` can have.
 
-        Walks the uniform architectures of largest depth: they contain every block at every
-        resolution, kernel and expansion.
-
         Args:
             layer_cost: cost of one layer.
             constant: cost of a network that belongs to no layer.
         """
-        shape = (len(space.resolutions), len(space.kernels), len(space.expands))
-        tables: dict[str, Floats] = {}
-        for index in np.ndindex(*shape):
-            r, k, e = index
-            arch = space.uniform(space.resolutions[r], -1, space.kernels[k], space.expands[e])
-            for layer in layer_plan(space, arch):
-                tables.setdefault(layer.name, np.empty(shape))[index] = layer_cost(layer)
-        blocks = {
-            f"stage{s + 1}_block{b + 1}": (s, b)
-            for s, stage in enumerate(space.stages)
-            for b in range(stage.depths[-1])
+        n_choices = space.n_choices
+        tables = {
+            name: np.full(n_choices[list(scope.columns)], np.nan)
+            for name, scope in space.scopes.items()
         }
-        factors = []
-        for name, table in tables.items():
-            if name in blocks:
-                factors.append(_block_factor(space, name, *blocks[name], table))
-            else:
-                # Outside the elastic stages only the resolution can matter.
-                assert (table == table[:, :1, :1]).all(), name
-                factors.append(Factor(name, (0,), table[:, 0, 0].copy()))
-        return cls(space, tuple(factors), constant)
+        for arch in space.covering():
+            row = space.encode([arch])[0]
+            for layer in layer_plan(space, arch):
+                index = tuple(row[list(space.scopes[layer.name].columns)])
+                tables[layer.name][index] = layer_cost(layer)
+        factors = tuple(_factor(name, scope, tables[name]) for name, scope in space.scopes.items())
+        return cls(space, factors, constant)
 
     def evaluate(self, genes: GeneMatrix) -> Floats:
         """Cost of each row of a canonical gene matrix, (N,)."""
@@ -105,6 +94,18 @@ class CostModel:
         index_NF = genes.astype(np.float64) @ self._strides_GF + self._offsets_F
         summed: Floats = self._flat[index_NF.astype(np.intp)].sum(axis=1)
         return summed + self.constant
+
+    def at(self, space: SearchSpace) -> CostModel:
+        """The same cost over `space`, which is this one at fewer resolutions."""
+        if space.resolutions == self.space.resolutions:
+            return self
+        kept = [self.space.resolutions.index(r) for r in space.resolutions]
+        factors = tuple(
+            # The resolution is the first column, so where it is in a scope it is the first axis.
+            Factor(f.name, f.columns, f.table[kept] if 0 in f.columns else f.table)
+            for f in self.factors
+        )
+        return CostModel(space, factors, self.constant)
 
     def breakdown(self, arch: Arch) -> dict[str, float]:
         """Cost of each layer of `arch`, in order; with `constant` they add to its cost."""
@@ -221,23 +222,24 @@ def block_scope(
     """Which genes say what block `b` of stage `s` is, and for which of their choices it exists.
 
     Returns:
-        Columns (kernel, expand), after the stage's depth where that can leave the block out,
-        and an array over those genes' choices.
+        Columns of the block's own genes, after the stage's depth where that can leave the block
+        out, and an array over those genes' choices.
     """
-    columns: tuple[int, ...] = (space.column["kernel", s, b], space.column["expand", s, b])
-    depths = np.array(space.stages[s].depths)
-    if depths[0] <= b:
-        columns = (1 + s, *columns)
+    columns, counts = space.block_columns[s, b], np.array(space.block_counts[s])
     present = np.ones([len(space.genes[column].choices) for column in columns], bool)
-    if depths[0] <= b:
-        present &= (depths > b)[:, None, None]
-    return columns, present
+    if counts[0] > b:
+        return columns, present
+    exists = (counts > b).reshape(-1, *[1] * len(columns))
+    return (space.depth_columns[s], *columns), exists & present
 
 
-def _block_factor(space: SearchSpace, name: str, s: int, b: int, table: Floats) -> Factor:
-    """Factor of one elastic block; `table` is (resolution, kernel, expand)."""
-    columns, present = block_scope(space, s, b)
-    if present.ndim == 3:
-        table = table[:, None]
-    # A block that the depth leaves out costs nothing.
-    return Factor(name, (0, *columns), np.where(present, table, 0.0))
+def _factor(name: str, scope: Scope, table: Floats) -> Factor:
+    """`table` over the scope's genes, with an axis for the depth that can leave the layer out."""
+    if scope.depth is None:
+        return Factor(name, scope.columns, table)
+    columns = tuple(sorted((*scope.columns, scope.depth)))
+    axis = columns.index(scope.depth)
+    shape = [-1 if i == axis else 1 for i in range(len(columns))]
+    present = np.array(scope.present).reshape(shape)
+    # A layer that the depth leaves out costs nothing.
+    return Factor(name, columns, np.where(present, np.expand_dims(table, axis), 0.0))

@@ -35,6 +35,7 @@ from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, InputError
 from models.space import GeneMatrix, SearchSpace
+from models.space_files import read_space
 from search.costs import Floats
 from search.predictor import Provenance
 
@@ -71,10 +72,10 @@ class Coding:
                     f"{list(choices)} as it was fitted on, got {min(missing)}; "
                     f"fit one for space {space.name!r} or leave that choice out"
                 )
-        if len(space.stages) != len(trained.stages):
+        if len(space.block_counts) != len(trained.block_counts):
             raise InputError(
-                f"predictor: fitted on {len(trained.stages)} stages, "
-                f"space {space.name!r} has {len(space.stages)}"
+                f"predictor: fitted on {len(trained.block_counts)} stages, "
+                f"space {space.name!r} has {len(space.block_counts)}"
             )
         # A block that `space` never has reads the padding column, whose value is always 0.
         n_genes = len(space.genes)
@@ -82,13 +83,13 @@ class Coding:
             [space.column.get((gene.name, gene.stage, gene.block), n_genes) for gene, _ in bits]
         )
         self._threshold_D = np.array([threshold for _, threshold in bits])
-        self._values = np.zeros((n_genes, int(space.n_choices.max())), np.int64)
+        self._values = np.zeros((n_genes, int(space.n_choices.max())))
         for column, gene in enumerate(space.genes):
             self._values[column, : len(gene.choices)] = gene.choices
 
     def __call__(self, genes: GeneMatrix) -> Floats:
         """Bits of each row, (N, D) of 0.0 and 1.0."""
-        values = np.zeros((len(genes), genes.shape[1] + 1), np.int64)
+        values = np.zeros((len(genes), genes.shape[1] + 1))
         values[:, :-1] = self._values[np.arange(genes.shape[1]), genes] * self.space.active(genes)
         return (values[:, self._column_D] >= self._threshold_D).astype(np.float64)
 
@@ -194,7 +195,7 @@ class GaussianProcess:
             CorruptBundle: if a tensor is missing or has an impossible shape.
         """
         try:
-            trained = SearchSpace.from_json(metadata["space"])
+            trained = read_space(metadata["space"])
             mean, rbf_variance = tensors["scalars"].tolist()
             kernel = Kernel(tensors["linear"], tensors["rbf"], rbf_variance)
             genes, dual = tensors["genes"], tensors["dual"]

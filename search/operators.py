@@ -1,13 +1,13 @@
 """Making new networks from old ones, on whole gene matrices; results are always canonical.
 
-Genes move in *units*: the resolution, the depth of a stage, the kernel and the expansion of
-a block together.
+Genes move in *units*: the resolution, a depth, a width, all genes of a block together.
 
 Shapes: N architectures, G genes, U units.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -104,34 +104,40 @@ class Neighbours(NamedTuple):
 def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
     """Every network one unit away from `row`, (G,).
 
-    A deeper stage's new blocks take one kernel and expansion, each pair of them in turn.
+    A deeper stage's new blocks are alike: each kind of block in turn.
     """
     unit_of = units(space)
-    pairs = [(k, e) for k in range(len(space.kernels)) for e in range(len(space.expands))]
-    moves: list[dict[int, int]] = [{0: r} for r in range(len(space.resolutions)) if r != row[0]]
-    for s, stage in enumerate(space.stages):
-        depth = stage.depths[row[1 + s]]
-        columns = [
-            (space.column["kernel", s, b], space.column["expand", s, b])
-            for b in range(stage.depths[-1])
-        ]
-        for index, other in enumerate(stage.depths):
-            if other < depth:
-                moves.append({1 + s: index})
-            elif other > depth:
-                for k, e in pairs:
-                    new = {kc: k for kc, _ in columns[depth:other]}
-                    new |= {ec: e for _, ec in columns[depth:other]}
-                    moves.append({1 + s: index} | new)
-        for kc, ec in columns[:depth]:
-            moves += [{kc: k, ec: e} for k, e in pairs if (k, e) != (row[kc], row[ec])]
+    moves: list[dict[int, int]] = [
+        {column: choice}
+        for column, gene in enumerate(space.genes)
+        if gene.block < 0 and column not in space.depth_columns
+        for choice in range(len(gene.choices))
+        if choice != row[column]
+    ]
+    for s, (counts, depth) in enumerate(zip(space.block_counts, space.depth_columns, strict=True)):
+        blocks = [space.block_columns[s, b] for b in range(counts[-1])]
+        kinds = list(itertools.product(*(range(len(space.genes[c].choices)) for c in blocks[0])))
+        count = counts[row[depth]]
+        for index, other in enumerate(counts):
+            if other < count:
+                moves.append({depth: index})
+            elif other > count:
+                for kind in kinds:
+                    new = [dict(zip(columns, kind, strict=True)) for columns in blocks[count:other]]
+                    moves.append({depth: index} | {c: v for block in new for c, v in block.items()})
+        for columns in blocks[:count]:
+            moves += [
+                dict(zip(columns, kind, strict=True))
+                for kind in kinds
+                if kind != tuple(row[list(columns)])
+            ]
     genes = np.tile(row, (len(moves), 1))
     changed = np.zeros(genes.shape, bool)
     for n, move in enumerate(moves):
         columns_, values = list(move), list(move.values())
         genes[n, columns_] = values
         changed[n, columns_] = True
-    unit = np.array([unit_of[min(move)] for move in moves])
+    unit = np.array([unit_of[min(move)] for move in moves], np.int64)
     return Neighbours(space.canonical(genes), changed, unit)
 
 

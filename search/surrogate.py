@@ -23,17 +23,18 @@ PRICE_DECAY = 0.8
 
 
 def fit_additive(space: SearchSpace, genes: GeneMatrix, top1: Floats) -> CostModel:
-    """Least squares of one weight a resolution, a depth, and a block's kernel and expansion.
+    """Least squares of one weight a resolution, a depth, a width, and a block's own genes.
 
     Args:
         genes: canonical rows, (N, n_genes).
         top1: their accuracies, percent, (N,).
     """
     scopes: list[tuple[tuple[int, ...], npt.NDArray[np.bool_]]] = [
-        ((c,), np.ones(space.n_choices[c], bool)) for c in range(1 + len(space.stages))
+        ((c,), np.ones(space.n_choices[c], bool))
+        for c, gene in enumerate(space.genes)
+        if gene.block < 0
     ]
-    for s, stage in enumerate(space.stages):
-        scopes += [block_scope(space, s, b) for b in range(stage.depths[-1])]
+    scopes += [block_scope(space, s, b) for s, b in space.block_columns]
     x_ND = np.zeros((len(genes), sum(present.size for _, present in scopes)))
     offset = 0
     for columns, present in scopes:

@@ -11,6 +11,7 @@ from typing import Any
 from latency_tables.store import DeviceRegistry, parse_profile
 from latency_tables.table import LatencyTable, space_layers
 from models.errors import NotFound
+from models.mobile import MobileSpace
 from models.plan import layer_plan
 from models.space import SearchSpace
 
@@ -87,7 +88,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> list[str]:
     if missing := table.missing(space):
         findings.append(f"{len(missing)} layers of the space are missing, first {missing[0]}")
     else:
-        findings += _order(table, space)
+        findings += _order(table, table.covered(space))
     return findings + _unit(table, space)
 
 
@@ -96,7 +97,7 @@ def _unit(table: LatencyTable, space: SearchSpace) -> list[str]:
     speeds = [
         layer.macs / 1e6 / table.entries[key].p50_ms
         for key, layer in space_layers(space).items()
-        if key in table.entries and layer.kind == "mbconv"
+        if key in table.entries and layer.kind in ("mbconv", "bottleneck")
     ]
     gmacs = statistics.median(speeds) if speeds else 1.0
     if 0.01 <= gmacs <= 100_000:
@@ -105,7 +106,9 @@ def _unit(table: LatencyTable, space: SearchSpace) -> list[str]:
 
 
 def _order(table: LatencyTable, space: SearchSpace) -> list[str]:
-    odd = []
+    odd: list[str] = []
+    if not isinstance(space, MobileSpace):
+        return odd
     for resolution, expand in itertools.product(space.resolutions, space.expands):
         plans = [layer_plan(space, space.uniform(resolution, -1, k, expand)) for k in space.kernels]
         for smaller, larger in itertools.pairwise(plans):

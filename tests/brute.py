@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 
-from models.space import Arch, GeneMatrix, SearchSpace
+from models.arch import Arch
+from models.mobile import MobileSpace
+from models.space import GeneMatrix, SearchSpace
 
 
-def all_archs(space: SearchSpace) -> list[Arch]:
+def all_archs(space: MobileSpace) -> list[Arch]:
     """Every architecture, built stage by stage from the choices themselves."""
     pairs = list(itertools.product(space.kernels, space.expands))
     stages = [

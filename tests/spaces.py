@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from models.space import SearchSpace, StageSpec
+from models.mobile import MobileSpace, StageSpec
+from models.resnet import ResNetSpace, ResNetStage
 
-DEBUG = SearchSpace(
+DEBUG = MobileSpace(
     name="debug",
     channels=1,
     classes=10,
@@ -25,7 +26,7 @@ DEBUG = SearchSpace(
 )
 """2 resolutions, 2 stages, every kind of block: 800 architectures, brute force is cheap."""
 
-FASHION_LIKE = SearchSpace(
+FASHION_LIKE = MobileSpace(
     name="fashion-like",
     channels=1,
     classes=10,
@@ -48,3 +49,19 @@ FASHION_LIKE = SearchSpace(
     act="hswish",
 )
 """The shape of a real space on small images: 8.5e19 architectures."""
+
+RESNET = ResNetSpace(
+    name="debug-resnet",
+    channels=3,
+    classes=10,
+    resolutions=(33, 40),
+    widths=(0.5, 1.0),
+    expands=(0.25, 0.5),
+    extra_depths=(0, 1),
+    stem_widths=(16, 24),
+    stages=(
+        ResNetStage(width=32, stride=1, least_blocks=1),
+        ResNetStage(width=48, stride=2, least_blocks=1),
+    ),
+)
+"""Every kind of ResNet layer, odd sizes among them; 2,304 architectures."""

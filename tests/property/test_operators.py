@@ -9,12 +9,13 @@ from search.costs import latency_costs, macs_costs
 from search.operators import crossover, mutate, neighbours, repair, units
 from tests.brute import all_genes
 from tests.fakes import FakeTable
-from tests.spaces import DEBUG, FASHION_LIKE
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
-SPACES = st.sampled_from([DEBUG, FASHION_LIKE])
+FAMILIES = (DEBUG, FASHION_LIKE, RESNET)
+SPACES = st.sampled_from(list(FAMILIES))
 SEEDS = st.integers(0, 2**32 - 1)
-LATENCY = {space.name: latency_costs(space, FakeTable()) for space in (DEBUG, FASHION_LIKE)}
-MACS = {space.name: macs_costs(space) for space in (DEBUG, FASHION_LIKE)}
+LATENCY = {space.name: latency_costs(space, FakeTable()) for space in FAMILIES}
+MACS = {space.name: macs_costs(space) for space in FAMILIES}
 
 
 def check_rows(space, genes):

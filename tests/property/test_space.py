@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.space import Arch, SearchSpace
+from models.arch import Arch
+from models.space import SearchSpace
+from models.space_files import read_space
 from tests.spaces import DEBUG
 
 
@@ -47,4 +49,4 @@ def test_canonical_keeps_the_network_and_is_idempotent(space, seed):
 
 @given(spaces())
 def test_space_json_round_trips(space):
-    assert SearchSpace.from_json(space.to_json()) == space
+    assert read_space(space.to_json()) == space

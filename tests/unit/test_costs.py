@@ -10,7 +10,7 @@ from models.plan import layer_plan, macs, params
 from search.costs import CostModel, latency_costs, macs_costs, params_costs, weighted
 from tests.brute import all_archs, all_genes
 from tests.fakes import FakeTable
-from tests.spaces import DEBUG, FASHION_LIKE
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 ARCHS = all_archs(DEBUG)
 GENES = DEBUG.encode(ARCHS)
@@ -41,6 +41,16 @@ def test_a_large_space_of_uneven_stages():
         genes = space.sample(50, np.random.default_rng(0))
         expected = [macs(space, arch) for arch in space.decode(genes)]
         assert macs_costs(space).evaluate(genes).tolist() == expected
+
+
+def test_a_part_of_the_space_costs_the_same():
+    for space in (FASHION_LIKE, RESNET):
+        part = space.at(space.resolutions[1:2])
+        model = latency_costs(space, FakeTable(network_overhead_ms=0.25))
+        genes = part.sample(50, np.random.default_rng(0))
+        expected = model.evaluate(space.encode(part.decode(genes)))
+        assert (model.at(part).evaluate(genes) == expected).all()
+        assert (latency_costs(part, FakeTable(0.25)).evaluate(genes) == expected).all()
 
 
 def test_a_row_costs_the_same_in_any_batch():

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from models.arch import Arch
 from models.errors import InputError
+from models.mobile import MobileSpace, StageSpec
 from models.plan import LayerSpec, layer_plan, macs, params
-from models.space import Activation, Arch, SearchSpace, StageSpec, make_divisible
+from models.space import Activation, make_divisible
 from tests.brute import all_archs
 from tests.spaces import DEBUG, FASHION_LIKE
 
 
-def published(widths: tuple[int, ...], head: int, feature: int) -> SearchSpace:
+def published(widths: tuple[int, ...], head: int, feature: int) -> MobileSpace:
     """The MobileNetV3 spaces of Once-for-All."""
     kinds: list[tuple[Activation, bool, int]] = [
         ("relu", False, 2),
@@ -20,7 +22,7 @@ def published(widths: tuple[int, ...], head: int, feature: int) -> SearchSpace:
         ("hswish", True, 1),
     ]
     kinds.append(("hswish", True, 2))
-    return SearchSpace(
+    return MobileSpace(
         name="published", channels=3, classes=1000, resolutions=(160, 224), kernels=(3, 5, 7),
         expands=(3, 4, 6), stem_width=widths[0], stem_stride=2, first_width=widths[0],
         first_act="relu", head_width=head, feature_width=feature, act="hswish",
@@ -35,7 +37,7 @@ W10 = published((16, 24, 40, 80, 112, 160), 960, 1280)
 W12 = published((24, 32, 48, 96, 136, 192), 1152, 1536)
 
 
-def count_by_hand(space: SearchSpace, arch: Arch) -> tuple[int, int]:
+def count_by_hand(space: MobileSpace, arch: Arch) -> tuple[int, int]:
     """MACs and parameters, one multiplication at a time, without LayerSpec."""
     n_macs = n_params = 0
     size = -(-arch.resolution // space.stem_stride)

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.arch import Arch
 from models.errors import InputError
-from models.space import Arch, SearchSpace, StageSpec, make_divisible
+from models.mobile import StageSpec
+from models.space import make_divisible
+from models.space_files import read_space
 from tests.brute import all_archs, all_genes
 from tests.spaces import DEBUG, FASHION_LIKE
 
@@ -77,7 +80,14 @@ def test_corners():
 
 def test_json_round_trips():
     assert Arch.from_json(ARCH.to_json()) == ARCH
-    assert SearchSpace.from_json(FASHION_LIKE.to_json()) == FASHION_LIKE
+    assert read_space(FASHION_LIKE.to_json()) == FASHION_LIKE
+
+
+def test_a_part_of_a_space_has_the_resolutions_asked_for():
+    assert DEBUG.at([12, 99]).resolutions == (12,)
+    assert DEBUG.at(DEBUG.resolutions) is DEBUG
+    with pytest.raises(InputError, match=r"no resolution of \[9\]; it has \[8, 12\]"):
+        DEBUG.at([9])
 
 
 def test_archs_are_values():
@@ -116,7 +126,8 @@ def test_architectures_outside_the_space_are_refused(change, message):
         ({"kernel": [[3, 3], 3]}, "expected a list, got 3"),
         ({"kernel": [[3, 3]]}, r"lengths \[2, 2\] as in depth, got \[2\]"),
         ({"expand": [[3, 3], [3]]}, r"lengths \[2, 2\] as in depth, got \[2, 1\]"),
-        ({"width": 3}, "unknown field 'width'"),
+        ({"width": 3}, "unknown field 'kernel'"),
+        ({"heads": 3}, "unknown field 'heads'"),
     ],
 )
 def test_json_of_another_shape_is_refused(change, message):
@@ -174,14 +185,14 @@ def test_impossible_spaces_are_refused(change, message):
 )
 def test_space_json_of_another_shape_is_refused(change):
     with pytest.raises(InputError, match="space: "):
-        SearchSpace.from_json(DEBUG.to_json() | change)
+        read_space(DEBUG.to_json() | change)
 
 
 def test_space_json_without_a_field_is_refused():
     value = DEBUG.to_json()
     del value["classes"]
     with pytest.raises(InputError, match="classes"):
-        SearchSpace.from_json(value)
+        read_space(value)
 
 
 @pytest.mark.parametrize(
