@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from models.errors import CorruptBundle, NotFound
@@ -30,12 +31,12 @@ class Provenance:
     """Input sizes, pixels, that it was fitted on; it answers for no other."""
     target: str
     """What it predicts: the data, the number of images, the weights."""
-    count: int
-    """Measured networks it was fitted on."""
-    rmse: float
-    """Expected error, percentage points: root mean square, leaving one network out."""
-    spearman: float
-    kendall: float
+    count: int | None
+    """Measured networks it was fitted on; None: not known."""
+    rmse: float | None
+    """Expected error, percentage points: root mean square; None: not known."""
+    spearman: float | None
+    kendall: float | None
     method: str
     """How the three figures above were obtained."""
 
@@ -61,6 +62,28 @@ class AccuracyPredictor(Protocol):
         ...
 
 
+def read(path: Path) -> Provenance:
+    """Where the predictor in a file comes from, and for which resolutions it is valid.
+
+    Raises:
+        NotFound: if there is no such file.
+        CorruptBundle: if the file is not a predictor.
+    """
+    return _open(path)[0]
+
+
+def _open(path: Path) -> tuple[Provenance, dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    if not path.is_file():
+        raise NotFound(f"predictor {str(path)!r}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {key: json.loads(text) for key, text in file.metadata().items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            return read_provenance(metadata["provenance"]), metadata, tensors
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptBundle(f"predictor {str(path)!r}: not a predictor file ({error})") from error
+
+
 def load(path: Path, space: SearchSpace) -> AccuracyPredictor:
     """Read a predictor of any kind, to answer for gene matrices of `space`.
 
@@ -72,18 +95,13 @@ def load(path: Path, space: SearchSpace) -> AccuracyPredictor:
         InputError: if it was fitted on another space.
         CorruptBundle: if the file is not a predictor.
     """
-    from search.gaussian_process import KIND, GaussianProcess
+    from search import gaussian_process, mlp
 
-    readers: dict[str, Callable[..., AccuracyPredictor]] = {KIND: GaussianProcess.from_tensors}
-    if not path.is_file():
-        raise NotFound(f"predictor {str(path)!r}: no such file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = {key: json.loads(text) for key, text in file.metadata().items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            provenance = read_provenance(metadata["provenance"])
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptBundle(f"predictor {str(path)!r}: not a predictor file ({error})") from error
+    readers: dict[str, Callable[..., AccuracyPredictor]] = {
+        gaussian_process.KIND: gaussian_process.GaussianProcess.from_tensors,
+        mlp.KIND: mlp.Mlp.from_tensors,
+    }
+    provenance, metadata, tensors = _open(path)
     if provenance.kind not in readers:
         raise NotFound.named("kind of predictor", provenance.kind, readers)
     return readers[provenance.kind](provenance, metadata, tensors, space)

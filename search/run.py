@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from models.space import Arch, GeneMatrix, SearchSpace
+from models.arch import Arch
+from models.space import GeneMatrix, SearchSpace
 from search.costs import CostModel
 from search.evolution import Evolution, EvolutionSettings
 from search.exchange import climb

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from latency_tables.table import LatencyTable
+from models.arch import Arch
 from models.bundle import Bundle
 from models.plan import layer_plan
-from models.space import Arch
 from search.run import SearchResult, search_subnet
 from search.termination import Progress
 from service.pairing import Pairing
@@ -78,7 +78,7 @@ def run_search(
     """
     predictor = pairing.require_predictor()
     return search_subnet(
-        pairing.bundle.space, predictor, pairing.costs, limits, seed, on_progress=on_progress
+        pairing.space, predictor, pairing.costs, limits, seed, on_progress=on_progress
     )
 
 

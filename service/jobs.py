@@ -41,6 +41,7 @@ def submit(
     _check_precision(request, table)
     limits = request.constraints.limits()
     pairing.check_limits(limits)
+    bundle.check_deliverable()
     canonical = {
         "engine": ENGINE,
         "supernet": bundle.name,

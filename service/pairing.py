@@ -6,7 +6,7 @@ The API, the workers and the command line all ask here, so their numbers cannot 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -14,11 +14,12 @@ from typing import Any
 
 from latency_tables import codec
 from latency_tables.table import LatencyTable, space_layers
+from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
-from models.space import Arch
+from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
-from search.costs import CostModel, latency_costs, macs_costs, params_costs
+from search.costs import CostModel, Floats, latency_costs, macs_costs, params_costs
 from search.front import Front
 from search.front import front as compute_front
 from search.predictor import AccuracyPredictor
@@ -33,13 +34,21 @@ FRONT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """A supernet, a device's table for it, and what they say about networks."""
+    """A supernet, a device's table for it, and what they say about networks.
+
+    A predictor and a table may each be valid at some of the supernet's resolutions alone.
+    """
 
     bundle: Bundle
+    space: SearchSpace
+    """What can be searched: resolutions at which the predictor and the table are both valid."""
     table: LatencyTable | None
     predictor: AccuracyPredictor | None
+    """Answers for `space`."""
     costs: Mapping[str, CostModel]
-    """By limit: "latency_ms" (with a table), "macs", "params"."""
+    """By limit: "latency_ms" (with a table), "macs", "params"; over `space`."""
+    _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
+    """Each number of a network, with the space over which it is known."""
     _front: list[Front] = field(default_factory=list, init=False, repr=False)
     """Empty until asked for."""
     _front_lock: Lock = field(default_factory=Lock, init=False, repr=False)
@@ -49,50 +58,58 @@ class Pairing:
         """Compile the costs of `bundle`'s space on the device of `table`.
 
         Raises:
-            InputError: if the table is of another space or lacks layers of it.
+            InputError: if the table is of another space, lacks layers of it, or is for other
+                resolutions than the predictor.
             CorruptBundle: if the predictor is not the file that the card names.
         """
-        space = bundle.space
-        costs = {"macs": macs_costs(space), "params": params_costs(space)}
+        whole = space = bundle.space
+        models = {"macs": macs_costs(whole), "params": params_costs(whole)}
         if table is not None:
             _check_table(table, bundle)
-            costs = {"latency_ms": latency_costs(space, table), **costs}
+            space = table.covered(whole)
+            models = {"latency_ms": latency_costs(space, table), **models}
+        everywhere = {name: (model.space, model.evaluate) for name, model in models.items()}
         predictor = None
         if bundle.has(bundle.predictor_path.name):
             bundle.check(bundle.predictor_path.name)
+            valid = whole.at(predictors.read(bundle.predictor_path).resolutions)
+            everywhere["top1"] = (valid, predictors.load(bundle.predictor_path, valid).predict)
+            space = _common(space, valid, bundle, table)
             predictor = predictors.load(bundle.predictor_path, space)
-        return cls(bundle, table, predictor, costs)
+        costs = {name: model.at(space) for name, model in models.items()}
+        return cls(bundle, space, table, predictor, costs, everywhere)
 
     def predict(self, archs: Sequence[Arch]) -> list[dict[str, Any]]:
         """What is known of each network without making it, in order.
 
-        Without a table `latency_ms` is left out; `top1` is None where no predictor is valid.
+        Without a table `latency_ms` is left out; `top1` and `latency_ms` are None at a
+        resolution where the predictor or the table is not valid.
 
         Raises:
             InputError: if one is not in the space.
         """
-        genes = self.bundle.space.encode(archs)
-        columns = {name: cost.evaluate(genes).tolist() for name, cost in self.costs.items()}
-        rows = []
-        for row, (arch, top1) in enumerate(zip(archs, self.predict_top1(archs), strict=True)):
-            answer: dict[str, Any] = {"arch": arch.to_json(), "top1": top1}
-            if self.table is not None:
-                answer["latency_ms"] = columns["latency_ms"][row]
-            rows.append(answer | {name: round(columns[name][row]) for name in ("macs", "params")})
-        return rows
+        for arch in archs:
+            self.bundle.space.validate(arch)
+        names = ["top1", *(["latency_ms"] if self.table else []), "macs", "params"]
+        columns = {name: self._evaluate(name, archs) for name in names}
+        for name in ("macs", "params"):
+            columns[name] = [None if v is None else round(v) for v in columns[name]]
+        return [
+            {"arch": arch.to_json(), **{name: columns[name][row] for name in names}}
+            for row, arch in enumerate(archs)
+        ]
 
-    def predict_top1(self, archs: Sequence[Arch]) -> list[float | None]:
-        """Predicted accuracy, percent; None at a resolution that nothing was fitted on."""
-        top1: list[float | None] = [None] * len(archs)
-        if self.predictor is None:
-            return top1
-        known = self.predictor.provenance.resolutions
-        rows = [row for row, arch in enumerate(archs) if arch.resolution in known]
-        if rows:
-            genes = self.bundle.space.encode([archs[row] for row in rows])
-            for row, value in zip(rows, self.predictor.predict(genes).tolist(), strict=True):
-                top1[row] = value
-        return top1
+    def _evaluate(self, name: str, archs: Sequence[Arch]) -> list[float | None]:
+        """One number of each network; None where it is not known."""
+        values: list[float | None] = [None] * len(archs)
+        if name not in self._everywhere:
+            return values
+        space, evaluate = self._everywhere[name]
+        rows = [row for row, arch in enumerate(archs) if arch.resolution in space.resolutions]
+        genes = space.encode([archs[row] for row in rows])
+        for row, value in zip(rows, evaluate(genes).tolist() if rows else [], strict=True):
+            values[row] = value
+        return values
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Refuse at once what no network can meet, alone or together.
@@ -108,7 +125,7 @@ class Pairing:
                     f"constraints.{name}: not available in this version; "
                     f"limits that are: {', '.join(self.costs)}"
                 )
-        SubnetProblem(self.bundle.space, self.require_predictor(), self.costs, limits).anchor()
+        SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
 
     def require_predictor(self) -> AccuracyPredictor:
         """The predictor.
@@ -133,13 +150,13 @@ class Pairing:
         predictor = self.require_predictor()
         with self._front_lock:  # computed once, also if several ask at the same time
             if not self._front:
-                space, latency = self.bundle.space, self.costs["latency_ms"]
+                space, latency = self.space, self.costs["latency_ms"]
                 self._front.append(compute_front(space, predictor, latency, seed=FRONT_SEED))
         found = self._front[0]
         points = zip(
             found.latency_ms.tolist(),
             found.top1.tolist(),
-            self.bundle.space.decode(found.genes),
+            self.space.decode(found.genes),
             strict=True,
         )
         return {
@@ -223,6 +240,24 @@ class Catalog:
             while len(self._pairings) > KEPT:
                 self._pairings.pop(next(iter(self._pairings)))
         return pairing
+
+
+def _common(
+    space: SearchSpace, valid: SearchSpace, bundle: Bundle, table: LatencyTable | None
+) -> SearchSpace:
+    """Resolutions of both.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if set(space.resolutions) & set(valid.resolutions):
+        return space.at(valid.resolutions)
+    device = table.device if table else ""
+    raise InputError(
+        f"device {device!r}: its table is for resolutions {list(space.resolutions)}, the accuracy "
+        f"predictor of {bundle.name!r} is valid at {list(valid.resolutions)}: measure the device "
+        "at one of those, or import another predictor"
+    )
 
 
 def _check_table(table: LatencyTable, bundle: Bundle) -> None:

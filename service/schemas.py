@@ -213,7 +213,7 @@ class SupernetRead(BaseModel):
     """A supernet."""
 
     name: str
-    sha256: str = Field(description="Of its weights.")
+    sha256: str = Field(description="Of its weights; empty where none were imported.")
     space: dict[str, Any] = Field(description="Every choice that its networks can make.")
     architectures: int = Field(description="Exact number of different networks.")
     predictor: dict[str, Any] | None = Field(

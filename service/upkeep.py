@@ -9,9 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from models.bundle import Bundle, add_to_bundle
+from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.errors import InputError
-from models.measured import Measured, as_arrays, compress, read_measured, shift_to_test_images
+from models.measured import (
+    Measured,
+    as_arrays,
+    compress,
+    read_measured,
+    read_measurements,
+    shift_to_test_images,
+)
+from models.space import SearchSpace
 from search.agreement import agreement
 from search.gaussian_process_fit import fit
 
@@ -39,14 +47,15 @@ def collect_measured(
         NotFound: if the data set is not on this machine.
     """
     from models.collect import collect, subnets_to_measure
-    from models.images import hold_out, load_fashion_mnist
+    from models.datasets import load_dataset
+    from models.images import hold_out
 
     recipe = bundle.card["recipe"]
-    train, test = load_fashion_mnist()
-    _, held = hold_out(train, recipe["holdout"], recipe["seed"])
+    data = load_dataset(recipe["dataset"], bundle.space)
+    _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
     jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
-    rows = collect(bundle, held, test, table, jobs, threads=threads, on_measured=on_measured)
+    rows = collect(bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured)
     return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
 
 
@@ -56,44 +65,84 @@ def fit_predictor(bundle: Bundle) -> Bundle:
     Raises:
         InputError: if too few subnets were measured.
     """
+    if not bundle.has("measured.jsonl.gz"):
+        raise InputError(
+            f"supernet {bundle.name!r} has no measured subnets: run `subnet-search supernets "
+            f"collect {bundle.name}`, or name a file with --measurements"
+        )
     bundle.check("measured.jsonl.gz")
     rows = read_measured(bundle.path / "measured.jsonl.gz")
     shift = shift_to_test_images(rows)
-    rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
-    genes, top1 = as_arrays(bundle.space, rows, "fit")
-    if len(top1) < MIN_FIT:
-        raise InputError(
-            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
-            f"{len(top1)}; run `subnet-search supernets collect {bundle.name}` first"
-        )
-    data = bundle.card["data"]
-    target = (
-        f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
-        f"after recalibration, weights {bundle.sha256[:12]}"
-    )
+    target = _target(bundle)
     if shift.subnets:
         target += (
             f"; moved by {shift.points:+.2f} points to the test images, as measured on "
             f"{shift.subnets} subnets (spread {shift.spread:.2f})"
         )
-    predictor = fit(bundle.space, genes, top1, seed=0, target=target)
+    rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
+    content, report = _fitted(bundle, rows, target)
+    report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
+    return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
+
+
+def fit_predictor_to(bundle: Bundle, home: Path, measurements: Path) -> Bundle:
+    """Fit the accuracy predictor to accuracies that were measured elsewhere.
+
+    Every eighth network, drawn by a fixed seed, is kept out to judge the fit by.
+
+    Args:
+        measurements: JSON `{"arch": [...], "top1": [percent, ...], "source": text, "target":
+            text}`, the last two saying who measured, and what.
+
+    Raises:
+        InputError: if the file is not that, names a network twice or one outside the space, or
+            has too few.
+    """
+    given = read_measurements(measurements, bundle.space)
+    files = {name: (bundle.path / name).read_bytes() for name in bundle.card["files"]}
+    files["predictor.safetensors"], report = _fitted(
+        bundle, given.rows, f"{given.target} ({given.source})"
+    )
+    files["measured.jsonl.gz"] = compress(given.rows)
+    card = {**bundle.card, "predictor": report}
+    return write_bundle(home / "supernets" / bundle.name, card, files, replace=True)
+
+
+def _target(bundle: Bundle) -> str:
+    data = bundle.card["data"]
+    if "held_out_images" not in data:
+        return str(bundle.card["predictor"]["target"])
+    return (
+        f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
+        f"after recalibration, weights {bundle.sha256[:12]}"
+    )
+
+
+def _fitted(bundle: Bundle, rows: list[Measured], target: str) -> tuple[bytes, dict[str, Any]]:
+    """The predictor file, and what the card says of it."""
+    space = bundle.space.at({row.arch.resolution for row in rows})
+    genes, top1 = as_arrays(space, rows, "fit")
+    if len(top1) < MIN_FIT:
+        raise InputError(
+            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
+            f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
+        )
+    predictor = fit(space, genes, top1, seed=0, target=target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictor.safetensors"
         predictor.save(path)
         content = path.read_bytes()
-    card = {
-        "predictor": {
-            **predictor.provenance.to_json(),
-            "unseen": unseen(bundle, predictor, rows),
-            "shift_to_test_images": {**asdict(shift), "provenance": "measured"},
-        }
+    report = {
+        **predictor.provenance.to_json(),
+        "unseen": unseen(space, predictor, rows),
+        "provenance": "fitted",
     }
-    return add_to_bundle(bundle, card, {"predictor.safetensors": content})
+    return content, report
 
 
-def unseen(bundle: Bundle, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
+def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
     """Agreement on the "test" subnets, which were never fitted to; None if there are few."""
-    genes, top1 = as_arrays(bundle.space, rows, "test")
+    genes, top1 = as_arrays(space, rows, "test")
     if len(top1) < MIN_TEST:
         return None
     return {**asdict(agreement(predictor.predict(genes), top1)), "provenance": "measured"}
@@ -117,7 +166,7 @@ def compare_with_alone(
 
     torch.set_num_threads(threads)
     recipe = parse_recipe({**bundle.card["recipe"], "space": bundle.card["space"]})
-    archs = spread(bundle.space)
+    archs = spread(recipe.space)
     kept = training_folder(recipe, home) / "full.safetensors"
 
     def report(index: int, step: int, steps: int) -> None:

@@ -9,20 +9,22 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from latency_tables.table import Conditions, LatencyTable
+from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
-from models.space import Arch
 from service.pairing import Pairing
 
 if TYPE_CHECKING:
     from models.extract import Subnet
 
-PARITY_IMAGES = 64
+PARITY_IMAGES, PARITY_NOISE = 64, 4
+"""Real images compared, or random ones where there are none."""
 PARITY_TOLERANCE = 1e-3
 """Of the largest logit: float32 sums in another order, over some fifty layers."""
 TIMED_VISITS, TIMED_WARMUP, TIMED_RUNS = 5, 5, 20
@@ -60,9 +62,20 @@ class Verified:
 class Workshop:
     """A supernet in memory with its images, and what makes models from it."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, timer: Timer | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        timer: Timer | None = None,
+        calibration: Path | None = None,
+    ) -> None:
         """
+        Args:
+            calibration: a folder of images to recalibrate with instead of the bundle's.
+
         Raises:
+            InputError: if the bundle has no weights, or the folder no images.
             CorruptBundle: if a file of the bundle is not the one that its card names.
         """
         import torch
@@ -73,7 +86,12 @@ class Workshop:
         self.bundle, self.threads = bundle, threads
         self.supernet = bundle.load_supernet()
         self.calibration = self.validation = None
-        if bundle.has("calibration.npz"):
+        if calibration is not None:
+            from service.importing import read_calibration
+
+            images = read_calibration(calibration, bundle.space)
+            self.calibration = ImageSet(images, bundle.mean, bundle.std)
+        elif bundle.has("calibration.npz"):
             self.calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
         if bundle.has("validation.npz"):
             data = bundle.validation()
@@ -104,7 +122,8 @@ class Workshop:
         elif self.calibration is None:
             raise InputError(
                 f"supernet {self.bundle.name!r} has no calibration images, without which its "
-                "batch norms cannot be recalibrated: export with --no-recalibrate"
+                "batch norms cannot be recalibrated: name a folder of training images "
+                "(`--calibration`), or export with --no-recalibrate"
             )
         else:
             subnet = calibrated_subnet(self.supernet, arch, self.calibration)
@@ -155,7 +174,7 @@ class Workshop:
 
         onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
         if self.validation is None:
-            shape = (PARITY_IMAGES, self.bundle.space.channels, arch.resolution, arch.resolution)
+            shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
             images = np.random.default_rng(0).standard_normal(shape, np.float32)
         else:
             images = self.validation.at(arch.resolution)[:PARITY_IMAGES]

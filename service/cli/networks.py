@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from models.arch import Arch
 from models.errors import Infeasible, InputError
-from models.space import Arch
 from service.cli.common import (
     DeviceName,
     Json,
@@ -106,6 +106,9 @@ def export(
     no_recalibrate: Annotated[
         bool, typer.Option("--no-recalibrate", help="Keep the supernet's batch-norm statistics.")
     ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A folder of training images to recalibrate with.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write one network as a checked ONNX file."""
@@ -122,7 +125,8 @@ def export(
     from service.workshop import Workshop
 
     with progress_bar("exporting") as show_share:
-        workshop = Workshop(pairing.bundle, threads=settings().threads)
+        threads = settings().threads
+        workshop = Workshop(pairing.bundle, threads=threads, calibration=calibration)
         made = workshop.make(
             pairing,
             chosen,
@@ -193,3 +197,5 @@ def _echo_provenance(pairing: Pairing) -> None:
             error = source["expected_error"]
             known = "unknown" if error is None else f"{error:.3g}{unit}"
             typer.echo(f"{name} is {source['origin']}, expected error {known}", err=True)
+    if pairing.predictor is not None:
+        typer.echo(f"top1 stands for {pairing.predictor.provenance.target}", err=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,13 +18,14 @@ from service.cli.common import (
     settings,
 )
 from service.descriptions import describe_supernet, summarize_supernets
-from service.errors import NotAvailable
+from service.importing import import_supernet, write_checkpoint
 from service.upkeep import (
     FIT_SUBNETS,
     TEST_SUBNETS,
     collect_measured,
     compare_with_alone,
     fit_predictor,
+    fit_predictor_to,
 )
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -48,27 +50,66 @@ def show(name: str, json: Json = False) -> None:
         print_json(supernet.model_dump())
         return
     typer.echo(f"{supernet.name}: {supernet.architectures:.3g} networks")
-    typer.echo(f"weights sha256 {supernet.sha256}")
+    typer.echo(f"weights sha256 {supernet.sha256}" if supernet.sha256 else "no weights imported")
     if (predictor := supernet.predictor) is None:
         typer.echo("no accuracy predictor: cannot be searched")
     else:
-        typer.echo(
-            f"accuracy predictor: expected error {predictor['rmse']:.2f} percentage points, "
-            f"fitted on {predictor['count']} measured networks"
-        )
+        typer.echo(f"accuracy predictor: {_expected_error(predictor)}; {predictor['target']}")
     for key in ("licence", "data", "metrics", "energy"):
         if key in supernet.card:
             typer.echo(f"{key}: {supernet.card[key]}")
 
 
+def _expected_error(predictor: Mapping[str, Any]) -> str:
+    if predictor["rmse"] is None:
+        return "expected error unknown"
+    return (
+        f"expected error {predictor['rmse']:.2f} percentage points, "
+        f"fitted on {predictor['count']} measured networks"
+    )
+
+
 @app.command("import")
 def import_(
-    name: Annotated[str, typer.Argument(help="A known space, such as ofa-mbv3-w1.0.")],
+    name: Annotated[str, typer.Argument(help="A known supernet, such as ofa-mbv3-w1.0.")],
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or `none`.")],
     predictor: Annotated[Path | None, typer.Option(help="An accuracy predictor.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A space of your own; NAME is then new.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A folder of training images, one folder a class.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace other weights.")] = False,
+    json: Json = False,
 ) -> None:
-    """Import a published checkpoint. Not available in this version."""
-    raise NotAvailable("importing supernets is not available in this version")
+    """Import a published checkpoint, a predictor, calibration images, or several of them."""
+    bundle = import_supernet(
+        settings().home,
+        name,
+        None if checkpoint == "none" else Path(checkpoint),
+        predictor=predictor,
+        space_file=space,
+        calibration=calibration,
+        replace=replace,
+    )
+    if json:
+        print_json({"name": name, "path": str(bundle.path), "files": bundle.card["files"]})
+    else:
+        typer.echo(f"{bundle.path}: {', '.join(bundle.card['files'])}")
+
+
+@app.command("export-checkpoint")
+def export_checkpoint(
+    name: str,
+    out: Annotated[Path, typer.Option("-o", help="File to write.")],
+    key_format: Annotated[
+        str, typer.Option("--format", help="released or newer: the naming of the tensors.")
+    ] = "newer",
+) -> None:
+    """Write a supernet's weights as a checkpoint in a published format."""
+    path = write_checkpoint(catalog().supernets.get(name), out, key_format)
+    typer.echo(str(path))
 
 
 @app.command()
@@ -117,9 +158,19 @@ def collect(
 
 
 @app.command("fit-predictor")
-def fit_predictor_(name: str, json: Json = False) -> None:
-    """Fit the accuracy predictor to the measured subnets and print its error."""
-    bundle = fit_predictor(catalog().supernets.get(name))
+def fit_predictor_(
+    name: str,
+    measurements: Annotated[
+        Path | None, typer.Option(help="Accuracies measured elsewhere: a JSON file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fit the accuracy predictor to measured subnets and print its error."""
+    bundle = catalog().supernets.get(name)
+    if measurements is None:
+        bundle = fit_predictor(bundle)
+    else:
+        bundle = fit_predictor_to(bundle, settings().home, measurements)
     report = bundle.card["predictor"]
     if json:
         print_json(report)

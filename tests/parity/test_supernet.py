@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.arch import Arch
 from models.depthwise import depthwise_conv
 from models.elastic import ElasticDepthwise, ElasticMBConv, channels_last
 from models.errors import InputError
 from models.extract import extract, plain, recalibrate
 from models.plan import layer_plan
 from models.shrink import sort_channels
-from models.space import Arch
 from models.supernet import Supernet, initialize
 from tests.spaces import DEBUG, FASHION_LIKE
 

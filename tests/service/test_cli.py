@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from latency_tables import measure
 from latency_tables.store import DeviceRegistry
+from models.arch import Arch
 from models.export import run_onnx
-from models.space import Arch
 from service.cli import app
 from service.pairing import Catalog
 from tests.fake_stopwatch import FakeStopwatch
@@ -221,7 +221,11 @@ def test_measure_this_machine(run, run_json, home, monkeypatch):
         (("devices", "show", "debug-devise"), "did you mean 'debug-device'?"),
         (("devices", "lint", "unknown"), "unknown device"),
         (("supernets", "train", "unknown"), "unknown recipe"),
-        (("supernets", "import", "ofa-mbv3-w1.0", "none", "--predictor", "f"), "not available"),
+        (("supernets", "import", "ofa-mbv3-w1.0", "none", "--predictor", "f"), "no such file"),
+        (("supernets", "import", "ofa-mbv3-w1.0", "none"), "nothing to import"),
+        (("supernets", "import", "ofa-mbv3-w10", "f"), "did you mean 'ofa-mbv3-w1.0'?"),
+        (("supernets", "fit-predictor", "ofa-mbv3-w1.2"), "no measured subnets"),
+        (("supernets", "export-checkpoint", "ofa-mbv3-w1.2", "-o", "f"), "has no weights"),
         (("devices", "import", "d", "--space", "s", "--ofa-lut", "."), "not available"),
         (("devices", "fit", "d", "--space", "s", "--measurements", "f"), "not available"),
         (("devices", "measure", "Bad Name", "--supernet", SUPERNET), "expected 1 to 64 of"),

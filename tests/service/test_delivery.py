@@ -140,7 +140,7 @@ def test_without_images_there_is_no_measured_accuracy_and_no_recalibration(bundl
         workshop.make(pairing, DEBUG.smallest)
     made = workshop.make(pairing, DEBUG.smallest, recalibrate=False)
     assert made.findings["top1"] is None
-    assert made.findings["parity"]["images"] == 64
+    assert made.findings["parity"]["images"] == 4
 
 
 def test_equal_work_gives_equal_bytes(bundle):

@@ -1,0 +1,88 @@
+"""A user's own images: a folder of class folders (torchvision's ImageFolder layout) or of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from models.errors import InputError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+CROP = 0.875
+"""Share of the shorter side that is kept, as ImageNet networks are evaluated (resize to r / 0.875,
+crop the centre r)."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of `folder` and its class folders, sorted.
+
+    Raises:
+        InputError: if there is no such folder or it has no images.
+    """
+    if not folder.is_dir():
+        raise InputError(f"images {str(folder)!r}: expected a folder, one folder a class in it")
+    found = [*folder.glob("*"), *folder.glob("*/*")]
+    files = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise InputError(
+            f"images {str(folder)!r}: expected image files in it or in class folders, "
+            f"found none of {', '.join(sorted(SUFFIXES))}"
+        )
+    return files
+
+
+def load_images(
+    files: list[Path], *, channels: int, size: int, central: bool = False
+) -> npt.NDArray[np.uint8]:
+    """Decode images and resize them.
+
+    Args:
+        channels: 1 (grey) or 3 (RGB).
+        size: height and width of the result, pixels.
+        central: keep the central square (`CROP`) alone; otherwise the whole image.
+
+    Returns:
+        (N, size, size) or (N, size, size, 3) uint8.
+
+    Raises:
+        InputError: naming a file that is not an image, or for another number of channels.
+    """
+    if channels not in (1, 3):
+        raise InputError(f"images: expected a network of 1 or 3 channels, got {channels}")
+    return np.stack([_load(path, "L" if channels == 1 else "RGB", size, central) for path in files])
+
+
+def _load(path: Path, mode: str, size: int, central: bool) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert(mode)
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"images: {path}: not an image that can be read ({error})") from error
+    if image.size == (size, size):
+        return np.asarray(image)
+    box = (0.0, 0.0, float(image.width), float(image.height))
+    if central:
+        side = max(1.0, CROP * min(image.size))
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
+
+
+def calibration_images(
+    folder: Path, *, channels: int, largest: int, count: int
+) -> npt.NDArray[np.uint8]:
+    """Up to `count` images of a folder, drawn with a fixed seed, for batch-norm recalibration.
+
+    Args:
+        largest: the largest resolution that they will be shown at, pixels.
+
+    Raises:
+        InputError: as `image_files` and `load_images`.
+    """
+    files = image_files(folder)
+    drawn = np.random.default_rng(0).permutation(len(files))[:count]
+    chosen = [files[i] for i in sorted(drawn)]
+    return load_images(chosen, channels=channels, size=largest, central=True)
