@@ -1,6 +1,6 @@
 """Images in memory: Fashion-MNIST from its IDX files, splits, augmentation.
 
-Images are `uint8` arrays (N, H, W); pixels become floats only in a batch.
+Images are `uint8` arrays (N, H, W), with colour (N, H, W, C); pixels become floats only in a batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FASHION_MNIST_FOLDERS = ("/usr/share/datasets/fashion-mnist",)
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """`images` (N, H, W) uint8 and `labels` (N,) int64."""
+    """`images` (N, H, W) or (N, H, W, C) uint8 and `labels` (N,) int64."""
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
@@ -65,7 +65,13 @@ def load_fashion_mnist(
 
 
 def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Split into (training, validation) with `count` validation images, by a seeded shuffle."""
+    """Split into (training, validation) with `count` validation images, by a seeded shuffle.
+
+    Raises:
+        InputError: if there are no more images than that.
+    """
+    if count >= len(data):
+        raise InputError(f"holdout: expected fewer than the {len(data)} images there are")
     order = np.random.default_rng([seed, count]).permutation(len(data))
     return data.take(np.sort(order[count:])), data.take(np.sort(order[:count]))
 
@@ -76,11 +82,12 @@ def augment(
     """Mirror the images marked in `flip` and move each by up to `shift` pixels (zero fill).
 
     Args:
-        images: (B, H, W) uint8.
+        images: (B, H, W) or (B, H, W, C) uint8.
         flip: (B,) bool.
     """
-    count, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift)))
+    count, height, width = images.shape[:3]
+    edges = [(0, 0), (shift, shift), (shift, shift), (0, 0)]
+    padded = np.pad(images, edges[: images.ndim])
     top, left = rng.integers(0, 2 * shift + 1, (2, count))
     rows = top[:, None] + np.arange(height)
     columns = left[:, None] + np.arange(width)
@@ -98,15 +105,16 @@ def to_tensor(
     std: Sequence[float],
     antialias: bool = True,
 ) -> Tensor:
-    """Normalized (B, 1, resolution, resolution) float32 tensor, bilinear.
+    """Normalized (B, C, resolution, resolution) float32 tensor, bilinear.
 
     The training twin of `models.preprocess`: the same up to its rounding to whole pixels.
     """
-    x_BCHW = torch.from_numpy(images).unsqueeze(1).float().div_(255)
-    if resolution != images.shape[-1]:
+    x_BHWC = torch.from_numpy(images if images.ndim == 4 else images[..., None])
+    x_BCHW = x_BHWC.permute(0, 3, 1, 2).float().contiguous().div_(255)
+    if resolution != x_BCHW.shape[-1]:
         size = (resolution, resolution)
         x_BCHW = F.interpolate(x_BCHW, size=size, mode="bilinear", antialias=antialias)
-    return x_BCHW.sub_(mean[0]).div_(std[0])
+    return x_BCHW.sub_(torch.tensor(mean).view(-1, 1, 1)).div_(torch.tensor(std).view(-1, 1, 1))
 
 
 def _pair(folder: Path, split: str, count: int) -> LabelledImages:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, NotFound
-from models.space import SearchSpace
+from models.mobile import MobileSpace
+from models.space_files import read_space
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -23,6 +24,9 @@ class Phase:
     learning_rate: float
     """Peak learning rate for the whole batch; cosine decay to zero."""
     warmup_epochs: float = 0.0
+    weight_decay: float | None = None
+    """None: the recipe's. Where a step sums the gradients of several networks, a decay of the
+    same effect is as many times larger."""
     subnets_per_step: int = 1
     """Random subnets whose gradients are summed before a step."""
     always: tuple[str, ...] = ()
@@ -41,7 +45,7 @@ class Phase:
     """"full": the network of the first phase, frozen, its answers looked up (OFA).
     "largest": the largest subnet as it stands, which must be in `always` (BigNAS)."""
 
-    def space(self, whole: SearchSpace) -> SearchSpace:
+    def space(self, whole: MobileSpace) -> MobileSpace:
         """The part of `whole` that is open in this phase."""
         depths = self.depths or (max(stage.depths[-1] for stage in whole.stages),)
         stages = tuple(
@@ -63,6 +67,7 @@ class Recipe:
 
     name: str
     dataset: str
+    """"fashion-mnist", or a folder of images (`models.datasets`)."""
     seed: int
     holdout: int
     """Training images never trained on: for the predictor and for choosing."""
@@ -78,12 +83,16 @@ class Recipe:
     std: tuple[float, ...]
     country: str
     """ISO code whose electricity turns energy into CO2e."""
-    space: SearchSpace
+    space: MobileSpace
     phases: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
-        if self.dataset != "fashion-mnist":
-            raise InputError(f"recipe.dataset: expected 'fashion-mnist', got {self.dataset!r}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.space.channels:
+                raise InputError(
+                    f"recipe.{name}: expected {self.space.channels} numbers, one a channel of the "
+                    f"space, got {len(getattr(self, name))}"
+                )
         if not self.phases:
             raise InputError("recipe.phases: expected at least one phase, got none")
         for phase in self.phases:
@@ -150,7 +159,9 @@ def parse_recipe(value: Mapping[str, Any]) -> Recipe:
     """
     try:
         phases = tuple(Phase(**_tuples(phase)) for phase in value["phases"])
-        space = SearchSpace.from_json(value["space"])
+        space = read_space(value["space"])
+        if not isinstance(space, MobileSpace):
+            raise InputError(f"recipe.space: expected the family 'mobile', got {space.family!r}")
         return Recipe(**{**_tuples(value), "space": space, "phases": phases})
     except (KeyError, TypeError) as error:
         raise InputError(

@@ -55,15 +55,16 @@ def learning_rate(phase: Phase, step: int, steps_per_epoch: int) -> float:
     return phase.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.optim.SGD:
     """SGD with Nesterov momentum; norms, biases and kernel transformations do not decay."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         decays = weight.ndim > 1 and not name.endswith("_matrix")
         (decayed if decays else free).append(weight)
+    decay = recipe.weight_decay if phase.weight_decay is None else phase.weight_decay
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": decayed, "weight_decay": decay},
         {"params": free, "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=0.1, momentum=recipe.momentum, nesterov=True)

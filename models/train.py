@@ -16,36 +16,12 @@ from safetensors.torch import save
 from models.bundle import Bundle, write_bundle
 from models.errors import Conflict
 from models.export import ImageSet, measure_top1
-from models.images import LabelledImages, load_fashion_mnist
+from models.images import LabelledImages
 from models.recipe import Recipe
 from models.trainer import OnProgress, Trainer
 
 CALIBRATION_IMAGES = 1024
 VALIDATION_IMAGES = 2000
-
-FASHION_MNIST_NOTICE = """\
-The images in calibration.npz and validation.npz are from Fashion-MNIST
-(Han Xiao, Kashif Rasul, Roland Vollgraf, arXiv 1708.07747), under this licence:
-
-The MIT License (MIT)
-
-Copyright (c) 2017 Zalando SE, https://tech.zalando.com
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software
-and associated documentation files (the "Software"), to deal in the Software without restriction,
-including without limitation the rights to use, copy, modify, merge, publish, distribute,
-sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or
-substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-"""
 
 
 def training_folder(recipe: Recipe, home: Path) -> Path:
@@ -95,7 +71,7 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
     calibration = trainer.data.take(chosen)
     held = np.sort(rng.permutation(len(trainer.validation))[:VALIDATION_IMAGES])
     validation = trainer.validation.take(held)
-    _, test = load_fashion_mnist()
+    test = trainer.dataset.test
     calibration_set = ImageSet(calibration.images, recipe.mean, recipe.std)
     test_set = ImageSet(test.images, recipe.mean, recipe.std)
     space = recipe.space
@@ -107,7 +83,7 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
     card = {
         "format": 1,
         "name": recipe.name,
-        "licence": "MIT",
+        "licence": trainer.dataset.licence,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "space": space.to_json(),
         "cardinality": space.cardinality,
@@ -128,34 +104,23 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
         "weights.safetensors": save(weights),
         "calibration.npz": _npz(calibration),
         "validation.npz": _npz(validation),
-        "FASHION-MNIST-LICENSE.txt": FASHION_MNIST_NOTICE.encode(),
+        **trainer.dataset.notices,
     }
     return write_bundle(target, card, files)
 
 
 def _data_card(trainer: Trainer) -> dict[str, Any]:
-    recipe = trainer.recipe
+    recipe, data = trainer.recipe, trainer.dataset
     return {
-        "name": "Fashion-MNIST",
-        "source": "arXiv 1708.07747",
-        "licence": "MIT",
-        "classes": [
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ],
+        "name": data.name,
+        "source": data.source,
+        "licence": data.licence,
+        "classes": list(data.classes),
         "training_images": len(trainer.data),
         "held_out_images": len(trainer.validation),
         "held_out": f"hold_out(train, {recipe.holdout}, seed={recipe.seed})",
-        "calibration_images": CALIBRATION_IMAGES,
-        "validation_images": VALIDATION_IMAGES,
+        "calibration_images": min(CALIBRATION_IMAGES, len(trainer.data)),
+        "validation_images": min(VALIDATION_IMAGES, len(trainer.validation)),
     }
 
 

@@ -27,10 +27,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.arch import Arch
+from models.datasets import load_dataset
 from models.elastic import channels_last
 from models.energy import EnergyMeter
-from models.errors import Conflict
-from models.images import LabelledImages, hold_out, load_fashion_mnist, to_tensor
+from models.errors import Conflict, InputError
+from models.images import LabelledImages, hold_out, to_tensor
 from models.recipe import Phase, Recipe
 from models.sgd import (
     batch_at,
@@ -40,7 +42,6 @@ from models.sgd import (
     set_learning_rate,
 )
 from models.shrink import sort_channels
-from models.space import Arch
 from models.supernet import Supernet, initialize
 
 CHECKPOINT_STEPS = 200
@@ -72,8 +73,13 @@ class Trainer:
             raise Conflict(
                 f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
             )
-        train, _ = load_fashion_mnist()
-        self.data, self.validation = hold_out(train, recipe.holdout, recipe.seed)
+        self.dataset = load_dataset(recipe.dataset, recipe.space)
+        self.data, self.validation = hold_out(self.dataset.train, recipe.holdout, recipe.seed)
+        if len(self.data) < recipe.batch_size:
+            raise InputError(
+                f"recipe.batch_size: expected at most the {len(self.data)} training images, "
+                f"got {recipe.batch_size}"
+            )
         self.device = torch.device("cuda", self.rank) if torch.cuda.is_available() else "cpu"
         self.supernet = Supernet(recipe.space)
         initialize(self.supernet, recipe.seed)
@@ -82,7 +88,7 @@ class Trainer:
         self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
         self.conditions: dict[str, Any] = {}
         self.teacher: Tensor | None = None
-        self.optimizer = make_optimizer(self.supernet, recipe)
+        self.optimizer = make_optimizer(self.supernet, recipe, recipe.phases[0])
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             if not resume:
@@ -129,7 +135,7 @@ class Trainer:
             earlier = self.recipe.phases[index - 1].expands[:-1] if index else ()
             sort_channels(self.supernet, earlier)
         self.phase, self.step = index, 0
-        self.optimizer = make_optimizer(self.supernet, self.recipe)
+        self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
 
     def _leave(self, index: int) -> None:
         if index == 0:
@@ -275,6 +281,8 @@ class Trainer:
         self.supernet.load_state_dict(model)
         self.phase, self.step = position["phase"], position["step"]
         self.spent, self.conditions = position["spent"], position["conditions"]
+        phase = self.recipe.phases[self.phase]
+        self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
         for name, weight in self.supernet.named_parameters():
             if (momentum := tensors.get(f"momentum.{name}")) is not None:
                 layout = torch.preserve_format

@@ -13,10 +13,10 @@ from latency_tables.chains import LEAD, fit_overhead, layer_latency, plan_chains
 from latency_tables.measure import OrtStopwatch, measure_space, random_tensors, timed_session
 from latency_tables.rounds import MeasureOptions, time_chains
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
+from models.arch import Arch
 from models.errors import InputError, NotFound
 from models.onnx_builder import build_onnx
 from models.plan import layer_plan
-from models.space import Arch
 from tests.fake_stopwatch import CONDITIONS, FakeStopwatch, macs_ms
 from tests.spaces import DEBUG, FASHION_LIKE
 

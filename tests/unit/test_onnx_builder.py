@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.arch import Arch
 from models.errors import InputError
 from models.extract import plain
 from models.onnx_builder import build_onnx, build_slice, tensor_shapes
 from models.plan import LayerSpec, layer_plan
-from models.space import Arch, SearchSpace
+from models.space import SearchSpace
 from tests.spaces import DEBUG, FASHION_LIKE
 
 RELU6_RGB = dataclasses.replace(

@@ -46,7 +46,7 @@ def test_unknown_name_suggests_the_nearest():
     [
         (lambda r: r.pop("seed"), "seed"),
         (lambda r: r.update(colour=1), "colour"),
-        (lambda r: r.update(dataset="imagenet"), "recipe.dataset"),
+        (lambda r: r.update(mean=[0.1, 0.2]), "recipe.mean: expected 1 numbers"),
         (lambda r: r.update(phases=[]), "at least one phase"),
         (lambda r: r["phases"][0].update(kernels=[3, 5]), "first phase trains the largest"),
         (lambda r: r["phases"][1].update(kernels=[9]), "kernels"),

@@ -142,7 +142,7 @@ def test_learning_rate_warms_up_and_decays():
 def test_only_filters_decay():
     recipe = load_recipe("debug")
     supernet = Supernet(DEBUG)
-    decayed, free = make_optimizer(supernet, recipe).param_groups
+    decayed, free = make_optimizer(supernet, recipe, recipe.phases[0]).param_groups
     names = {id(weight): name for name, weight in supernet.named_parameters()}
     assert all(names[id(w)].endswith("weight") for w in decayed["params"])
     assert any("5to3_matrix" in names[id(w)] for w in free["params"])
