@@ -65,6 +65,10 @@ def measure(
     supernet: SupernetName,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 240.0,
+    resolution: Annotated[
+        list[int] | None,
+        typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
@@ -73,7 +77,8 @@ def measure(
     from latency_tables.rounds import MeasureOptions
 
     known, home = catalog(), settings().home
-    space = known.supernets.get(supernet).space
+    pairing = known.pairing(supernet, None)
+    space = pairing.bundle.space.at(resolution) if resolution else pairing.space
     if name in known.devices.names() and not replace:
         taken = [table.space for table in known.devices.tables(name)]
         if space.name in taken:

@@ -14,12 +14,16 @@ from typer.testing import CliRunner
 
 from latency_tables import measure
 from latency_tables.store import DeviceRegistry
+from latency_tables.table import space_layers
 from models.arch import Arch
+from models.bundle import BundleRegistry, add_to_bundle
 from models.export import run_onnx
+from search.gaussian_process_fit import fit
 from service.cli import app
 from service.pairing import Catalog
 from tests.fake_stopwatch import FakeStopwatch
-from tests.service.conftest import DEVICE, SUPERNET
+from tests.fakes import LinearAccuracy
+from tests.service.conftest import DEVICE, SUPERNET, make_table
 from tests.spaces import DEBUG
 
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
@@ -209,6 +213,42 @@ def test_measure_this_machine(run, run_json, home, monkeypatch):
     assert DeviceRegistry(home).get("host").table("debug").missing(DEBUG) == []
     assert "measure with --replace" in run(*args, code=2).stderr
     run(*args, "--replace")
+
+
+def test_a_table_for_some_resolutions(run, run_json, home, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    run(
+        *("devices", "measure", "half", "--supernet", SUPERNET, "--target-s", 0),
+        *("--resolution", 12),
+    )
+    table = DeviceRegistry(home).get("half").table("debug")
+    assert table.covered(DEBUG).resolutions == (12,)
+    assert table.missing(DEBUG) == []
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps([DEBUG.smallest.to_json(), DEBUG.largest.to_json()]))
+    on = ("--supernet", SUPERNET, "--device", "half")
+    small, large = run_json("predict", *on, "--archs", both)
+    assert (small["latency_ms"], small["top1"] is None) == (None, False)
+    assert large["latency_ms"] > 0
+    found = run_json("search", *on, "--latency-ms", 10 * large["latency_ms"])
+    assert found["arch"]["resolution"] == 12
+    points = run_json("front", *on)["points"]
+    assert {point["arch"]["resolution"] for point in points} == {12}
+
+
+def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
+    bundle = BundleRegistry(home).get(SUPERNET)
+    part = DEBUG.at([8])
+    genes = part.sample(60, np.random.default_rng(0))
+    fit(part, genes, LinearAccuracy(part).predict(genes), seed=0, target="made up").save(
+        bundle.predictor_path
+    )
+    add_to_bundle(bundle, {}, {})
+    entries = {key: make_table().entries[key] for key in space_layers(DEBUG.at([12]))}
+    DeviceRegistry(home).add(make_table("other", entries=entries))
+    bad = run("search", "--supernet", SUPERNET, "--device", "other", "--latency-ms", 1, code=2)
+    assert "table is for resolutions [12]" in bad.stderr
+    assert "valid at [8]" in " ".join(bad.stderr.split())
 
 
 # -- bad input -----------------------------------------------------------------------------
