@@ -165,7 +165,8 @@ def from_published(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[st
         InputError: naming the missing, unknown, misshapen or unusable tensors.
     """
     names = key_map(space, detect_format(tensors))
-    supernet = Supernet(space)
+    with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
+        supernet = Supernet(space)
     shapes = {name: tuple(tensor.shape) for name, tensor in supernet.state_dict().items()}
     problems = []
     for ours, theirs in names.items():

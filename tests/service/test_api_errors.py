@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from latency_tables.table import space_layers
+from models.space_files import published_spaces
+from tests.fakes import FakeTable
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +172,19 @@ async def test_a_bug_is_a_problem_without_its_secrets(settings, monkeypatch):
         answer = await client.post("/v1/searches", json=body())
     check(answer, 500, "described in the log")
     assert "secret" not in answer.text
+
+
+async def test_a_published_supernet_needs_weights_and_images(client):
+    """It is listed and can be asked about; a search, which ends in a model, says what to bring."""
+    space = published_spaces()["ofa-mbv3-w1.0"]
+    times = FakeTable()
+    table = {
+        key: {"p50_ms": times.layer_ms(layer)}
+        for key, layer in space_layers(space.at([224])).items()
+    }
+    profile = make_profile(space=space.name, table=table)
+    request = body(supernet=space.name, device=profile, constraints={"latency_ms": 1e3})
+    check(await client.post("/v1/searches", json=request), 422, "has no weights here: import")
+    shown = (await client.get(f"/v1/supernets/{space.name}")).json()
+    assert (shown["sha256"], shown["predictor"]["resolutions"]) == ("", [224])
+    assert shown["architectures"] == space.cardinality

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,38 @@ def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
     )
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@needs_data
+@pytest.mark.slow
+def test_killed_for_real_and_resumed_it_is_the_same_supernet(tmp_path):
+    """The command itself: kill -9 when a new checkpoint is seen, then `--resume` to the end."""
+    whole = run_training(tmp_path / "whole")
+    assert whole.wait(timeout=240) == 0
+    checkpoint, kills, seen = tmp_path / "cut/training/debug/checkpoint.safetensors", 0, 0
+    for _ in range(20):
+        cut = run_training(tmp_path / "cut")
+        while cut.poll() is None:
+            stamp = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+            if stamp > seen and kills < 2:
+                seen, kills = stamp, kills + 1
+                cut.kill()
+            time.sleep(0.002)
+        if cut.returncode == 0:
+            break
+    assert (cut.returncode, kills) == (0, 2)
+    one, other = (
+        load_file(tmp_path / home / "supernets/debug/weights.safetensors")
+        for home in ("whole", "cut")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def run_training(home: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "service", "supernets", "train", "debug", "--resume"]
+    environment = {**os.environ, "SUBNET_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL)
 
 
 @needs_data
