@@ -102,7 +102,7 @@ class LatencyTable:
     """Who or what gave the figures, in a sentence."""
     conditions: Conditions
     entries: Mapping[str, LayerLatency]
-    """By `LayerSpec.key`."""
+    """By `LayerSpec.key`, or by `at_resolution` where a layer was measured for each."""
     network_overhead_ms: float = 0.0
     """What a whole network takes beyond the sum of its layers."""
     expected_error: float | None = None
@@ -125,13 +125,17 @@ class LatencyTable:
             check_number(self.expected_error, "expected_error", MAX_MS)
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
 
+    def entry(self, layer: LayerSpec) -> LayerLatency | None:
+        """The figures of one layer: those at its network's resolution before those at any."""
+        return self.entries.get(at_resolution(layer)) or self.entries.get(layer.key)
+
     def layer_ms(self, layer: LayerSpec) -> float:
         """Median time of one layer.
 
         Raises:
             NotFound: no entry has the layer's key; names the key and the nearest entries.
         """
-        entry = self.entries.get(layer.key)
+        entry = self.entry(layer)
         if entry is None:
             near = difflib.get_close_matches(layer.key, self.entries, n=3, cutoff=0)
             raise NotFound(
@@ -157,13 +161,20 @@ class LatencyTable:
         sizes = {
             arch.resolution
             for arch in space.covering()
-            if layer_plan(space, arch)[0].key in self.entries
+            if self.entry(layer_plan(space, arch)[0]) is not None
         }
         return space.at(sizes) if sizes else space
 
     def missing(self, space: SearchSpace) -> list[str]:
         """Keys that this table lacks of layers in the part of `space` it is meant for, sorted."""
-        return sorted(set(space_layers(self.covered(space))) - set(self.entries))
+        part = self.covered(space)
+        layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
+        return sorted({layer.key for layer in layers if self.entry(layer) is None})
+
+
+def at_resolution(layer: LayerSpec) -> str:
+    """Key of a layer's figures inside networks of one resolution."""
+    return f"{layer.key}@{layer.resolution}"
 
 
 def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:

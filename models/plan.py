@@ -6,7 +6,7 @@ walk, so they cannot disagree. No torch here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -45,6 +45,9 @@ class LayerSpec:
     """Squeezed channels, 0 without squeeze-and-excitation."""
     skip: bool = False
     norm: bool = False
+    resolution: int = 0
+    """Input size of the whole network, pixels. Not part of what the layer computes, but tables
+    that were measured network by network hold a figure for each."""
 
     @property
     def out_size(self) -> int:
@@ -128,7 +131,7 @@ def layer_plan(space: SearchSpace, arch: Arch) -> tuple[LayerSpec, ...]:
         InputError: if `arch` is not in `space`.
     """
     space.validate(arch)
-    return tuple(space.walk(arch))
+    return tuple(replace(layer, resolution=arch.resolution) for layer in space.walk(arch))
 
 
 def macs(space: SearchSpace, arch: Arch) -> int:

@@ -95,9 +95,9 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> list[str]:
 def _unit(table: LatencyTable, space: SearchSpace) -> list[str]:
     """Microseconds or seconds that were posted as milliseconds show in the speed they imply."""
     speeds = [
-        layer.macs / 1e6 / table.entries[key].p50_ms
-        for key, layer in space_layers(space).items()
-        if key in table.entries and layer.kind in ("mbconv", "bottleneck")
+        layer.macs / 1e6 / entry.p50_ms
+        for layer in space_layers(space).values()
+        if (entry := table.entry(layer)) and layer.kind in ("mbconv", "bottleneck")
     ]
     gmacs = statistics.median(speeds) if speeds else 1.0
     if 0.01 <= gmacs <= 100_000:
@@ -113,7 +113,9 @@ def _order(table: LatencyTable, space: SearchSpace) -> list[str]:
         plans = [layer_plan(space, space.uniform(resolution, -1, k, expand)) for k in space.kernels]
         for smaller, larger in itertools.pairwise(plans):
             for less, more in zip(smaller, larger, strict=True):
-                low, high = table.entries[less.key], table.entries[more.key]
+                low, high = table.entry(less), table.entry(more)
+                assert low is not None  # nothing is missing
+                assert high is not None
                 if high.p50_ms + high.std_ms < low.p50_ms - low.std_ms:
                     odd.append(f"{more.key} than {less.key}")
     if not odd:

@@ -52,11 +52,26 @@ def show(name: str, json: Json = False) -> None:
 @app.command("import")
 def import_(
     name: str,
-    space: Annotated[str, typer.Option(help="Name of the search space.")],
-    ofa_lut: Annotated[Path, typer.Option(help="Folder of the published YAML files.")],
+    space: Annotated[str, typer.Option(help="A supernet whose space the table is of.")],
+    ofa_lut: Annotated[Path, typer.Option(help="Folder of YAML files, one a resolution.")],
+    unit: Annotated[str, typer.Option(help="Of the files' figures: ms, s or us.")] = "ms",
+    source: Annotated[
+        str, typer.Option(help="Who measured it, in a sentence.")
+    ] = "imported from files in the published format",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
+    json: Json = False,
 ) -> None:
-    """Import a published latency table. Not available in this version."""
-    raise NotAvailable("importing latency tables is not available in this version")
+    """Import a latency table in the published YAML format."""
+    from latency_tables.ofa_lut import import_ofa_lut
+
+    known = catalog()
+    whole = known.supernets.get(space).space
+    table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
+    known.devices.add(table, replace=replace)
+    if json:
+        print_json(describe_device(known, name).model_dump())
+    else:
+        show(name)
 
 
 @app.command()

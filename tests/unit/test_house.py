@@ -25,7 +25,7 @@ MACHINE_PATHS = tuple("/" + folder + "/" for folder in ("work", "root", "home"))
 REGISTRIES = tuple(name + end for name, end in (("pypi", ".org"), ("pythonhosted", ".org")))
 
 # Where the import name is not the distribution's name.
-IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings"}
+IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "pyyaml": "yaml"}
 
 
 def name_of(path: Path) -> str:
