@@ -22,7 +22,6 @@ Shapes: N rows asked for, M rows measured, G genes, D bits.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,13 +30,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, InputError
 from models.space import GeneMatrix, SearchSpace
 from models.space_files import read_space
 from search.costs import Floats
-from search.predictor import Provenance
+from search.predictor import Provenance, save
 
 KIND = "gaussian-process"
 CHUNK = 2048
@@ -177,8 +175,7 @@ class GaussianProcess:
             "rbf": self.kernel.rbf_D,
             "scalars": np.array([self.mean, self.kernel.rbf_variance]),
         }
-        metadata = {"provenance": self.provenance.to_json(), "space": self.trained.to_json()}
-        save_file(tensors, path, {key: json.dumps(value) for key, value in metadata.items()})
+        save(path, self.provenance, self.trained, tensors)
 
     @classmethod
     def from_tensors(

@@ -10,7 +10,6 @@ Shapes: N architectures, G genes, D inputs, H hidden units.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +18,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, InputError
 from models.space import Gene, GeneMatrix, SearchSpace
 from models.space_files import read_space
 from search.costs import Floats
-from search.predictor import Provenance
+from search.predictor import Provenance, save
 
 KIND = "mlp"
 CHUNK = 8192
@@ -144,8 +142,7 @@ class Mlp:
         tensors: dict[str, npt.NDArray[Any]] = {"base": np.array([self.base])}
         for i, layer in enumerate(self.layers):
             tensors |= {f"weight.{i}": layer.weight, f"bias.{i}": layer.bias}
-        metadata = {"provenance": self.provenance.to_json(), "space": self.space.to_json()}
-        save_file(tensors, path, {key: json.dumps(value) for key, value in metadata.items()})
+        save(path, self.provenance, self.space, tensors)
 
     @classmethod
     def from_tensors(

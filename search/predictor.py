@@ -7,13 +7,14 @@ its numbers come from (`Provenance`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, NotFound
 from models.space import GeneMatrix, SearchSpace
@@ -105,6 +106,17 @@ def load(path: Path, space: SearchSpace) -> AccuracyPredictor:
     if provenance.kind not in readers:
         raise NotFound.named("kind of predictor", provenance.kind, readers)
     return readers[provenance.kind](provenance, metadata, tensors, space)
+
+
+def save(
+    path: Path,
+    provenance: Provenance,
+    space: SearchSpace,
+    tensors: Mapping[str, npt.NDArray[Any]],
+) -> None:
+    """Write a predictor of any kind; `load` reads it back exactly."""
+    metadata = {"provenance": provenance.to_json(), "space": space.to_json()}
+    save_file(dict(tensors), path, {key: json.dumps(value) for key, value in metadata.items()})
 
 
 def read_provenance(value: dict[str, Any]) -> Provenance:
