@@ -20,6 +20,7 @@ from models.measured import Measured, Split, read_measured
 from models.space import GeneMatrix, SearchSpace
 
 TILTED_SHARE = 0.4
+TILT = 2.0
 SHIFT_SUBNETS = 40
 """Subnets also measured on the test images, for the one number that separates the two sets."""
 
@@ -35,7 +36,7 @@ def subnets_to_measure(
     tilted = int(fit * TILTED_SHARE)
     uniform = _distinct(space.sample(4 * (fit - tilted + test), rng))[: fit - tilted + test]
     corners = space.encode([space.largest, space.smallest])
-    skewed = np.concatenate([corners, _tilted(space, tilted - len(corners), rng)])
+    skewed = np.concatenate([corners, space.sample_tilted(tilted - len(corners), TILT, rng)])
     known = {row.tobytes() for row in uniform[:test]}
     fitted = np.array([r for r in [*skewed, *uniform[test:]] if r.tobytes() not in known])
     jobs: list[tuple[Arch, Split]] = [(arch, "test") for arch in space.decode(uniform[:test])]
@@ -102,16 +103,3 @@ def _measure(
 def _distinct(genes: GeneMatrix) -> GeneMatrix:
     _, first = np.unique(genes, axis=0, return_index=True)
     return genes[np.sort(first)]
-
-
-def _tilted(space: SearchSpace, count: int, rng: np.random.Generator) -> GeneMatrix:
-    """Rows whose choices of each kind lean, all together, to one end."""
-    names = [gene.name for gene in space.genes]
-    tilt = {name: rng.normal(0, 2, count) for name in ("depth", "kernel", "expand")}
-    columns = []
-    for gene, name in zip(space.genes, names, strict=True):
-        place = np.linspace(-1, 1, len(gene.choices)) if len(gene.choices) > 1 else np.zeros(1)
-        logits = np.outer(tilt.get(name, np.zeros(count)), place)
-        noise = rng.gumbel(size=logits.shape)
-        columns.append((logits + noise).argmax(1))
-    return space.canonical(np.stack(columns, axis=1).astype(np.uint8))

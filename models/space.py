@@ -143,32 +143,54 @@ class SearchSpace(ABC):
 
     def active(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
         """Which genes of each row take part in its network, (N, n_genes)."""
-        columns, stage_of, block_of, counts_SD = self._blocks
-        depths = genes[:, np.array(self.depth_columns)[stage_of]]
-        mask = np.ones(genes.shape, bool)
-        mask[:, columns] = counts_SD[stage_of, depths] > block_of
-        return mask
-
-    @cached_property
-    def _blocks(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """Columns of block genes, their stages and blocks, and blocks by (stage, depth)."""
-        columns = [i for i, gene in enumerate(self.genes) if gene.block >= 0]
-        stage_of, block_of = np.array(
-            [(self.genes[i].stage, self.genes[i].block) for i in columns]
-        ).T
-        counts = self.block_counts
-        counts_SD = np.zeros((len(counts), max(map(len, counts))), np.int64)
-        for s, stage in enumerate(counts):
-            counts_SD[s, : len(stage)] = stage
-        return np.array(columns), stage_of, block_of, counts_SD
+        mask = np.ones(genes.shape, np.uint8)
+        for column, kept in self._kept:
+            mask *= kept[genes[:, column]]
+        return mask.view(bool)
 
     def canonical(self, genes: GeneMatrix) -> GeneMatrix:
         """The same networks with every inactive gene at 0."""
-        return np.where(self.active(genes), genes, 0).astype(np.uint8)
+        for column, kept in self._kept:
+            genes = genes * kept[genes[:, column]]
+        return genes
+
+    @cached_property
+    def _kept(self) -> list[tuple[int, GeneMatrix]]:
+        """Each depth's column, and for each of its choices 0 where a gene is inactive, else 1."""
+        kept = []
+        for s, column in enumerate(self.depth_columns):
+            table = np.ones((len(self.block_counts[s]), len(self.genes)), np.uint8)
+            for (stage, block), columns in self.block_columns.items():
+                if stage == s:
+                    table[:, columns] = (np.array(self.block_counts[s]) > block)[:, None]
+            kept.append((column, table))
+        return kept
 
     def sample(self, count: int, rng: np.random.Generator) -> GeneMatrix:
         """`count` rows, every gene uniform over its choices, canonical."""
         genes = rng.integers(0, self.n_choices, (count, len(self.genes)), dtype=np.uint8)
+        return self.canonical(genes)
+
+    def sample_tilted(self, count: int, spread: float, rng: np.random.Generator) -> GeneMatrix:
+        """`count` canonical rows whose choices of each kind lean, all together, to one end.
+
+        Uniform samples hardly ever come near the small or the large networks of a space, and
+        these do. Resolutions stay uniform.
+
+        Args:
+            spread: standard deviation of the tilt; a tilt of t makes the last choice of a gene
+                exp(2 t) times as likely as the first.
+        """
+        tilt = {
+            name: rng.normal(0, spread, count) for name in ("depth", "width", "kernel", "expand")
+        }
+        genes = np.empty((count, len(self.genes)), np.uint8)
+        for column, gene in enumerate(self.genes):
+            place = np.linspace(-1, 1, len(gene.choices)) if len(gene.choices) > 1 else np.zeros(1)
+            odds = np.exp(np.outer(tilt.get(gene.name, np.zeros(count)), place))
+            steps = odds.cumsum(axis=1)
+            drawn = rng.random(count) * steps[:, -1]
+            genes[:, column] = (drawn[:, None] > steps[:, :-1]).sum(axis=1)
         return self.canonical(genes)
 
     # -- conversion ----------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 1. An additive surrogate of the predictor is fitted on random networks, and its exact front is
    found by dynamic programming over the factors of latency.
-2. Evolution along the front: children of neighbouring points, judged by the true predictor.
+2. Evolution along the front: children of neighbouring points, judged by the true predictor. Each
+   resolution keeps a front of its own, at first also where another is a little better.
 3. The surrogate is fitted again on what was learnt, and both steps repeat.
 4. Every network one unit away from a point of the front is judged.
 
@@ -23,6 +24,7 @@ from search.operators import crossover, mutate, neighbours
 from search.pareto import non_dominated, pareto_front
 from search.predictor import AccuracyPredictor
 from search.surrogate import fit_additive
+from search.warm_start import TILT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +58,13 @@ class FrontSettings:
     """Of evolution in a round."""
     children: int = 200
     """Judged in a generation."""
-    mutation_probability: float = 0.05
-    """Of each unit of a mutated child."""
+    mutation_probability: float = 0.5
+    """Of a second and of a third changed unit in a mutated child."""
+    by_stage: float = 0.7
+    """Share of crossings that exchange whole stages."""
+    slack: float = 0.1
+    """How far below the front a resolution's own may lie to have children, a share of the
+    front's rise; shrinks to 0 in every round."""
     polished: int = 100
     """Points, spread over the front, whose neighbours are all tried at the end."""
 
@@ -79,16 +86,17 @@ def front(
     """
     rng = np.random.default_rng(seed)
     archive = _Archive(space, predictor, latency)
-    archive.judge(np.vstack([latency.floor_genes, space.sample(settings.samples, rng)]))
+    sampled = space.sample_tilted(settings.samples, TILT, rng)
+    archive.judge(np.vstack([latency.floor_genes, sampled]))
     for _ in range(settings.rounds):
         # The latest rows lie near the front, where the surrogate should be right.
         recent = slice(-settings.fitted, None)
         surrogate = fit_additive(space, archive.genes[recent], archive.top1[recent])
         points = pareto_front(latency.factors, surrogate.factors, space.n_choices, settings.width)
         archive.judge(space.canonical(points.genes))
-        for _ in range(settings.generations):
-            parents = archive.genes[archive.best]
-            archive.judge(_children(space, parents, settings, rng))
+        for generation in range(settings.generations):
+            slack = settings.slack * (1 - generation / settings.generations)
+            archive.judge(_children(space, archive.parents(slack), settings, rng))
     best = archive.best
     spread = np.linspace(0, len(best) - 1, min(len(best), settings.polished)).astype(np.intp)
     around = [neighbours(space, row).genes for row in archive.genes[best[spread]]]
@@ -120,6 +128,8 @@ class _Archive:
         self.genes: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
         self.cost: Floats = np.empty(0)
         self.top1: Floats = np.empty(0)
+        self.elite: npt.NDArray[np.intp] = np.empty(0, np.intp)
+        """Rows of each resolution's front so far, one resolution after the other, by latency."""
         self.best: npt.NDArray[np.intp] = np.empty(0, np.intp)
         """Rows of the front so far, by rising latency."""
 
@@ -129,28 +139,49 @@ class _Archive:
         fresh = [key for key in keys if key not in self._seen]
         self._seen.update(fresh)
         new = np.frombuffer(b"".join(fresh), np.uint8).reshape(len(fresh), rows.shape[1])
-        if len(new):
-            self.genes = np.vstack([self.genes, new])
-            self.cost = np.concatenate([self.cost, self._latency.evaluate(new)])
-            self.top1 = np.concatenate([self.top1, self._predictor.predict(new)])
-            # What was dominated stays so: only the front and the new rows can be on it.
-            rivals = np.r_[self.best, np.arange(len(self.genes) - len(new), len(self.genes))]
-            self.best = rivals[non_dominated(self.cost[rivals], self.top1[rivals])]
+        if not len(new):
+            return
+        self.genes = np.vstack([self.genes, new])
+        self.cost = np.concatenate([self.cost, self._latency.evaluate(new)])
+        self.top1 = np.concatenate([self.top1, self._predictor.predict(new)])
+        # What was dominated stays so: only the fronts and the new rows can be on them.
+        rivals = np.r_[self.elite, np.arange(len(self.genes) - len(new), len(self.genes))]
+        islands = [rivals[self.genes[rivals, 0] == r] for r in np.unique(self.genes[rivals, 0])]
+        self.elite = np.concatenate([self._front_of(island) for island in islands])
+        self.best = self._front_of(self.elite)
+
+    def parents(self, slack: float) -> GeneMatrix:
+        """The resolutions' fronts where they lie at most `slack`, a share of the front's rise,
+        below the front; one resolution after the other, by latency, (P, G)."""
+        cost, top1 = self.cost[self.best], self.top1[self.best]
+        at = np.searchsorted(cost, self.cost[self.elite], side="right") - 1
+        near = self.top1[self.elite] >= top1[at] - slack * (top1[-1] - top1[0])
+        parents: GeneMatrix = self.genes[self.elite[near]]
+        return parents
+
+    def _front_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        return rows[non_dominated(self.cost[rows], self.top1[rows])]
 
 
 def _children(
     space: SearchSpace, parents: GeneMatrix, settings: FrontSettings, rng: np.random.Generator
 ) -> GeneMatrix:
-    """Half mutated points of the front, half crossed with a point nearby, (children, G)."""
+    """Half mutated points of the front, half crossed with a point nearby, (children, G).
+
+    Args:
+        parents: one resolution after the other, by latency.
+    """
     mother = rng.integers(0, len(parents), settings.children)
     half = settings.children // 2
+    _, first, sizes = np.unique(parents[:, 0], return_index=True, return_counts=True)
+    island = np.repeat(np.arange(len(first)), sizes)[mother[half:]]
     # Networks of like latency differ in where they spend it: those are worth mixing.
-    reach = max(1, len(parents) // 10)
-    father = np.clip(mother[half:] + rng.integers(-reach, reach + 1, len(mother) - half), 0, None)
-    father = np.minimum(father, len(parents) - 1)
+    reach = np.maximum(1, sizes[island] // 10)
+    father = mother[half:] + np.rint(rng.uniform(-1, 1, len(island)) * reach).astype(np.intp)
+    father = np.clip(father, first[island], first[island] + sizes[island] - 1)
     return np.vstack(
         [
             mutate(space, parents[mother[:half]], settings.mutation_probability, rng),
-            crossover(space, parents[mother[half:]], parents[father], rng),
+            crossover(space, parents[mother[half:]], parents[father], settings.by_stage, rng),
         ]
     )

@@ -8,15 +8,12 @@ Shapes: N architectures, G genes, U units.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.space import GeneMatrix, SearchSpace
-
-Feasible = Callable[[GeneMatrix], npt.NDArray[np.bool_]]
 
 
 def units(space: SearchSpace) -> npt.NDArray[np.int64]:
@@ -28,66 +25,56 @@ def units(space: SearchSpace) -> npt.NDArray[np.int64]:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
+def _stages(space: SearchSpace) -> npt.NDArray[np.int64]:
+    """The stage that each gene belongs to, (G,), counted from 1; 0: to the stem, or to all."""
+    last = len(space.block_counts) - 1
+    # The last depth and the last width are the last stage's, however many the stem has.
+    ends = {gene.name: gene.stage for gene in space.genes if gene.block < 0} | {"resolution": last}
+    return np.array(
+        [
+            max(0, gene.stage + (1 if gene.block >= 0 else last + 1 - ends[gene.name]))
+            for gene in space.genes
+        ]
+    )
+
+
 def mutate(
     space: SearchSpace, parents: GeneMatrix, probability: float, rng: np.random.Generator
 ) -> GeneMatrix:
-    """Redraw each unit with `probability`, uniformly over its choices."""
-    unit_of = units(space)
-    fresh = _draw(space, len(parents), rng)
-    redrawn = rng.random((len(parents), unit_of[-1] + 1)) < probability
+    """Redraw one unit of each row, and with `probability` a second and a third.
+
+    The resolution stays: networks of different resolutions have little to learn from each other.
+    """
+    count, unit_of = len(parents), units(space)
+    chosen = rng.integers(1, unit_of[-1] + 1, (count, 3))
+    more = rng.random((count, 2)) < probability
+    chosen[:, 1:] = np.where(more, chosen[:, 1:], chosen[:, :1])
+    redrawn = np.zeros((count, unit_of[-1] + 1), bool)
+    np.put_along_axis(redrawn, chosen, True, axis=1)
+    fresh = _draw(space, count, rng)
     # A block that a deeper stage wakes is drawn too: its canonical 0 means absent, not smallest.
-    awake = np.where(space.active(parents), parents, fresh)
-    return space.canonical(np.where(redrawn[:, unit_of], fresh, awake))
+    return space.canonical(np.where(redrawn[:, unit_of] | ~space.active(parents), fresh, parents))
 
 
 def crossover(
-    space: SearchSpace, mothers: GeneMatrix, fathers: GeneMatrix, rng: np.random.Generator
-) -> GeneMatrix:
-    """Take each unit from either parent; where a parent lacks the block, from the other."""
-    unit_of = units(space)
-    fresh = _draw(space, len(mothers), rng)
-    from_mother = rng.random((len(mothers), unit_of[-1] + 1)) < 0.5
-    in_mother, in_father = space.active(mothers), space.active(fathers)
-    from_mother_G = (from_mother[:, unit_of] | ~in_father) & in_mother
-    child = np.where(from_mother_G, mothers, np.where(in_father, fathers, fresh))
-    return space.canonical(child)
-
-
-def repair(
     space: SearchSpace,
-    genes: GeneMatrix,
-    anchors: GeneMatrix,
-    feasible: Feasible,
+    mothers: GeneMatrix,
+    fathers: GeneMatrix,
+    by_stage: float,
     rng: np.random.Generator,
 ) -> GeneMatrix:
-    """Replace units of each infeasible row by those of its anchor until it is feasible.
-
-    Units are replaced in a random order and their number is bisected, so the result stays
-    near the limit: at most log2(U) + 1 rounds, and never worse than the anchor.
+    """Take each unit from either parent; where a parent lacks the block, from the other.
 
     Args:
-        anchors: feasible networks, (N, G), or (1, G) for all rows alike.
+        by_stage: share of the rows that take whole stages from either parent instead.
     """
-    broken = ~feasible(genes)
-    if not broken.any():
-        return genes
-    unit_of = units(space)
-    n_units = int(unit_of[-1]) + 1
-    rows, anchors = genes[broken], np.broadcast_to(anchors, genes.shape)[broken]
-    order = rng.permuted(np.tile(np.arange(n_units), (len(rows), 1)), axis=1)[:, unit_of]
-    low, high = np.zeros(len(rows), np.int64), np.full(len(rows), n_units)
-    mended = anchors.copy()
-    for _ in range(n_units.bit_length()):
-        middle = (low + high + 1) // 2
-        trial = space.canonical(np.where(order < middle[:, None], anchors, rows))
-        met = feasible(trial)
-        # Not monotone, so a later trial may fail: keep the last that was feasible.
-        mended[met] = trial[met]
-        low, high = np.where(met, low, middle), np.where(met, middle - 1, high)
-        high = np.maximum(high, low)
-    result = genes.copy()
-    result[broken] = mended
-    return result
+    count, unit_of, stage_of = len(mothers), units(space), _stages(space)
+    whole = int(by_stage * count)
+    by_unit = rng.random((count - whole, unit_of[-1] + 1)) < 0.5
+    by_stages = rng.random((whole, stage_of.max() + 1)) < 0.5
+    from_mother = np.vstack([by_stages[:, stage_of], by_unit[:, unit_of]])
+    from_mother = (from_mother | ~space.active(fathers)) & space.active(mothers)
+    return space.canonical(np.where(from_mother, mothers, fathers))
 
 
 class Neighbours(NamedTuple):
@@ -143,4 +130,4 @@ def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
 
 def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> GeneMatrix:
     """Uniform genes for every column, inactive ones too, (count, G)."""
-    return rng.integers(0, space.n_choices, (count, len(space.genes)), dtype=np.uint8)
+    return (rng.random((count, len(space.genes))) * space.n_choices).astype(np.uint8)

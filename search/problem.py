@@ -41,8 +41,8 @@ class SubnetProblem:
             if not (math.isfinite(budget) and budget > 0):
                 raise InputError(f"{name}: expected a positive finite budget, got {budget}")
 
-    def evaluate(self, genes: GeneMatrix) -> tuple[Floats, Floats]:
-        """Objective, to maximise, (N,) percent, and `violations`, (N, C).
+    def evaluate(self, genes: GeneMatrix) -> Floats:
+        """Objective, to maximise, percent, (N,).
 
         Raises:
             SubnetSearchError: if the predictor answers with something that is not a number.
@@ -51,7 +51,7 @@ class SubnetProblem:
         if not np.isfinite(top1).all():
             worst = self.space.decode(genes[~np.isfinite(top1)][:1])[0]
             raise SubnetSearchError(f"predictor gave no finite accuracy for {worst.to_json()}")
-        return top1, self.violations(genes)
+        return top1
 
     def violations(self, genes: GeneMatrix) -> Floats:
         """How far each row is over each limit, relative to the budget, (N, C); <= 0 meets it."""
@@ -117,22 +117,14 @@ class SubnetProblem:
 
 
 class Evaluator:
-    """The only thing that calls the problem: remembers what it saw and counts it once."""
+    """The only thing that asks the predictor; counts what it asked."""
 
     def __init__(self, problem: SubnetProblem) -> None:
         self.problem = problem
-        self._seen: dict[bytes, float] = {}
-
-    @property
-    def evaluations(self) -> int:
-        """Different architectures whose accuracy was asked of the predictor."""
-        return len(self._seen)
+        self.evaluations = 0
+        """Networks whose accuracy was asked of the predictor."""
 
     def __call__(self, genes: GeneMatrix) -> Floats:
         """Predicted top-1 of each row, percent, (N,)."""
-        keys = [row.tobytes() for row in genes]
-        new = {key: n for n, key in enumerate(keys) if key not in self._seen}
-        if new:
-            top1, _ = self.problem.evaluate(genes[list(new.values())])
-            self._seen.update(zip(new, top1.tolist(), strict=True))
-        return np.array([self._seen[key] for key in keys])
+        self.evaluations += len(genes)
+        return self.problem.evaluate(genes)

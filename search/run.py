@@ -17,16 +17,25 @@ from models.space import GeneMatrix, SearchSpace
 from search.costs import CostModel
 from search.evolution import Evolution, EvolutionSettings
 from search.exchange import climb
-from search.operators import repair
 from search.predictor import AccuracyPredictor
 from search.problem import Evaluator, SubnetProblem
-from search.surrogate import fit_additive, priced
 from search.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
+from search.warm_start import WarmStartSettings, warm_start
 
-DEFAULT_SETTINGS = EvolutionSettings()
-SURROGATE_SAMPLES = 1000
-"""Random networks, half of them within the limits, that the starting points come from."""
-DEFAULT_TERMINATION = AnyOf((MaxGenerations(500), Stalled(25)))
+DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(40)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """Parameters of the three parts of a search."""
+
+    warm_start: WarmStartSettings = WarmStartSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
+    climbs: int = 3
+    """Networks of the last generation, from the best to the worst, that a climb starts from."""
+
+
+DEFAULT_SETTINGS = SearchSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,7 @@ class SearchResult:
     costs: Mapping[str, float]
     """Every cost model that was given, limited or not."""
     evaluations: int
-    """Different architectures asked of the predictor."""
+    """Architectures asked of the predictor."""
     generations: int
     seconds: float
     """By the clock that was given; the only field that differs from run to run."""
@@ -59,14 +68,14 @@ def search_subnet(
     limits: Mapping[str, float],
     seed: int,
     *,
-    settings: EvolutionSettings = DEFAULT_SETTINGS,
+    settings: SearchSettings = DEFAULT_SETTINGS,
     termination: Termination = DEFAULT_TERMINATION,
     clock: Callable[[], float] = time.perf_counter,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> SearchResult:
     """Find the most accurate network of `space` that meets every limit.
 
-    Evolution, then a local exchange from the best network found.
+    A warm start, evolution, then local exchange from some of the networks found.
 
     Args:
         costs: cost models by name; `limits` refers to them.
@@ -84,18 +93,19 @@ def search_subnet(
     problem = SubnetProblem(space, predictor, costs, limits)
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
-    anchor = problem.anchor()
-    sampled = np.vstack([anchor, space.sample(SURROGATE_SAMPLES, rng)])
-    sampled[::2] = repair(space, sampled[::2], anchor[None], problem.feasible, rng)
-    seeds = priced(problem, fit_additive(space, sampled, evaluate(sampled)))
-    evolution = Evolution(space, problem.feasible, anchor, seeds, settings, rng)
+    genes, top1 = warm_start(problem, evaluate, settings.warm_start, rng)
+    evolution = Evolution(space, problem.feasible, genes, top1, settings.evolution, rng)
     progress = Progress(
-        generation=0, evaluations=0, seconds=0.0, top1=-np.inf, stalled_generations=0
+        generation=0,
+        evaluations=evaluate.evaluations,
+        seconds=0.0,
+        top1=float(evolution.top1.max()),
+        stalled_generations=0,
     )
     reason: Literal["terminated", "exhausted"] = "exhausted"
     while len(genes := evolution.ask()):
         evolution.tell(genes, evaluate(genes))
-        best = float(evolution.top1[0])
+        best = float(evolution.top1.max())
         progress = Progress(
             generation=progress.generation + 1,
             evaluations=evaluate.evaluations,
@@ -108,12 +118,16 @@ def search_subnet(
         if share >= 1:
             reason = "terminated"
             break
-    row = climb(evaluate, evolution.genes[0])
+    parents = evolution.best
+    spread = np.linspace(0, len(parents) - 1, min(settings.climbs, len(parents))).astype(np.intp)
+    ends = np.stack([climb(evaluate, row) for row in parents[spread]])
+    found = evaluate(ends)
+    row = ends[found.argmax()]
     return SearchResult(
         feasible=True,
         genes=row,
         arch=space.decode(row[None])[0],
-        top1=float(evaluate(row[None])[0]),
+        top1=float(found.max()),
         costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
         evaluations=evaluate.evaluations,
         generations=progress.generation,

@@ -5,17 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.costs import latency_costs, macs_costs
-from search.operators import crossover, mutate, neighbours, repair, units
+from search.operators import crossover, mutate, neighbours, units
 from tests.brute import all_genes
-from tests.fakes import FakeTable
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 FAMILIES = (DEBUG, FASHION_LIKE, RESNET)
 SPACES = st.sampled_from(list(FAMILIES))
 SEEDS = st.integers(0, 2**32 - 1)
-LATENCY = {space.name: latency_costs(space, FakeTable()) for space in FAMILIES}
-MACS = {space.name: macs_costs(space) for space in FAMILIES}
 
 
 def check_rows(space, genes):
@@ -29,49 +25,51 @@ def test_children_are_networks_of_the_space(space, seed, probability):
     rng = np.random.default_rng(seed)
     mothers, fathers = space.sample(20, rng), space.sample(20, rng)
     check_rows(space, mutate(space, mothers, probability, rng))
-    check_rows(space, crossover(space, mothers, fathers, rng))
+    check_rows(space, crossover(space, mothers, fathers, probability, rng))
 
 
 @given(SPACES, SEEDS)
-def test_nothing_to_change_changes_nothing(space, seed):
+def test_crossing_a_network_with_itself_changes_nothing(space, seed):
     rng = np.random.default_rng(seed)
     parents = space.sample(20, rng)
-    assert (mutate(space, parents, 0.0, rng) == parents).all()
-    assert (crossover(space, parents, parents, rng) == parents).all()
+    assert (crossover(space, parents, parents, 0.5, rng) == parents).all()
 
 
 @given(SPACES, SEEDS)
 def test_crossed_children_have_only_their_parents_genes(space, seed):
     rng = np.random.default_rng(seed)
     mothers, fathers = space.sample(20, rng), space.sample(20, rng)
-    children = crossover(space, mothers, fathers, rng)
+    children = crossover(space, mothers, fathers, 0.5, rng)
     inherited = (children == mothers) | (children == fathers)
     # A stage as deep as the deeper parent's has no block that neither parent had.
     assert inherited[space.active(children)].all()
 
 
-@given(SPACES, SEEDS, st.floats(0, 1), st.floats(0, 1))
-def test_repaired_networks_meet_every_limit(space, seed, latency_share, macs_share):
+@given(SPACES, SEEDS)
+def test_whole_stages_come_from_one_parent(space, seed):
     rng = np.random.default_rng(seed)
-    models = [LATENCY[space.name], MACS[space.name]]
-    floors = [max(m.evaluate(models[0].floor_genes[None])[0], m.floor()) for m in models]
-    shares = (latency_share, macs_share)
-    budgets = [
-        floor + share * (model.ceiling() - floor)
-        for floor, share, model in zip(floors, shares, models, strict=True)
-    ]
+    mothers, fathers = space.sample(20, rng), space.sample(20, rng)
+    children = crossover(space, mothers, fathers, 1.0, rng)
+    for s, depth in enumerate(space.depth_columns):
+        columns = [
+            depth,
+            *(c for (stage, _), cs in space.block_columns.items() if stage == s for c in cs),
+        ]
+        from_mother = (children[:, columns] == mothers[:, columns]).all(axis=1)
+        from_father = (children[:, columns] == fathers[:, columns]).all(axis=1)
+        assert (from_mother | from_father).all()
 
-    def feasible(genes):
-        return np.all(
-            [m.evaluate(genes) <= b for m, b in zip(models, budgets, strict=True)], axis=0
-        )
 
-    genes = space.sample(30, rng)
-    mended = repair(space, genes, models[0].floor_genes[None], feasible, rng)
-    check_rows(space, mended)
-    assert feasible(mended).all()
-    kept = feasible(genes)
-    assert (mended[kept] == genes[kept]).all()
+@given(SPACES, SEEDS, st.floats(0, 1))
+def test_mutation_changes_at_most_three_units_and_never_the_resolution(space, seed, probability):
+    rng = np.random.default_rng(seed)
+    parents = space.sample(20, rng)
+    children = mutate(space, parents, probability, rng)
+    assert (children[:, 0] == parents[:, 0]).all()
+    # Blocks that a depth wakes or puts to sleep belong to the change of the depth.
+    changed = space.active(parents) & space.active(children) & (children != parents)
+    for row in changed:
+        assert len(np.unique(units(space)[row])) <= (1 if probability == 0 else 3)
 
 
 @given(SPACES, SEEDS)
@@ -101,18 +99,19 @@ def test_neighbours_hold_every_change_of_one_gene():
 def test_a_woken_block_is_not_always_the_smallest():
     """Depth 1 -> 2 must draw the new block, whose canonical genes are 0 while it sleeps."""
     rng = np.random.default_rng(0)
-    shallow = np.tile(DEBUG.encode([DEBUG.smallest]), (4000, 1))
-    deeper = mutate(DEBUG, shallow, 0.2, rng)
+    shallow = np.tile(DEBUG.encode([DEBUG.smallest]), (8000, 1))
+    deeper = mutate(DEBUG, shallow, 0.0, rng)
     deeper = deeper[deeper[:, 1] == 1]
     second_kernel = deeper[:, DEBUG.column["kernel", 0, 1]]
     assert second_kernel.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_mutation_is_as_frequent_as_asked():
-    """Each unit is redrawn with the probability, and half of the draws of 2 choices differ."""
-    parents = np.tile(DEBUG.encode([DEBUG.largest]), (4000, 1))
-    changed = mutate(DEBUG, parents, 0.3, np.random.default_rng(0))[:, 0] != parents[:, 0]
-    assert changed.mean() == pytest.approx(0.3 / 2, abs=0.02)
+def test_every_unit_is_mutated_as_often():
+    """One of 6 units is redrawn, and half of the draws of 2 choices differ."""
+    parents = np.tile(DEBUG.encode([DEBUG.largest]), (12000, 1))
+    depth = DEBUG.depth_columns[0]
+    changed = mutate(DEBUG, parents, 0.0, np.random.default_rng(0))[:, depth] != parents[:, depth]
+    assert changed.mean() == pytest.approx(1 / 6 / 2, abs=0.02)
 
 
 def test_units_group_a_block():
