@@ -17,6 +17,7 @@ from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
+from models.onnx_builder import FRAME_BYTES, stored_bytes
 from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
 from search.costs import CostModel, Floats, latency_costs, macs_costs, params_costs
@@ -30,6 +31,8 @@ from service.errors import NotAvailable
 KEPT = 8
 """Pairings kept in memory."""
 FRONT_SEED = 0
+METADATA_BYTES = 4096
+"""What a file's metadata may take, so that a limit on its size holds for the whole file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Pairing:
     predictor: AccuracyPredictor | None
     """Answers for `space`."""
     costs: Mapping[str, CostModel]
-    """By limit: "latency_ms" (with a table), "macs", "params"; over `space`."""
+    """By limit: "latency_ms" (with a table), "macs", "params", "model_bytes"; over `space`."""
     _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """Each number of a network, with the space over which it is known."""
     _front: list[Front] = field(default_factory=list, init=False, repr=False)
@@ -63,7 +66,11 @@ class Pairing:
             CorruptBundle: if the predictor is not the file that the card names.
         """
         whole = space = bundle.space
-        models = {"macs": macs_costs(whole), "params": params_costs(whole)}
+        models = {
+            "macs": macs_costs(whole),
+            "params": params_costs(whole),
+            "model_bytes": CostModel.compile(whole, stored_bytes, FRAME_BYTES + METADATA_BYTES),
+        }
         if table is not None:
             _check_table(table, bundle)
             space = table.covered(whole)

@@ -31,7 +31,7 @@ class Constraints(Schema):
     macs: Budget | None = Field(None, description="Multiply-accumulates of one image.")
     params: Budget | None = Field(None, description="Trainable values.")
     model_bytes: Budget | None = Field(
-        None, description="Size of the ONNX file. Not available in this version (501)."
+        None, description="Size of the ONNX file, bytes, its metadata included."
     )
     peak_memory_bytes: Budget | None = Field(
         None, description="Largest sum of live activations. Not available in this version (501)."

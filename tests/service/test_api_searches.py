@@ -74,6 +74,17 @@ async def test_from_a_budget_to_a_model(busy):
     assert head.headers["ETag"] == model.headers["ETag"]
 
 
+async def test_the_file_of_a_search_keeps_a_limit_on_its_size(busy):
+    free = (await busy.post("/v1/searches", json=body(), headers=WAIT)).json()["result"]
+    limit = free["model_bytes"] - 2000.0
+    limits = {"latency_ms": 0.8, "model_bytes": limit}
+    answer = await busy.post("/v1/searches", json=body(constraints=limits), headers=WAIT)
+    assert answer.status_code == 201
+    result = answer.json()["result"]
+    assert result["model_bytes"] <= limit
+    assert result["top1"] <= free["top1"]
+
+
 def check_file(content, result):
     """The file explains itself, and runs without this project."""
     model = onnx.load_from_string(content)

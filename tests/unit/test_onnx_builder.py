@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from models.arch import Arch
 from models.errors import InputError
 from models.extract import plain
-from models.onnx_builder import build_onnx, build_slice, tensor_shapes
+from models.onnx_builder import FRAME_BYTES, build_onnx, build_slice, stored_bytes, tensor_shapes
 from models.plan import LayerSpec, layer_plan
 from models.space import SearchSpace
-from tests.spaces import DEBUG, FASHION_LIKE
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 RELU6_RGB = dataclasses.replace(
     DEBUG,
@@ -239,3 +239,13 @@ def test_refuses_a_plan_that_is_not_a_network() -> None:
         build_slice((plan[0], plan[-4]), tensors)
     with pytest.raises(InputError, match="distinct names"):
         build_slice((plan[-4], plan[-4]), tensors)
+
+
+@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
+def test_the_size_of_a_file_is_the_sum_of_its_layers(space) -> None:
+    """To a few bytes a layer: names and lengths are written with more or fewer digits."""
+    for arch in space.decode(space.sample(5, np.random.default_rng(0))):
+        plan = layer_plan(space, arch)
+        whole = len(build_onnx(plan, tensors_of(plan), {}))
+        summed = FRAME_BYTES + sum(stored_bytes(layer) for layer in plan)
+        assert abs(summed - whole) <= 40 * len(plan)
