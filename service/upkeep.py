@@ -3,6 +3,7 @@ them, and the comparison with networks trained alone."""
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -41,7 +42,8 @@ def collect_measured(
 ) -> Bundle:
     """Measure subnets on the images held out of training and keep the table in the bundle.
 
-    Resumable: rows already measured with the same weights are in `home` and are not repeated.
+    Resumable: rows already measured with the same weights, in `home` or in the bundle, are kept
+    and not repeated.
 
     Raises:
         NotFound: if the data set is not on this machine.
@@ -54,9 +56,19 @@ def collect_measured(
     data = load_dataset(recipe["dataset"], bundle.space)
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+    _carry_over(bundle, table)
     jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
     rows = collect(bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured)
     return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
+
+
+def _carry_over(bundle: Bundle, table: Path) -> None:
+    """Start `table` with what the bundle has measured already, perhaps on another machine."""
+    if table.exists() or not bundle.has("measured.jsonl.gz"):
+        return
+    bundle.check("measured.jsonl.gz")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_bytes(gzip.decompress((bundle.path / "measured.jsonl.gz").read_bytes()))
 
 
 def fit_predictor(bundle: Bundle) -> Bundle:

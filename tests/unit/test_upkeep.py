@@ -9,10 +9,10 @@ import pytest
 
 from models.bundle import write_bundle
 from models.errors import InputError
-from models.measured import Measured, compress
+from models.measured import Measured, compress, read_measured
 from models.plan import macs
 from search.predictor import load
-from service.upkeep import fit_predictor
+from service.upkeep import _carry_over, fit_predictor
 from tests.spaces import DEBUG
 
 
@@ -66,3 +66,14 @@ def test_predictions_move_to_the_test_images(tmp_path):
 def test_too_few_subnets_say_what_to_do(tmp_path):
     with pytest.raises(InputError, match="supernets collect toy"):
         fit_predictor(bundle_with(tmp_path / "toy", measured(20)))
+
+
+def test_measuring_goes_on_from_what_the_bundle_brings(tmp_path):
+    rows = measured(12)
+    bundle = bundle_with(tmp_path / "toy", rows)
+    table = tmp_path / "collected" / "toy.jsonl"
+    _carry_over(bundle, table)
+    assert read_measured(table) == rows
+    table.write_text(rows[0].to_json() + "\n")
+    _carry_over(bundle, table)
+    assert read_measured(table) == rows[:1], "a table under way was overwritten"
