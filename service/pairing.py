@@ -17,7 +17,6 @@ from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
-from models.onnx_builder import FRAME_BYTES, stored_bytes
 from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
 from search.costs import CostModel, Floats, latency_costs, macs_costs, params_costs
@@ -65,6 +64,9 @@ class Pairing:
                 resolutions than the predictor.
             CorruptBundle: if the predictor is not the file that the card names.
         """
+        # Slow to load, and an API process that only reads the store never needs it.
+        from models.onnx_builder import FRAME_BYTES, stored_bytes
+
         whole = space = bundle.space
         models = {
             "macs": macs_costs(whole),

@@ -107,9 +107,8 @@ def test_downloaded_model_keeps_its_promise(client, points, share):
     images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)
     labels = read_idx("t10k-labels-idx1", 8)
     measured = top1_by_metadata(download.content, images, labels)
-    # The prediction is for held-out training images; on the test images the subnets tried so far
-    # had about a point less.
-    assert measured == pytest.approx(result["top1"], abs=2)
+    # A search picks where the predictor errs upwards: more than its RMSE of 0.2 points.
+    assert measured == pytest.approx(result["top1"], abs=1)
     again = post(client, budget)
     assert again.status_code == 201
     assert again.json()["id"] == search["id"]
