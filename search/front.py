@@ -50,13 +50,13 @@ class FrontSettings:
     """Random networks that the first surrogate is fitted on."""
     fitted: int = 4000
     """Networks, the latest, that a surrogate is fitted on."""
-    rounds: int = 2
+    rounds: int = 3
     """Times that the surrogate is fitted."""
     width: int = 512
     """Points of a set in the dynamic programme."""
-    generations: int = 90
+    generations: int = 150
     """Of evolution in a round."""
-    children: int = 200
+    children: int = 400
     """Judged in a generation."""
     mutation_probability: float = 0.5
     """Of a second and of a third changed unit in a mutated child."""
