@@ -21,6 +21,7 @@ from models.space import GeneMatrix, SearchSpace
 
 TILTED_SHARE = 0.4
 TILT = 2.0
+"""Spread of the tilts (`SearchSpace.sample_tilted`)."""
 SHIFT_SUBNETS = 40
 """Subnets also measured on the test images, for the one number that separates the two sets."""
 

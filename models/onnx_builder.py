@@ -25,7 +25,7 @@ from models.plan import LayerSpec
 OPSET = 17
 IR_VERSION = 8
 INPUT, LOGITS, FEATURES = "input", "logits", "features"
-FRAME_BYTES = 77
+ENVELOPE_BYTES = 77
 """Of a file around its layers: versions, name, input and output; metadata comes on top."""
 
 Array = npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ def stored_bytes(layer: LayerSpec) -> int:
 @lru_cache(maxsize=4096)
 def _stored_bytes(layer: LayerSpec) -> int:
     zeros = {name: np.zeros(s, np.float32) for name, s in tensor_shapes([layer]).items()}
-    return len(build_slice([layer], zeros)) - FRAME_BYTES
+    return len(build_slice([layer], zeros)) - ENVELOPE_BYTES
 
 
 def _build(

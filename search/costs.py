@@ -216,23 +216,6 @@ def minimise(factors: Sequence[Factor], n_choices: npt.NDArray[np.int64]) -> Gen
     return genes
 
 
-def block_scope(
-    space: SearchSpace, s: int, b: int
-) -> tuple[tuple[int, ...], npt.NDArray[np.bool_]]:
-    """Which genes say what block `b` of stage `s` is, and for which of their choices it exists.
-
-    Returns:
-        Columns of the block's own genes, after the stage's depth where that can leave the block
-        out, and an array over those genes' choices.
-    """
-    columns, counts = space.block_columns[s, b], np.array(space.block_counts[s])
-    present = np.ones([len(space.genes[column].choices) for column in columns], bool)
-    if counts[0] > b:
-        return columns, present
-    exists = (counts > b).reshape(-1, *[1] * len(columns))
-    return (space.depth_columns[s], *columns), exists & present
-
-
 def _factor(name: str, scope: Scope, table: Floats) -> Factor:
     """`table` over the scope's genes, with an axis for the depth that can leave the layer out."""
     if scope.depth is None:

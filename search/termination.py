@@ -13,7 +13,7 @@ class Progress:
     generation: int
     """Generations told so far."""
     evaluations: int
-    """Different architectures evaluated so far."""
+    """Architectures asked of the predictor so far."""
     seconds: float
     """Since the start, by the clock that the run was given."""
     top1: float
@@ -45,7 +45,7 @@ class MaxGenerations:
 
 @dataclass(frozen=True, slots=True)
 class MaxEvaluations:
-    """Stop once `limit` different architectures are evaluated; the last generation is whole."""
+    """Stop once `limit` architectures are evaluated; the last generation is whole."""
 
     limit: int
 

@@ -65,13 +65,13 @@ class Pairing:
             CorruptBundle: if the predictor is not the file that the card names.
         """
         # Slow to load, and an API process that only reads the store never needs it.
-        from models.onnx_builder import FRAME_BYTES, stored_bytes
+        from models.onnx_builder import ENVELOPE_BYTES, stored_bytes
 
         whole = space = bundle.space
         models = {
             "macs": macs_costs(whole),
             "params": params_costs(whole),
-            "model_bytes": CostModel.compile(whole, stored_bytes, FRAME_BYTES + METADATA_BYTES),
+            "model_bytes": CostModel.compile(whole, stored_bytes, ENVELOPE_BYTES + METADATA_BYTES),
         }
         if table is not None:
             _check_table(table, bundle)

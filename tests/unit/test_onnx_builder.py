@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.arch import Arch
 from models.errors import InputError
 from models.extract import plain
-from models.onnx_builder import FRAME_BYTES, build_onnx, build_slice, stored_bytes, tensor_shapes
+from models.onnx_builder import ENVELOPE_BYTES, build_onnx, build_slice, stored_bytes, tensor_shapes
 from models.plan import LayerSpec, layer_plan
 from models.space import SearchSpace
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
@@ -247,5 +247,5 @@ def test_the_size_of_a_file_is_the_sum_of_its_layers(space) -> None:
     for arch in space.decode(space.sample(5, np.random.default_rng(0))):
         plan = layer_plan(space, arch)
         whole = len(build_onnx(plan, tensors_of(plan), {}))
-        summed = FRAME_BYTES + sum(stored_bytes(layer) for layer in plan)
+        summed = ENVELOPE_BYTES + sum(stored_bytes(layer) for layer in plan)
         assert abs(summed - whole) <= 40 * len(plan)

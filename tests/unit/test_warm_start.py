@@ -1,7 +1,5 @@
 """Frames against enumeration, the surrogate against closed forms, the warm start's promises."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,15 +80,14 @@ def test_a_warm_start_always_has_a_network_within_the_limits(seed, share):
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
 def test_a_warm_start_solves_an_additive_predictor(share):
-    """To within one block's price of the optimum: prices find only corners of the hull."""
+    """To within a percent of the whole span: prices find only corners of the hull."""
     predictor, latency = LinearAccuracy(DEBUG, 1), latency_costs(DEBUG, FakeTable())
     limit = latency.floor() + share * (latency.ceiling() - latency.floor())
     problem = SubnetProblem(DEBUG, predictor, {"x": latency}, {"x": limit})
     genes, top1 = warm_start(problem, problem.evaluate, SETTINGS, np.random.default_rng(0))
     values = predictor.predict(GENES["debug"])
     best = values[latency.evaluate(GENES["debug"]) <= limit].max()
-    steps = np.abs(np.subtract.outer(*itertools.repeat(np.unique(values), 2)))
-    assert best - top1[problem.feasible(genes)].max() <= np.median(steps[steps > 0])
+    assert best - top1[problem.feasible(genes)].max() <= 0.01 * np.ptp(values)
 
 
 def test_tilted_samples_reach_the_ends_that_uniform_ones_miss():
