@@ -26,7 +26,14 @@ T = TypeVar("T")
 _TABLE = ("schema_version", "device", "space", "origin", "source", "conditions", "entries")
 _TABLE_OPTIONAL = ("network_overhead_ms", "expected_error")
 _CONDITIONS = ("runtime", "precision", "batch")
-_CONDITIONS_OPTIONAL = ("runtime_version", "provider", "threads", "processor", "measured_at")
+_CONDITIONS_OPTIONAL = (
+    "runtime_version",
+    "provider",
+    "threads",
+    "processor",
+    "measured_at",
+    "power_w",
+)
 _ENTRY = ("p50_ms", "mean_ms", "std_ms", "count")
 _PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
 _PROFILE_OPTIONAL = ("source", "network_overhead_ms", "expected_error")
@@ -165,7 +172,7 @@ def _conditions(value: Mapping[str, Any], where: str) -> Conditions:
         field: None if value.get(field) is None else _text(value[field], f"{where}.{field}")
         for field in ("runtime_version", "provider", "processor", "measured_at")
     }
-    threads = value.get("threads")
+    threads, power_w = value.get("threads"), value.get("power_w")
     return _placed(
         where,
         lambda: Conditions(
@@ -173,6 +180,7 @@ def _conditions(value: Mapping[str, Any], where: str) -> Conditions:
             precision=cast(Any, _text(value["precision"], "precision")),
             batch=_integer(value["batch"], "batch"),
             threads=None if threads is None else _integer(threads, "threads"),
+            power_w=None if power_w is None else _number(power_w, "power_w"),
             **texts,
         ),
     )

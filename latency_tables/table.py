@@ -25,6 +25,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 MAX_MS = 1e6
 """A quarter of an hour: a larger latency is one in another unit."""
 MAX_COUNT = 10**9
+MAX_W = 1e5
 MAX_TEXT = 500
 MAX_ENTRIES = 50_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -69,6 +70,9 @@ class Conditions:
     processor: str | None = None
     measured_at: str | None = None
     """ISO 8601 date or time."""
+    power_w: float | None = None
+    """Mean power that the device draws while it runs networks, watts: what energies are
+    estimated from."""
 
     def __post_init__(self) -> None:
         check_text(self.runtime, "runtime")
@@ -80,6 +84,8 @@ class Conditions:
         check_number(self.batch, "batch", MAX_COUNT, positive=True)
         if self.threads is not None:
             check_number(self.threads, "threads", MAX_COUNT, positive=True)
+        if self.power_w is not None:
+            check_number(self.power_w, "power_w", MAX_W, positive=True)
         if self.measured_at is not None:
             try:
                 datetime.fromisoformat(self.measured_at)

@@ -11,7 +11,7 @@ SubnetSearchError           something failed on our side        exit 1, HTTP 500
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 
 class SubnetSearchError(Exception):
@@ -39,22 +39,35 @@ class Conflict(InputError):
 
 
 class Infeasible(InputError):
-    """No architecture meets the limits; `limit` binds and `floor` is the least it can be.
+    """No architecture meets the limits.
 
-    With `together_with`, each limit alone can be met, and `floor` is what the network that
-    comes nearest to meeting all of them needs.
+    Attributes:
+        limit: the limit that binds.
+        budget: what was asked of it.
+        floor: the least it can be; where each limit `alone` can be met, what the network that
+            comes nearest to meeting all of them needs.
+        nearest: budgets by name, as near to those asked as was found, that can be met together.
     """
 
     def __init__(
-        self, limit: str, budget: float, floor: float, together_with: Sequence[str] = ()
+        self,
+        limit: str,
+        budget: float,
+        floor: float,
+        nearest: Mapping[str, float] | None = None,
+        *,
+        alone: bool = True,
     ) -> None:
         self.limit, self.budget, self.floor = limit, budget, floor
+        self.nearest = {limit: floor} if nearest is None else dict(nearest)
         which = "smallest network of this space"
-        if together_with:
-            which = f"network that comes nearest to meeting {', '.join(together_with)} as well"
+        if not alone:
+            others = ", ".join(name for name in self.nearest if name != limit)
+            which = f"network that comes nearest to meeting {others} as well"
+        together = ", ".join(f"{name} {budget:.6g}" for name, budget in self.nearest.items())
         super().__init__(
             f"infeasible: {limit} <= {budget:.6g} asked, but the {which} "
-            f"needs {floor:.6g}; ask for at least that, or a smaller supernet"
+            f"needs {floor:.6g}; ask for at least {together}, or a smaller supernet"
         )
 
 

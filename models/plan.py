@@ -112,6 +112,37 @@ class LayerSpec:
                 )
 
     @property
+    def live_values(self) -> int:
+        """Most activation values alive at once while the layer runs, for one image.
+
+        Every convolution writes to memory of its own; what acts on each value alone (norm,
+        activation, squeeze-and-excitation's scale, a sum) works in place. An input with a
+        shortcut past it lives until the sum.
+        """
+        area_in, area_out = self.in_size**2, self.out_size**2
+        enter, leave = self.in_channels * area_in, self.out_channels * area_out
+        wide_in, wide_out = self.mid_channels * area_in, self.mid_channels * area_out
+        match self.kind:
+            case "mbconv":
+                kept = enter if self.skip else 0
+                expanded = kept + wide_in if self.expands else enter
+                return max(
+                    enter + wide_in if self.expands else 0,
+                    expanded + wide_out,
+                    kept + wide_out + leave,
+                )
+            case "bottleneck":
+                pooled = 0 if self.skip else self.in_channels * area_out
+                return max(
+                    enter + wide_in + wide_out,
+                    enter + wide_out + leave,
+                    enter + pooled + leave,
+                    0 if self.skip else pooled + 2 * leave,
+                )
+            case _:
+                return enter + leave
+
+    @property
     def key(self) -> str:
         """What a latency depends on, as text: two layers with one key cost the same."""
         size_in, size_out = self.in_size, self.out_size

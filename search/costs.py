@@ -54,6 +54,37 @@ class LayerTable(Protocol):
         ...
 
 
+class Cost(Protocol):
+    """What a network costs, as a sum over its layers (`CostModel`) or the largest of them
+    (`search.peak.PeakModel`)."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The networks it is known of."""
+        ...
+
+    @property
+    def floor_genes(self) -> GeneMatrix:
+        """A network of the least cost, exact, (G,)."""
+        ...
+
+    def evaluate(self, genes: GeneMatrix, /) -> Floats:
+        """Cost of each row of a canonical gene matrix, (N,)."""
+        ...
+
+    def floor(self) -> float:
+        """The least cost in the space; a budget below it cannot be met."""
+        ...
+
+    def within(self, budget: float, /) -> tuple[CostModel, float]:
+        """A sum and the most it may be, which is met where this cost is at most `budget`."""
+        ...
+
+    def at(self, space: SearchSpace, /) -> Cost:
+        """The same cost over `space`, which is this one at fewer resolutions."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class CostModel:
     """`constant` plus the sum of `factors`, over the networks of `space`."""
@@ -90,10 +121,19 @@ class CostModel:
 
     def evaluate(self, genes: GeneMatrix) -> Floats:
         """Cost of each row of a canonical gene matrix, (N,)."""
+        summed: Floats = self.terms(genes).sum(axis=1)
+        return summed + self.constant
+
+    def terms(self, genes: GeneMatrix) -> Floats:
+        """What each factor adds to each row of a canonical gene matrix, (N, F)."""
         # Integers below 2^53 in float64: the product is exact, and BLAS is the fast path.
         index_NF = genes.astype(np.float64) @ self._strides_GF + self._offsets_F
-        summed: Floats = self._flat[index_NF.astype(np.intp)].sum(axis=1)
-        return summed + self.constant
+        found: Floats = self._flat[index_NF.astype(np.intp)]
+        return found
+
+    def within(self, budget: float) -> tuple[CostModel, float]:
+        """A sum and the most it may be where this cost is at most `budget`: here, themselves."""
+        return self, budget
 
     def at(self, space: SearchSpace) -> CostModel:
         """The same cost over `space`, which is this one at fewer resolutions."""
@@ -176,6 +216,11 @@ def latency_costs(space: SearchSpace, table: LayerTable) -> CostModel:
         NotFound: if the table lacks a layer that a network of `space` can have.
     """
     return CostModel.compile(space, table.layer_ms, table.network_overhead_ms)
+
+
+def scaled(model: CostModel, factor: float) -> CostModel:
+    """The cost model of `factor * model`."""
+    return weighted({"": model}, {"": factor})
 
 
 def weighted(models: Mapping[str, CostModel], weights: Mapping[str, float]) -> CostModel:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import Infeasible, InputError, NotFound, SubnetSearchError
 from models.space import GeneMatrix, SearchSpace
-from search.costs import CostModel, Floats, weighted
+from search.costs import Cost, CostModel, Floats, weighted
 from search.operators import neighbours
 from search.predictor import AccuracyPredictor
 
@@ -28,7 +29,7 @@ class SubnetProblem:
 
     space: SearchSpace
     predictor: AccuracyPredictor
-    costs: Mapping[str, CostModel]
+    costs: Mapping[str, Cost]
     """By name; those without a limit are only reported."""
     limits: Mapping[str, float]
 
@@ -53,13 +54,15 @@ class SubnetProblem:
             raise SubnetSearchError(f"predictor gave no finite accuracy for {worst.to_json()}")
         return top1
 
+    @cached_property
+    def sums(self) -> dict[str, tuple[CostModel, float]]:
+        """Each limit as a sum of small tables and the most that it may be."""
+        return {name: self.costs[name].within(budget) for name, budget in self.limits.items()}
+
     def violations(self, genes: GeneMatrix) -> Floats:
         """How far each row is over each limit, relative to the budget, (N, C); <= 0 meets it."""
         # (cost - budget) keeps the exact sign; cost / budget - 1 could round an excess to 0.
-        columns = [
-            (self.costs[name].evaluate(genes) - budget) / budget
-            for name, budget in self.limits.items()
-        ]
+        columns = [(sums.evaluate(genes) - most) / most for sums, most in self.sums.values()]
         return np.stack(columns, axis=1) if columns else np.empty((len(genes), 0))
 
     def feasible(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
@@ -81,12 +84,13 @@ class SubnetProblem:
             return np.zeros(len(self.space.genes), np.uint8)
         for name, budget in self.limits.items():
             if (floor := self.costs[name].floor()) > budget:
-                raise Infeasible(name, budget, floor)
+                raise Infeasible(name, budget, floor, self._with_others(name, floor))
         candidates = [self.costs[name].floor_genes for name in self.limits]
         weights = np.full(len(self.limits), 1 / len(self.limits))
+        models = {name: sums for name, (sums, _) in self.sums.items()}
+        most = np.array([budget for _, budget in self.sums.values()])
         for _ in range(DUAL_ROUNDS):
-            budgets = dict(zip(self.limits, weights / list(self.limits.values()), strict=True))
-            row = weighted(self.costs, budgets).floor_genes
+            row = weighted(models, dict(zip(models, weights / most, strict=True))).floor_genes
             candidates.append(row)
             excess = self.violations(row[None])[0]
             if (excess <= 0).all() or weights @ excess > 1e-9:
@@ -95,6 +99,15 @@ class SubnetProblem:
             weights = weights * np.exp(np.clip(2 * excess, -1, 1))
             weights /= weights.sum()
         return self._descend(np.array(candidates))
+
+    def _with_others(self, name: str, floor: float) -> Mapping[str, float]:
+        """Budgets that can be met together, with that of `name` raised to its floor."""
+        raised = {**self.limits, name: floor}
+        try:
+            replace(self, limits=raised).anchor()
+        except Infeasible as error:
+            return error.nearest
+        return raised
 
     def _descend(self, candidates: GeneMatrix) -> GeneMatrix:
         """The first of `candidates` that is feasible, or the end of a walk from the nearest."""
@@ -109,11 +122,10 @@ class SubnetProblem:
             if excess.min() >= worst:
                 break
             row, worst = around[excess.argmin()], float(excess.min())
-        violation = self.violations(row[None])[0]
-        name = list(self.limits)[int(violation.argmax())]
-        found = float(self.costs[name].evaluate(row[None])[0])
-        others = [other for other in self.limits if other != name]
-        raise Infeasible(name, self.limits[name], found, together_with=others)
+        name = list(self.limits)[int(self.violations(row[None])[0].argmax())]
+        needs = {other: float(self.costs[other].evaluate(row[None])[0]) for other in self.limits}
+        nearest = {other: max(needs[other], budget) for other, budget in self.limits.items()}
+        raise Infeasible(name, self.limits[name], needs[name], nearest, alone=False)
 
 
 class Evaluator:

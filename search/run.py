@@ -14,7 +14,8 @@ import numpy as np
 
 from models.arch import Arch
 from models.space import GeneMatrix, SearchSpace
-from search.costs import CostModel
+from search.certificate import Certificate, certify
+from search.costs import Cost
 from search.evolution import Evolution, EvolutionSettings
 from search.exchange import climb
 from search.predictor import AccuracyPredictor
@@ -54,6 +55,8 @@ class SearchResult:
     evaluations: int
     """Architectures asked of the predictor."""
     generations: int
+    certificate: Certificate
+    """How far from the best it can be."""
     seconds: float
     """By the clock that was given; the only field that differs from run to run."""
     seed: int
@@ -64,7 +67,7 @@ class SearchResult:
 def search_subnet(
     space: SearchSpace,
     predictor: AccuracyPredictor,
-    costs: Mapping[str, CostModel],
+    costs: Mapping[str, Cost],
     limits: Mapping[str, float],
     seed: int,
     *,
@@ -93,8 +96,8 @@ def search_subnet(
     problem = SubnetProblem(space, predictor, costs, limits)
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
-    genes, top1 = warm_start(problem, evaluate, settings.warm_start, rng)
-    evolution = Evolution(space, problem.feasible, genes, top1, settings.evolution, rng)
+    genes, known = warm_start(problem, evaluate, settings.warm_start, rng)
+    evolution = Evolution(space, problem.feasible, genes, known, settings.evolution, rng)
     progress = Progress(
         generation=0,
         evaluations=evaluate.evaluations,
@@ -122,15 +125,17 @@ def search_subnet(
     spread = np.linspace(0, len(parents) - 1, min(settings.climbs, len(parents))).astype(np.intp)
     ends = np.stack([climb(evaluate, row) for row in parents[spread]])
     found = evaluate(ends)
-    row = ends[found.argmax()]
+    row, top1 = ends[found.argmax()], float(found.max())
+    certificate = certify(evaluate, top1)
     return SearchResult(
         feasible=True,
         genes=row,
         arch=space.decode(row[None])[0],
-        top1=float(found.max()),
+        top1=top1,
         costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
         evaluations=evaluate.evaluations,
         generations=progress.generation,
+        certificate=certificate,
         seconds=clock() - start,
         seed=seed,
         reason=reason,

@@ -62,7 +62,7 @@ def warm_start(
 ) -> tuple[GeneMatrix, Floats]:
     """Judged networks on both sides of the limits, canonical (N, G), and their top-1 (N,)."""
     space, frames = problem.space, Frames(problem.space)
-    costs = {name: frames.split(problem.costs[name]) for name in problem.limits}
+    costs = {name: frames.split(sums) for name, (sums, _) in problem.sums.items()}
     genes = _near(problem, settings, rng)
     top1 = evaluate(genes)
     surrogate = None
@@ -129,7 +129,7 @@ def _priced(
     """
     if not problem.limits:
         return frames.minimise(-value_IBDK, rows)
-    paid = [frames.gather(costs[name], rows) / limit for name, limit in problem.limits.items()]
+    paid = [frames.gather(costs[name], rows) / most for name, (_, most) in problem.sums.items()]
     # Accuracy points per budget: from the whole span being worth one budget.
     span = np.ptp(value_IBDK, axis=(2, 3)).sum(axis=1) + 1e-9
     log_price_IC = np.tile(np.log(span)[:, None], (1, len(paid)))

@@ -83,9 +83,8 @@ def run_search(
 
 
 def _result(pairing: Pairing, found: SearchResult, made: Verified) -> dict[str, Any]:
-    (predicted,) = pairing.predict([found.arch])
     return {
-        **predicted,
+        **pairing.describe(found.arch),
         "layers": describe_layers(pairing.bundle, pairing.table, found.arch),
         "verified": made.findings,
         "provenance": pairing.provenance(),
@@ -93,6 +92,7 @@ def _result(pairing: Pairing, found: SearchResult, made: Verified) -> dict[str, 
             "seed": found.seed,
             "evaluations": found.evaluations,
             "seconds": found.seconds,
+            "certificate": found.certificate.to_json(),
         },
         "model_bytes": len(made.model),
     }

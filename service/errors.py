@@ -4,7 +4,7 @@ SubnetSearchError           500
 ├── InputError              422
 │   ├── NotFound            404
 │   ├── Conflict            409
-│   ├── Infeasible          422, with limit, budget and floor
+│   ├── Infeasible          422, with limit, budget, floor and nearest
 │   └── NotAvailable        501
 └── StoreUnavailable        503
 
@@ -56,6 +56,7 @@ def problem_of(error: Exception) -> dict[str, Any]:
         )
     if isinstance(error, Infeasible):
         document |= {"limit": error.limit, "budget": error.budget, "floor": error.floor}
+        document["nearest"] = error.nearest
     return document
 
 

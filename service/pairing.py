@@ -19,13 +19,13 @@ from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
 from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
-from search.costs import CostModel, Floats, latency_costs, macs_costs, params_costs
+from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, params_costs, scaled
 from search.front import Front
 from search.front import front as compute_front
+from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
 from service.devices import Devices
-from service.errors import NotAvailable
 
 KEPT = 8
 """Pairings kept in memory."""
@@ -47,8 +47,9 @@ class Pairing:
     table: LatencyTable | None
     predictor: AccuracyPredictor | None
     """Answers for `space`."""
-    costs: Mapping[str, CostModel]
-    """By limit: "latency_ms" (with a table), "macs", "params", "model_bytes"; over `space`."""
+    costs: Mapping[str, Cost]
+    """By limit, over `space`: "macs", "params", "model_bytes", "peak_memory_bytes", with a table
+    "latency_ms", and "energy_mj" where its conditions state the device's power."""
     _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """Each number of a network, with the space over which it is known."""
     _front: list[Front] = field(default_factory=list, init=False, repr=False)
@@ -68,15 +69,20 @@ class Pairing:
         from models.onnx_builder import ENVELOPE_BYTES, stored_bytes
 
         whole = space = bundle.space
-        models = {
+        models: dict[str, Cost] = {
             "macs": macs_costs(whole),
             "params": params_costs(whole),
             "model_bytes": CostModel.compile(whole, stored_bytes, ENVELOPE_BYTES + METADATA_BYTES),
+            "peak_memory_bytes": peak_memory_costs(whole),
         }
         if table is not None:
             _check_table(table, bundle)
             space = table.covered(whole)
-            models = {"latency_ms": latency_costs(space, table), **models}
+            latency = latency_costs(space, table)
+            models["latency_ms"] = latency
+            if (power_w := table.conditions.power_w) is not None:
+                # A watt for a millisecond is a millijoule.
+                models["energy_mj"] = scaled(latency, power_w / table.conditions.batch)
         everywhere = {name: (model.space, model.evaluate) for name, model in models.items()}
         predictor = None
         if bundle.has(bundle.predictor_path.name):
@@ -100,8 +106,16 @@ class Pairing:
         for arch in archs:
             self.bundle.space.validate(arch)
         names = ["top1", *(["latency_ms"] if self.table else []), "macs", "params"]
+        return self._describe(archs, names)
+
+    def describe(self, arch: Arch) -> dict[str, Any]:
+        """One network as `predict` has it, with memory and, where it is known, energy."""
+        names = ["top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj"]
+        return self._describe([arch], [n for n in names if n in self._everywhere])[0]
+
+    def _describe(self, archs: Sequence[Arch], names: Sequence[str]) -> list[dict[str, Any]]:
         columns = {name: self._evaluate(name, archs) for name in names}
-        for name in ("macs", "params"):
+        for name in {"macs", "params", "peak_memory_bytes"} & columns.keys():
             columns[name] = [None if v is None else round(v) for v in columns[name]]
         return [
             {"arch": arch.to_json(), **{name: columns[name][row] for name in names}}
@@ -124,15 +138,16 @@ class Pairing:
         """Refuse at once what no network can meet, alone or together.
 
         Raises:
-            NotAvailable: if a limit is of a kind that cannot be computed.
             Infeasible: with the floor of the limit that binds.
-            InputError: if the supernet has no accuracy predictor to search with.
+            InputError: if the supernet has no accuracy predictor to search with, or the device's
+                power is not known and energy is limited.
         """
         for name in limits:
-            if name not in self.costs:
-                raise NotAvailable(
-                    f"constraints.{name}: not available in this version; "
-                    f"limits that are: {', '.join(self.costs)}"
+            if name == "energy_mj" and name not in self.costs:
+                raise InputError(
+                    "constraints.energy_mj: expected a device whose table's conditions state "
+                    "power_w, the watts that it draws when busy; measure it with --power-w, or "
+                    "limit latency_ms instead"
                 )
         SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
 
@@ -160,6 +175,7 @@ class Pairing:
         with self._front_lock:  # computed once, also if several ask at the same time
             if not self._front:
                 space, latency = self.space, self.costs["latency_ms"]
+                assert isinstance(latency, CostModel)
                 self._front.append(compute_front(space, predictor, latency, seed=FRONT_SEED))
         found = self._front[0]
         points = zip(
@@ -183,7 +199,16 @@ class Pairing:
 
     def provenance(self) -> dict[str, Any]:
         """Where predicted numbers come from, under what conditions, how far they may be off."""
-        sources: dict[str, Any] = {"macs": {"origin": "exact"}, "params": {"origin": "exact"}}
+        sources: dict[str, Any] = {
+            "macs": {"origin": "exact"},
+            "params": {"origin": "exact"},
+            "peak_memory_bytes": {
+                "origin": "estimated",
+                "method": "largest set of float32 activations alive together, for one image; "
+                "weights and the runtime's own memory come on top",
+                "expected_error": None,
+            },
+        }
         if self.predictor is not None:
             origin = self.predictor.provenance
             sources["top1"] = {
@@ -194,6 +219,13 @@ class Pairing:
             }
         if self.table is not None:
             sources["latency_ms"] = table_provenance(self.table)
+        if self.table is not None and "energy_mj" in self.costs:
+            sources["energy_mj"] = {
+                "origin": "estimated",
+                "method": f"latency of one image x {self.table.conditions.power_w:g} W",
+                "expected_error": self.table.expected_error,
+                "expected_error_unit": "fraction of the energy (mean), if the power holds",
+            }
         return sources
 
 

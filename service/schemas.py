@@ -34,10 +34,11 @@ class Constraints(Schema):
         None, description="Size of the ONNX file, bytes, its metadata included."
     )
     peak_memory_bytes: Budget | None = Field(
-        None, description="Largest sum of live activations. Not available in this version (501)."
+        None, description="Largest sum of activations alive together, one image, float32, bytes."
     )
     energy_mj: Budget | None = Field(
-        None, description="Energy of one image, millijoules. Not available in this version (501)."
+        None,
+        description="Energy of one image, millijoules; the device's conditions must state power_w.",
     )
 
     @model_validator(mode="after")
@@ -94,7 +95,8 @@ class DeviceProfile(BaseModel):
     precision: str = Field(description="fp32, fp16, bf16 or int8.")
     batch: int = Field(description="Images of one forward pass.", strict=True)
     conditions: dict[str, Any] = Field(
-        description="runtime_version, provider, threads, processor, measured_at; each optional."
+        description="runtime_version, provider, threads, processor, measured_at, power_w (mean "
+        "watts when busy); each optional."
     )
     space: str = Field(description="The search space whose layers these are.")
     table: dict[str, Any] | None = Field(
@@ -106,7 +108,8 @@ class DeviceProfile(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `limit`, `budget` and `floor` come with what no network can meet."""
+    """RFC 9457. `limit`, `budget`, `floor` and `nearest` come with what no network
+    can meet."""
 
     type: str
     title: str
@@ -116,6 +119,9 @@ class Problem(BaseModel):
     limit: str | None = Field(None, description="The limit that binds.")
     budget: float | None = Field(None, description="What was asked of it.")
     floor: float | None = Field(None, description="The least it can be on this device.")
+    nearest: dict[str, float] | None = Field(
+        None, description="Budgets by name, near those asked, that can be met together."
+    )
     errors: list[dict[str, str]] | None = Field(None, description="Each field that does not hold.")
 
 
@@ -143,6 +149,12 @@ class SearchResult(BaseModel):
     )
     macs: int = Field(description="Multiply-accumulates of one image, exact.")
     params: int = Field(description="Trainable values, exact.")
+    peak_memory_bytes: int | None = Field(
+        None, description="Largest sum of activations alive together, estimated, float32."
+    )
+    energy_mj: float | None = Field(
+        None, description="Energy of one image, estimated, where the device states its power."
+    )
     layers: list[dict[str, Any]] = Field(
         description="Image to logits: name, kind, shape, predicted latency_ms, macs, params."
     )
@@ -154,7 +166,10 @@ class SearchResult(BaseModel):
         description="For each number: predicted, measured, fitted, estimated or exact, with its "
         "expected error and conditions."
     )
-    search: dict[str, Any] = Field(description="seed, evaluations, seconds.")
+    search: dict[str, Any] = Field(
+        description="seed, evaluations, seconds, certificate: how much more any network within the "
+        "limits could be predicted to have, where that can be proved."
+    )
     model_bytes: int = Field(description="Size of the ONNX file, exact.")
     sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
 

@@ -10,6 +10,7 @@ import typer
 
 from service.cli import devices, networks, operation, supernets
 from service.cli.common import Group
+from service.cli.fleet import fleet
 
 __all__ = ["app"]
 
@@ -29,4 +30,5 @@ app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, i
 app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(networks.front)
+app.command()(fleet)
 app.command()(networks.export)

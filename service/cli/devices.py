@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,9 @@ def measure(
         list[int] | None,
         typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
     ] = None,
+    power_w: Annotated[
+        float | None, typer.Option(help="Its mean power when busy, watts: to estimate energy.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
@@ -106,6 +110,8 @@ def measure(
     partial.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"measuring {space.name}") as show_share:
         table = measure_space(space, options=options, on_progress=show_share)
+    conditions = dataclasses.replace(table.conditions, power_w=power_w)
+    table = dataclasses.replace(table, conditions=conditions)
     known.devices.add(table, replace=replace)
     if json:
         print_json(describe_device(known, name).model_dump())

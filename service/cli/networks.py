@@ -51,6 +51,13 @@ def search(
     latency_ms: Annotated[float, typer.Option(help="Budget, milliseconds.")],
     max_macs: Annotated[float | None, typer.Option(help="Budget of multiply-accumulates.")] = None,
     max_params: Annotated[float | None, typer.Option(help="Budget of parameters.")] = None,
+    max_model_bytes: Annotated[float | None, typer.Option(help="Budget of the ONNX file.")] = None,
+    max_peak_memory_bytes: Annotated[
+        float | None, typer.Option(help="Budget of activations alive together, one image.")
+    ] = None,
+    max_energy_mj: Annotated[
+        float | None, typer.Option(help="Budget of one image's energy, millijoules.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -58,30 +65,40 @@ def search(
     from service.delivery import run_search
 
     pairing = catalog().pairing(supernet, device)
-    given = {"latency_ms": latency_ms, "macs": max_macs, "params": max_params}
+    given = {
+        "latency_ms": latency_ms,
+        "macs": max_macs,
+        "params": max_params,
+        "model_bytes": max_model_bytes,
+        "peak_memory_bytes": max_peak_memory_bytes,
+        "energy_mj": max_energy_mj,
+    }
     limits = {name: budget for name, budget in given.items() if budget is not None}
     try:
+        pairing.check_limits(limits)
         with progress_bar("searching") as show_share:
             found = run_search(pairing, limits, seed, lambda now: show_share(now.share))
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))
         raise
-    (predicted,) = pairing.predict([found.arch])
     answer = {
         "feasible": True,
-        **predicted,
+        **pairing.describe(found.arch),
         "seed": seed,
         "evaluations": found.evaluations,
         "search_seconds": found.seconds,
+        "certificate": found.certificate.to_json(),
         "limits": limits,
         "provenance": pairing.provenance(),
     }
     if json:
         print_json(answer)
         return
-    for name in ("top1", "latency_ms", "macs", "params", "evaluations", "search_seconds"):
-        typer.echo(f"{name}: {_short(answer[name])}")
+    for name in ("top1", *pairing.costs, "evaluations", "search_seconds"):
+        if name in answer:
+            typer.echo(f"{name}: {_short(answer[name])}")
+    typer.echo(f"certificate: {found.certificate.in_words}")
     typer.echo(f"arch: {found.arch.to_json()}")
     _echo_provenance(pairing)
 
@@ -179,6 +196,7 @@ def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
         "limit": error.limit,
         "budget": error.budget,
         "floor": error.floor,
+        "nearest": error.nearest,
         "seed": seed,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from safetensors.torch import save
+from typer.testing import CliRunner
 
 from latency_tables.store import DeviceRegistry
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
@@ -21,6 +23,7 @@ from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.supernet import Supernet, initialize
 from search.gaussian_process_fit import fit
 from service.app import create_app
+from service.cli import app as cli
 from service.database import migrate, open_database
 from service.settings import Settings
 from service.store import SearchStore
@@ -152,3 +155,25 @@ async def client_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 def anyio_backend() -> str:
     """What async tests run on."""
     return "asyncio"
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    monkeypatch.setenv("SUBNET_HOME", str(home))
+
+    def run(*args, code=0):
+        result = CliRunner().invoke(cli, [str(arg) for arg in args])
+        assert result.exit_code == code, result.output
+        errors = [line for line in result.stderr.splitlines() if line.lower().startswith("error:")]
+        assert len(errors) == (code != 0), result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def run_json(run):
+    def run_json(*args):
+        return json.loads(run(*args, "--json").stdout)
+
+    return run_json

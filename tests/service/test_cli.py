@@ -10,7 +10,6 @@ import math
 import numpy as np
 import onnx
 import pytest
-from typer.testing import CliRunner
 
 from latency_tables import measure
 from latency_tables.store import DeviceRegistry
@@ -19,7 +18,6 @@ from models.arch import Arch
 from models.bundle import BundleRegistry, add_to_bundle
 from models.export import run_onnx
 from search.gaussian_process_fit import fit
-from service.cli import app
 from service.pairing import Catalog
 from tests.fake_stopwatch import FakeStopwatch
 from tests.fakes import LinearAccuracy
@@ -28,28 +26,6 @@ from tests.spaces import DEBUG
 
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
 ARCHS = [DEBUG.smallest, DEBUG.largest]
-
-
-@pytest.fixture
-def run(home, monkeypatch):
-    monkeypatch.setenv("SUBNET_HOME", str(home))
-
-    def run(*args, code=0):
-        result = CliRunner().invoke(app, [str(arg) for arg in args])
-        assert result.exit_code == code, result.output
-        errors = [line for line in result.stderr.splitlines() if line.lower().startswith("error:")]
-        assert len(errors) == (code != 0), result.stderr
-        return result
-
-    return run
-
-
-@pytest.fixture
-def run_json(run):
-    def run_json(*args):
-        return json.loads(run(*args, "--json").stdout)
-
-    return run_json
 
 
 def write(path, value):
@@ -151,25 +127,6 @@ def all_archs():
         for resolution in DEBUG.resolutions
         for pair in itertools.product(stages, repeat=2)
     ]
-
-
-def test_every_budget_binds(run_json):
-    free = run_json("search", *ON, "--latency-ms", 100)
-    tight = {"macs": free["macs"] * 0.7, "params": free["params"] * 0.7}
-    limits = ("--max-macs", tight["macs"], "--max-params", tight["params"])
-    found = run_json("search", *ON, "--latency-ms", 100, *limits)
-    assert all(found[name] <= budget for name, budget in tight.items())
-    assert found["top1"] <= free["top1"]
-
-
-def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
-    floor = Catalog(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
-    result = run("search", *ON, "--latency-ms", 0.001, "--json", code=2)
-    assert f"{floor:.6g}" in result.stderr
-    answer = json.loads(result.stdout)
-    assert answer["feasible"] is False
-    assert answer["floor"] == floor
-    assert run("search", *ON, "--latency-ms", 0.001, code=2).stdout == ""
 
 
 def test_front(run, run_json):
