@@ -40,6 +40,7 @@ format: $(STAMP) ## write the formatting and the import order that `check` asks 
 	$(BIN)/ruff format
 
 bench: $(STAMP) ## measure speed and accuracy of predictions; prints tables, asserts nothing
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
 
 # Memory given back to the system after every step costs a tenth of a training's time.

@@ -41,6 +41,9 @@ class Front:
     def __len__(self) -> int:
         return len(self.latency_ms)
 
+    def __getitem__(self, rows: slice) -> Front:
+        return Front(self.genes[rows], self.latency_ms[rows], self.top1[rows])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontSettings:

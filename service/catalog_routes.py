@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from latency_tables.store import parse_profile
 from service.dependencies import ServiceDep
@@ -15,6 +15,7 @@ from service.descriptions import (
     summarize_supernets,
 )
 from service.errors import NotAvailable, problems
+from service.fronts import read_front
 from service.schemas import (
     DeviceList,
     DeviceProfile,
@@ -73,6 +74,15 @@ def add_measurements(
 
 
 @router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))
-def read_front(name: str, device: str, service: ServiceDep) -> FrontRead:
+def front(
+    name: str,
+    device: str,
+    service: ServiceDep,
+    latency_ms: Annotated[
+        float | None,
+        Query(gt=0, allow_inf_nan=False, description="Only the best within this latency."),
+    ] = None,
+) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
-    return FrontRead(**service.catalog.pairing(name, device).front())
+    catalog = service.catalog
+    return FrontRead(**read_front(catalog.home, catalog.pairing(name, device), latency_ms))

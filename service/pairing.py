@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,8 +20,6 @@ from models.errors import InputError
 from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
 from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, params_costs, scaled
-from search.front import Front
-from search.front import front as compute_front
 from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
@@ -29,7 +27,6 @@ from service.devices import Devices
 
 KEPT = 8
 """Pairings kept in memory."""
-FRONT_SEED = 0
 METADATA_BYTES = 4096
 """What a file's metadata may take, so that a limit on its size holds for the whole file."""
 
@@ -52,9 +49,6 @@ class Pairing:
     "latency_ms", and "energy_mj" where its conditions state the device's power."""
     _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """Each number of a network, with the space over which it is known."""
-    _front: list[Front] = field(default_factory=list, init=False, repr=False)
-    """Empty until asked for."""
-    _front_lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @classmethod
     def open(cls, bundle: Bundle, table: LatencyTable | None) -> Pairing:
@@ -163,39 +157,6 @@ class Pairing:
                 "searched: fit one with `subnet-search supernets fit-predictor`, or import one"
             )
         return self.predictor
-
-    def front(self) -> dict[str, Any]:
-        """Networks that none is both faster and more accurate than, by rising latency.
-
-        Raises:
-            InputError: if the supernet has no accuracy predictor.
-        """
-        assert self.table is not None
-        predictor = self.require_predictor()
-        with self._front_lock:  # computed once, also if several ask at the same time
-            if not self._front:
-                space, latency = self.space, self.costs["latency_ms"]
-                assert isinstance(latency, CostModel)
-                self._front.append(compute_front(space, predictor, latency, seed=FRONT_SEED))
-        found = self._front[0]
-        points = zip(
-            found.latency_ms.tolist(),
-            found.top1.tolist(),
-            self.space.decode(found.genes),
-            strict=True,
-        )
-        return {
-            "points": [
-                {"latency_ms": latency_ms, "top1": top1, "arch": arch.to_json()}
-                for latency_ms, top1, arch in points
-            ],
-            "method": "dynamic programming over an additive surrogate, refined by the predictor",
-            "expected_error": {
-                "latency_ms": self.table.expected_error,
-                "top1": predictor.provenance.rmse,
-            },
-            "provenance": self.provenance(),
-        }
 
     def provenance(self) -> dict[str, Any]:
         """Where predicted numbers come from, under what conditions, how far they may be off."""

@@ -103,9 +103,19 @@ def search(
     _echo_provenance(pairing)
 
 
-def front(supernet: SupernetName, device: DeviceName, json: Json = False) -> None:
+def front(
+    supernet: SupernetName,
+    device: DeviceName,
+    latency_ms: Annotated[
+        float | None, typer.Option(help="Only the most accurate network within this budget.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """List every network that none is both faster and more accurate than."""
-    answer = catalog().pairing(supernet, device).front()
+    from service.fronts import read_front
+
+    known = catalog()
+    answer = read_front(known.home, known.pairing(supernet, device), latency_ms)
     if json:
         print_json(answer)
         return

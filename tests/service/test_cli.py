@@ -133,6 +133,10 @@ def test_front(run, run_json):
     points = run_json("front", *ON)["points"]
     assert [p["latency_ms"] for p in points] == sorted(p["latency_ms"] for p in points)
     assert len(run("front", *ON).stdout.splitlines()) == 1 + len(points)
+    budget = (points[1]["latency_ms"] + points[2]["latency_ms"]) / 2
+    assert run_json("front", *ON, "--latency-ms", budget)["points"] == [points[1]]
+    assert "infeasible" in run("front", *ON, "--latency-ms", 0.01, code=2).stderr
+    assert "positive finite" in run("front", *ON, "--latency-ms", "nan", code=2).stderr
 
 
 # -- exporting -----------------------------------------------------------------------------
