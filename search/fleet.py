@@ -11,6 +11,7 @@ two of the sets in use are joined where one search can serve both, until no two 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,17 +84,18 @@ def search_fleet(
 
     Args:
         loss: points of predicted accuracy that a device may give up.
-        on_search: called after every search with how many were done and the most there can be.
+        on_search: called at every search with how many were begun and the most there can be.
 
     Raises:
         InputError: if there is no member, or `loss` or a budget is not a number that it can be.
         Infeasible: if a member's budget is below its floor.
     """
-    if not loss >= 0:
+    if not (math.isfinite(loss) and loss >= 0):
         raise InputError(f"loss: expected 0 or more percentage points, got {loss}")
     planner = _Planner(space, predictor, members, loss, seed, on_search)
-    while planner.join_two():
-        pass
+    for _ in members:  # every join leaves one set less
+        if not planner.join_two():
+            break
     return planner.fleet()
 
 
@@ -143,6 +145,8 @@ class _Planner:
 
     def _search(self, names: frozenset[str]) -> SearchResult | None:
         self.tried.add(names)
+        # One search a device, and at most two a pair: its own, and of sets that grew from it.
+        self.on_search(len(self.tried), len(self.members) ** 2)
         group = {name: member for name, member in self.members.items() if name in names}
         try:
             result = search_shared(self.space, self.predictor, group, self.seed)
@@ -151,8 +155,6 @@ class _Planner:
                 raise
             return None
         self.found.append(result)
-        n = len(self.members)
-        self.on_search(len(self.tried), n + n * (n - 1) // 2)
         return result
 
     def _meets(self, result: SearchResult, name: str) -> bool:

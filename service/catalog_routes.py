@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 
 from latency_tables.store import parse_profile
+from service import fronts
 from service.dependencies import ServiceDep
 from service.descriptions import (
     describe_device,
@@ -15,7 +16,6 @@ from service.descriptions import (
     summarize_supernets,
 )
 from service.errors import NotAvailable, problems
-from service.fronts import read_front
 from service.schemas import (
     DeviceList,
     DeviceProfile,
@@ -74,7 +74,7 @@ def add_measurements(
 
 
 @router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))
-def front(
+def read_front(
     name: str,
     device: str,
     service: ServiceDep,
@@ -85,4 +85,4 @@ def front(
 ) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
     catalog = service.catalog
-    return FrontRead(**read_front(catalog.home, catalog.pairing(name, device), latency_ms))
+    return FrontRead(**fronts.read_front(catalog.home, catalog.pairing(name, device), latency_ms))

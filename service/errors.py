@@ -55,8 +55,8 @@ def problem_of(error: Exception) -> dict[str, Any]:
             "InternalError", 500, "an unexpected error, described in the log of the service"
         )
     if isinstance(error, Infeasible):
-        document |= {"limit": error.limit, "budget": error.budget, "floor": error.floor}
-        document["nearest"] = error.nearest
+        fields = ("limit", "budget", "floor", "nearest")
+        document |= {name: getattr(error, name) for name in fields}
     return document
 
 

@@ -73,7 +73,7 @@ class Pairing:
             _check_table(table, bundle)
             space = table.covered(whole)
             latency = latency_costs(space, table)
-            models["latency_ms"] = latency
+            models = {"latency_ms": latency, **models}
             if (power_w := table.conditions.power_w) is not None:
                 # A watt for a millisecond is a millijoule.
                 models["energy_mj"] = scaled(latency, power_w / table.conditions.batch)
