@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
 
 from latency_tables.table import LatencyTable
 from models.arch import Arch
@@ -14,48 +19,104 @@ from models.plan import layer_plan
 from search.run import SearchResult, search_subnet
 from search.termination import Progress
 from service.pairing import Pairing
-from service.workshop import Report, Unverified, Verified, Workshop
+from service.workshop import Draft, Report, Unverified, Workshop
 
 STEPS_DOWN = 3
 """Further searches, each under a tighter budget, after a model was timed above its budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What a search comes to."""
+class Shelf(Protocol):
+    """Keeps bytes by their sha256."""
 
-    result: dict[str, Any]
-    model: bytes
+    def put(self, content: bytes) -> str:
+        """Keep them; returns their sha256."""
+        ...
+
+    def get(self, sha256: str) -> bytes:
+        """What was kept."""
+        ...
+
+
+class Memory:
+    """A shelf for as long as it is referred to."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def put(self, content: bytes) -> str:
+        """Keep `content`."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._kept[sha256] = content
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """What was kept."""
+        return self._kept[sha256]
+
+
+class Steps(Protocol):
+    """Does the parts of a delivery, each by name. What a part answers is JSON, so that one that
+    was done before can be answered from what was noted of it."""
+
+    def __call__(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `work` answers, now or when it was done before."""
+        ...
+
+
+def at_once(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Steps that nothing is noted of."""
+    return work()
 
 
 def deliver(
     pairing: Pairing,
-    workshop: Workshop,
+    workshop: Callable[[], Workshop],
     limits: Mapping[str, float],
     seed: int,
     *,
+    shelf: Shelf,
+    drafts: Shelf | None = None,
+    step: Steps = at_once,
     report: Report = lambda step, share: None,
-) -> Delivered:
-    """Search, make the model, check it; where this host is the device, time it too.
+) -> dict[str, Any]:
+    """Search, build the model, verify it; where this host is the device, time it too.
+
+    Args:
+        workshop: called where the supernet is needed, which may be never.
+        shelf: gets the model; the answer has its sha256.
+        drafts: gets what lies between two steps; by default it is kept in memory.
+        step: does the parts: "search", "build" and "verify", again for each step down.
 
     Raises:
         Infeasible: if no network meets the limits together.
         Unverified: if the model does not compute what the subnet does, or stays too slow.
     """
+    drafts = drafts or Memory()
     given = dict(limits)
     too_slow: list[dict[str, Any]] = []
+
     for _ in range(1 + STEPS_DOWN):
-        found = run_search(pairing, given, seed, lambda p: report("search", 0.5 * p.share))
-        made = workshop.make(pairing, found.arch, report=report)
-        timed = made.latency_ms
+        found = step("search", partial(_search, pairing, given, seed, report))
+        arch = Arch.from_json(found["arch"])
+        built = step("build", partial(_build, pairing, workshop, arch, drafts, report))
+        check = partial(_verify, pairing, workshop, arch, built, drafts, shelf, report)
+        made = step("verify", check)
+        timed = made["latency_ms"]
         if timed is None or timed <= limits.get("latency_ms", math.inf):
-            if too_slow:
-                made.findings["stepped_down"] = too_slow
-            return Delivered(_result(pairing, found, made), made.model)
-        too_slow.append({"arch": found.arch.to_json(), "latency_ms": timed})
+            verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
+            return {
+                **pairing.describe(arch),
+                "layers": describe_layers(pairing.bundle, pairing.table, arch),
+                "verified": verified,
+                "provenance": pairing.provenance(),
+                "search": found["search"],
+                "model_bytes": made["model_bytes"],
+                "sha256": made["sha256"],
+            }
+        too_slow.append({"arch": found["arch"], "latency_ms": timed})
         given["latency_ms"] = min(
             given["latency_ms"] * limits["latency_ms"] / timed,
-            math.nextafter(found.costs["latency_ms"], 0.0),
+            math.nextafter(found["latency_ms"], 0.0),
         )
         pairing.check_limits(given)
     raise Unverified(
@@ -63,6 +124,61 @@ def deliver(
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
         "(`subnet-search devices measure`), or ask for more"
     )
+
+
+def _search(
+    pairing: Pairing, limits: Mapping[str, float], seed: int, report: Report
+) -> dict[str, Any]:
+    found = run_search(pairing, limits, seed, lambda p: report("search", 0.5 * p.share))
+    return {
+        "arch": found.arch.to_json(),
+        "latency_ms": found.costs["latency_ms"],
+        "search": {
+            "seed": found.seed,
+            "evaluations": found.evaluations,
+            "seconds": found.seconds,
+            "certificate": found.certificate.to_json(),
+        },
+    }
+
+
+def _build(
+    pairing: Pairing,
+    workshop: Callable[[], Workshop],
+    arch: Arch,
+    drafts: Shelf,
+    report: Report,
+) -> dict[str, Any]:
+    draft = workshop().build(pairing, arch, report=report)
+    logits = io.BytesIO()
+    np.save(logits, draft.logits, allow_pickle=False)
+    return {
+        "model": drafts.put(draft.model),
+        "logits": drafts.put(logits.getvalue()),
+        "recalibrated": draft.recalibrated,
+    }
+
+
+def _verify(
+    pairing: Pairing,
+    workshop: Callable[[], Workshop],
+    arch: Arch,
+    built: Mapping[str, Any],
+    drafts: Shelf,
+    shelf: Shelf,
+    report: Report,
+) -> dict[str, Any]:
+    logits = np.load(io.BytesIO(drafts.get(built["logits"])), allow_pickle=False)
+    draft = Draft(
+        model=drafts.get(built["model"]), logits=logits, recalibrated=built["recalibrated"]
+    )
+    made = workshop().verify(pairing, arch, draft, report=report)
+    return {
+        "findings": made.findings,
+        "latency_ms": made.latency_ms,
+        "model_bytes": len(made.model),
+        "sha256": shelf.put(made.model),
+    }
 
 
 def run_search(
@@ -80,22 +196,6 @@ def run_search(
     return search_subnet(
         pairing.space, predictor, pairing.costs, limits, seed, on_progress=on_progress
     )
-
-
-def _result(pairing: Pairing, found: SearchResult, made: Verified) -> dict[str, Any]:
-    return {
-        **pairing.describe(found.arch),
-        "layers": describe_layers(pairing.bundle, pairing.table, found.arch),
-        "verified": made.findings,
-        "provenance": pairing.provenance(),
-        "search": {
-            "seed": found.seed,
-            "evaluations": found.evaluations,
-            "seconds": found.seconds,
-            "certificate": found.certificate.to_json(),
-        },
-        "model_bytes": len(made.model),
-    }
 
 
 def describe_layers(bundle: Bundle, table: LatencyTable | None, arch: Arch) -> list[dict[str, Any]]:

@@ -112,15 +112,15 @@ class Worker:
         table = codec.from_json(self.store.profile(search.profile_sha256))
         pairing = self.catalog.pair(self.catalog.supernets.get(request["supernet"]), table)
         _check_same_bundle(pairing, request)
-        delivered = deliver(
+        result = deliver(
             pairing,
-            self._workshop_of(pairing),
+            lambda: self._workshop_of(pairing),
             request["constraints"],
             request["seed"],
+            shelf=self.artifacts,
             report=lease.report,
         )
-        artifact = self.artifacts.put(delivered.model)
-        return {**delivered.result, "sha256": artifact}, artifact
+        return result, result["sha256"]
 
     def _workshop_of(self, pairing: Pairing) -> Workshop:
         """The last one used is kept: loading a supernet takes longer than a search."""

@@ -10,18 +10,16 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from latency_tables.table import Conditions, LatencyTable
 from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
 from service.pairing import Pairing
-
-if TYPE_CHECKING:
-    from models.extract import Subnet
 
 PARITY_IMAGES, PARITY_NOISE = 64, 4
 """Real images compared, or random ones where there are none."""
@@ -47,6 +45,16 @@ class Timer(Protocol):
     def p50_ms(self, model: bytes) -> float:
         """Median time of one run."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A model file that nobody has checked yet, and what it should compute."""
+
+    model: bytes
+    logits: npt.NDArray[np.float32]
+    """(images, classes): the torch subnet's answers to the images that both are compared on."""
+    recalibrated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +115,25 @@ class Workshop:
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
     ) -> Verified:
-        """The checked ONNX file of one network.
+        """The checked ONNX file of one network: `build`, then `verify`."""
+        draft = self.build(pairing, arch, recalibrate=recalibrate, report=report)
+        return self.verify(pairing, arch, draft, report=report)
+
+    def build(
+        self,
+        pairing: Pairing,
+        arch: Arch,
+        *,
+        recalibrate: bool = True,
+        report: Report = lambda step, share: None,
+    ) -> Draft:
+        """The ONNX file of one network, unchecked.
 
         Raises:
             InputError: if there are no images to recalibrate with.
-            Unverified: if the file does not compute what the subnet does.
         """
+        import torch
+
         from models.export import calibrated_subnet, subnet_onnx
         from models.extract import extract
 
@@ -128,20 +149,43 @@ class Workshop:
         else:
             subnet = calibrated_subnet(self.supernet, arch, self.calibration)
         report("build", 0.7)
-        metadata = self._metadata(pairing, arch)
-        draft = subnet_onnx(self.supernet, arch, subnet, metadata)
+        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch))
+        with torch.no_grad():
+            logits = subnet(torch.from_numpy(self._compared(arch))).numpy()
+        return Draft(model=model, logits=logits, recalibrated=recalibrate)
+
+    def verify(
+        self,
+        pairing: Pairing,
+        arch: Arch,
+        draft: Draft,
+        *,
+        report: Report = lambda step, share: None,
+    ) -> Verified:
+        """Check a draft; where this host is the device, time it too.
+
+        Raises:
+            Unverified: if the file does not compute what the subnet does.
+        """
         report("verify", 0.75)
-        findings = {"recalibrated": recalibrate, **self._verify(subnet, draft, arch)}
-        timed = self._time(pairing.table, draft)
+        findings = {"recalibrated": draft.recalibrated, **self._verify(draft, arch)}
+        timed = self._time(pairing.table, draft.model)
         if timed is not None:
             findings["latency_ms"] = timed
-        # The file states what was found of it, so it is written again, with the same network.
-        metadata["subnet_search.verified"] = json.dumps(findings)
-        model = subnet_onnx(self.supernet, arch, subnet, metadata)
         report("store", 0.95)
         return Verified(
-            model=model, findings=findings, latency_ms=timed["value"] if timed else None
+            # The file states what was found of it.
+            model=_with_metadata(draft.model, "verified", json.dumps(findings)),
+            findings=findings,
+            latency_ms=timed["value"] if timed else None,
         )
+
+    def _compared(self, arch: Arch) -> npt.NDArray[np.float32]:
+        """The images that subnet and file are compared on: real ones where there are any."""
+        if self.validation is not None:
+            return self.validation.at(arch.resolution)[:PARITY_IMAGES]
+        shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
 
     def _metadata(self, pairing: Pairing, arch: Arch) -> dict[str, str]:
         (predicted,) = pairing.predict([arch])
@@ -165,22 +209,16 @@ class Workshop:
         }
         return {f"subnet_search.{name}": value for name, value in values.items()}
 
-    def _verify(self, subnet: Subnet, model: bytes, arch: Arch) -> dict[str, Any]:
+    def _verify(self, draft: Draft, arch: Arch) -> dict[str, Any]:
         import onnx
         import onnxruntime
         import torch
 
         from models.export import run_onnx
 
-        onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-        if self.validation is None:
-            shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
-            images = np.random.default_rng(0).standard_normal(shape, np.float32)
-        else:
-            images = self.validation.at(arch.resolution)[:PARITY_IMAGES]
-        with torch.no_grad():
-            expected = subnet(torch.from_numpy(images)).numpy()
-        found = run_onnx(model, images, self.threads)
+        onnx.checker.check_model(onnx.load_from_string(draft.model), full_check=True)
+        images, expected = self._compared(arch), draft.logits
+        found = run_onnx(draft.model, images, self.threads)
         difference = float(np.abs(found - expected).max())
         allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
         if not difference <= allowed:  # not true of NaN either
@@ -196,7 +234,7 @@ class Workshop:
                 "images": len(images),
                 "against": f"torch {torch.__version__}",
             },
-            "top1": self._top1(model, arch, f"onnxruntime {onnxruntime.__version__}"),
+            "top1": self._top1(draft.model, arch, f"onnxruntime {onnxruntime.__version__}"),
         }
 
     def _top1(self, model: bytes, arch: Arch, runtime: str) -> dict[str, Any] | None:
@@ -229,6 +267,17 @@ class Workshop:
             "origin": "measured",
             "conditions": asdict(here),
         }
+
+
+def _with_metadata(model: bytes, name: str, value: str) -> bytes:
+    """A file with one more entry, the same whichever order they came in."""
+    import onnx
+
+    proto = onnx.load_from_string(model)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata[f"subnet_search.{name}"] = value
+    onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 class HostTimer:

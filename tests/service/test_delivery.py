@@ -15,7 +15,7 @@ from latency_tables.table import Conditions
 from models.errors import Infeasible, InputError
 from models.export import run_onnx
 from models.extract import extract
-from service.delivery import STEPS_DOWN, deliver, describe_layers
+from service.delivery import STEPS_DOWN, Memory, deliver, describe_layers
 from service.pairing import Catalog, Pairing
 from service.workshop import Unverified, Workshop
 from tests.service.conftest import SUPERNET, make_table
@@ -52,40 +52,45 @@ def on_host(bundle):
     return Pairing.open(bundle, make_table("host", conditions=HERE))
 
 
-def test_a_model_in_time_is_delivered_as_timed(bundle):
-    made = deliver(
-        on_host(bundle), Workshop(bundle, timer=FakeTimer([1.0])), {"latency_ms": 0.8}, 0
+def deliver_on_host(bundle, timer, shelf=None):
+    workshop = Workshop(bundle, timer=timer)
+    return deliver(
+        on_host(bundle), lambda: workshop, {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
     )
-    timed = made.result["verified"]["latency_ms"]
+
+
+def test_a_model_in_time_is_delivered_as_timed(bundle):
+    shelf = Memory()
+    result = deliver_on_host(bundle, FakeTimer([1.0]), shelf)
+    assert len(shelf.get(result["sha256"])) == result["model_bytes"]
+    timed = result["verified"]["latency_ms"]
     assert timed["origin"] == "measured"
     assert timed["conditions"]["processor"] == "fake"
-    assert timed["value"] == made.result["latency_ms"] <= 0.8
-    assert "stepped_down" not in made.result["verified"]
+    assert timed["value"] == result["latency_ms"] <= 0.8
+    assert "stepped_down" not in result["verified"]
 
 
 def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
     timer = FakeTimer([1.2, 1.05])
-    made = deliver(on_host(bundle), Workshop(bundle, timer=timer), {"latency_ms": 0.8}, 0)
-    verified = made.result["verified"]
+    result = deliver_on_host(bundle, timer)
+    verified = result["verified"]
     assert verified["latency_ms"]["value"] <= 0.8
     (first,) = verified["stepped_down"]
     assert first["latency_ms"] > 0.8
-    assert first["arch"] != made.result["arch"]
+    assert first["arch"] != result["arch"]
     assert timer.timed == 2
 
 
 def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
     timer = FakeTimer([1.0])
     monkeypatch.setattr(timer, "p50_ms", lambda model: 0.81)
-    pairing, workshop = on_host(bundle), Workshop(bundle, timer=timer)
     with pytest.raises(Unverified, match=f"{1 + STEPS_DOWN} networks .* all slower on this host"):
-        deliver(pairing, workshop, {"latency_ms": 0.8}, 0)
+        deliver_on_host(bundle, timer)
 
 
 def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
-    workshop = Workshop(bundle, timer=FakeTimer([50.0]))
     with pytest.raises(Infeasible, match="latency_ms"):
-        deliver(on_host(bundle), workshop, {"latency_ms": 0.8}, 0)
+        deliver_on_host(bundle, FakeTimer([50.0]))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +152,43 @@ def test_equal_work_gives_equal_bytes(bundle):
     pairing = Pairing.open(bundle, make_table())
     models = {Workshop(bundle).make(pairing, DEBUG.smallest).model for _ in range(2)}
     assert len(models) == 1
+
+
+def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
+    """A delivery that broke off after any step goes on after it, to the same bytes."""
+    shelf, drafts = Memory(), Memory()
+    noted: list[dict] = []
+    done: list[str] = []
+
+    def deliver_with(noted, open_workshop):
+        at = iter(list(noted))
+
+        def step(name, work):
+            if (before := next(at, None)) is not None:
+                return before
+            done.append(name)
+            answer = json.loads(json.dumps(work()))
+            noted.append(answer)
+            return answer
+
+        return deliver(
+            on_host(bundle),
+            open_workshop,
+            {"latency_ms": 0.8},
+            0,
+            shelf=shelf,
+            drafts=drafts,
+            step=step,
+        )
+
+    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
+    whole = deliver_with(noted, lambda: workshop)
+    assert done == ["search", "build", "verify"]
+    for count in (1, 2):
+        done.clear()
+        assert deliver_with(noted[:count], lambda: workshop) == whole
+        assert done == ["search", "build", "verify"][count:]
+    assert deliver_with(noted, pytest.fail) == whole
 
 
 def test_layers_add_up(bundle):
