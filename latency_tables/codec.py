@@ -24,7 +24,12 @@ SCHEMA_VERSION = 1
 T = TypeVar("T")
 
 _TABLE = ("schema_version", "device", "space", "origin", "source", "conditions", "entries")
-_TABLE_OPTIONAL = ("network_overhead_ms", "expected_error")
+_TABLE_OPTIONAL = (
+    "network_overhead_ms",
+    "expected_error",
+    "residual_ratios",
+    "estimated_resolutions",
+)
 _CONDITIONS = ("runtime", "precision", "batch")
 _CONDITIONS_OPTIONAL = (
     "runtime_version",
@@ -36,7 +41,7 @@ _CONDITIONS_OPTIONAL = (
 )
 _ENTRY = ("p50_ms", "mean_ms", "std_ms", "count")
 _PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
-_PROFILE_OPTIONAL = ("source", "network_overhead_ms", "expected_error")
+_PROFILE_OPTIONAL = ("source", "network_overhead_ms", "expected_error", "residual_ratios")
 _FORMS = ("table", "measurements", "donor")
 
 
@@ -57,6 +62,9 @@ def to_json(table: LatencyTable) -> str:
         for key, entry in sorted(table.entries.items())
     ]
     opening = json.dumps(head, indent=1)[: -len("\n}")]
+    for field in ("residual_ratios", "estimated_resolutions"):
+        if values := getattr(table, field):  # a file without them reads as it always did
+            opening += f',\n "{field}": {json.dumps(values)}'
     return f'{opening},\n "entries": {{\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
@@ -163,6 +171,11 @@ def _table(
             entries=entries,
             network_overhead_ms=_number(overhead, "network_overhead_ms"),
             expected_error=None if error is None else _number(error, "expected_error"),
+            residual_ratios=_numbers(fields.get("residual_ratios"), "residual_ratios"),
+            estimated_resolutions=tuple(
+                _integer(item, "estimated_resolutions")
+                for item in _list(fields.get("estimated_resolutions", []), "estimated_resolutions")
+            ),
         ),
     )
 
@@ -267,6 +280,16 @@ def _number(value: object, where: str) -> float:
         return float(value)
     except OverflowError as error:
         raise InputError(f"{where}: expected a smaller number, got one beyond 1e308") from error
+
+
+def _numbers(value: object, where: str) -> tuple[float, ...]:
+    return tuple(_number(item, where) for item in _list([] if value is None else value, where))
+
+
+def _list(value: object, where: str) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where}: expected a list, got {_short(value)}")
+    return value
 
 
 def _integer(value: object, where: str) -> int:

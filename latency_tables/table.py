@@ -13,6 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
+from latency_tables.bounds import MAX_RATIOS, USUAL_CONFIDENCE, most_confidence, upper_factor
 from models.errors import InputError, NotFound
 from models.plan import LayerSpec, layer_plan
 from models.space import SearchSpace
@@ -113,6 +114,11 @@ class LatencyTable:
     """What a whole network takes beyond the sum of its layers."""
     expected_error: float | None = None
     """Mean relative error on whole networks timed on the device; None where none were."""
+    residual_ratios: tuple[float, ...] = ()
+    """Measured over predicted latency of whole networks, each predicted without itself; kept
+    ascending. Upper bounds come from them."""
+    estimated_resolutions: tuple[int, ...] = ()
+    """Of a measured table: network resolutions whose entries were estimated from the others."""
 
     def __post_init__(self) -> None:
         check_name(self.device, "device")
@@ -129,6 +135,15 @@ class LatencyTable:
         check_number(self.network_overhead_ms, "network_overhead_ms", MAX_MS)
         if self.expected_error is not None:
             check_number(self.expected_error, "expected_error", MAX_MS)
+        if len(self.residual_ratios) > MAX_RATIOS:
+            raise InputError(
+                f"residual_ratios: expected at most {MAX_RATIOS}, got {len(self.residual_ratios)}"
+            )
+        for ratio in self.residual_ratios:
+            check_number(ratio, "residual_ratios", MAX_MS, positive=True)
+        for resolution in self.estimated_resolutions:
+            check_number(resolution, "estimated_resolutions", MAX_COUNT, positive=True)
+        object.__setattr__(self, "residual_ratios", tuple(sorted(self.residual_ratios)))
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
 
     def entry(self, layer: LayerSpec) -> LayerLatency | None:
@@ -158,6 +173,25 @@ class LatencyTable:
             NotFound: as `layer_ms`.
         """
         return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
+
+    def upper_factor(self, confidence: float) -> float:
+        """What a predicted latency is at most multiplied with, with this probability.
+
+        Raises:
+            InputError: if it is not from 0.5 to below 1, or more than the networks measured on the
+                device can promise.
+        """
+        return upper_factor(self.residual_ratios, confidence)
+
+    def upper_ms(self, latency_ms: float, confidence: float) -> float:
+        """Upper bound of a predicted latency, as `upper_factor`."""
+        return latency_ms * self.upper_factor(confidence)
+
+    @property
+    def usual_confidence(self) -> float | None:
+        """0.9, or the most that can be promised; None where not even 0.5 can."""
+        most = most_confidence(len(self.residual_ratios))
+        return min(USUAL_CONFIDENCE, most) if most >= 0.5 else None
 
     def covered(self, space: SearchSpace) -> SearchSpace:
         """The part of `space` that this table is meant for: resolutions whose first layer it has.

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -175,6 +176,20 @@ def test_bad_file_is_refused_with_its_place(tmp_path, path, value, message) -> N
 def test_what_is_not_strict_json_is_refused(content, message) -> None:
     with pytest.raises(InputError, match=message):
         from_json(content)
+
+
+def test_ratios_are_kept_and_a_table_without_them_has_the_text_it_always_had() -> None:
+    plain = table_of()
+    assert "residual_ratios" not in to_json(plain)
+    table = replace(plain, residual_ratios=(1.1, 0.9, 1.0), estimated_resolutions=(8, 12))
+    assert from_json(to_json(table)) == table
+    assert table.residual_ratios == (0.9, 1.0, 1.1)
+    assert table.upper_ms(20.0, 0.75) == pytest.approx(22.0)
+    assert (table.usual_confidence, plain.usual_confidence) == (0.75, None)
+    for wrong in ([0.0], [float("inf")], ["1"], 1.0, [-1]):
+        text = json.loads(to_json(plain)) | {"residual_ratios": wrong}
+        with pytest.raises(InputError, match="residual_ratios|JSON"):
+            from_json(json.dumps(text))
 
 
 # -- posted profiles ----------------------------------------------------------------------
