@@ -125,13 +125,25 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = Field(None, description="Each field that does not hold.")
 
 
-class Arch(BaseModel):
-    """A network of the space: one inner list a stage, one entry an active block."""
+class MobileArch(BaseModel):
+    """A network of a MobileNet space: one inner list a stage, one entry an active block."""
 
     resolution: int = Field(description="Input height and width, pixels.")
-    depth: list[int]
-    kernel: list[list[int]]
-    expand: list[list[int]]
+    depth: list[int] = Field(description="Active blocks of each stage.")
+    kernel: list[list[int]] = Field(description="Depthwise kernel size of each active block.")
+    expand: list[list[int]] = Field(description="Expansion ratio of each active block.")
+
+
+class ResnetArch(BaseModel):
+    """A network of a ResNet space: one inner list a stage, one entry an active block."""
+
+    resolution: int = Field(description="Input height and width, pixels.")
+    depth: list[int] = Field(description="Blocks beyond the least, after 1 or 0 for the stem's.")
+    width: list[float] = Field(description="Width multipliers: inner stem, outer stem, stages.")
+    expand: list[list[float]] = Field(description="Middle channels per output channel.")
+
+
+Arch = MobileArch | ResnetArch
 
 
 class SearchResult(BaseModel):

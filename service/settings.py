@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body; a device profile of 50,000 layers is some 10 MB."""
     log_format: Literal["console", "json"] = "console"
+    api_key: SecretStr | None = None
+    """What the command line sends to `--server` (SUBNET_SERVER); from `keys create` there."""
 
     @cached_property
     def database(self) -> str:

@@ -27,6 +27,14 @@ from service.settings import Settings
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SupernetName = Annotated[str, typer.Option("--supernet", help="See `supernets list`.")]
 DeviceName = Annotated[str, typer.Option("--device", help="See `devices list`.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="SUBNET_SERVER",
+        help="URL of a service to ask instead of this installation, with the key SUBNET_API_KEY.",
+    ),
+]
 
 
 class Group(TyperGroup):

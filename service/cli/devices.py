@@ -11,6 +11,7 @@ import typer
 from models.errors import Conflict
 from service.cli.common import (
     Json,
+    Server,
     SupernetName,
     catalog,
     print_json,
@@ -18,16 +19,18 @@ from service.cli.common import (
     progress_bar,
     settings,
 )
-from service.descriptions import describe_device, summarize_devices
+from service.cli.source import open_source
+from service.descriptions import describe_device
 from service.errors import NotAvailable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
-    """List the devices of this installation."""
-    items = summarize_devices(catalog())
+def list_(server: Server = None, json: Json = False) -> None:
+    """List the devices of this installation, or of a service."""
+    with open_source(server) as source:
+        items = source.devices()
     if json:
         print_json([item.model_dump() for item in items])
     else:
@@ -35,9 +38,10 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def show(name: str, json: Json = False) -> None:
+def show(name: str, server: Server = None, json: Json = False) -> None:
     """Show one device: its latency tables and where they come from."""
-    device = describe_device(catalog(), name)
+    with open_source(server) as source:
+        device = source.device(name)
     if json:
         print_json(device.model_dump())
         return
@@ -131,9 +135,10 @@ def fit(
 
 
 @app.command()
-def lint(name: str, json: Json = False) -> None:
+def lint(name: str, server: Server = None, json: Json = False) -> None:
     """Look for what is odd: noise, missing layers, another unit, larger but faster layers."""
-    findings = describe_device(catalog(), name).findings
+    with open_source(server) as source:
+        findings = source.device(name).findings
     if json:
         print_json({"device": name, "findings": findings})
     else:

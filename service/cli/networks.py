@@ -11,9 +11,11 @@ import typer
 
 from models.arch import Arch
 from models.errors import Infeasible, InputError
+from search.certificate import Certificate
 from service.cli.common import (
     DeviceName,
     Json,
+    Server,
     SupernetName,
     catalog,
     print_json,
@@ -22,8 +24,8 @@ from service.cli.common import (
     read_json,
     settings,
 )
+from service.cli.source import open_source
 from service.errors import NotAvailable
-from service.pairing import Pairing
 
 Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
 
@@ -42,7 +44,7 @@ def predict(
         return
     names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
     print_table(names, [[_short(row[name]) for name in names] for row in rows])
-    _echo_provenance(pairing)
+    _echo_provenance(pairing.provenance())
 
 
 def search(
@@ -59,12 +61,10 @@ def search(
         float | None, typer.Option(help="Budget of one image's energy, millijoules.")
     ] = None,
     seed: Seed = 0,
+    server: Server = None,
     json: Json = False,
 ) -> None:
     """Find the most accurate network within budgets."""
-    from service.delivery import run_search
-
-    pairing = catalog().pairing(supernet, device)
     given = {
         "latency_ms": latency_ms,
         "macs": max_macs,
@@ -75,32 +75,24 @@ def search(
     }
     limits = {name: budget for name, budget in given.items() if budget is not None}
     try:
-        pairing.check_limits(limits)
-        with progress_bar("searching") as show_share:
-            found = run_search(pairing, limits, seed, lambda now: show_share(now.share))
+        with open_source(server) as source, progress_bar("searching") as show_share:
+            answer = source.search(supernet, device, limits, seed, show_share)
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))
         raise
-    answer = {
-        "feasible": True,
-        **pairing.describe(found.arch),
-        "seed": seed,
-        "evaluations": found.evaluations,
-        "search_seconds": found.seconds,
-        "certificate": found.certificate.to_json(),
-        "limits": limits,
-        "provenance": pairing.provenance(),
-    }
     if json:
         print_json(answer)
         return
-    for name in ("top1", *pairing.costs, "evaluations", "search_seconds"):
+    numbers = ("top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj")
+    for name in (*numbers, "evaluations", "search_seconds"):
         if name in answer:
             typer.echo(f"{name}: {_short(answer[name])}")
-    typer.echo(f"certificate: {found.certificate.in_words}")
-    typer.echo(f"arch: {found.arch.to_json()}")
-    _echo_provenance(pairing)
+    typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
+    typer.echo(f"arch: {answer['arch']}")
+    if "id" in answer:
+        typer.echo(f"search: {answer['id']}")
+    _echo_provenance(answer["provenance"])
 
 
 def front(
@@ -109,13 +101,12 @@ def front(
     latency_ms: Annotated[
         float | None, typer.Option(help="Only the most accurate network within this budget.")
     ] = None,
+    server: Server = None,
     json: Json = False,
 ) -> None:
     """List every network that none is both faster and more accurate than."""
-    from service.fronts import read_front
-
-    known = catalog()
-    answer = read_front(known.home, known.pairing(supernet, device), latency_ms)
+    with open_source(server) as source:
+        answer = source.front(supernet, device, latency_ms)
     if json:
         print_json(answer)
         return
@@ -217,13 +208,12 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _echo_provenance(pairing: Pairing) -> None:
+def _echo_provenance(sources: Mapping[str, Any]) -> None:
     """What the predicted numbers are worth, on stderr."""
-    sources = pairing.provenance()
     for name, unit in (("top1", " percentage points"), ("latency_ms", " of the latency")):
         if (source := sources.get(name)) is not None:
             error = source["expected_error"]
             known = "unknown" if error is None else f"{error:.3g}{unit}"
             typer.echo(f"{name} is {source['origin']}, expected error {known}", err=True)
-    if pairing.predictor is not None:
-        typer.echo(f"top1 stands for {pairing.predictor.provenance.target}", err=True)
+    if "top1" in sources:
+        typer.echo(f"top1 stands for {sources['top1']['predictor']['target']}", err=True)

@@ -11,13 +11,14 @@ import typer
 
 from service.cli.common import (
     Json,
+    Server,
     catalog,
     print_json,
     print_table,
     progress_bar,
     settings,
 )
-from service.descriptions import describe_supernet, summarize_supernets
+from service.cli.source import open_source
 from service.importing import import_supernet, write_checkpoint
 from service.upkeep import (
     FIT_SUBNETS,
@@ -32,9 +33,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
-    """List the supernets of this installation."""
-    items = summarize_supernets(catalog())
+def list_(server: Server = None, json: Json = False) -> None:
+    """List the supernets of this installation, or of a service."""
+    with open_source(server) as source:
+        items = source.supernets()
     if json:
         print_json([item.model_dump() for item in items])
     else:
@@ -43,9 +45,10 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def show(name: str, json: Json = False) -> None:
+def show(name: str, server: Server = None, json: Json = False) -> None:
     """Show one supernet: its space, its predictor, its card."""
-    supernet = describe_supernet(catalog(), name)
+    with open_source(server) as source:
+        supernet = source.supernet(name)
     if json:
         print_json(supernet.model_dump())
         return

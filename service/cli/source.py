@@ -1,0 +1,162 @@
+"""Where the commands that only ask get their answers: this installation, or a service's.
+
+Either answers in the same form, so a command prints the same whichever it asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service.cli.common import catalog, settings
+from service.descriptions import (
+    describe_device,
+    describe_supernet,
+    summarize_devices,
+    summarize_supernets,
+)
+from service.pairing import Catalog
+from service.schemas import DeviceRead, DeviceSummary, SupernetRead, SupernetSummary
+
+if TYPE_CHECKING:
+    from service.client import Client
+
+OnShare = Callable[[float, str], None]
+
+
+class Source(Protocol):
+    """What can be asked."""
+
+    def supernets(self) -> Sequence[SupernetSummary]:
+        """Every supernet in a line."""
+
+    def supernet(self, name: str) -> SupernetRead:
+        """One supernet."""
+
+    def devices(self) -> Sequence[DeviceSummary]:
+        """Every device in a line."""
+
+    def device(self, name: str) -> DeviceRead:
+        """One device."""
+
+    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+        """A front as the API has it, or the one point that answers a budget."""
+
+    def search(
+        self,
+        supernet: str,
+        device: str,
+        limits: Mapping[str, float],
+        seed: int,
+        on_share: OnShare,
+    ) -> dict[str, Any]:
+        """What `search --json` prints of a network that was found."""
+
+
+@contextmanager
+def open_source(server: str | None) -> Iterator[Source]:
+    """The service at the URL `server`; without one, this installation."""
+    if server is None:
+        yield Here(catalog())
+        return
+    from service.client import Client
+
+    key = settings().api_key
+    with Client(server, None if key is None else key.get_secret_value()) as client:
+        yield There(client)
+
+
+class Here:
+    """This installation."""
+
+    def __init__(self, known: Catalog) -> None:
+        self._catalog = known
+
+    def supernets(self) -> Sequence[SupernetSummary]:
+        """Every supernet in a line."""
+        return summarize_supernets(self._catalog)
+
+    def supernet(self, name: str) -> SupernetRead:
+        """One supernet."""
+        return describe_supernet(self._catalog, name)
+
+    def devices(self) -> Sequence[DeviceSummary]:
+        """Every device in a line."""
+        return summarize_devices(self._catalog)
+
+    def device(self, name: str) -> DeviceRead:
+        """One device."""
+        return describe_device(self._catalog, name)
+
+    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+        """A front, or the one point that answers a budget."""
+        from service.fronts import read_front
+
+        pairing = self._catalog.pairing(supernet, device)
+        return read_front(self._catalog.home, pairing, latency_ms)
+
+    def search(
+        self,
+        supernet: str,
+        device: str,
+        limits: Mapping[str, float],
+        seed: int,
+        on_share: OnShare,
+    ) -> dict[str, Any]:
+        """A network; no file is made of it."""
+        from service.delivery import run_search
+
+        pairing = self._catalog.pairing(supernet, device)
+        pairing.check_limits(limits)
+        found = run_search(pairing, limits, seed, lambda now: on_share(now.share, ""))
+        return {
+            "feasible": True,
+            **pairing.describe(found.arch),
+            "seed": seed,
+            "evaluations": found.evaluations,
+            "search_seconds": found.seconds,
+            "certificate": found.certificate.to_json(),
+            "limits": dict(limits),
+            "provenance": pairing.provenance(),
+        }
+
+
+class There:
+    """A service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.supernets, self.supernet = client.supernets, client.supernet
+        self.devices, self.device = client.devices, client.device
+
+    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+        """A front, or the one point that answers a budget."""
+        return self._client.front(supernet, device, latency_ms).model_dump(mode="json")
+
+    def search(
+        self,
+        supernet: str,
+        device: str,
+        limits: Mapping[str, float],
+        seed: int,
+        on_share: OnShare,
+    ) -> dict[str, Any]:
+        """A network, with the id of the search, by which its file can be had."""
+        given: dict[str, Any] = dict(limits)
+        search = self._client.search(supernet, device, **given, seed=seed, on_progress=on_share)
+        found = search.found.model_dump(mode="json", exclude_none=True)
+        how = found["search"]
+        known = ("arch", "top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj")
+        return {
+            "feasible": True,
+            **{name: found[name] for name in known if name in found},
+            "seed": how["seed"],
+            "evaluations": how["evaluations"],
+            "search_seconds": how["seconds"],
+            "certificate": search.found.search["certificate"],
+            "limits": search.request["constraints"],
+            "provenance": search.found.provenance,
+            "id": search.id,
+            "sha256": search.sha256,
+        }
