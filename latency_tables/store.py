@@ -1,7 +1,7 @@
-"""Where latency tables are kept: one JSON file for each device and space.
+"""The latency tables that come with the program: one JSON file a device, space and precision.
 
-Built-in tables are in `latency_tables/data/`, the user's in `$SUBNET_HOME/devices/`. A file is
-named `{device}@{space}.json`; neither name can contain "@".
+A file is named `{device}@{space}.json` at fp32, `{device}@{space}@{precision}.json` at another
+precision; no name can contain "@". Users' own tables are in the service's database.
 """
 
 from __future__ import annotations
@@ -16,46 +16,59 @@ from types import MappingProxyType
 from latency_tables import codec
 from latency_tables.codec import parse_profile
 from latency_tables.table import LatencyTable
-from models.errors import Conflict, InputError, NotFound
+from models.errors import InputError, NotFound
 
-__all__ = ["BUILTIN", "Device", "DeviceRegistry", "load", "parse_profile", "save"]
+__all__ = ["BUILTIN", "BuiltinDevices", "Device", "file_name", "load", "parse_profile", "save"]
 
 BUILTIN = Path(__file__).parent / "data"
 MAX_BYTES = 16 * 2**20
+DEFAULT_PRECISION = "fp32"
+
+TableKey = tuple[str, str]
+"""Space and precision: what a device can have one table for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device and its tables by name of space."""
+    """A device and its tables by space and precision."""
 
     name: str
-    tables: Mapping[str, LatencyTable]
+    tables: Mapping[TableKey, LatencyTable]
 
-    def table(self, space: str) -> LatencyTable:
-        """The table for `space`.
+    def table(self, space: str, precision: str | None = None) -> LatencyTable:
+        """The table for `space` at `precision`; if None, at fp32, else at the only one.
 
         Raises:
-            NotFound: the device was not measured for that space.
+            NotFound: the device has no such table.
         """
-        if space not in self.tables:
-            raise NotFound.named(f"space of device {self.name!r}", space, self.tables)
-        return self.tables[space]
+        found = {key[1]: table for key, table in self.tables.items() if key[0] == space}
+        if precision is None:
+            precision = next(iter(found)) if len(found) == 1 else DEFAULT_PRECISION
+        if precision not in found:
+            known = ", ".join(f"{space} ({precision})" for space, precision in self.tables)
+            raise NotFound(
+                f"device {self.name!r} has no latency table for space {space!r} at {precision}; "
+                f"it has them for: {known}. Measure one with `subnet-search devices measure`"
+            )
+        return found[precision]
 
 
-class DeviceRegistry:
-    """Devices by name: the built-in ones and those in a user's folder.
+class BuiltinDevices:
+    """The devices that come with the program, by name.
 
-    Nothing is cached, so a table added by another process is seen by the next call.
+    Nothing is cached here; files are read when asked for.
     """
 
-    def __init__(self, home: Path, *, builtin: Path = BUILTIN) -> None:
-        """`home` is the state folder; it need not exist yet."""
-        self._builtin = builtin
-        self._own = home / "devices"
+    def __init__(self, folder: Path = BUILTIN) -> None:
+        self._folder = folder
 
     def names(self) -> list[str]:
         """Every device's name, sorted."""
         return sorted({device for device, _ in self._files()})
+
+    def keys(self, device: str) -> list[TableKey]:
+        """Space and precision of every table of a device, sorted; none if it is unknown."""
+        return sorted(key for name, key in self._files() if name == device)
 
     def get(self, device: str) -> Device:
         """A device with all its tables.
@@ -64,47 +77,50 @@ class DeviceRegistry:
             NotFound: no such device.
             InputError: one of its files is not a valid table, naming the file.
         """
-        paths = {space: path for (name, space), path in self._files().items() if name == device}
+        paths = {key: path for (name, key), path in self._files().items() if name == device}
         if not paths:
             raise NotFound.named("device", device, self.names())
-        tables = {space: self._load(path) for space, path in sorted(paths.items())}
+        tables = {key: load_named(path) for key, path in sorted(paths.items())}
         return Device(device, MappingProxyType(tables))
 
-    def add(self, table: LatencyTable, *, replace: bool = False) -> Path:
-        """Keep `table` in the user's folder; returns its file.
+    def table(self, device: str, key: TableKey) -> LatencyTable | None:
+        """One table; None if it does not come with the program."""
+        path = self._files().get((device, key))
+        return None if path is None else load_named(path)
 
-        Raises:
-            Conflict: the device has a table for that space and `replace` is false, or the
-                table there is a built-in one.
-        """
-        file = f"{table.device}@{table.space}.json"
-        taken = f"device {table.device!r} has a table for space {table.space!r}"
-        if (self._builtin / file).exists():
-            raise Conflict(f"{taken} that is built in: choose another name")
-        if (self._own / file).exists() and not replace:
-            raise Conflict(f"{taken}: ask for it to be replaced, or choose another name")
-        self._own.mkdir(parents=True, exist_ok=True)
-        save(table, self._own / file)
-        return self._own / file
+    def _files(self) -> dict[tuple[str, TableKey], Path]:
+        return {read_name(path): path for path in sorted(self._folder.glob("*@*.json"))}
 
-    def _files(self) -> dict[tuple[str, str], Path]:
-        """(device, space) -> file. Other files in the folders are left alone."""
-        found: dict[tuple[str, str], Path] = {}
-        for folder in (self._builtin, self._own):
-            for path in sorted(folder.glob("*@*.json")):
-                device, _, space = path.stem.partition("@")
-                found.setdefault((device, space), path)
-        return found
 
-    @staticmethod
-    def _load(path: Path) -> LatencyTable:
-        table = load(path)
-        if path.stem != f"{table.device}@{table.space}":
-            raise InputError(
-                f"{path.name}: expected a table of the device and space in its name, got device "
-                f"{table.device!r} and space {table.space!r}; rename the file"
-            )
-        return table
+def file_name(table: LatencyTable) -> str:
+    """What the file of `table` is called."""
+    precision = table.conditions.precision
+    tail = "" if precision == DEFAULT_PRECISION else f"@{precision}"
+    return f"{table.device}@{table.space}{tail}.json"
+
+
+def read_name(path: Path) -> tuple[str, TableKey]:
+    """Device, and space and precision, of which a file's name says that it is."""
+    device, _, rest = path.stem.partition("@")
+    space, _, precision = rest.partition("@")
+    return device, (space, precision or DEFAULT_PRECISION)
+
+
+def load_named(path: Path) -> LatencyTable:
+    """Read one table that is what its file's name says.
+
+    Raises:
+        NotFound: no such file.
+        InputError: the file is not a valid table, or of another device, space or precision.
+    """
+    table = load(path)
+    if path.name != file_name(table):
+        raise InputError(
+            f"{path.name}: expected a table of the device and space in its name, got device "
+            f"{table.device!r} and space {table.space!r} at {table.conditions.precision}; rename "
+            "the file"
+        )
+    return table
 
 
 def load(path: Path) -> LatencyTable:

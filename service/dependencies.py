@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from service.artifacts import ArtifactStore
 from service.database import is_current, migrate, open_database
+from service.device_files import open_devices
 from service.metrics import HttpMetrics, StoredSearches, WorkMetrics
 from service.pairing import Catalog
 from service.records import Search
@@ -22,6 +24,8 @@ from service.store import SearchStore
 from service.worker import Worker, requeue_dead
 
 STOP_TIMEOUT_S = 10.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +59,14 @@ def open_service(settings: Settings) -> Iterator[Service]:
     try:
         migrate(engine)
         store = SearchStore(engine)
+        devices = open_devices(engine, settings.home, lambda text: log.warning("device", text=text))
         registry = CollectorRegistry()
         registry.register(StoredSearches(store.counts))
         service = Service(
             settings,
             engine,
             store,
-            Catalog(settings.home),
+            Catalog(settings.home, lambda: devices),
             ArtifactStore(settings.artifacts),
             registry,
             HttpMetrics(registry),

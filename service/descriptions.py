@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from latency_tables.table import LatencyTable
 from models.bundle import Bundle
 from models.space import SearchSpace
-from service.devices import lint
+from service.devices import KeptTable, lint
 from service.pairing import Catalog
 from service.schemas import (
     DeviceRead,
@@ -54,8 +53,8 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
 def summarize_devices(catalog: Catalog) -> list[DeviceSummary]:
     """Every device in a line."""
     return [
-        DeviceSummary(name=name, spaces=[t.space for t in catalog.devices.tables(name)])
-        for name in catalog.devices.names()
+        DeviceSummary(name=name, spaces=sorted({space for space, _ in keys}))
+        for name, keys in catalog.devices.keys().items()
     ]
 
 
@@ -65,22 +64,26 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
     Raises:
         NotFound: with the nearest known name.
     """
-    tables = catalog.devices.tables(name)
+    kept = catalog.devices.get(name)
     spaces = known_spaces(catalog)
     return DeviceRead(
         name=name,
-        tables=[_table(table) for table in tables],
+        tables=[_table(item) for item in kept],
         findings=[
-            f"{table.space}: {finding}"
-            for table in tables
-            for finding in lint(table, spaces.get(table.space))
+            f"{item.table.space}: {finding}"
+            for item in kept
+            for finding in lint(item.table, spaces.get(item.table.space))
         ],
     )
 
 
-def _table(table: LatencyTable) -> DeviceTable:
+def _table(item: KeptTable) -> DeviceTable:
+    table = item.table
     return DeviceTable(
         space=table.space,
+        precision=table.conditions.precision,
+        revision=item.revision,
+        sha256=item.sha256,
         origin=table.origin,
         source=table.source,
         conditions=asdict(table.conditions),

@@ -21,7 +21,8 @@ from latency_tables.store import write_atomically
 from models.errors import InputError
 from search.costs import CostModel
 from search.front import Front, answer, front
-from service.pairing import Pairing, revision
+from service.devices import revision_of
+from service.pairing import Pairing
 
 SEED = 0
 _LOCK = Lock()
@@ -95,7 +96,7 @@ class FrontStore:
         bundle, table = pairing.bundle, pairing.table
         assert table is not None
         predictor = bundle.card["files"][bundle.predictor_path.name]
-        origins = [FORMAT, SEED, pairing.space.to_json(), predictor, revision(table)]
+        origins = [FORMAT, SEED, pairing.space.to_json(), predictor, revision_of(table)]
         content = json.dumps(origins, sort_keys=True)
         return self.folder / f"{hashlib.sha256(content.encode()).hexdigest()}.npz"
 

@@ -10,8 +10,9 @@ from typing import Any
 from latency_tables import codec
 from latency_tables.table import LatencyTable
 from models.errors import InputError
+from service.devices import revision_of
 from service.errors import NotAvailable
-from service.pairing import Catalog, revision
+from service.pairing import Catalog
 from service.records import NewSearch, Search
 from service.schemas import SearchRequest
 from service.store import SearchStore
@@ -35,10 +36,11 @@ def submit(
     body = sha256_of(request.model_dump(mode="json", exclude_none=True))
     if key is not None and (stored := store.find_by_key(key, body)) is not None:
         return stored
-    pairing = catalog.pairing(request.supernet, request.device)
+    _check_precision(request)
+    pairing = catalog.pairing(request.supernet, request.device, request.precision)
     table, bundle = pairing.table, pairing.bundle
     assert table is not None
-    _check_precision(request, table)
+    _check_table(request, table)
     limits = request.constraints.limits()
     pairing.check_limits(limits)
     bundle.check_deliverable()
@@ -48,7 +50,7 @@ def submit(
         "supernet_sha256": bundle.sha256,
         "predictor_sha256": bundle.card["files"][bundle.predictor_path.name],
         "device": table.device,
-        "device_sha256": revision(table),
+        "device_sha256": revision_of(table),
         "constraints": limits,
         "precision": request.precision,
         "seed": request.seed,
@@ -64,11 +66,14 @@ def submit(
     return store.submit(new, None if key is None else (key, body))
 
 
-def _check_precision(request: SearchRequest, table: LatencyTable) -> None:
+def _check_precision(request: SearchRequest) -> None:
     if request.precision != "fp32":
         raise NotAvailable(
             f"precision {request.precision!r} is not available in this version: ask for 'fp32'"
         )
+
+
+def _check_table(request: SearchRequest, table: LatencyTable) -> None:
     if table.conditions.precision != request.precision:
         raise InputError(
             f"precision {request.precision!r}: the table of device {table.device!r} was taken at "

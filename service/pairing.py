@@ -5,14 +5,13 @@ The API, the workers and the command line all ask here, so their numbers cannot 
 
 from __future__ import annotations
 
-import hashlib
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from latency_tables import codec
 from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
@@ -23,7 +22,10 @@ from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, par
 from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
-from service.devices import Devices
+from service.device_files import open_devices
+from service.device_store import DeviceStore
+from service.devices import Devices, revision_of
+from service.settings import Settings
 
 KEPT = 8
 """Pairings kept in memory."""
@@ -202,30 +204,52 @@ def table_provenance(table: LatencyTable) -> dict[str, Any]:
     }
 
 
-def revision(table: LatencyTable) -> str:
-    """The sha256 of a table's text: equal tables, equal revisions."""
-    return hashlib.sha256(codec.to_json(table).encode()).hexdigest()
+def open_catalog(settings: Settings, warn: Callable[[str], None] = lambda _: None) -> Catalog:
+    """The catalog of a process without a service: its database is opened when first needed."""
+
+    def open_store() -> DeviceStore:
+        from service.database import migrate, open_database  # a second of imports
+
+        engine = open_database(settings.database)
+        migrate(engine)
+        store = open_devices(engine, settings.home, warn)
+        weakref.finalize(store, engine.dispose)
+        return store
+
+    return Catalog(settings.home, open_store)
 
 
 class Catalog:
     """The supernets and devices of this installation; pairings are compiled once and kept."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, open_store: Callable[[], DeviceStore] | None = None) -> None:
+        """
+        Args:
+            open_store: of users' devices; called once, when they are first asked for.
+        """
         self.home = home
         self.supernets = BundleRegistry(home)
-        self.devices = Devices(home)
+        self.devices = Devices(open_store)
         self._pairings: dict[tuple[object, ...], Pairing] = {}
         self._lock = Lock()
 
-    def pairing(self, supernet: str, device: str | Mapping[str, Any] | None) -> Pairing:
+    def pairing(
+        self,
+        supernet: str,
+        device: str | Mapping[str, Any] | None,
+        precision: str | None = None,
+    ) -> Pairing:
         """A supernet on a device (by name, as an inline profile, or none).
+
+        Args:
+            precision: of the device's table, as `Devices.resolve` takes it.
 
         Raises:
             NotFound: if there is no such supernet, device, or table of that device.
             InputError: if the profile or its table does not fit the supernet.
         """
         bundle = self.supernets.get(supernet)
-        return self.pair(bundle, self.devices.resolve(device, bundle.space.name))
+        return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
 
     def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
         """A supernet with a table that is at hand already."""
@@ -233,7 +257,7 @@ class Catalog:
             bundle.path,
             bundle.sha256,
             bundle.card["files"].get(bundle.predictor_path.name),
-            table and revision(table),
+            table and revision_of(table),
         )
         with self._lock:
             if (pairing := self._pairings.pop(key, None)) is None:

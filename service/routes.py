@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -63,7 +63,23 @@ async def create_search(
         search = await _finished(service, search, seconds)
     response.headers["Location"] = f"/v1/searches/{search.id}"
     response.status_code = 201 if search.finished else 202
-    return SearchRead.of(search)
+    return await run_in_threadpool(_read, service, search)
+
+
+def _read(service: Service, search: Search) -> SearchRead:
+    (read,) = _read_all(service, [search])
+    return read
+
+
+def _read_all(service: Service, searches: Sequence[Search]) -> list[SearchRead]:
+    """Searches with whether their tables are current, in one query for all."""
+    names = {search.request["device"] for search in searches}
+    known = service.catalog.devices.current_sha256(names)
+    return [
+        # A profile that came with the request, of a device that nobody keeps, stays as it is.
+        SearchRead.of(s, s.profile_sha256 in known.get(s.request["device"], {s.profile_sha256}))
+        for s in searches
+    ]
 
 
 def parse_wait(prefer: str | None) -> float | None:
@@ -87,19 +103,20 @@ async def _finished(service: Service, search: Search, seconds: float) -> Search:
 def list_searches(query: Annotated[SearchQuery, Query()], service: ServiceDep) -> SearchPage:
     """Stored searches, a page at a time."""
     values = query.model_dump(exclude={"cursor"})
-    return SearchPage.of(service.store.page(SearchFilter(**values), query.cursor))
+    page = service.store.page(SearchFilter(**values), query.cursor)
+    return SearchPage(items=_read_all(service, page.items), next_cursor=page.next_cursor)
 
 
 @router.get("/{search_id}", responses=problems(404))
-def read_search(search: SearchDep) -> SearchRead:
+def read_search(search: SearchDep, service: ServiceDep) -> SearchRead:
     """One search as it is now."""
-    return SearchRead.of(search)
+    return _read(service, search)
 
 
 @router.delete("/{search_id}", responses=problems(404, 409))
 def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
     """Cancel a search that is not finished."""
-    return SearchRead.of(service.store.cancel(search_id))
+    return _read(service, service.store.cancel(search_id))
 
 
 @router.get("/{search_id}/events", response_class=EventSourceResponse, responses=problems(404))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.paging import Page, Sort
+from service.paging import Sort
 from service.records import Search
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -197,14 +197,20 @@ class SearchRead(BaseModel):
     )
     result: SearchResult | None = Field(description="Once it has succeeded.")
     error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")
+    current: bool = Field(
+        description="Whether the latency table that it was asked of is still the device's: false "
+        "once the device was measured again, or its table replaced."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, search: Search) -> SearchRead:
+    def of(cls, search: Search, current: bool) -> SearchRead:
         """The public side of a stored search."""
-        return cls.model_validate({name: getattr(search, name) for name in cls.model_fields})
+        names = cls.model_fields.keys() - {"current"}
+        fields = {name: getattr(search, name) for name in names}
+        return cls.model_validate({**fields, "current": current})
 
 
 class SearchPage(BaseModel):
@@ -212,11 +218,6 @@ class SearchPage(BaseModel):
 
     items: list[SearchRead]
     next_cursor: str | None = Field(description="For `cursor`; null after the last page.")
-
-    @classmethod
-    def of(cls, page: Page[Search]) -> SearchPage:
-        """The public side of a stored page."""
-        return cls(items=[SearchRead.of(i) for i in page.items], next_cursor=page.next_cursor)
 
 
 class SearchQuery(Schema):
@@ -269,6 +270,14 @@ class DeviceTable(BaseModel):
     """A latency table without its entries."""
 
     space: str
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    revision: int | None = Field(
+        description="Counts from 1, and grows when the table is replaced or corrected; null for a "
+        "table that comes with the program."
+    )
+    sha256: str = Field(
+        description="Of the table. A search keeps its own in request.device_sha256."
+    )
     origin: Literal["measured", "fitted", "estimated"]
     source: str
     conditions: dict[str, Any]

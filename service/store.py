@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,24 +34,29 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@contextmanager
+def unit_of_work(engine: Engine) -> Iterator[Session]:
+    """A session that is committed at the end and rolled back by an exception.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
+    try:
+        with Session(engine) as session, session.begin():
+            yield session
+    except OperationalError as error:
+        raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
+
+
 class SearchStore:
     """Searches in a database whose schema is current."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
-    @contextmanager
-    def session_scope(self) -> Iterator[Session]:
-        """One unit of work: committed at the end, rolled back by an exception.
-
-        Raises:
-            StoreUnavailable: if the database does not answer.
-        """
-        try:
-            with Session(self._engine) as session, session.begin():
-                yield session
-        except OperationalError as error:
-            raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
+    def session_scope(self) -> AbstractContextManager[Session]:
+        """One unit of work, as `unit_of_work` has it."""
+        return unit_of_work(self._engine)
 
     # -- asking --------------------------------------------------------------------------
 

@@ -64,6 +64,31 @@ class ProfileRow(Base):
     content: Mapped[str] = mapped_column(Text)
 
 
+class DeviceTableRow(Base):
+    """One revision of a user's table for a device, space and precision; revisions are kept."""
+
+    __tablename__ = "device_tables"
+
+    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    space: Mapped[str] = mapped_column(String(64), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(8), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Counts from 1; the largest is current."""
+    sha256: Mapped[str] = mapped_column(ForeignKey("profiles.sha256"))
+    measurements: Mapped[dict[str, Any] | None]
+    """Whole networks by which the revision before was corrected; None where a table was given."""
+    created_at: Mapped[datetime]
+    owner: Mapped[str | None] = mapped_column(String(200))
+    shared: Mapped[bool] = mapped_column(default=True)
+    """Whether others than its owner see it."""
+
+    __table_args__ = (
+        CheckConstraint("revision >= 1", name="revision"),
+        CheckConstraint("shared OR owner IS NOT NULL", name="shared"),
+        Index(None, "sha256"),
+    )
+
+
 class SearchRow(Base):
     """One search: what was asked, who works on it, what came of it."""
 

@@ -21,7 +21,7 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from models.errors import InputError, SubnetSearchError
-from service.pairing import Catalog
+from service.pairing import Catalog, open_catalog
 from service.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -65,7 +65,7 @@ def settings() -> Settings:
 
 def catalog() -> Catalog:
     """The supernets and devices of this installation."""
-    return Catalog(settings().home)
+    return open_catalog(settings(), lambda text: typer.echo(f"warning: {text}", err=True))
 
 
 def print_json(document: Any) -> None:

@@ -102,13 +102,11 @@ def measure(
     known, home = catalog(), settings().home
     pairing = known.pairing(supernet, None)
     space = pairing.bundle.space.at(resolution) if resolution else pairing.space
-    if name in known.devices.names() and not replace:
-        taken = [table.space for table in known.devices.tables(name)]
-        if space.name in taken:
-            raise Conflict(
-                f"device {name!r} has a table for space {space.name!r}: "
-                "measure with --replace, or under another name"
-            )
+    if (space.name, "fp32") in known.devices.keys().get(name, ()) and not replace:
+        raise Conflict(
+            f"device {name!r} has a table for space {space.name!r}: "
+            "measure with --replace, or under another name"
+        )
     partial = home / "measuring" / f"{name}@{space.name}.json"
     options = MeasureOptions(device=name, threads=threads, target_s=target_s, partial=partial)
     partial.parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,8 @@ from search.predictor import AccuracyPredictor
 from search.run import DEFAULT_SETTINGS, search_subnet
 from search.termination import AnyOf, MaxGenerations, Stalled
 from service.importing import import_supernet
-from service.pairing import Catalog, Pairing
+from service.pairing import Pairing, open_catalog
+from service.settings import Settings
 from tests.benchmarks.baselines import (
     hypervolume,
     nsga2_front,
@@ -56,7 +57,7 @@ LONG_RUNS = 3
 def pairings(home: Path) -> dict[str, Pairing]:
     """What is searched, by name."""
     reference = os.environ.get("SUBNET_REFERENCE")
-    catalog = Catalog(home)
+    catalog = open_catalog(Settings(home=home))
     if reference is None:
         return {"shipped": catalog.pairing("fashion-mbv3", "cpu-x86-64-ort")}
     folder = Path(reference)

@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from safetensors.torch import save
 from typer.testing import CliRunner
 
-from latency_tables.store import DeviceRegistry
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.supernet import Supernet, initialize
@@ -25,6 +24,8 @@ from search.gaussian_process_fit import fit
 from service.app import create_app
 from service.cli import app as cli
 from service.database import migrate, open_database
+from service.device_store import Revision
+from service.pairing import Catalog, open_catalog
 from service.settings import Settings
 from service.store import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
@@ -103,12 +104,22 @@ def make_bundle(path: Path) -> Bundle:
     return add_to_bundle(bundle, {}, {"predictor.safetensors": content})
 
 
+def catalog_of(home: Path) -> Catalog:
+    """The supernets and devices of a home."""
+    return open_catalog(Settings(home=home))
+
+
+def keep(home: Path, table: LatencyTable, *, replace: bool = False) -> Revision:
+    """Keep a table in a home's database."""
+    return catalog_of(home).devices.add(table, replace=replace)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that is made once; tests work on copies."""
     home = tmp_path_factory.mktemp("template")
     make_bundle(home / "supernets" / SUPERNET)
-    DeviceRegistry(home).add(make_table())
+    keep(home, make_table())
     return home
 
 

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
+from service.pairing import open_catalog
+from tests.service.conftest import DEVICE, SUPERNET, client_on, keep, make_profile, make_table
 from tests.spaces import DEBUG
 
 pytestmark = pytest.mark.anyio
@@ -119,6 +120,7 @@ async def test_same_seed_same_answer_also_in_another_home(settings, template, tm
                 "database_url": f"sqlite:///{tmp_path / name}.sqlite",
             }
         )
+        open_catalog(other).devices.add(make_table())
         async with client_on(other) as client:
             answer = await client.post("/v1/searches", json=body(seed=3), headers=WAIT)
             results.append(answer.json()["result"])
@@ -263,3 +265,22 @@ async def test_not_ready_when_a_worker_died(settings, monkeypatch):
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_search_is_marked_once_its_table_is_replaced(client, home):
+    inline = body(device=make_profile("nobody-keeps-it"))
+    kept = (await client.post("/v1/searches", json=body())).json()
+    other = (await client.post("/v1/searches", json=inline)).json()
+    shipped = {"supernet": "fashion-mbv3", "device": "cpu-x86-64-ort", "constraints": {"macs": 1e9}}
+    builtin = (await client.post("/v1/searches", json=shipped)).json()
+    assert kept["current"] is other["current"] is builtin["current"] is True
+    keep(home, make_table(network_overhead_ms=0.3), replace=True)
+    items = (await client.get("/v1/searches")).json()["items"]
+    current = {item["id"]: item["current"] for item in items}
+    assert current == {kept["id"]: False, other["id"]: True, builtin["id"]: True}
+    read = (await client.get(f"/v1/searches/{kept['id']}")).json()
+    assert read["current"] is False
+    assert read["request"]["device_sha256"] == kept["request"]["device_sha256"]
+    again = (await client.post("/v1/searches", json=body())).json()
+    assert again["id"] != kept["id"]
+    assert again["current"] is True

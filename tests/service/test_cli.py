@@ -12,16 +12,15 @@ import onnx
 import pytest
 
 from latency_tables import measure
-from latency_tables.store import DeviceRegistry
+from latency_tables.store import save
 from latency_tables.table import space_layers
 from models.arch import Arch
 from models.bundle import BundleRegistry, add_to_bundle
 from models.export import run_onnx
 from search.gaussian_process_fit import fit
-from service.pairing import Catalog
 from tests.fake_stopwatch import FakeStopwatch
 from tests.fakes import LinearAccuracy
-from tests.service.conftest import DEVICE, SUPERNET, make_table
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 from tests.spaces import DEBUG
 
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
@@ -70,7 +69,7 @@ def test_predict_answers_in_order(run_json, archs_file, home):
     rows = run_json("predict", *ON, "--archs", archs_file)
     assert [set(row) for row in rows] == [{"arch", "top1", "latency_ms", "macs", "params"}] * 2
     assert [row["arch"] for row in rows] == [arch.to_json() for arch in ARCHS]
-    assert rows == Catalog(home).pairing(SUPERNET, DEVICE).predict(ARCHS)
+    assert rows == catalog_of(home).pairing(SUPERNET, DEVICE).predict(ARCHS)
     assert rows[0]["latency_ms"] < rows[1]["latency_ms"]
 
 
@@ -101,7 +100,7 @@ def test_search(run, run_json, home):
     assert found["latency_ms"] <= 0.8
     again = run_json("search", *ON, "--latency-ms", 0.8, "--seed", 3)
     assert {**again, "search_seconds": 0} == {**found, "search_seconds": 0}
-    pairing = Catalog(home).pairing(SUPERNET, DEVICE)
+    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
     genes = DEBUG.encode(all_archs())
     met = pairing.costs["latency_ms"].evaluate(genes) <= 0.8
     best = pairing.require_predictor().predict(genes[met]).max()
@@ -171,7 +170,7 @@ def test_measure_this_machine(run, run_json, home, monkeypatch):
     monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
     assert run_json(*args)["tables"][0]["origin"] == "measured"
-    assert DeviceRegistry(home).get("host").table("debug").missing(DEBUG) == []
+    assert catalog_of(home).devices.table("host", "debug").missing(DEBUG) == []
     assert "measure with --replace" in run(*args, code=2).stderr
     run(*args, "--replace")
 
@@ -182,7 +181,7 @@ def test_a_table_for_some_resolutions(run, run_json, home, tmp_path, monkeypatch
         *("devices", "measure", "half", "--supernet", SUPERNET, "--target-s", 0),
         *("--resolution", 12),
     )
-    table = DeviceRegistry(home).get("half").table("debug")
+    table = catalog_of(home).devices.table("half", "debug")
     assert table.covered(DEBUG).resolutions == (12,)
     assert table.missing(DEBUG) == []
     both = tmp_path / "both.json"
@@ -206,7 +205,7 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
     )
     add_to_bundle(bundle, {}, {})
     entries = {key: make_table().entries[key] for key in space_layers(DEBUG.at([12]))}
-    DeviceRegistry(home).add(make_table("other", entries=entries))
+    keep(home, make_table("other", entries=entries))
     bad = run("search", "--supernet", SUPERNET, "--device", "other", "--latency-ms", 1, code=2)
     assert "table is for resolutions [12]" in bad.stderr
     assert "valid at [8]" in " ".join(bad.stderr.split())
@@ -295,10 +294,19 @@ def test_broken_weights_exit_1_and_write_nothing(run, home, tmp_path):
     assert not out.exists()
 
 
-def test_a_broken_table_is_named(run, home):
-    (home / "devices" / f"{DEVICE}@debug.json").write_text("{}")
-    result = run("search", *ON, "--latency-ms", 1, code=2)
-    assert f"{DEVICE}@debug.json" in result.stderr
+def test_tables_of_an_earlier_version_are_taken_over(run, run_json, home):
+    (home / "devices").mkdir()
+    table = make_table("old", network_overhead_ms=3.0)
+    save(table, home / "devices" / "old@debug.json")
+    (home / "devices" / "bad@debug.json").write_text("{}")
+    shown = run("devices", "show", "old")
+    assert "bad@debug.json" in shown.stderr
+    assert catalog_of(home).devices.table("old", "debug") == table
+    assert sorted(path.name for path in (home / "devices").iterdir()) == [
+        "bad@debug.json",
+        "old@debug.json.taken-over",
+    ]
+    assert json.loads(run("devices", "list", "--json").stdout)
 
 
 def test_bad_settings_are_named(run, monkeypatch):

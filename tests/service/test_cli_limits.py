@@ -6,10 +6,8 @@ import json
 
 import pytest
 
-from latency_tables.store import DeviceRegistry
 from latency_tables.table import Conditions
-from service.pairing import Catalog
-from tests.service.conftest import DEVICE, SUPERNET, make_table
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
 
@@ -24,7 +22,7 @@ def test_every_budget_binds(run_json):
 
 
 def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
-    floor = Catalog(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    floor = catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
     result = run("search", *ON, "--latency-ms", 0.001, "--json", code=2)
     assert f"{floor:.6g}" in result.stderr
     answer = json.loads(result.stdout)
@@ -47,7 +45,7 @@ def test_memory_and_file_size_are_limits_too(run, run_json, home):
     limits = ("--max-peak-memory-bytes", free["peak_memory_bytes"] - 1)
     found = run_json("search", *ON, "--latency-ms", 100, *limits)
     assert found["peak_memory_bytes"] < free["peak_memory_bytes"]
-    least = Catalog(home).pairing(SUPERNET, DEVICE).costs["model_bytes"].floor()
+    least = catalog_of(home).pairing(SUPERNET, DEVICE).costs["model_bytes"].floor()
     run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least)
     run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least - 1, code=2)
 
@@ -56,7 +54,7 @@ def test_energy_needs_the_devices_power(run, run_json, home):
     refused = run("search", *ON, "--latency-ms", 100, "--max-energy-mj", 5, code=2)
     assert "power_w" in refused.stderr
     conditions = Conditions(runtime="fake", precision="fp32", batch=2, power_w=4.0)
-    DeviceRegistry(home).add(make_table("powered", conditions=conditions))
+    keep(home, make_table("powered", conditions=conditions))
     on = ("--supernet", SUPERNET, "--device", "powered", "--latency-ms", 100)
     free = run_json("search", *on)
     assert free["energy_mj"] == pytest.approx(free["latency_ms"] * 4.0 / 2)
@@ -73,8 +71,8 @@ def test_an_answer_says_what_is_proved_of_it(run, run_json):
 
 
 def test_fleet(run, run_json, home):
-    DeviceRegistry(home).add(make_table("other", network_overhead_ms=1.0))
-    tight = 1.1 * Catalog(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    keep(home, make_table("other", network_overhead_ms=1.0))
+    tight = 1.1 * catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
     fleet = ("fleet", "--supernet", SUPERNET, "--on", f"{DEVICE}={tight}", "--on", "other=100")
     one = run_json(*fleet)
     (network,) = one["networks"]

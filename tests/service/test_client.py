@@ -31,7 +31,7 @@ from service.client_errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from service.pairing import Catalog
+from service.pairing import open_catalog
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, make_profile
 from tests.service.serving import Breaking, serving
@@ -126,7 +126,7 @@ def test_a_search_is_waited_for_with_progress(client, settings):
     )
     assert shares
     assert shares == sorted(shares)
-    known = Catalog(settings.home).pairing(SUPERNET, DEVICE).predict([search.arch])[0]
+    known = open_catalog(settings).pairing(SUPERNET, DEVICE).predict([search.arch])[0]
     for name in ("top1", "latency_ms", "macs", "params"):
         assert getattr(search, name) == known[name]
     assert search.finished

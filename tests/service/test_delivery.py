@@ -16,9 +16,9 @@ from models.errors import Infeasible, InputError
 from models.export import run_onnx
 from models.extract import extract
 from service.delivery import STEPS_DOWN, Memory, deliver, describe_layers
-from service.pairing import Catalog, Pairing
+from service.pairing import Pairing
 from service.workshop import Unverified, Workshop
-from tests.service.conftest import SUPERNET, make_table
+from tests.service.conftest import SUPERNET, catalog_of, make_table
 from tests.spaces import DEBUG
 
 HERE = Conditions(
@@ -45,7 +45,7 @@ class FakeTimer:
 
 @pytest.fixture
 def bundle(home):
-    return Catalog(home).supernets.get(SUPERNET)
+    return catalog_of(home).supernets.get(SUPERNET)
 
 
 def on_host(bundle):

@@ -14,15 +14,14 @@ from models.errors import InputError
 from service.artifacts import ArtifactStore
 from service.jobs import submit
 from service.metrics import WorkMetrics
-from service.pairing import Catalog
 from service.schemas import SearchRequest
 from service.worker import Lease, Stopped, Worker, new_owner, requeue_dead
-from tests.service.conftest import DEVICE, SUPERNET
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 
 
 @pytest.fixture
 def catalog(settings):
-    return Catalog(settings.home)
+    return catalog_of(settings.home)
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_the_table_of_the_question_is_searched_whatever_became_of_the_device(
     worker, store, ask, home
 ):
     search = ask()
-    shutil.rmtree(home / "devices")
+    keep(home, make_table(network_overhead_ms=9.0), replace=True)
     worker.run_once(Event())
     assert store.get(search.id).status == "succeeded"
 
@@ -197,7 +196,7 @@ def test_owners_are_distinct():
 
 
 def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, store):
-    bundle = Catalog(home).supernets.get(SUPERNET)
+    bundle = catalog_of(home).supernets.get(SUPERNET)
     card = home / "supernets" / SUPERNET / "card.json"
     entry = f'"predictor.safetensors": "{bundle.card["files"]["predictor.safetensors"]}"'
     text = card.read_text()
@@ -206,7 +205,7 @@ def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, sto
     bundle.predictor_path.unlink()
     with pytest.raises(InputError, match="has no accuracy predictor"):
         ask()
-    pairing = Catalog(home).pairing(SUPERNET, DEVICE)
+    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
     (row,) = pairing.predict([bundle.space.largest])
     assert row["top1"] is None
     assert row["latency_ms"] > 0

@@ -1,20 +1,29 @@
 """Tables are read strictly, kept whole, and found by device."""
 
 import copy
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 
 from latency_tables.codec import from_json, to_json
-from latency_tables.store import Device, DeviceRegistry, load, parse_profile, save
+from latency_tables.store import (
+    BuiltinDevices,
+    Device,
+    file_name,
+    load,
+    parse_profile,
+    read_name,
+    save,
+)
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
-from models.errors import Conflict, InputError, NotFound
+from models.errors import InputError, NotFound
 
 KEY = "conv-in8x8x1-out8x8x8-mid0-k3-s1-se0-skip0-hswish"
 
 
-def table_of(device="bench", space="debug", p50_ms=0.5):
+def table_of(device="bench", space="debug", p50_ms=0.5, precision="fp32"):
     return LatencyTable(
         device=device,
         space=space,
@@ -23,7 +32,7 @@ def table_of(device="bench", space="debug", p50_ms=0.5):
         conditions=Conditions(
             runtime="onnxruntime",
             runtime_version="1.20.0",
-            precision="fp32",
+            precision=precision,
             batch=1,
             threads=1,
             measured_at="2025-01-31T12:00:00+00:00",
@@ -262,74 +271,74 @@ def test_huge_profile_is_refused_before_it_is_read(monkeypatch) -> None:
         parse_profile(PROFILE)
 
 
-# -- the registry -------------------------------------------------------------------------
+# -- what comes with the program ------------------------------------------------------------
 
 
 @pytest.fixture
-def registry(tmp_path):
-    builtin = tmp_path / "builtin"
-    builtin.mkdir()
-    save(table_of("shipped"), builtin / "shipped@debug.json")
-    return DeviceRegistry(tmp_path / "home", builtin=builtin)
+def builtin(tmp_path):
+    save(table_of("shipped"), tmp_path / "shipped@debug.json")
+    return BuiltinDevices(tmp_path)
 
 
-def test_builtin_devices_are_there_before_the_home_exists(registry) -> None:
-    assert registry.names() == ["shipped"]
-    assert registry.get("shipped").table("debug") == table_of("shipped")
+def test_builtin_devices_and_their_tables(builtin, tmp_path) -> None:
+    assert builtin.names() == ["shipped"]
+    assert builtin.get("shipped").table("debug") == table_of("shipped")
+    for table in (table_of("shipped", space="other"), table_of("shipped", precision="int8")):
+        save(table, tmp_path / file_name(table))
+    keys = [("debug", "fp32"), ("debug", "int8"), ("other", "fp32")]
+    assert builtin.keys("shipped") == keys == list(builtin.get("shipped").tables)
+    assert builtin.keys("unknown") == []
+    for key in keys:
+        table = builtin.table("shipped", key)
+        assert (table.space, table.conditions.precision) == key
+        assert read_name(tmp_path / file_name(table)) == ("shipped", key)
+    assert builtin.table("shipped", ("other", "int8")) is None
 
 
-def test_added_tables_join_their_device(registry, tmp_path) -> None:
-    path = registry.add(table_of("host"))
-    assert path == tmp_path / "home" / "devices" / "host@debug.json"
-    registry.add(table_of("host", space="other"))
-    registry.add(table_of("shipped", space="other"))
-    assert registry.names() == ["host", "shipped"]
-    for device in ("host", "shipped"):
-        assert sorted(registry.get(device).tables) == ["debug", "other"]
+def test_a_table_is_found_by_space_and_precision() -> None:
+    tables = {("debug", p): table_of(precision=p) for p in ("fp32", "int8")}
+    both = Device("bench", tables)
+    assert both.table("debug") == both.table("debug", "fp32") == tables["debug", "fp32"]
+    assert both.table("debug", "int8") == tables["debug", "int8"]
+    only = Device("bench", {("debug", "int8"): tables["debug", "int8"]})
+    assert only.table("debug") == tables["debug", "int8"]
+    with pytest.raises(NotFound, match=r"no latency table for space 'debug' at fp32; .*\(int8\)"):
+        only.table("debug", "fp32")
 
 
-def test_a_table_is_replaced_only_when_asked(registry) -> None:
-    registry.add(table_of("host"))
-    with pytest.raises(Conflict, match="'host' has a table for space 'debug'"):
-        registry.add(table_of("host", p50_ms=2.0))
-    assert registry.get("host").table("debug") == table_of("host")
-    registry.add(table_of("host", p50_ms=2.0), replace=True)
-    assert registry.get("host").table("debug") == table_of("host", p50_ms=2.0)
-
-
-def test_a_builtin_table_is_never_replaced(registry) -> None:
-    with pytest.raises(Conflict, match="built in: choose another name"):
-        registry.add(table_of("shipped", p50_ms=2.0), replace=True)
-
-
-def test_unknown_names_are_answered_with_known_ones(registry) -> None:
+def test_unknown_names_are_answered_with_known_ones(builtin) -> None:
     with pytest.raises(NotFound, match="unknown device 'shiped': did you mean 'shipped'"):
-        registry.get("shiped")
-    with pytest.raises(NotFound, match="unknown space of device 'shipped' 'debugg': .*'debug'"):
-        registry.get("shipped").table("debugg")
+        builtin.get("shiped")
+    with pytest.raises(NotFound, match=r"'shipped' has no .* for space 'debugg' .*debug \(fp32\)"):
+        builtin.get("shipped").table("debugg")
     with pytest.raises(NotFound, match="unknown device"):
-        registry.get("../builtin/shipped")
+        builtin.get("../builtin/shipped")
 
 
-def test_one_bad_file_spoils_only_its_device(registry, tmp_path) -> None:
-    registry.add(table_of("host"))
-    devices = tmp_path / "home" / "devices"
-    (devices / "bad@debug.json").write_text("{")
-    (devices / "notes.txt").write_text("mine")
-    assert registry.names() == ["bad", "host", "shipped"]
-    assert registry.get("host") == Device("host", {"debug": table_of("host")})
+def test_one_bad_file_spoils_only_its_device(builtin, tmp_path) -> None:
+    (tmp_path / "bad@debug.json").write_text("{")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert builtin.names() == ["bad", "shipped"]
+    assert builtin.get("shipped") == Device("shipped", {("debug", "fp32"): table_of("shipped")})
     with pytest.raises(InputError, match="bad@debug.json: JSON: not readable"):
-        registry.get("bad")
+        builtin.get("bad")
 
 
-def test_a_renamed_file_is_refused(registry, tmp_path) -> None:
-    path = registry.add(table_of("host"))
-    path.rename(path.with_name("pixel@debug.json"))
-    with pytest.raises(InputError, match="pixel@debug.json: .*got device 'host'"):
-        registry.get("pixel")
+@pytest.mark.parametrize("name", ["pixel@debug.json", "shipped@debug@int8.json"])
+def test_a_renamed_file_is_refused(builtin, tmp_path, name) -> None:
+    (tmp_path / "shipped@debug.json").rename(tmp_path / name)
+    with pytest.raises(InputError, match=f"{name}: .*got device 'shipped'"):
+        builtin.get(name.partition("@")[0])
 
 
-def test_shipped_tables_are_valid(tmp_path) -> None:
-    registry = DeviceRegistry(tmp_path)
-    for device in registry.names():
-        assert registry.get(device).tables
+def test_shipped_tables_are_valid() -> None:
+    builtin = BuiltinDevices()
+    for device in builtin.names():
+        assert builtin.get(device).tables
+
+
+def test_the_text_of_a_stored_table_stays() -> None:
+    """Tables are known by the hash of their text: a field that is new must not show in old ones."""
+    text = to_json(table_of())
+    expected = "c9e9d4b5c4a3752e2b1128087773a7624bf8a0154ca62bc91bf9ecbb851e44cd"
+    assert hashlib.sha256(text.encode()).hexdigest() == expected, text

@@ -1,0 +1,201 @@
+"""Users' latency tables in the database, revision by revision: every query about them.
+
+A device may have a table for each pair of a space and a precision. A table is never changed:
+another one becomes the next revision, and those before stay, with the searches that used them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, and_, func, select, tuple_
+from sqlalchemy.exc import IntegrityError
+
+from latency_tables import codec
+from latency_tables.table import LatencyTable
+from models.errors import Conflict
+from service.store import unit_of_work, utc_now
+from service.tables import DeviceTableRow, ProfileRow
+
+ATTEMPTS = 5
+"""Of storing a revision, when others store theirs at the same moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One revision of a table as it is stored."""
+
+    device: str
+    space: str
+    precision: str
+    number: int
+    """Counts from 1."""
+    sha256: str
+    """Of the table's text."""
+    content: str
+    """The table's text, as `latency_tables.codec` reads it."""
+    measurements: Mapping[str, Any] | None
+    """Whole networks by which the revision before was corrected."""
+    created_at: datetime
+    owner: str | None
+    shared: bool
+
+
+class DeviceStore:
+    """Users' tables in a database whose schema is current; as safe to share as `SearchStore`."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
+        self._engine, self._now = engine, now
+
+    def add(
+        self,
+        table: LatencyTable,
+        *,
+        replace: bool = False,
+        measurements: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+        shared: bool = True,
+    ) -> Revision:
+        """Keep `table` as the current revision; one that is current already is left alone.
+
+        Args:
+            replace: whether there may be a table for its device, space and precision already.
+            measurements: whole networks by which the revision before was corrected.
+
+        Raises:
+            Conflict: if there is one and `replace` is false.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._add(table, replace, measurements, owner, shared)
+            except IntegrityError:  # somebody stored the same revision or text meanwhile
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def _add(
+        self,
+        table: LatencyTable,
+        replace: bool,
+        measurements: Mapping[str, Any] | None,
+        owner: str | None,
+        shared: bool,
+    ) -> Revision:
+        precision, content = table.conditions.precision, codec.to_json(table)
+        key = (table.device, table.space, precision)
+        with unit_of_work(self._engine) as session:
+            last = session.scalar(
+                select(DeviceTableRow).where(_key() == key).order_by(_NEWEST).limit(1)
+            )
+            if last is not None and not replace:
+                raise Conflict(
+                    f"device {table.device!r} has a table for space {table.space!r} at "
+                    f"{precision}: ask for it to be replaced, or choose another name"
+                )
+            sha256 = sha256_of_text(content)
+            if last is None or last.sha256 != sha256 or measurements is not None:
+                if session.get(ProfileRow, sha256) is None:
+                    session.add(ProfileRow(sha256=sha256, content=content))
+                    session.flush()
+                last = DeviceTableRow(
+                    device=table.device,
+                    space=table.space,
+                    precision=precision,
+                    revision=1 if last is None else last.revision + 1,
+                    sha256=sha256,
+                    measurements=None if measurements is None else dict(measurements),
+                    created_at=self._now(),
+                    owner=owner,
+                    shared=shared,
+                )
+                session.add(last)
+                session.flush()
+            return _read(last, content)
+
+    def names(self) -> list[str]:
+        """Every device that has a table, sorted."""
+        query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
+        with unit_of_work(self._engine) as session:
+            return list(session.scalars(query))
+
+    def keys(self) -> list[tuple[str, str, str]]:
+        """Device, space and precision of every table, sorted."""
+        columns = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
+        query = select(*columns).distinct().order_by(*columns)
+        with unit_of_work(self._engine) as session:
+            return [
+                (device, space, precision) for device, space, precision in session.execute(query)
+            ]
+
+    def current(self, device: str) -> list[Revision]:
+        """The current tables of a device, by space and precision; none if it is unknown."""
+        return self._revisions(_current().where(DeviceTableRow.device == device))
+
+    def history(self, device: str, space: str, precision: str) -> list[Revision]:
+        """Every revision of one table, the oldest first."""
+        query = _all().where(_key() == (device, space, precision))
+        return self._revisions(query.order_by(DeviceTableRow.revision))
+
+    def current_sha256(self, devices: Iterable[str]) -> dict[str, set[str]]:
+        """What the current tables of each device hash to; unknown devices are left out."""
+        query = _current(DeviceTableRow.device, DeviceTableRow.sha256)
+        found: dict[str, set[str]] = {}
+        with unit_of_work(self._engine) as session:
+            rows = session.execute(query.where(DeviceTableRow.device.in_(set(devices))))
+            for device, sha256 in rows:
+                found.setdefault(device, set()).add(sha256)
+        return found
+
+    def _revisions(self, query: Any) -> list[Revision]:
+        with unit_of_work(self._engine) as session:
+            return [_read(row, content) for row, content in session.execute(query)]
+
+
+def sha256_of_text(content: str) -> str:
+    """By which a table's text is known: equal tables, equal revisions."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+_NEWEST = DeviceTableRow.revision.desc()
+
+
+def _key() -> Any:
+    return tuple_(DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
+
+
+def _all() -> Any:
+    return select(DeviceTableRow, ProfileRow.content).join(
+        ProfileRow, ProfileRow.sha256 == DeviceTableRow.sha256
+    )
+
+
+def _current(*columns: Any) -> Any:
+    """The newest revision of each table: whole rows with their text, or only `columns`."""
+    key = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
+    newest = (
+        select(*key, func.max(DeviceTableRow.revision).label("revision")).group_by(*key).subquery()
+    )
+    same = [newest.c[column.key] == column for column in (*key, DeviceTableRow.revision)]
+    query: Any = _all()
+    if columns:
+        query = query.with_only_columns(*columns, maintain_column_froms=True)
+    return query.join(newest, and_(*same)).order_by(*key)
+
+
+def _read(row: DeviceTableRow, content: str) -> Revision:
+    return Revision(
+        device=row.device,
+        space=row.space,
+        precision=row.precision,
+        number=row.revision,
+        sha256=row.sha256,
+        content=content,
+        measurements=row.measurements,
+        created_at=row.created_at,
+        owner=row.owner,
+        shared=row.shared,
+    )
