@@ -18,7 +18,7 @@ FIND_PYTHON = for python in python3.11 python3 python; do \
 	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help run test check format bench train lock python clean
+.PHONY: help run test check format bench headline train lock python clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ format: $(STAMP) ## write the formatting and the import order that `check` asks 
 bench: $(STAMP) ## measure speed and accuracy of predictions; prints tables, asserts nothing
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
+
+headline: $(STAMP) ## compare with published families, trained alone, at equal accuracy (hours; goes on)
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks.headline $(ARGS)
 
 # Memory given back to the system after every step costs a tenth of a training's time.
 train: export MALLOC_TRIM_THRESHOLD_ = 8589934592

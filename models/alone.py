@@ -25,7 +25,7 @@ from models.export import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, 
 from models.extract import Subnet, plain, recalibrate
 from models.images import LabelledImages, hold_out, to_tensor
 from models.mobile import MobileSpace
-from models.plan import layer_plan
+from models.plan import LayerSpec, layer_plan
 from models.recipe import Recipe
 from models.sgd import (
     batch_at,
@@ -57,13 +57,13 @@ def spread(space: MobileSpace) -> list[Arch]:
 
 def train_alone(
     recipe: Recipe,
-    arch: Arch,
+    plan: Sequence[LayerSpec],
     data: LabelledImages,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Subnet:
-    """Train one network from scratch by the recipe's first phase."""
+    """Train the network of `plan`, a subnet's or any other, by the recipe's first phase."""
     phase = recipe.phases[0]
-    subnet = plain(layer_plan(recipe.space, arch), recipe.space.bn_eps)
+    subnet = plain(plan, recipe.space.bn_eps)
     initialize(subnet, recipe.seed)
     channels_last(subnet)
     optimizer = make_optimizer(subnet, recipe, phase)
@@ -73,7 +73,7 @@ def train_alone(
         rng = np.random.default_rng([recipe.seed, 0, step])
         batch = batch_at(recipe, data, 0, step, rng)
         set_learning_rate(optimizer, learning_rate(phase, step, per_epoch))
-        size, antialias = arch.resolution, draw_antialias(rng)
+        size, antialias = plan[0].in_size, draw_antialias(rng)
         x_BCHW = to_tensor(batch.images, size, recipe.mean, recipe.std, antialias)
         labels = torch.from_numpy(batch.labels)
         subnet.train()
@@ -126,7 +126,7 @@ def compare(
             else:
                 subnet = train_alone(
                     recipe,
-                    arch,
+                    layer_plan(recipe.space, arch),
                     data,
                     lambda step, steps, i=index: on_step(i, step, steps),  # type: ignore[misc]
                 )

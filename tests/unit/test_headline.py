@@ -1,0 +1,45 @@
+"""The comparison behind the headline, against cases whose answer is known."""
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.headline.compare import Curve, speedup
+
+
+def group(top1, ms, noise=0.0, rounds=40):
+    rng = np.random.default_rng(3)
+    ms = np.array(ms)[:, None] * np.exp(noise * rng.standard_normal((len(ms), rounds)))
+    return np.array(top1, float), ms
+
+
+def compared(ours, theirs, top1_sd=0.0):
+    found = speedup(ours, theirs, top1_sd)
+    assert found is not None
+    return found
+
+
+def test_a_family_k_times_slower_everywhere_is_k_times_slower():
+    ours, theirs = group([91, 92, 93], [1, 2, 4]), group([91, 92, 93], [2.5, 5, 10])
+    found = compared(ours, theirs)
+    assert found.mean == pytest.approx(2.5)
+    assert found.least == pytest.approx(2.5)
+    assert found.interval == pytest.approx((2.5, 2.5))
+
+
+def test_only_accuracies_that_both_reach_count():
+    found = compared(group([90, 92], [1, 2]), group([91, 95], [3, 9]))
+    assert found.top1_range == (91, 92)
+    assert speedup(group([90, 91], [1, 2]), group([92, 93], [3, 9]), top1_sd=0.0) is None
+
+
+def test_dominated_networks_do_not_count():
+    curve = Curve.of(np.array([92.0, 91.0, 93.0, 92.5]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert curve.top1.tolist() == [92, 93]
+    assert np.exp(curve.log_ms_at(np.array([92.0]))) == pytest.approx([1.0])
+
+
+def test_the_interval_widens_with_the_noise_and_holds_the_truth():
+    ours, theirs = group([91, 92, 93], [1, 2, 4], 0.1), group([91, 92, 93], [2, 4, 8], 0.1)
+    sharp, vague = compared(ours, theirs), compared(ours, theirs, 0.3)
+    assert sharp.interval[0] < 2.0 < sharp.interval[1]
+    assert vague.interval[1] - vague.interval[0] > sharp.interval[1] - sharp.interval[0]
