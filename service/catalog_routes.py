@@ -54,9 +54,13 @@ def read_device(name: str, service: ServiceDep) -> DeviceRead:
 
 @router.post("/devices", tags=["devices"], status_code=201, responses=problems(409))
 def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) -> DeviceRead:
-    """Keep a device profile under its name."""
+    """Keep a device profile under its name.
+
+    Its table is looked over first: what is wrong with it is refused (422, with every reason), what
+    is odd about it is in the answer.
+    """
     table = parse_profile(profile.model_dump(exclude_unset=True))
-    service.catalog.devices.add(table)
+    service.catalog.keep_device(table)
     response.headers["Location"] = f"/v1/devices/{table.device}"
     return describe_device(service.catalog, table.device)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from latency_tables.lint import lint
 from models.bundle import Bundle
-from models.space import SearchSpace
-from service.devices import KeptTable, lint
+from service.devices import KeptTable
 from service.pairing import Catalog
 from service.schemas import (
+    DeviceFinding,
     DeviceRead,
     DeviceSummary,
     DeviceTable,
@@ -64,13 +65,18 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
     Raises:
         NotFound: with the nearest known name.
     """
-    kept = catalog.devices.get(name)
-    spaces = known_spaces(catalog)
+    kept, spaces = catalog.devices.get(name), catalog.spaces()
     return DeviceRead(
         name=name,
         tables=[_table(item) for item in kept],
-        findings=[
-            f"{item.table.space}: {finding}"
+        lint=[
+            DeviceFinding(
+                space=item.table.space,
+                precision=item.table.conditions.precision,
+                severity="error" if finding.is_error else "warning",
+                kind=finding.kind,
+                detail=finding.text,
+            )
             for item in kept
             for finding in lint(item.table, spaces.get(item.table.space))
         ],
@@ -91,9 +97,3 @@ def _table(item: KeptTable) -> DeviceTable:
         network_overhead_ms=table.network_overhead_ms,
         expected_error=table.expected_error,
     )
-
-
-def known_spaces(catalog: Catalog) -> dict[str, SearchSpace]:
-    """The search spaces of all supernets, by name."""
-    bundles = (catalog.supernets.get(name) for name in catalog.supernets.names())
-    return {bundle.space.name: bundle.space for bundle in bundles}

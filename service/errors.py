@@ -5,6 +5,7 @@ SubnetSearchError           500
 │   ├── NotFound            404
 │   ├── Conflict            409
 │   ├── Infeasible          422, with limit, budget, floor and nearest
+│   ├── BadTable            422, with everything that is wrong with it
 │   └── NotAvailable        501
 └── StoreUnavailable        503
 
@@ -22,6 +23,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from latency_tables.lint import BadTable
 from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
 from service.schemas import Problem
 from service.store import StoreUnavailable
@@ -54,6 +56,8 @@ def problem_of(error: Exception) -> dict[str, Any]:
         document = _problem(
             "InternalError", 500, "an unexpected error, described in the log of the service"
         )
+    if isinstance(error, BadTable):
+        document["errors"] = [{"kind": f.kind, "detail": f.text} for f in error.findings]
     if isinstance(error, Infeasible):
         fields = ("limit", "budget", "floor", "nearest")
         document |= {name: getattr(error, name) for name in fields}

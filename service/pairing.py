@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from latency_tables.lint import check
 from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
@@ -23,7 +24,7 @@ from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
 from service.device_files import open_devices
-from service.device_store import DeviceStore
+from service.device_store import DeviceStore, Revision
 from service.devices import Devices, revision_of
 from service.settings import Settings
 
@@ -250,6 +251,24 @@ class Catalog:
         """
         bundle = self.supernets.get(supernet)
         return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
+
+    def spaces(self) -> dict[str, SearchSpace]:
+        """The search spaces of all supernets, by name."""
+        bundles = (self.supernets.get(name) for name in self.supernets.names())
+        return {bundle.space.name: bundle.space for bundle in bundles}
+
+    def keep_device(self, table: LatencyTable, *, replace: bool = False, **stored: Any) -> Revision:
+        """Keep a table that holds; every table of a user's comes in here.
+
+        Args:
+            stored: as `Devices.add` takes it.
+
+        Raises:
+            BadTable: with every reason, if it does not hold.
+            Conflict: as `Devices.add`.
+        """
+        check(table, self.spaces().get(table.space))
+        return self.devices.add(table, replace=replace, **stored)
 
     def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
         """A supernet with a table that is at hand already."""

@@ -122,7 +122,9 @@ class Problem(BaseModel):
     nearest: dict[str, float] | None = Field(
         None, description="Budgets by name, near those asked, that can be met together."
     )
-    errors: list[dict[str, str]] | None = Field(None, description="Each field that does not hold.")
+    errors: list[dict[str, str]] | None = Field(
+        None, description="Each field that does not hold, or each thing wrong with a table."
+    )
 
 
 class MobileArch(BaseModel):
@@ -288,12 +290,25 @@ class DeviceTable(BaseModel):
     )
 
 
+class DeviceFinding(BaseModel):
+    """Something that is wrong with a latency table (an error), or odd about it (a warning)."""
+
+    space: str
+    precision: str
+    severity: Literal["error", "warning"]
+    kind: Literal["space", "missing", "unit", "order", "spread", "additivity"]
+    detail: str
+
+
 class DeviceRead(BaseModel):
     """A device and the spaces that it has latency tables for."""
 
     name: str
     tables: list[DeviceTable]
-    findings: list[str] = Field(description="What is suspicious about its tables.")
+    lint: list[DeviceFinding] = Field(
+        description="What is odd about its tables. A table with errors is refused when it is "
+        "posted, so these are warnings, unless it is older than the check that finds them."
+    )
 
 
 class DeviceSummary(BaseModel):

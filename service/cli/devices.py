@@ -72,7 +72,7 @@ def import_(
     known = catalog()
     whole = known.supernets.get(space).space
     table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
-    known.devices.add(table, replace=replace)
+    known.keep_device(table, replace=replace)
     if json:
         print_json(describe_device(known, name).model_dump())
     else:
@@ -114,7 +114,7 @@ def measure(
         table = measure_space(space, options=options, on_progress=show_share)
     conditions = dataclasses.replace(table.conditions, power_w=power_w)
     table = dataclasses.replace(table, conditions=conditions)
-    known.devices.add(table, replace=replace)
+    known.keep_device(table, replace=replace)
     if json:
         print_json(describe_device(known, name).model_dump())
     else:
@@ -134,11 +134,19 @@ def fit(
 
 @app.command()
 def lint(name: str, server: Server = None, json: Json = False) -> None:
-    """Look for what is odd: noise, missing layers, another unit, larger but faster layers."""
+    """Look for what is wrong: units, gaps, order, noise, sums. Errors exit with 1."""
     with open_source(server) as source:
-        findings = source.device(name).findings
+        found = source.device(name).lint
+    errors = [finding for finding in found if finding.severity == "error"]
+    warnings = [finding for finding in found if finding.severity == "warning"]
     if json:
-        print_json({"device": name, "findings": findings})
+        by_severity = {"errors": errors, "warnings": warnings}
+        listed = {key: [f.model_dump() for f in some] for key, some in by_severity.items()}
+        print_json({"device": name, **listed})
     else:
-        for finding in findings or ["nothing found"]:
-            typer.echo(finding)
+        for f in (*errors, *warnings):
+            typer.echo(f"{f.severity}: {f.space} at {f.precision}: {f.kind}: {f.detail}")
+        if not found:
+            typer.echo("nothing found")
+    if errors:
+        raise typer.Exit(1)

@@ -39,7 +39,8 @@ async def test_a_posted_device_can_be_searched(client):
     answer = await client.post("/v1/devices", json=make_profile("phone"))
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/devices/phone")
     assert answer.json()["tables"][0]["conditions"]["threads"] == 1
-    assert any("no whole network was timed" in f for f in answer.json()["findings"])
+    findings = {(f["severity"], f["kind"]) for f in answer.json()["lint"]}
+    assert findings == {("warning", "additivity"), ("warning", "order")}
     assert (await client.get("/v1/devices/phone")).json() == answer.json()
     request = {"supernet": SUPERNET, "device": "phone", "constraints": {"latency_ms": 0.8}}
     assert (await client.post("/v1/searches", json=request)).status_code == 202
@@ -52,21 +53,34 @@ async def test_a_device_is_not_overwritten(client):
     assert (await client.get("/v1/devices/phone")).json()["tables"][0]["network_overhead_ms"] == 0
 
 
-async def test_times_in_another_unit_are_noticed(client):
-    table = {key: {"p50_ms": ms["p50_ms"] * 1e5} for key, ms in make_profile()["table"].items()}
-    answer = await client.post("/v1/devices", json=make_profile("slow", table=table))
-    assert any("are the times milliseconds?" in f for f in answer.json()["findings"])
+def scaled(factor):
+    return {key: {"p50_ms": ms["p50_ms"] * factor} for key, ms in make_profile()["table"].items()}
 
 
-async def test_a_table_with_gaps_is_kept_but_not_searched(client):
-    whole = make_profile()["table"]
-    gaps = dict(list(whole.items())[:-3])
-    answer = await client.post("/v1/devices", json=make_profile("gaps", table=gaps))
-    assert any("3 layers of the space are missing" in f for f in answer.json()["findings"])
-    request = {"supernet": SUPERNET, "device": "gaps", "constraints": {"latency_ms": 0.8}}
-    refused = await client.post("/v1/searches", json=request)
-    assert refused.status_code == 422
-    assert "lacks 3 of the 42 layers" in refused.json()["detail"]
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("unit", {"table": scaled(1e4)}, "are the times microseconds"),
+        ("unit", {"table": scaled(1e-4)}, "are the times seconds"),
+        ("missing", {"table": dict(list(scaled(1).items())[:-3])}, "3 layers of the space are"),
+        (
+            "spread",
+            {"table": {k: {**ms, "std_ms": 2 * ms["p50_ms"]} for k, ms in scaled(1).items()}},
+            "vary by 200%",
+        ),
+        ("additivity", {"expected_error": 0.5}, "50% off on average"),
+    ],
+)
+async def test_a_bad_table_is_refused_with_its_reasons(client, kind, changes, words):
+    refused = await client.post("/v1/devices", json=make_profile("bad", **changes))
+    problem = refused.json()
+    assert (refused.status_code, problem["title"]) == (422, "Bad table")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    (reason,) = problem["errors"]
+    assert reason["kind"] == kind
+    assert words in reason["detail"]
+    assert words in problem["detail"]
+    assert (await client.get("/v1/devices/bad")).status_code == 404
 
 
 async def test_front(client):
