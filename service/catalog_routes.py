@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 
 from latency_tables.store import parse_profile
+from latency_tables.table import Precision
 from service import fronts
 from service.dependencies import ServiceDep
 from service.descriptions import (
@@ -86,7 +87,10 @@ def read_front(
         float | None,
         Query(gt=0, allow_inf_nan=False, description="Only the best within this latency."),
     ] = None,
+    precision: Annotated[
+        Precision | None, Query(description="Of the device's table; fp32 before others.")
+    ] = None,
 ) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
-    catalog = service.catalog
-    return FrontRead(**fronts.read_front(catalog.home, catalog.pairing(name, device), latency_ms))
+    pairing = service.catalog.pairing(name, device, precision)
+    return FrontRead(**fronts.read_front(service.catalog.home, pairing, latency_ms))

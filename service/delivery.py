@@ -6,18 +6,15 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from latency_tables.table import LatencyTable
 from models.arch import Arch
-from models.bundle import Bundle
-from models.plan import layer_plan
 from search.run import SearchResult, search_subnet
 from search.termination import Progress
+from service.explain import describe_layers, describe_prices
 from service.pairing import Pairing
 from service.workshop import Draft, Report, Unverified, Workshop
 
@@ -107,6 +104,7 @@ def deliver(
             return {
                 **pairing.describe(arch),
                 "layers": describe_layers(pairing.bundle, pairing.table, arch),
+                "prices": describe_prices(pairing, arch),
                 "verified": verified,
                 "provenance": pairing.provenance(),
                 "search": found["search"],
@@ -196,17 +194,3 @@ def run_search(
     return search_subnet(
         pairing.space, predictor, pairing.costs, limits, seed, on_progress=on_progress
     )
-
-
-def describe_layers(bundle: Bundle, table: LatencyTable | None, arch: Arch) -> list[dict[str, Any]]:
-    """Each layer with its shape and costs, image to logits."""
-    return [
-        {
-            **asdict(layer),
-            "out_size": layer.out_size,
-            "latency_ms": None if table is None else table.layer_ms(layer),
-            "macs": layer.macs,
-            "params": layer.params,
-        }
-        for layer in layer_plan(bundle.space, arch)
-    ]

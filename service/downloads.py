@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from fastapi import Response
@@ -31,7 +32,7 @@ def download(
         "Cache-Control": "public, max-age=31536000, immutable",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
-    if if_none_match is not None and _matches(if_none_match, etag):
+    if not_modified(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     if range_ is None or (if_range is not None and if_range.strip() != etag):
         return Response(content, headers=headers, media_type=MEDIA_TYPE)
@@ -61,6 +62,12 @@ def parse_range(header: str, size: int) -> range | None:
     return range(min(int(first), size), min(int(last) + 1, size) if last else size)
 
 
-def _matches(header: str, etag: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+def entity_tag(content: bytes) -> str:
+    """The strong ETag of some bytes."""
+    return f'"{hashlib.sha256(content).hexdigest()}"'
+
+
+def not_modified(if_none_match: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header names `etag`, weakly compared, or anything."""
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     return "*" in tags or etag in tags

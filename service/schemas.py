@@ -170,7 +170,14 @@ class SearchResult(BaseModel):
         None, description="Energy of one image, estimated, where the device states its power."
     )
     layers: list[dict[str, Any]] = Field(
-        description="Image to logits: name, kind, shape, predicted latency_ms, macs, params."
+        description="Image to logits: name, kind, shape, predicted latency_ms, macs, each with its "
+        "share of the sum over all layers, params."
+    )
+    prices: dict[str, Any] | None = Field(
+        None,
+        description="What single changes cost, predicted. `shrink_first`: for each block, depth, "
+        "width or the resolution the change that loses least accuracy a saved millisecond; "
+        "`grow_first`: the one that gains most. `extra_ms` and `gain` (points) are differences.",
     )
     verified: dict[str, Any] = Field(
         description="What was checked of the ONNX file: the checker, logits against the torch "
@@ -339,5 +346,25 @@ class FrontRead(BaseModel):
     method: str
     expected_error: dict[str, float | None] = Field(
         description="Of latency_ms, a fraction of it; of top1, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")
+
+
+class Explanation(BaseModel):
+    """Why a network is what it is on a device. All numbers are predicted but the exact ones."""
+
+    arch: Arch
+    top1: float | None = Field(description="Predicted accuracy, percent.")
+    latency_ms: float = Field(description="Predicted from the device's table.")
+    macs: int
+    params: int
+    peak_memory_bytes: int
+    energy_mj: float | None = None
+    layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
+    network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
+    prices: dict[str, Any] = Field(description="As a search's result has them.")
+    more_time: list[dict[str, Any]] = Field(
+        description="The front's best with 5, 10, 25 and 50 % and with 1 ms more: extra_ms, arch, "
+        "latency_ms, top1, and its gain over the front's best without, percentage points."
     )
     provenance: dict[str, Any] = Field(description="Where the numbers come from.")

@@ -15,7 +15,8 @@ from latency_tables.table import Conditions
 from models.errors import Infeasible, InputError
 from models.export import run_onnx
 from models.extract import extract
-from service.delivery import STEPS_DOWN, Memory, deliver, describe_layers
+from service.delivery import STEPS_DOWN, Memory, deliver
+from service.explain import describe_layers
 from service.pairing import Pairing
 from service.workshop import Unverified, Workshop
 from tests.service.conftest import SUPERNET, catalog_of, make_table

@@ -9,6 +9,8 @@ from service.app import create_app
 SURFACE = {
     ("get", "/v1/supernets"),
     ("get", "/v1/supernets/{name}"),
+    ("get", "/v1/supernets/{name}/architecture.svg"),
+    ("get", "/v1/supernets/{name}/devices/{device}/explain"),
     ("get", "/v1/supernets/{name}/devices/{device}/front"),
     ("get", "/v1/devices"),
     ("post", "/v1/devices"),
@@ -18,7 +20,9 @@ SURFACE = {
     ("get", "/v1/searches"),
     ("get", "/v1/searches/{search_id}"),
     ("delete", "/v1/searches/{search_id}"),
+    ("get", "/v1/searches/{search_id}/architecture.svg"),
     ("get", "/v1/searches/{search_id}/events"),
+    ("get", "/v1/searches/{search_id}/explain"),
     ("get", "/v1/searches/{search_id}/model.onnx"),
     ("get", "/healthz"),
     ("get", "/readyz"),

@@ -1,0 +1,139 @@
+"""Explanations and pictures over HTTP: of a stored search, and of any network on any device."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from latency_tables import codec
+from latency_tables.table import Precision
+from models.arch import Arch
+from models.errors import Conflict, InputError
+from service import explain, fronts
+from service.dependencies import SearchDep, Service, ServiceDep
+from service.downloads import entity_tag, not_modified
+from service.errors import problems
+from service.pairing import Pairing
+from service.records import Search
+from service.schemas import Explanation
+
+SVG = "image/svg+xml"
+MAX_ARCH = 10_000
+"""Longest architecture in a query, characters."""
+
+router = APIRouter(prefix="/v1", responses=problems(422))
+DRAWN: dict[int | str, dict[str, Any]] = {
+    200: {"content": {SVG: {"schema": {"type": "string"}}}},
+    304: {"description": "If-None-Match holds the ETag"},
+}
+ArchText = Annotated[
+    str, Query(max_length=MAX_ARCH, description="An architecture's JSON, as answers have it.")
+]
+IfNoneMatch = Annotated[str | None, Header()]
+
+
+@router.get("/searches/{search_id}/explain", tags=["searches"], responses=problems(404, 409))
+def explain_search(search: SearchDep, service: ServiceDep) -> Explanation:
+    """Where the time of a found network goes, what each choice costs, what more time would buy.
+
+    Told by the latency table that was searched, also if the device has another since.
+    """
+    arch, pairing = _found(search, service)
+    return Explanation(**explain.explain(service.catalog.home, pairing, arch))
+
+
+@router.get(
+    "/searches/{search_id}/architecture.svg",
+    tags=["searches"],
+    response_class=Response,
+    responses={**DRAWN, **problems(404, 409)},
+)
+def draw_search(
+    search: SearchDep, service: ServiceDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """The found network as a picture, with each layer's share of the latency."""
+    arch, pairing = _found(search, service)
+    return _drawn(explain.picture(pairing, arch), if_none_match)
+
+
+@router.get(
+    "/supernets/{name}/architecture.svg",
+    tags=["supernets"],
+    response_class=Response,
+    responses={**DRAWN, **problems(404)},
+)
+def draw_network(
+    name: str,
+    arch: ArchText,
+    service: ServiceDep,
+    device: Annotated[
+        str | None, Query(description="Whose latency to share out among the layers.")
+    ] = None,
+    precision: Precision | None = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Any network of a supernet as a picture."""
+    pairing = service.catalog.pairing(name, device, precision)
+    return _drawn(explain.picture(pairing, _read(arch)), if_none_match)
+
+
+@router.get(
+    "/supernets/{name}/devices/{device}/explain",
+    tags=["supernets"],
+    responses=problems(404),
+)
+def explain_network(
+    name: str,
+    device: str,
+    service: ServiceDep,
+    latency_ms: Annotated[
+        float | None,
+        Query(gt=0, allow_inf_nan=False, description="Explain the front's best within this."),
+    ] = None,
+    arch: ArchText | None = None,
+    precision: Precision | None = None,
+) -> Explanation:
+    """Explain a network on a device: the front's best within a latency, or one that is named."""
+    pairing = service.catalog.pairing(name, device, precision)
+    home = service.catalog.home
+    if (latency_ms is None) == (arch is None):
+        raise InputError("expected one of latency_ms and arch: which network to explain")
+    if arch is not None:
+        chosen = _read(arch)
+    else:
+        (point,) = fronts.read_front(home, pairing, latency_ms)["points"]
+        chosen = Arch.from_json(point["arch"])
+    return Explanation(**explain.explain(home, pairing, chosen))
+
+
+def _found(search: Search, service: Service) -> tuple[Arch, Pairing]:
+    """What a search found, and what it was searched with."""
+    if search.status != "succeeded" or search.result is None:
+        raise Conflict(f"search {search.id} is {search.status}: it has found no network")
+    bundle = service.catalog.supernets.get(search.request["supernet"])
+    expected = search.request["supernet_sha256"]
+    if bundle.sha256 != expected:
+        raise Conflict(
+            f"supernet {bundle.name!r} changed since this search: expected weights with sha256 "
+            f"{expected[:12]}, found {bundle.sha256[:12]}; search again"
+        )
+    table = codec.from_json(service.store.profile(search.profile_sha256))
+    return Arch.from_json(search.result["arch"]), service.catalog.pair(bundle, table)
+
+
+def _read(arch: str) -> Arch:
+    try:
+        return Arch.from_json(json.loads(arch))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"arch: expected an architecture's JSON: {error}") from error
+
+
+def _drawn(svg: str, if_none_match: str | None) -> Response:
+    headers = {"ETag": entity_tag(svg.encode()), "Cache-Control": "no-cache"}
+    if not_modified(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(svg, headers=headers, media_type=SVG)
