@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from models.arch import Arch
 from models.bundle import Bundle
 from models.datasets import load_dataset
 from models.elastic import channels_last
+from models.energy import EnergyMeter, added
 from models.export import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
 from models.extract import Subnet, plain, recalibrate
 from models.images import LabelledImages, hold_out, to_tensor
@@ -104,7 +106,8 @@ def compare(
         full_weights: the supernet's state after the recipe's first phase, where it was kept.
 
     Returns:
-        {"arch", "alone_top1", "shared_top1", "gap"} for each; gap is alone minus shared, points.
+        {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus shared,
+        points; energy is that of training it alone, None where the supernet's training did it.
     """
     dataset = load_dataset(recipe.dataset, recipe.space)
     train, test = dataset.train, dataset.test
@@ -113,36 +116,38 @@ def compare(
     images = ImageSet(test.images, bundle.mean, bundle.std)
     supernet = bundle.load_supernet()
     folder.mkdir(parents=True, exist_ok=True)
+
+    def alone(arch: Arch, on_step: Callable[[int, int], None]) -> dict[str, Any]:
+        if arch == recipe.space.largest and full_weights is not None:
+            full = Supernet(recipe.space)
+            full.load_state_dict(load_file(full_weights))
+            top1 = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
+            return {"arch": arch.to_json(), "top1": top1, "energy": None}
+        with EnergyMeter(recipe.country) as meter:
+            subnet = train_alone(recipe, layer_plan(recipe.space, arch), data, on_step)
+            spent = added(None, meter)
+        recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+        model = subnet_onnx(supernet, arch, subnet, {})
+        top1 = onnx_top1(model, arch, images, test.labels, threads)
+        return {"arch": arch.to_json(), "top1": top1, "energy": spent}
+
     rows = []
     for index, arch in enumerate(archs):
         kept = folder / f"alone-{index}.json"
-        if kept.exists():
-            alone = float(json.loads(kept.read_text())["top1"])
-        else:
-            if arch == recipe.space.largest and full_weights is not None:
-                full = Supernet(recipe.space)
-                full.load_state_dict(load_file(full_weights))
-                alone = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
-            else:
-                subnet = train_alone(
-                    recipe,
-                    layer_plan(recipe.space, arch),
-                    data,
-                    lambda step, steps, i=index: on_step(i, step, steps),  # type: ignore[misc]
-                )
-                recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
-                model = subnet_onnx(supernet, arch, subnet, {})
-                alone = onnx_top1(model, arch, images, test.labels, threads)
-            partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps({"arch": arch.to_json(), "top1": alone}))
-            os.replace(partial, kept)
+        if not kept.exists():
+            record = alone(arch, partial(on_step, index))
+            unfinished = kept.with_suffix(".partial")
+            unfinished.write_text(json.dumps(record))
+            os.replace(unfinished, kept)
+        record = json.loads(kept.read_text())
         shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
         rows.append(
             {
                 "arch": arch.to_json(),
-                "alone_top1": round(alone, 2),
+                "alone_top1": round(record["top1"], 2),
                 "shared_top1": round(shared, 2),
-                "gap": round(alone - shared, 2),
+                "gap": round(record["top1"] - shared, 2),
+                "energy": record["energy"],
             }
         )
     return rows

@@ -34,9 +34,10 @@ def subnets_to_measure(
     """Distinct subnets, "test" ones uniform, "fit" ones partly tilted; in a mixed order, so
     that a run cut short has measured some of each."""
     rng = np.random.default_rng([seed, 7])
-    tilted = int(fit * TILTED_SHARE)
-    uniform = _distinct(space.sample(4 * (fit - tilted + test), rng))[: fit - tilted + test]
     corners = space.encode([space.largest, space.smallest])
+    tilted = min(fit, max(int(fit * TILTED_SHARE), len(corners)))
+    uniform = _distinct(space.sample(4 * (fit - tilted + test), rng))[: fit - tilted + test]
+    corners = corners[:tilted]
     skewed = np.concatenate([corners, space.sample_tilted(tilted - len(corners), TILT, rng)])
     known = {row.tobytes() for row in uniform[:test]}
     fitted = np.array([r for r in [*skewed, *uniform[test:]] if r.tobytes() not in known])

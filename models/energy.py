@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from codecarbon import OfflineEmissionsTracker
 from codecarbon.output_methods.base_output import BaseOutput
+
+NOTHING = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
+"""What work that was not done has spent."""
 
 
 class _Latest(BaseOutput):
@@ -65,7 +69,7 @@ class EnergyMeter:
         self._tracker.flush()
         total = self._latest.total
         if total is None:
-            return {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
+            return dict(NOTHING)
         return {
             "energy_kwh": float(total.energy_consumed),
             "co2e_kg": float(total.emissions),
@@ -90,3 +94,9 @@ class EnergyMeter:
             ),
             "country": getattr(total, "country_name", ""),
         }
+
+
+def added(earlier: Mapping[str, Any] | None, meter: EnergyMeter) -> dict[str, Any]:
+    """A card's entry for work that goes on: what was spent before and now, under what is now."""
+    before, now = earlier or NOTHING, meter.read()
+    return {**{key: before[key] + now[key] for key in NOTHING}, **meter.conditions}

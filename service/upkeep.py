@@ -4,11 +4,13 @@ them, and the comparison with networks trained alone."""
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.errors import InputError
@@ -23,6 +25,9 @@ from models.measured import (
 from models.space import SearchSpace
 from search.agreement import agreement
 from search.gaussian_process_fit import fit
+
+if TYPE_CHECKING:
+    from models.recipe import Recipe
 
 MIN_FIT, MIN_TEST = 50, 20
 FIT_SUBNETS, TEST_SUBNETS = 1100, 200
@@ -50,6 +55,7 @@ def collect_measured(
     """
     from models.collect import collect, subnets_to_measure
     from models.datasets import load_dataset
+    from models.energy import EnergyMeter, added
     from models.images import hold_out
 
     recipe = bundle.card["recipe"]
@@ -58,8 +64,13 @@ def collect_measured(
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
     _carry_over(bundle, table)
     jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
-    rows = collect(bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured)
-    return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
+    with EnergyMeter(recipe["country"]) as meter:
+        rows = collect(
+            bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured
+        )
+        spent = added(bundle.card["energy"].get("predictor_data"), meter)
+    energy = {**bundle.card["energy"], "predictor_data": spent}
+    return add_to_bundle(bundle, {"energy": energy}, {"measured.jsonl.gz": compress(rows)})
 
 
 def _carry_over(bundle: Bundle, table: Path) -> None:
@@ -188,7 +199,7 @@ def compare_with_alone(
     rows = compare(
         bundle,
         recipe,
-        home / "alone" / f"{bundle.name}-{bundle.sha256[:12]}",
+        home / "alone" / f"{bundle.name}-{_alone_key(recipe)}",
         archs,
         threads=threads,
         full_weights=kept if kept.exists() else None,
@@ -203,3 +214,9 @@ def compare_with_alone(
     }
     add_to_bundle(bundle, {"metrics": {**bundle.card["metrics"], "sharing": sharing}}, {})
     return rows
+
+
+def _alone_key(recipe: Recipe) -> str:
+    """Of all that a training alone depends on: the recipe up to its first phase."""
+    content = {**recipe.to_json(), "phases": recipe.to_json()["phases"][:1]}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
