@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
-from service import catalog_routes, errors, explain_routes, routes
+from service import catalog_routes, errors, explain_routes, pages, routes
 from service.dependencies import ServiceDep, open_service, working
 from service.metrics import CONTENT_TYPE, exposition
 from service.middleware import LimitBody, Observe
@@ -39,6 +39,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=VERSION,
         summary="One trained supernet, one fitted network for every device.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(routes.router)
     app.include_router(catalog_routes.router)
@@ -46,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/healthz", healthz, tags=["operation"])
     app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
+    pages.register(app)
     errors.register(app)
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     app.add_middleware(Observe)

@@ -90,7 +90,9 @@ def read_front(
     precision: Annotated[
         Precision | None, Query(description="Of the device's table; fp32 before others.")
     ] = None,
+    layers: Annotated[bool, Query(description="Also every network's layers.")] = False,
 ) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
     pairing = service.catalog.pairing(name, device, precision)
-    return FrontRead(**fronts.read_front(service.catalog.home, pairing, latency_ms))
+    home = service.catalog.home
+    return FrontRead(**fronts.read_front(home, pairing, latency_ms, layers=layers))

@@ -15,7 +15,7 @@ from models.plan import layer_plan
 from search.costs import CostModel
 from search.prices import Change, MoreTime, changes, grow_first, more_time, shrink_first
 from service.fronts import FrontStore
-from service.pairing import Pairing
+from service.pairing import Pairing, describe_layer
 
 LISTED = 10
 """Changes named in an answer; the rest cost more."""
@@ -54,19 +54,16 @@ def describe_layers(bundle: Bundle, table: LatencyTable | None, arch: Arch) -> l
     `latency_share` and `macs_share` are fractions of the sums over all layers.
     """
     plan = layer_plan(bundle.space, arch)
-    times = None if table is None else [table.layer_ms(layer) for layer in plan]
-    total_ms, macs = sum(times or []), sum(layer.macs for layer in plan)
+    layers = [describe_layer(layer, table) for layer in plan]
+    macs = sum(layer["macs"] for layer in layers)
+    total_ms = None if table is None else sum(layer["latency_ms"] for layer in layers)
     return [
         {
-            **asdict(layer),
-            "out_size": layer.out_size,
-            "latency_ms": None if times is None else times[index],
-            "latency_share": None if times is None else times[index] / total_ms,
-            "macs": layer.macs,
-            "macs_share": layer.macs / macs,
-            "params": layer.params,
+            **layer,
+            "latency_share": total_ms and layer["latency_ms"] / total_ms,
+            "macs_share": layer["macs"] / macs,
         }
-        for index, layer in enumerate(plan)
+        for layer in layers
     ]
 
 

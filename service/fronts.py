@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,11 +19,13 @@ from zipfile import BadZipFile
 import numpy as np
 
 from latency_tables.store import write_atomically
+from models.arch import Arch
 from models.errors import InputError
+from models.plan import LayerSpec, layer_plan
 from search.costs import CostModel
 from search.front import Front, answer, front
 from service.devices import revision_of
-from service.pairing import Pairing
+from service.pairing import Pairing, describe_layer
 
 SEED = 0
 _LOCK = Lock()
@@ -30,12 +33,20 @@ FORMAT = 1
 """Raised when fronts come to be computed in another way, so that old files are left alone."""
 
 
-def read_front(home: Path, pairing: Pairing, budget_ms: float | None = None) -> dict[str, Any]:
+COSTS = ("macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
+"""What each network of an answer has beside latency and accuracy; energy where it is known."""
+
+
+def read_front(
+    home: Path, pairing: Pairing, budget_ms: float | None = None, *, layers: bool = False
+) -> dict[str, Any]:
     """Networks that none is both faster and more accurate than, by rising latency.
 
     Args:
         home: the installation, which keeps fronts.
         budget_ms: answer only the most accurate one within this latency.
+        layers: also what each network is made of. Neighbours on a front share most of their
+            layers, so each layer is described once and networks name them by position.
 
     Raises:
         InputError: if the supernet has no accuracy predictor, or the budget is not a positive
@@ -50,17 +61,25 @@ def read_front(home: Path, pairing: Pairing, budget_ms: float | None = None) -> 
             raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
         index = answer(found, budget_ms)
         found = found[index : index + 1]
-    points = zip(
-        found.latency_ms.tolist(),
-        found.top1.tolist(),
-        pairing.space.decode(found.genes),
-        strict=True,
-    )
+    archs = pairing.space.decode(found.genes)
+    columns: dict[str, list[Any]] = {
+        "latency_ms": found.latency_ms.tolist(),
+        "top1": found.top1.tolist(),
+        "arch": [arch.to_json() for arch in archs],
+    }
+    for name in COSTS:
+        if (cost := pairing.costs.get(name)) is None:
+            columns[name] = [None] * len(found)
+        else:
+            values = cost.evaluate(found.genes).tolist()
+            columns[name] = values if name == "energy_mj" else [round(value) for value in values]
     return {
         "points": [
-            {"latency_ms": latency_ms, "top1": top1, "arch": arch.to_json()}
-            for latency_ms, top1, arch in points
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
         ],
+        "layers": _layers(pairing, archs) if layers else None,
+        "network_overhead_ms": table.network_overhead_ms,
         "method": "dynamic programming over an additive surrogate, refined by the predictor",
         "expected_error": {
             "latency_ms": table.expected_error,
@@ -68,6 +87,15 @@ def read_front(home: Path, pairing: Pairing, budget_ms: float | None = None) -> 
         },
         "provenance": pairing.provenance(),
     }
+
+
+def _layers(pairing: Pairing, archs: Sequence[Arch]) -> dict[str, Any]:
+    known: dict[LayerSpec, int] = {}
+    points = [
+        [known.setdefault(layer, len(known)) for layer in layer_plan(pairing.space, arch)]
+        for arch in archs
+    ]
+    return {"known": [describe_layer(layer, pairing.table) for layer in known], "points": points}
 
 
 class FrontStore:

@@ -17,6 +17,7 @@ from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
+from models.plan import LayerSpec
 from models.space import GeneMatrix, SearchSpace
 from search import predictor as predictors
 from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, params_costs, scaled
@@ -202,6 +203,21 @@ def table_provenance(table: LatencyTable) -> dict[str, Any]:
         "table_origin": table.origin,
         "source": table.source,
         "conditions": asdict(table.conditions),
+    }
+
+
+def describe_layer(layer: LayerSpec, table: LatencyTable | None) -> dict[str, Any]:
+    """One layer with its shape and costs; `latency_ms` is None without a table.
+
+    Raises:
+        NotFound: if the table lacks it.
+    """
+    return {
+        **asdict(layer),
+        "out_size": layer.out_size,
+        "latency_ms": None if table is None else table.layer_ms(layer),
+        "macs": layer.macs,
+        "params": layer.params,
     }
 
 

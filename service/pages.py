@@ -1,0 +1,68 @@
+"""What browsers open: the page at `/` and the API's documentation at `/docs`.
+
+Everything comes from `web/` or from an installed package, so it works without a network; the
+content security policy has the browser hold us to that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import fastapi_offline
+from fastapi import FastAPI, Response
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from service.middleware import Message
+
+WEB = Path(__file__).with_name("web")
+SWAGGER = Path(fastapi_offline.__file__).with_name("static")
+"""Swagger UI, as that package brings it."""
+
+HEADERS = MappingProxyType(
+    {
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        # Asked for again at every visit and answered by 304: an update shows at once.
+        "Cache-Control": "no-cache",
+    }
+)
+
+UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
+"""Models are dense already, and their ranges and ETags are of the bytes as they are; an event
+is sent when it happens."""
+
+
+class Assets(StaticFiles):
+    """Files of a folder, with the headers of a page."""
+
+    async def get_response(self, path: str, scope: Message) -> Response:
+        """One file."""
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+def register(app: FastAPI) -> None:
+    """Serve the pages from `app`, whose own documentation pages load scripts from elsewhere."""
+    app.add_api_route("/", index, include_in_schema=False, methods=["GET", "HEAD"])
+    app.add_api_route("/docs", docs, include_in_schema=False, methods=["GET", "HEAD"])
+    app.mount("/assets/swagger", Assets(directory=SWAGGER))
+    app.mount("/assets", Assets(directory=WEB))
+    app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=UNCOMPRESSED)
+
+
+def index() -> FileResponse:
+    """The page."""
+    return FileResponse(WEB / "index.html", headers=dict(HEADERS))
+
+
+def docs() -> FileResponse:
+    """Swagger UI on this service's own description."""
+    return FileResponse(WEB / "docs.html", headers=dict(HEADERS))

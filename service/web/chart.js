@@ -1,0 +1,184 @@
+// Fronts as curves, the error of both numbers as a band, and a budget line that can be dragged.
+
+import { s, show } from "./dom.js";
+import { needsLog, within } from "./front.js";
+import { ms, short } from "./format.js";
+
+const MARGIN = { top: 54, right: 18, bottom: 44, left: 54 };
+
+export class Chart {
+  /** `onBudget(latency_ms)` while the line is dragged. */
+  constructor(container, onBudget) {
+    this.container = container;
+    this.onBudget = onBudget;
+    this.fronts = [];
+    this.budget = null;
+    this.focus = null;
+    new ResizeObserver(() => this.fronts.length && this.#draw()).observe(container);
+  }
+
+  /** Each front: {device, hue, dash, points, expected_error}. */
+  update(fronts, focus, budget) {
+    this.fronts = fronts;
+    this.focus = focus;
+    this.budget = budget;
+    this.#draw();
+  }
+
+  /** The only work while a budget is dragged. */
+  move(budget) {
+    this.budget = budget;
+    if (this.line) this.#place();
+  }
+
+  #draw() {
+    const width = Math.max(280, this.container.clientWidth);
+    const height = this.container.clientHeight;
+    this.right = width - MARGIN.right;
+    this.bottom = height - MARGIN.bottom;
+    this.#scales();
+    const clip = s("clipPath", { id: "plot" }, s("rect", { x: MARGIN.left, y: MARGIN.top, width: this.right - MARGIN.left, height: this.bottom - MARGIN.top }));
+    const drawn = [...this.fronts].sort((a, b) => (a.device === this.focus) - (b.device === this.focus));
+    const svg = s(
+      "svg",
+      { class: "chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#inWords() },
+      s("defs", {}, clip),
+      this.#axes(width, height),
+      s("g", { "clip-path": "url(#plot)" }, drawn.map((front) => this.#band(front)), drawn.map((front) => this.#curve(front))),
+      (this.line = this.#line()),
+      (this.dots = s("g", { class: "dots" })),
+    );
+    svg.addEventListener("pointerdown", (event) => this.#drag(svg, event));
+    show(this.container, svg);
+    this.#place();
+  }
+
+  #scales() {
+    const all = this.fronts.flatMap((front) => front.points);
+    const low = Math.min(...all.map((p) => p.latency_ms));
+    const high = Math.max(...all.map((p) => p.latency_ms));
+    this.log = needsLog(low, high);
+    const pad = this.log ? Math.log(high / low) * 0.04 : (high - low) * 0.05 || low * 0.1;
+    const [from, to] = this.log ? [Math.log(low) - pad, Math.log(high) + pad] : [Math.max(0, low - pad), high + pad];
+    const scale = (value) => (this.log ? Math.log(value) : value);
+    const span = this.right - MARGIN.left;
+    this.x = (value) => MARGIN.left + (span * (scale(value) - from)) / (to - from);
+    this.latency = (x) => {
+      const value = from + ((x - MARGIN.left) / span) * (to - from);
+      return this.log ? Math.exp(value) : value;
+    };
+    this.extent = this.log ? [Math.exp(from), Math.exp(to)] : [from, to];
+    const top1 = all.map((p) => p.top1);
+    const [worst, best] = [Math.min(...top1), Math.max(...top1)];
+    const room = (best - worst) * 0.08 || 0.5;
+    this.range = [worst - room, Math.min(100, best + room)];
+    this.y = (value) => this.bottom - ((this.bottom - MARGIN.top) * (value - this.range[0])) / (this.range[1] - this.range[0]);
+  }
+
+  #axes(width, height) {
+    const xs = this.log ? logTicks(...this.extent) : ticks(...this.extent, Math.max(3, Math.floor(width / 110)));
+    const ys = ticks(...this.range, Math.max(3, Math.floor(height / 70)));
+    return s(
+      "g",
+      { class: "axes", "aria-hidden": "true" },
+      ys.map((v) => [
+        s("line", { class: "grid", x1: MARGIN.left, x2: this.right, y1: this.y(v), y2: this.y(v) }),
+        s("text", { x: MARGIN.left - 9, y: this.y(v) + 4, "text-anchor": "end" }, short(v, 4)),
+      ]).flat(),
+      s("line", { class: "axis", x1: MARGIN.left, x2: this.right, y1: this.bottom, y2: this.bottom }),
+      xs.map((v) => [
+        s("line", { class: "axis", x1: this.x(v), x2: this.x(v), y1: this.bottom, y2: this.bottom + 5 }),
+        s("text", { x: this.x(v), y: this.bottom + 19, "text-anchor": "middle" }, short(v)),
+      ]).flat(),
+      s("text", { class: "name", x: this.right, y: height - 6, "text-anchor": "end" }, `Latency, ms, predicted${this.log ? " (logarithmic)" : ""}`),
+      s("text", { class: "name", x: 2, y: 12 }, "Top-1, %, predicted"),
+    );
+  }
+
+  #curve(front) {
+    // A step: between two networks the budget buys the faster one.
+    let path = "";
+    for (const p of front.points) {
+      const [x, y] = [this.x(p.latency_ms).toFixed(1), this.y(p.top1).toFixed(1)];
+      path += path ? `H${x}V${y}` : `M${x} ${y}`;
+    }
+    path += `H${this.right}`;
+    return s("path", { class: `curve${front.device === this.focus ? " focus" : ""}`, d: path, stroke: `var(--hue-${front.hue})`, "stroke-dasharray": front.dash });
+  }
+
+  #band(front) {
+    const wide = front.expected_error.latency_ms ?? 0;
+    const tall = front.expected_error.top1 ?? 0;
+    const at = (p, sign) => `${this.x(p.latency_ms * (1 - sign * wide)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
+    const over = front.points.map((p) => at(p, 1));
+    const under = front.points.map((p) => at(p, -1)).reverse();
+    return s("path", { class: `band${front.device === this.focus ? " focus" : ""}`, d: `M${[...over, ...under].join("L")}Z`, fill: `var(--hue-${front.hue})` });
+  }
+
+  #line() {
+    return s(
+      "g",
+      { class: "budget-line", "aria-hidden": "true" },
+      s("line", { y1: MARGIN.top - 8, y2: this.bottom }),
+      s("rect", { class: "grip", x: -38, y: 22, width: 76, height: 22, rx: 11 }),
+      s("text", { y: 37, "text-anchor": "middle" }),
+    );
+  }
+
+  #place() {
+    if (this.budget == null) return void this.line.setAttribute("visibility", "hidden");
+    const x = Math.min(this.right, Math.max(MARGIN.left, this.x(this.budget)));
+    this.line.removeAttribute("visibility");
+    this.line.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
+    this.line.lastChild.textContent = `${ms(this.budget)} ms`;
+    const dots = this.fronts.map((front) => {
+      const point = front.points[within(front.points, this.budget)];
+      if (!point) return null;
+      const r = front.device === this.focus ? 5.5 : 4;
+      return s("circle", { cx: this.x(point.latency_ms), cy: this.y(point.top1), r, fill: `var(--hue-${front.hue})` });
+    });
+    show(this.dots, dots);
+  }
+
+  #drag(svg, event) {
+    if (event.button !== 0) return;
+    const set = (move) => {
+      const x = move.clientX - svg.getBoundingClientRect().left;
+      this.onBudget(this.latency(Math.min(this.right, Math.max(MARGIN.left, x))));
+    };
+    const stop = new AbortController();
+    svg.setPointerCapture(event.pointerId);
+    svg.addEventListener("pointermove", set, { signal: stop.signal });
+    for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => stop.abort(), { signal: stop.signal });
+    set(event);
+  }
+
+  #inWords() {
+    const ends = this.fronts.map((f) => {
+      const [a, b] = [f.points[0], f.points.at(-1)];
+      return `${f.device}: from ${a.top1.toFixed(2)} % at ${ms(a.latency_ms)} ms to ${b.top1.toFixed(2)} % at ${ms(b.latency_ms)} ms`;
+    });
+    return `Predicted accuracy against predicted latency. ${ends.join(". ")}.`;
+  }
+}
+
+/** About `count` round numbers between `low` and `high`. */
+export function ticks(low, high, count) {
+  const raw = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const unit = [1, 2, 5, 10].find((u) => u * power >= raw) * power;
+  const found = [];
+  for (let i = Math.ceil(low / unit); i * unit <= high; i++) found.push(Number((i * unit).toPrecision(12)));
+  return found;
+}
+
+/** 1, 2, 5 times powers of ten between `low` and `high`. */
+export function logTicks(low, high) {
+  const found = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++)
+    for (const unit of [1, 2, 5]) {
+      const value = Number((unit * 10 ** p).toPrecision(6));
+      if (value >= low && value <= high) found.push(value);
+    }
+  return found;
+}

@@ -1,0 +1,67 @@
+// The network that a budget buys: its numbers, and what other budgets would buy.
+
+import { h, show } from "./dom.js";
+import { trades, within } from "./front.js";
+import { bytes, ms, percent, scaled, short } from "./format.js";
+import { conditionsInWords, figure, latencyTag, tag, top1Tag } from "./origin.js";
+
+/** Fill `body`; answers the chosen point, or null if no network is that fast. */
+export function showChosen(body, front, budget, onBudget) {
+  const index = within(front.points, budget);
+  if (index < 0) {
+    const floor = front.points[0].latency_ms;
+    show(
+      body,
+      h("div", { class: "empty" }, h("p", {}, `No network of this supernet is that fast on ${front.device}. The fastest is predicted to take ${ms(floor)} ms.`), h("button", { type: "button", class: "quiet", onclick: () => onBudget(floor) }, `Set the budget to ${ms(floor)} ms`)),
+    );
+    return null;
+  }
+  const point = front.points[index];
+  const source = front.provenance;
+  const batch = source.latency_ms?.conditions?.batch ?? 1;
+  show(
+    body,
+    h("p", { class: "on" }, `within ${ms(budget)} ms on `, h("b", {}, front.device), batch > 1 ? ` (per batch of ${batch})` : ""),
+    h(
+      "dl",
+      { class: "figures headline" },
+      figure("Top-1", percent(point.top1), "%", top1Tag(source.top1), { large: true }),
+      figure("Latency", ms(point.latency_ms), "ms", latencyLabel(point, source), { large: true }),
+    ),
+    h(
+      "dl",
+      { class: "figures" },
+      figure("MACs", ...scaled(point.macs), tag("exact")),
+      figure("Parameters", ...scaled(point.params), tag("exact")),
+      figure("ONNX file, at most", ...bytes(point.model_bytes), tag("estimated", "", "an upper bound; the search states the exact size")),
+      figure("Peak memory", ...bytes(point.peak_memory_bytes), tag("estimated", "", source.peak_memory_bytes?.method)),
+      energy(point, source),
+      figure("Resolution", String(point.arch.resolution), "px", tag("exact")),
+    ),
+    h("h3", {}, "What other budgets would buy"),
+    h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
+    h("p", { class: "conditions" }, conditionsInWords(source.latency_ms?.conditions)),
+  );
+  return point;
+}
+
+function latencyLabel(point, source) {
+  const upper = point.latency_upper_ms;
+  const label = latencyTag(source.latency_ms, point.latency_ms);
+  return upper == null ? label : [label, h("span", { class: "bound" }, ` ≤ ${ms(upper)} ms`)];
+}
+
+function energy(point, source) {
+  if (point.energy_mj == null)
+    return h("div", { class: "figure" }, h("dt", {}, "Energy"), h("dd", { class: "unknown", title: "the device's conditions state no power_w" }, "power not stated"));
+  const error = source.energy_mj?.expected_error;
+  return figure("Energy", short(point.energy_mj), "mJ", tag("estimated", error == null ? "" : `± ${short(point.energy_mj * error, 2)} mJ`, source.energy_mj?.method));
+}
+
+const signed = (value, text) => `${value < 0 ? "−" : "+"}${text}`;
+
+function tradeRow(trade, onBudget) {
+  const gain = h("span", { class: trade.top1 < 0 ? "loss" : "gain" }, signed(trade.top1, `${Math.abs(trade.top1).toFixed(2)} pt`));
+  const cost = signed(trade.latency_ms, `${ms(Math.abs(trade.latency_ms))} ms`);
+  return h("li", {}, h("button", { type: "button", class: "trade", onclick: () => onBudget(trade.budget) }, h("span", {}, trade.label), h("span", { class: "n" }, cost), gain));
+}

@@ -1,0 +1,46 @@
+// Answers from a front that is loaded: no request, no waiting. A front rises in both numbers.
+
+/** Position of the most accurate point within `budget`, -1 if none is that fast. */
+export function within(points, budget) {
+  let low = 0;
+  let high = points.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (points[middle].latency_ms <= budget) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** How much more time is worth asking about: a millisecond, where the front's range makes sense of
+ * one, else a round tenth of it. */
+export function step(points) {
+  const range = points.at(-1).latency_ms - points[0].latency_ms;
+  if (range >= 5 && range <= 200) return 1;
+  const power = 10 ** Math.floor(Math.log10(range / 10));
+  const unit = [1, 2, 5, 10].find((u) => u * power >= range / 10) ?? 10;
+  return Number((unit * power).toPrecision(1));
+}
+
+/** What other budgets would change: the next tenth of a point, a step more, a step less. */
+export function trades(points, index, budget) {
+  const here = points[index];
+  const amount = step(points);
+  const to = (label, target) =>
+    target >= 0 && target !== index && points[target]
+      ? {
+          label,
+          budget: points[target].latency_ms,
+          latency_ms: points[target].latency_ms - here.latency_ms,
+          top1: points[target].top1 - here.top1,
+        }
+      : null;
+  return [
+    to("0.1 points more", points.findIndex((point) => point.top1 >= here.top1 + 0.1)),
+    to(`${amount} ms more`, within(points, budget + amount)),
+    to(`${amount} ms less`, within(points, budget - amount)),
+  ].filter(Boolean);
+}
+
+/** Whether the latency's axis needs powers: its ends are far apart. */
+export const needsLog = (low, high) => high / low > 12;

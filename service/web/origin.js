@@ -1,0 +1,46 @@
+// What a number is: measured, fitted, predicted, estimated or exact, and how far it may be off.
+
+import { h } from "./dom.js";
+import { ms, short } from "./format.js";
+
+/** A small label beside a number; `about` says how it came to be. */
+export function tag(origin, error = "", about = "") {
+  return h("span", { class: `tag ${origin}`, title: about || null }, origin, error ? h("span", { class: "error" }, ` ${error}`) : null);
+}
+
+/** One number: label, value with unit, and what it is. */
+export function figure(name, value, unit, label, { large = false } = {}) {
+  return h(
+    "div",
+    { class: large ? "figure large" : "figure" },
+    h("dt", {}, name),
+    h("dd", {}, h("span", { class: "value" }, value), unit ? h("span", { class: "unit" }, ` ${unit}`) : null, label),
+  );
+}
+
+export function top1Tag(source) {
+  const error = source?.expected_error;
+  const about = source?.predictor ? `${source.predictor.kind}, ${source.predictor.method}, fitted on ${source.predictor.count} networks: ${source.predictor.target}` : "";
+  return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${short(error, 2)} pt`, about);
+}
+
+export function latencyTag(source, latency_ms) {
+  const error = source?.expected_error;
+  return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${ms(latency_ms * error)} ms`, [source?.table_origin && `table ${source.table_origin}`, conditionsInWords(source?.conditions), source?.source].filter(Boolean).join("; "));
+}
+
+/** "onnxruntime 1.32.0, CPUExecutionProvider, 1 thread, batch 1, fp32, AMD EPYC". */
+export function conditionsInWords(conditions) {
+  if (!conditions) return "";
+  const { runtime, runtime_version, provider, threads, batch, precision, processor } = conditions;
+  return [
+    [runtime, runtime_version].filter(Boolean).join(" "),
+    provider,
+    threads && `${threads} thread${threads > 1 ? "s" : ""}`,
+    batch && `batch ${batch}`,
+    precision,
+    processor,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}

@@ -1,0 +1,199 @@
+// One search: its progress, and the model that it comes to.
+
+import { Problem, follow, get, post, request } from "./api.js";
+import { announce, copyButton, h, show } from "./dom.js";
+import { bytes, moment, ms, percent, scaled, short } from "./format.js";
+import { figure, latencyTag, tag, top1Tag } from "./origin.js";
+import { curl, python } from "./snippets.js";
+
+const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
+
+export class SearchCard {
+  /** `onSearch(search)` whenever what is known of the search has changed. */
+  constructor(card, body, onSearch) {
+    Object.assign(this, { card, body, onSearch });
+  }
+
+  close() {
+    this.running?.abort();
+    this.card.hidden = true;
+    this.id = null;
+  }
+
+  /** Ask for a search and follow it. */
+  async start(wanted) {
+    const signal = this.#open(null);
+    this.#progress("Asking", null);
+    await this.#guard(signal, async () => {
+      const search = await (await post("/v1/searches", wanted)).json();
+      if (!signal.aborted) await this.#follow(search, signal);
+    });
+  }
+
+  /** Show a stored search. */
+  async show(id) {
+    if (id === this.id) return;
+    const signal = this.#open(id);
+    this.#progress("Loading", null);
+    await this.#guard(signal, async () => this.#follow(await get(`/v1/searches/${id}`, { signal }), signal));
+  }
+
+  #open(id) {
+    this.running?.abort();
+    this.running = new AbortController();
+    this.id = id;
+    this.card.hidden = false;
+    return this.running.signal;
+  }
+
+  async #guard(signal, work) {
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted) return;
+      show(this.body, problem(error instanceof Problem ? error.document : { detail: String(error) }));
+      announce(`Search refused: ${error.message}`);
+    }
+  }
+
+  async #follow(search, signal) {
+    this.id = search.id;
+    this.onSearch(search);
+    if (!finished(search)) {
+      this.#progress("Waiting for a worker", null, search);
+      await follow(
+        `/v1/searches/${search.id}/events`,
+        (kind, data) => {
+          if (kind === "queued") this.#progress("Waiting for a worker", null, search);
+          if (kind === "running") this.#progress("Starting", 0, search);
+          if (kind === "progress") this.#progress(STEPS[data.step] ?? data.step, data.share, search);
+        },
+        signal,
+      );
+      search = await get(`/v1/searches/${search.id}`, { signal });
+    }
+    if (signal.aborted) return;
+    this.#finished(search);
+    this.onSearch(search);
+  }
+
+  #progress(text, part, search) {
+    const bar = h("progress", { max: 1, "aria-label": "Progress of the search", ...(part != null && { value: part }) });
+    if (this.bar?.isConnected && part != null) {
+      this.bar.value = part;
+      this.label.textContent = text;
+      return;
+    }
+    this.bar = bar;
+    this.label = h("span", { class: "step" }, text);
+    const cancel = search && h("button", { type: "button", class: "quiet small", onclick: () => this.#cancel(search.id) }, "Cancel");
+    show(this.body, h("div", { class: "progress" }, this.label, bar, cancel));
+    announce(text);
+  }
+
+  async #cancel(id) {
+    try {
+      await request(`/v1/searches/${id}`, { method: "DELETE" });
+    } catch (error) {
+      announce(error.message); // it finished meanwhile
+    }
+  }
+
+  #finished(search) {
+    announce(`Search ${search.status}`);
+    if (search.status === "failed") return show(this.body, problem(search.error));
+    if (search.status === "cancelled") return show(this.body, h("p", { class: "empty" }, "This search was cancelled."));
+    show(this.body, result(search));
+  }
+}
+
+export const finished = (search) => ["succeeded", "failed", "cancelled"].includes(search.status);
+export const deviceName = (search) => (typeof search.request.device === "string" ? search.request.device : (search.request.device?.name ?? "inline profile"));
+
+/** A problem document where people look: what, expected, got, what to do. */
+export function problem(document) {
+  const nearest = Object.entries(document?.nearest ?? {});
+  return h(
+    "div",
+    { class: "notice bad", role: "alert" },
+    h("p", {}, h("b", {}, document?.title && document.title !== "about:blank" ? `${document.title}. ` : ""), document?.detail ?? "It failed, and gave no reason."),
+    nearest.length ? h("p", {}, `Can be met together: ${nearest.map(([name, value]) => `${name} ${short(value, 4)}`).join(", ")}.`) : null,
+    document?.errors?.length ? h("ul", {}, document.errors.slice(0, 20).map((e) => h("li", {}, typeof e === "string" ? e : `${e.pointer ?? ""} ${e.detail ?? ""}`))) : null,
+  );
+}
+
+function result(search) {
+  const { result: found, request: wanted } = search;
+  const { verified, provenance } = found;
+  const limits = Object.entries(wanted.constraints).map(([name, value]) => `${name} ≤ ${short(value, 5)}`).join(", ");
+  return h(
+    "div",
+    { class: "result" },
+    h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
+    verified.stepped_down?.length
+      ? h("p", { class: "notice" }, `${verified.stepped_down.length} faster-looking network${verified.stepped_down.length > 1 ? "s were" : " was"} timed above the budget on this host; the search stepped down.`)
+      : null,
+    h(
+      "dl",
+      { class: "figures headline" },
+      verified.top1
+        ? figure("Top-1, measured", percent(verified.top1.value), "%", tag("measured", `± ${short(verified.top1.expected_error, 2)} pt`, `on ${verified.top1.images} held-out images, ${verified.top1.conditions.runtime}`), { large: true })
+        : null,
+      figure("Top-1, predicted", percent(found.top1), "%", top1Tag(provenance.top1), { large: true }),
+      verified.latency_ms
+        ? figure("Latency, measured", ms(verified.latency_ms.value), "ms", tag("measured", "", "p50 on this host"), { large: true })
+        : null,
+      figure("Latency, predicted", ms(found.latency_ms), "ms", latencyTag(provenance.latency_ms, found.latency_ms), { large: true }),
+    ),
+    h(
+      "dl",
+      { class: "figures" },
+      figure("MACs", ...scaled(found.macs), tag("exact")),
+      figure("Parameters", ...scaled(found.params), tag("exact")),
+      figure("ONNX file", ...bytes(found.model_bytes), tag("exact")),
+      found.energy_mj != null ? figure("Energy", short(found.energy_mj), "mJ", tag("estimated")) : null,
+      verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
+      figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `${short(found.search.seconds, 2)} s`)),
+    ),
+    download(search),
+    snippet("curl", curl(search)),
+    snippet("Python", python(search)),
+  );
+}
+
+function download(search) {
+  const { sha256, model_bytes } = search.result;
+  const state = h("span", { class: "step", role: "status" });
+  const button = h("button", { type: "button", class: "primary", id: "download" }, `Download ONNX, ${bytes(model_bytes).join(" ")}`);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await save(search, state);
+    } catch (error) {
+      show(state, problem(error instanceof Problem ? error.document : { detail: String(error) }));
+    }
+    button.disabled = false;
+  });
+  return h("div", { class: "download" }, button, h("span", { class: "sha" }, h("span", {}, "sha256 "), h("code", {}, sha256)), copyButton(() => sha256, "Copy sha256"), state);
+}
+
+/** Fetched with the key, if there is one, and checked before it is handed over. */
+async function save(search, state) {
+  state.textContent = "Downloading";
+  const response = await request(`/v1/searches/${search.id}/model.onnx`);
+  const content = await response.arrayBuffer();
+  if (crypto.subtle) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+    const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (found !== search.result.sha256) throw new Problem({ title: "Damaged", detail: `What arrived has the sha256 ${found.slice(0, 12)}: download it again.` });
+    state.textContent = "Downloaded; its sha256 is the one stated.";
+  } else state.textContent = "Downloaded; compare its sha256.";
+  const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? "model.onnx";
+  const link = h("a", { href: URL.createObjectURL(new Blob([content])), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function snippet(name, text) {
+  return h("details", { class: "snippet" }, h("summary", {}, name), h("div", { class: "code" }, copyButton(() => text), h("pre", { tabindex: "0", "aria-label": `${name} snippet` }, h("code", {}, text))));
+}

@@ -1,0 +1,47 @@
+// What is looked at, kept in the address: a link reproduces the view.
+
+export const MOST_DEVICES = 5;
+
+const FILTERS = ["supernet", "device", "status", "latency_ms_max", "top1_min", "sort", "cursor"];
+
+export function readState(search = location.search) {
+  const query = new URLSearchParams(search);
+  const budget = Number(query.get("budget"));
+  const filters = {};
+  for (const name of FILTERS) {
+    const value = query.get(`f.${name}`);
+    if (value) filters[name] = value;
+  }
+  return {
+    view: ["explore", "searches", "devices"].includes(query.get("view")) ? query.get("view") : "explore",
+    supernet: query.get("supernet"),
+    devices: [...new Set(query.get("devices")?.split(",").filter(Boolean) ?? [])].slice(0, MOST_DEVICES),
+    focus: query.get("focus"),
+    budget: budget > 0 && Number.isFinite(budget) ? budget : null,
+    search: query.get("search"),
+    filters,
+  };
+}
+
+export function writeState(state, { push = false } = {}) {
+  const query = new URLSearchParams();
+  if (state.view !== "explore") query.set("view", state.view);
+  if (state.view === "explore") {
+    if (state.supernet) query.set("supernet", state.supernet);
+    if (state.devices.length) query.set("devices", state.devices.join(","));
+    if (state.focus && state.focus !== state.devices[0]) query.set("focus", state.focus);
+    if (state.budget) query.set("budget", String(Number(state.budget.toPrecision(5))));
+    if (state.search) query.set("search", state.search);
+  } else if (state.view === "searches") {
+    for (const [name, value] of Object.entries(state.filters)) if (value) query.set(`f.${name}`, value);
+  }
+  // Commas read better than %2C, and are allowed in a query.
+  const text = query.toString().replaceAll("%2C", ",");
+  const address = text ? `/?${text}` : "/";
+  if (address === location.pathname + location.search) return;
+  // Browsers refuse hundreds of changes in a few seconds: a drag is written when it rests.
+  clearTimeout(resting);
+  if (push) history.pushState(null, "", address);
+  else resting = setTimeout(() => history.replaceState(null, "", address), 120);
+}
+let resting;

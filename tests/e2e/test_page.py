@@ -1,0 +1,356 @@
+"""The page in a real browser, on a real server with the shipped supernet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+import httpx
+import numpy as np
+import onnxruntime as ort
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import expect
+
+from latency_tables.store import BuiltinDevices
+from tests.e2e.browser import CHROMIUM, chromium, serve
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} on this machine"),
+]
+
+SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
+EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("home")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def hosts():
+    """Every host that a page of the test has asked something of."""
+    return set()
+
+
+@pytest.fixture
+def page(url, browser, hosts):
+    """A page that reaches the server alone, and on which nothing may go wrong unseen."""
+    context = browser.new_context(base_url=url, color_scheme="light", reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
+    errors = []
+
+    def only_ours(route):
+        hosts.add(httpx.URL(route.request.url).netloc.decode())
+        if route.request.url.startswith((url, "blob:", "data:")):
+            route.continue_()
+        else:
+            route.abort()
+
+    context.route("**/*", only_ours)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+def profile_of(name, factor=1.0):
+    """A device file as a user has it: the shipped table, every layer `factor` times as slow."""
+    table = BuiltinDevices().get(DEVICE).table(SUPERNET)
+    return {
+        "name": name,
+        "runtime": "onnxruntime",
+        "precision": "fp32",
+        "batch": 1,
+        "conditions": {"threads": 1, "power_w": 4.0},
+        "space": SUPERNET,
+        "table": {key: {"p50_ms": factor * e.p50_ms} for key, e in table.entries.items()},
+    }
+
+
+def set_budget(page, budget_ms):
+    page.get_by_label("Latency budget", exact=True).fill(str(budget_ms))
+
+
+def headline(page):
+    """Top-1 and latency of the chosen network, as shown."""
+    values = page.locator("#chosen-body .headline .value").all_inner_texts()
+    return [float(value) for value in values]
+
+
+def open_explore(page, path=EXPLORE):
+    page.goto(path)
+    expect(page.locator("#chosen-body .headline")).to_be_visible()
+
+
+def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Chosen network")).to_be_visible()
+    expect(page.locator("#chosen-body .headline")).to_be_visible()
+    # Drag the line from where it is towards the left.
+    before = headline(page)
+    grip = page.locator(".budget-line .grip").bounding_box()
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(grip["x"] - 60, grip["y"] + 60, steps=4)
+    page.mouse.up()
+    after = headline(page)
+    assert after[0] < before[0]
+    assert after[1] < before[1]
+    expect(page).to_have_url(re.compile("budget="))
+
+    page.get_by_role("button", name="Search within").click()
+    button = page.get_by_role("button", name="Download ONNX")
+    expect(button).to_be_visible()
+    with page.expect_download() as download:
+        button.click()
+    model = download.value.path().read_bytes()
+    sha256 = hashlib.sha256(model).hexdigest()
+    assert sha256 == page.locator(".sha code").inner_text()
+    expect(page.get_by_text("its sha256 is the one stated")).to_be_visible()
+    assert download.value.suggested_filename.endswith(f"{sha256[:8]}.onnx")
+
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["subnet_search.preprocess"])
+    size = about["resolution"]
+    (logits,) = session.run(None, {"input": np.zeros((2, 1, size, size), np.float32)})
+    assert logits.shape == (2, 10)
+    result = httpx.get(f"{url}/v1/searches/{search_id(page)}").json()["result"]
+    shown = page.locator("#search-body .headline").inner_text()
+    assert f"{result['verified']['top1']['value']:.2f}" in shown
+    assert f"{result['top1']:.2f}" in shown
+    expect(page.locator("#picture-title")).to_have_text(re.compile("delivered"))
+
+    # Both snippets do what they say, to the letter.
+    for summary in ("curl", "Python"):
+        page.locator("summary", has_text=summary).click()
+    curl, python = page.locator(".snippet code").all_inner_texts()
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "image.png")
+    ran = subprocess.run(
+        [sys.executable, "-c", python, "image.png"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert re.fullmatch(r"class \d of 10\n", ran.stdout), ran.stderr
+    ran = subprocess.run(["bash", "-ec", curl], cwd=tmp_path, capture_output=True, text=True)
+    assert "model.onnx: OK" in ran.stdout, ran.stderr
+    assert search_id(page) in ran.stdout
+
+
+def search_id(page):
+    expect(page).to_have_url(re.compile("search="))
+    return httpx.URL(page.url).params["search"]
+
+
+def test_a_budget_is_answered_from_the_front_as_the_service_answers_it(page, url):
+    open_explore(page)
+    front = f"{url}/v1/supernets/{SUPERNET}/devices/{DEVICE}/front"
+    ends = [point["latency_ms"] for point in httpx.get(front).json()["points"]]
+    for budget in np.linspace(ends[0], 1.1 * ends[-1], 7).round(4) + 1e-4:
+        set_budget(page, budget)
+        (point,) = httpx.get(front, params={"latency_ms": budget}).json()["points"]
+        assert headline(page) == [round(point["top1"], 2), round(point["latency_ms"], 3)]
+    set_budget(page, 0.9 * ends[0])
+    expect(page.locator("#chosen-body")).to_contain_text("No network of this supernet is that fast")
+    page.get_by_role("button", name="Set the budget").click()
+    assert headline(page)[1] == round(ends[0], 3)
+
+
+def test_bisecting_is_looking_at_every_point(page):
+    page.goto("/docs")
+    wrong = page.evaluate(
+        """async () => {
+          const { within } = await import("/assets/front.js");
+          let wrong = 0;
+          for (let n = 0; n < 300; n++) {
+            const points = Array.from({ length: n % 40 }, () => ({ latency_ms: Math.random() }));
+            points.sort((a, b) => a.latency_ms - b.latency_ms);
+            const budgets = [-1, 2, Math.random(), points[n % 7]?.latency_ms ?? 0];
+            for (const budget of budgets) {
+              const slow = points.filter((p) => p.latency_ms <= budget).length - 1;
+              if (within(points, budget) !== slow) wrong += 1;
+            }
+          }
+          return wrong;
+        }"""
+    )
+    assert wrong == 0
+
+
+def test_the_layers_shown_add_up_to_the_latency_shown(page):
+    open_explore(page)
+    page.locator("summary", has_text="Every layer").click()
+    rows = page.locator("#picture table tbody tr").all()
+    times = [float(row.locator("td").nth(-4).inner_text()) for row in rows[:-1]]
+    overhead = float(rows[-1].locator("td").nth(1).inner_text())
+    # Each is rounded to a microsecond.
+    assert sum(times) + overhead == pytest.approx(headline(page)[1], abs=0.0005 * len(rows))
+
+
+def test_uploading_a_good_and_a_bad_device_file(page, tmp_path):
+    good, bad, broken = (tmp_path / name for name in ("board.json", "slip.json", "half.json"))
+    good.write_text(json.dumps(profile_of("slow-board", 3)))
+    profile = profile_of("slip-board")
+    profile["table"] = {**profile["table"], next(iter(profile["table"])): {"p50_ms": -1}}
+    bad.write_text(json.dumps(profile))
+    broken.write_text('{"name": "half')
+    page.goto("/?view=devices")
+    expect(page.get_by_role("row", name=re.compile(DEVICE))).to_be_visible()
+
+    page.locator("#device-file").set_input_files([bad, broken])
+    results = page.locator("#upload-results")
+    expect(results).to_contain_text("slip.json was refused")
+    expect(results).to_contain_text("p50_ms")
+    expect(results).to_contain_text("half.json was refused")
+    assert httpx.get(page.url.split("/?")[0] + "/v1/devices/slip-board").status_code == 404
+
+    # Dropped, as from a file manager.
+    content = page.evaluate_handle(
+        """(text) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([text], "board.json", { type: "application/json" }));
+          return transfer;
+        }""",
+        good.read_text(),
+    )
+    page.locator("#drop").dispatch_event("drop", {"dataTransfer": content})
+    expect(results).to_contain_text("slow-board was added")
+    expect(results.locator(".findings")).to_contain_text("no whole network was timed")
+    expect(page.get_by_role("row", name=re.compile("slow-board"))).to_be_visible()
+
+    results.get_by_role("button", name="See it under Explore").click()
+    expect(page.locator("#chosen-body .on")).to_contain_text("slow-board")
+    # Its power is stated, so there is energy: milliseconds times watts.
+    energy = page.locator(".figure", has_text="Energy").locator(".value").inner_text()
+    assert float(energy) == pytest.approx(4 * headline(page)[1], rel=0.01)
+    page.get_by_label("Add a device").select_option(DEVICE)
+    expect(page.locator("#compare tbody tr")).to_have_count(2)
+    expect(page.locator("path.curve")).to_have_count(2)
+
+
+def test_a_link_reproduces_the_view(page, url):
+    body = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.3}}
+    answer = httpx.post(f"{url}/v1/searches", json=body, headers={"Prefer": "wait=50"}, timeout=60)
+    search = answer.json()
+    open_explore(page, f"{EXPLORE}&budget=0.4321")
+    expect(page.get_by_label("Latency budget", exact=True)).to_have_value("0.432")
+    expect(page.locator(".budget-line text")).to_have_text("0.432 ms")
+
+    page.goto(f"/?search={search['id']}")
+    expect(page.locator(".sha code")).to_have_text(search["result"]["sha256"])
+
+    page.goto("/?view=searches&f.status=succeeded&f.latency_ms_max=0.31&f.sort=latency_ms")
+    expect(page.get_by_label("Status")).to_have_value("succeeded")
+    expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.31")
+    times = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
+    assert times
+    assert times == sorted(times)
+    assert max(times) <= 0.31
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Latency")
+    page.get_by_label("Latency, ms, at most").fill("0.0001")
+    page.get_by_label("Latency, ms, at most").blur()
+    expect(page.locator("#searches")).to_contain_text("No search is like that")
+    page.go_back()
+    expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.31")
+    expect(page.locator("tbody tr").first).to_be_visible()
+
+
+def test_everything_by_keyboard(page):
+    open_explore(page)
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
+    page.keyboard.press("Enter")
+    assert tab_to(page, "#slider")
+    before = headline(page)
+    for _ in range(40):
+        page.keyboard.press("ArrowLeft")
+    after = headline(page)
+    assert after[1] < before[1]
+    assert page.locator("#slider").get_attribute("aria-valuetext").endswith(f"{after[0]} percent")
+    assert tab_to(page, "#search-button")
+    page.keyboard.press("Enter")
+    expect(page.locator("#download")).to_be_visible()
+    assert tab_to(page, "#download")
+    with page.expect_download():
+        page.keyboard.press("Enter")
+
+
+def tab_to(page, selector):
+    """Press Tab until that has the focus; False if it is never reached."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.locator(f"{selector}:focus").count():
+            return True
+    return False
+
+
+def test_no_request_leaves_for_another_host(page, url, hosts):
+    for path in ("/", "/?view=searches", "/?view=devices", "/docs"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+    expect(page.get_by_text("/v1/searches/{search_id}/model.onnx")).to_be_visible()
+    assert hosts == {httpx.URL(url).netloc.decode()}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page, theme):
+    page.emulate_media(color_scheme=theme)
+    found = []
+    for path, ready in (
+        (EXPLORE, "#picture svg"),
+        ("/?view=searches", "#searches tbody tr, #searches .empty"),
+        ("/?view=devices", "#devices tbody tr td .tag"),
+    ):
+        page.goto(path)
+        expect(page.locator(ready).first).to_be_visible()
+        for details in page.locator("details").all():
+            details.evaluate("(element) => (element.open = true)")
+        violations = Axe().run(page).response["violations"]
+        found += [
+            (path, v["id"], v["impact"], [node["html"] for node in v["nodes"]][:3])
+            for v in violations
+            if v["impact"] in ("serious", "critical")
+        ]
+    assert not found
+
+
+def test_nothing_is_wider_than_a_small_phone(page):
+    page.set_viewport_size({"width": 360, "height": 780})
+    for path in (EXPLORE, "/?view=searches", "/?view=devices"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_a_key_is_asked_for_where_one_is_required(page):
+    def guarded(route):
+        if route.request.headers.get("authorization") == "Bearer right":
+            return route.continue_()
+        problem = {"title": "Unauthorized", "status": 401, "detail": "give a key"}
+        return route.fulfill(status=401, json=problem, content_type="application/problem+json")
+
+    page.route("**/v1/**", guarded)
+    page.goto(EXPLORE)
+    dialog = page.get_by_role("dialog")
+    for key in ("wrong", "right"):
+        expect(dialog).to_contain_text("give a key")
+        dialog.get_by_label("Key").fill(key)
+        dialog.get_by_role("button", name="Use key").click()
+    expect(page.locator("#chosen-body .headline")).to_be_visible()
+    page.reload()  # kept in the tab
+    expect(page.locator("#chosen-body .headline")).to_be_visible()
+    expect(dialog).not_to_be_visible()
