@@ -92,6 +92,25 @@ def test_values_equal_plain_torch(space, valid, by_hand, tmp_path):
     assert read(tmp_path / "p.safetensors") == predictor.provenance
 
 
+def test_units_that_vanished_in_training_change_nothing():
+    """Weights of 1e-41, as the published ResNet predictor has most of, are left out."""
+    module, tensors = network(128, False)
+    first, second, third, _ = (part for part in module if isinstance(part, nn.Linear))
+    with torch.no_grad():
+        for linear in (first, second):
+            linear.weight[5:30] = 1e-41
+            linear.bias[5:30] = -1e-41
+        third.weight[:, 31:] = 1e-41
+    tensors |= {name: value.detach().numpy() for name, value in module.named_parameters()}
+    predictor = from_published(tensors, MOBILE, "a test")
+    assert [layer.weight.shape[0] for layer in predictor._telling] == [128, 15, 6, 40]
+    genes = predictor.space.sample(100, np.random.default_rng(0))
+    inputs = np.stack([mobile_inputs(arch) for arch in predictor.space.decode(genes)])
+    with torch.no_grad():
+        expected = 100 * module(torch.from_numpy(inputs).float())[:, 0].double().numpy()
+    np.testing.assert_allclose(predictor.predict(genes), expected, rtol=1e-6)
+
+
 def test_it_is_valid_where_it_was_fitted_alone():
     predictor = from_published(network(128, False)[1], MOBILE, "a test")
     assert predictor.provenance.resolutions == (160, 176, 192, 208, 224)
