@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from service import catalog_routes, errors, explain_routes, pages, routes
 from service.dependencies import ServiceDep, open_service, working
 from service.metrics import CONTENT_TYPE, exposition
-from service.middleware import LimitBody, Observe
+from service.middleware import Guard, Limits, Observe
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -50,7 +50,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
     pages.register(app)
     errors.register(app)
-    app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Limits, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Guard, access=settings.access)
     app.add_middleware(Observe)
     return app
 

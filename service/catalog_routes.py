@@ -25,8 +25,9 @@ from service.schemas import (
     SupernetList,
     SupernetRead,
 )
+from service.strict import StrictRoute
 
-router = APIRouter(prefix="/v1", responses=problems(422))
+router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRoute)
 
 
 @router.get("/supernets", tags=["supernets"])

@@ -13,9 +13,12 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
+from service.access import Caller
 from service.artifacts import ArtifactStore
+from service.audit import AuditLog
 from service.database import is_current, migrate, open_database
 from service.device_files import open_devices
+from service.keys import KeyStore, open_keys
 from service.metrics import HttpMetrics, StoredSearches, WorkMetrics
 from service.pairing import Catalog
 from service.records import Search
@@ -40,6 +43,8 @@ class Service:
     registry: CollectorRegistry
     http_metrics: HttpMetrics
     work_metrics: WorkMetrics
+    keys: KeyStore
+    audit: AuditLog
     stop: Event = field(default_factory=Event)
     threads: list[Thread] = field(default_factory=list)
 
@@ -71,6 +76,8 @@ def open_service(settings: Settings) -> Iterator[Service]:
             registry,
             HttpMetrics(registry),
             WorkMetrics(registry),
+            open_keys(engine, settings),
+            AuditLog(engine),
         )
         requeue_dead(store)
         yield service
@@ -102,6 +109,15 @@ def get_service(request: Request) -> Service:
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+def get_caller(request: Request) -> Caller:
+    """Who asks, as the middleware found out."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
 def get_search(search_id: str, service: ServiceDep) -> Search:

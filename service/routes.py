@@ -20,8 +20,11 @@ from service.errors import problems
 from service.paging import SearchFilter
 from service.records import Search
 from service.schemas import SearchPage, SearchQuery, SearchRead, SearchRequest
+from service.strict import StrictRoute
 
-router = APIRouter(prefix="/v1/searches", tags=["searches"], responses=problems(422))
+router = APIRouter(
+    prefix="/v1/searches", tags=["searches"], responses=problems(422), route_class=StrictRoute
+)
 
 
 @router.post(

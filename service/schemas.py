@@ -115,7 +115,10 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What, expected, got, and what to do.")
-    instance: str
+    instance: str = Field(description="Path of the request.")
+    request_id: str | None = Field(
+        None, description="By which the log of the service names the request."
+    )
     limit: str | None = Field(None, description="The limit that binds.")
     budget: float | None = Field(None, description="What was asked of it.")
     floor: float | None = Field(None, description="The least it can be on this device.")

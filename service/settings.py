@@ -36,6 +36,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body; a device profile of 50,000 layers is some 10 MB."""
     log_format: Literal["console", "json"] = "console"
+    access: Literal["auto", "required", "off"] = "auto"
+    """Whether requests need an API key. auto: all do where `serve --host` is not this machine's
+    own address, else those that come from other machines."""
+    rate_per_s: float = Field(default=20.0, gt=0, le=1e6)
+    """Requests a second that a key may make in the long run."""
+    rate_burst: int = Field(default=200, ge=1, le=10**6)
+    """Requests that a key may make at once after a pause."""
     api_key: SecretStr | None = None
     """What the command line sends to `--server` (SUBNET_SERVER); from `keys create` there."""
 

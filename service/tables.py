@@ -153,3 +153,39 @@ class IdempotencyRow(Base):
     body_sha256: Mapped[str] = mapped_column(String(64))
     search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"))
     created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """An API key by the hash of its secret, with its token bucket."""
+
+    __tablename__ = "api_keys"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(6))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    tokens: Mapped[float]
+    """Requests that it may still make at once, as of `tokens_at_s`."""
+    tokens_at_s: Mapped[float]
+    """Unix time, seconds: databases differ in how they subtract moments."""
+
+    __table_args__ = (CheckConstraint("scope IN ('read', 'search', 'admin')", name="scope"),)
+
+
+class AuditRow(Base):
+    """Something that somebody changed, or tried to."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime]
+    owner: Mapped[str | None] = mapped_column(String(64))
+    key_id: Mapped[str | None] = mapped_column(String(12))
+    action: Mapped[str] = mapped_column(String(300))
+    target: Mapped[str | None] = mapped_column(String(300))
+    status: Mapped[int | None]
+    request_id: Mapped[str | None] = mapped_column(String(32))
+
+    __table_args__ = (Index(None, "owner", "id"), {"sqlite_autoincrement": True})

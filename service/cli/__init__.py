@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli import devices, networks, operation, supernets
+from service.cli import devices, keys, networks, operation, supernets
 from service.cli.common import Group
 from service.cli.fleet import fleet
 
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.command()(operation.serve)
 app.command()(operation.worker)
+app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
+app.command()(keys.audit)
 app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")
 app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, import, fit, lint.")
 app.command()(networks.predict)

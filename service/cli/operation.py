@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from service.access import is_loopback
 from service.cli.common import settings
+from service.cli.keys import open_admin
+from service.settings import Settings
 
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
@@ -23,10 +26,11 @@ def serve(
 
     from service.app import create_app
 
+    configured = guarded(settings(), host)
     typer.echo(f"serving on http://{host}:{port} (Ctrl-C stops)", err=True)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings()),
+            create_app(configured),
             host=host,
             port=port,
             access_log=False,  # the application logs requests itself
@@ -40,6 +44,26 @@ def serve(
         return
     if not server.started:
         raise typer.Exit(1)
+
+
+def guarded(given: Settings, host: str) -> Settings:
+    """Settings with access decided: without a word from the user, off on this machine alone."""
+    if given.access == "auto":
+        access = "off" if is_loopback(host) else "required"
+        given = given.model_copy(update={"access": access})
+    if given.access == "required":
+        with open_admin(given) as admin:
+            if not any(key.revoked_at is None for key in admin.keys.keys()):
+                typer.echo(
+                    "every request needs an API key, and there is none yet: make one with "
+                    "`subnet-search keys create OWNER`",
+                    err=True,
+                )
+    elif not is_loopback(host):
+        typer.echo(
+            f"warning: whoever reaches {host} may do everything (SUBNET_ACCESS=off)", err=True
+        )
+    return given
 
 
 def worker() -> None:
