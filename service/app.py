@@ -62,7 +62,7 @@ async def healthz() -> dict[str, str]:
 
 
 async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
-    """Whether searches can be taken: database current, worker threads alive."""
+    """Whether searches can be taken: database current, workers alive."""
     try:
         ready = await run_in_threadpool(service.is_ready)
     except Exception:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
+from contextlib import suppress
+from copy import copy
+from pathlib import Path
 
 import fsspec
 
@@ -12,6 +16,10 @@ from models.errors import InputError, SubnetSearchError
 
 class ArtifactLost(SubnetSearchError):
     """A stored artifact is gone or is not what its name says."""
+
+
+class ArtifactUnwritable(SubnetSearchError):
+    """A model cannot be stored where models are: no room, no permission, no connection."""
 
 
 class ArtifactStore:
@@ -29,21 +37,52 @@ class ArtifactStore:
             raise InputError(f"artifacts_url: {error}") from error
         self._local = "file" in (self._files.protocol or ())
 
+    def within(self, folder: str) -> ArtifactStore:
+        """A store of its own in a folder of this one."""
+        inner = copy(self)
+        inner._root = f"{self._root}/{folder}"
+        return inner
+
+    def clear(self) -> None:
+        """Remove everything, as far as that is possible now."""
+        with suppress(OSError):
+            if self._files.exists(self._root):
+                self._files.rm(self._root, recursive=True)
+
     def put(self, content: bytes) -> str:
-        """Store `content` whole or not at all; returns its sha256."""
+        """Store `content` whole or not at all; returns its sha256.
+
+        Raises:
+            ArtifactUnwritable: if it cannot be stored; nothing is left behind.
+        """
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._path(sha256)
-        if self._files.exists(path):
-            return sha256
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        if self._local:
-            # Renaming is atomic in a folder; in a bucket a single upload is.
-            partial = f"{path}.{uuid.uuid4().hex}.partial"
-            self._files.pipe_file(partial, content)
-            self._files.mv(partial, path)
-        else:
-            self._files.pipe_file(path, content)
+        try:
+            if not self._files.exists(path):
+                self._write(path, content)
+        except OSError as error:
+            raise ArtifactUnwritable(
+                f"cannot store {len(content)} bytes under {self._root}: "
+                f"{error.strerror or error}; make room or set SUBNET_ARTIFACTS_URL"
+            ) from error
         return sha256
+
+    def _write(self, path: str, content: bytes) -> None:
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        if not self._local:
+            self._files.pipe_file(path, content)  # in a bucket a single upload is atomic
+            return
+        partial = f"{path}.{uuid.uuid4().hex}.partial"
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                # On disk before it has its name: a row that refers to it will outlive the power.
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
 
     def get(self, sha256: str) -> bytes:
         """The content of that hash.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -13,9 +16,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from models.errors import InputError
+from service.durable import migrate_durable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 15
+CONNECT_TIMEOUT_S = 5
 MIGRATION_LOCK = 0x5B5E7
 """Any fixed number: PostgreSQL's advisory locks have numbers for names."""
 
@@ -32,7 +37,12 @@ def open_database(url: str) -> Engine:
         raise InputError(f"database_url: not a SQLAlchemy URL: {error}") from error
     match parsed.get_backend_name():
         case "postgresql":
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                module=psycopg,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            )
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -46,6 +56,8 @@ def open_database(url: str) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:
+    # Whoever writes waits for its turn at once, instead of failing when it comes to writing.
+    connection.isolation_level = "IMMEDIATE"
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -54,11 +66,30 @@ def _configure_sqlite(connection: Any, _: object) -> None:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to the newest revision; several processes may start at once."""
-    with engine.connect() as connection, connection.begin():
+    with engine.connect() as connection, _tables_may_be_remade(connection), connection.begin():
         _lock(connection)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    migrate_durable(engine)
+
+
+@contextmanager
+def _tables_may_be_remade(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making another in its place; rows that refer to it must not mind.
+
+    The switch does nothing within a transaction.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.commit()
 
 
 def is_current(engine: Engine) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
-from typing import Annotated
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 from fastapi import Depends, Request
@@ -18,15 +18,19 @@ from service.artifacts import ArtifactStore
 from service.audit import AuditLog
 from service.database import is_current, migrate, open_database
 from service.device_files import open_devices
+from service.durable import Durable
+from service.executors import ExecutorStore
 from service.keys import KeyStore, open_keys
-from service.metrics import HttpMetrics, StoredSearches, WorkMetrics
+from service.metrics import HttpMetrics, WorkMetrics
 from service.pairing import Catalog
 from service.records import Search
 from service.settings import Settings
 from service.store import SearchStore
-from service.worker import Worker, requeue_dead
+from service.supervisor import Workers
+from service.tallies import TallyStore
 
-STOP_TIMEOUT_S = 10.0
+if TYPE_CHECKING:
+    from service.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -38,68 +42,65 @@ class Service:
     settings: Settings
     engine: Engine
     store: SearchStore
+    durable: Durable
     catalog: Catalog
     artifacts: ArtifactStore
     registry: CollectorRegistry
     http_metrics: HttpMetrics
-    work_metrics: WorkMetrics
     keys: KeyStore
     audit: AuditLog
     stop: Event = field(default_factory=Event)
-    threads: list[Thread] = field(default_factory=list)
+    workers: Workers = field(default_factory=Workers)
 
     def worker(self) -> Worker:
         """A worker on this process's parts."""
-        return Worker(self.store, self.catalog, self.artifacts, self.settings, self.work_metrics)
+        from service.worker import Worker
+
+        return Worker(self.engine, self.durable, self.catalog, self.artifacts, self.settings)
 
     def is_ready(self) -> bool:
-        """Whether the database is current and every worker thread lives."""
-        return is_current(self.engine) and all(thread.is_alive() for thread in self.threads)
+        """Whether the database is current and every worker process lives."""
+        return is_current(self.engine) and self.workers.alive
 
 
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
-    """Open everything, migrate, and put back what dead processes of this machine held."""
+    """Open everything, and bring the database to its present schema."""
     engine = open_database(settings.database)
     try:
         migrate(engine)
-        store = SearchStore(engine)
+        durable = Durable(engine)
+        store = SearchStore(engine, enqueue=durable.enqueue, max_queued=settings.max_queued)
         devices = open_devices(engine, settings.home, lambda text: log.warning("device", text=text))
         registry = CollectorRegistry()
-        registry.register(StoredSearches(store.counts))
-        service = Service(
+        registry.register(
+            WorkMetrics(store.counts, TallyStore(engine).all, ExecutorStore(engine).count)
+        )
+        yield Service(
             settings,
             engine,
             store,
+            durable,
             Catalog(settings.home, lambda: devices),
             ArtifactStore(settings.artifacts),
             registry,
             HttpMetrics(registry),
-            WorkMetrics(registry),
             open_keys(engine, settings),
             AuditLog(engine),
         )
-        requeue_dead(store)
-        yield service
     finally:
         engine.dispose()
 
 
 @contextmanager
 def working(service: Service) -> Iterator[None]:
-    """Run the worker threads of `serve`; at the end they put back what they hold."""
-    for number in range(service.settings.workers):
-        thread = Thread(
-            target=service.worker().run, args=(service.stop,), name=f"worker-{number}", daemon=True
-        )
-        thread.start()
-        service.threads.append(thread)
+    """Run the worker processes of `serve`; at the end they finish, or put back what they have."""
+    service.workers.start(service.settings)
     try:
         yield
     finally:
         service.stop.set()
-        for thread in service.threads:
-            thread.join(STOP_TIMEOUT_S)
+        service.workers.stop(service.settings.shutdown_s)
 
 
 def get_service(request: Request) -> Service:

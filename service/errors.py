@@ -11,7 +11,8 @@ SubnetSearchError           500
 │   ├── NotAllowed          403
 │   ├── TooManyRequests     429, with Retry-After
 │   └── NotAvailable        501
-└── StoreUnavailable        503
+├── QueueFull               429, with Retry-After
+└── StoreUnavailable        503, with Retry-After
 
 The same document is the body of an error answer and the `error` of a failed search.
 """
@@ -35,7 +36,7 @@ from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSear
 from service.access import methods_of
 from service.keys import InvalidKey, NotAllowed, TooManyRequests
 from service.schemas import Problem
-from service.store import StoreUnavailable
+from service.store import QueueFull, StoreUnavailable
 
 PROBLEM = "application/problem+json"
 MAX_ERRORS = 20
@@ -71,6 +72,7 @@ STATUS: Mapping[type[Exception], int] = {
     NotFound: 404,
     Conflict: 409,
     InputError: 422,
+    QueueFull: 429,
     StoreUnavailable: 503,
     SubnetSearchError: 500,
 }
@@ -136,7 +138,7 @@ def answer(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | QueueFull):
         return {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, StoreUnavailable):
         return {"Retry-After": str(STORE_RETRY_S)}

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from service import tallies
+from service.store import StoreUnavailable
 from service.tables import STATUSES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SEARCH_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
 class HttpMetrics:
@@ -25,49 +31,80 @@ class HttpMetrics:
             registry=registry,
         )
 
+        self._submitted = Counter(
+            "subnet_search_submissions",
+            "Searches asked for: hit, if the answer was stored; else miss.",
+            ("cache",),
+            registry=registry,
+        )
+        for outcome in ("hit", "miss"):
+            self._submitted.labels(outcome)
+
+    def submitted(self, *, stored: bool) -> None:
+        """Count one search that was asked for."""
+        self._submitted.labels("hit" if stored else "miss").inc()
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
         self._seconds.labels(method, route, str(status)).observe(seconds)
 
 
-class WorkMetrics:
-    """Searches that the workers of this process brought to an end."""
+class WorkMetrics(Collector):
+    """What the database says: searches by status, and what workers have counted in it.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._ended = Counter(
-            "subnet_search_searches_ended",
-            "Searches that workers of this process ended, by outcome.",
-            ("outcome",),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "subnet_search_search_seconds",
-            "Time from claiming a search to its end, seconds.",
-            buckets=SEARCH_SECONDS,
-            registry=registry,
-        )
+    Every API process shows the same numbers: of several, take one (`max`), not the sum. While
+    the database is gone there are none, and everything else is still shown.
+    """
 
-    def finished(self, outcome: str, seconds: float) -> None:
-        """Count one search."""
-        self._ended.labels(outcome).inc()
-        self._seconds.observe(seconds)
+    def __init__(
+        self,
+        counts: Callable[[], Mapping[str, int]],
+        tallies: Callable[[], tallies.Counts],
+        workers: Callable[[], int],
+    ) -> None:
+        self._counts, self._tallies, self._workers = counts, tallies, workers
 
-
-class StoredSearches(Collector):
-    """Searches in the database by status, counted when asked."""
-
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One gauge, with every status, also those that no search has."""
+    def collect(self) -> Iterator[Metric]:
+        """Everything, also what there is none of yet."""
+        try:
+            counts, tallied, workers = self._counts(), self._tallies(), self._workers()
+        except StoreUnavailable:
+            yield GaugeMetricFamily("subnet_search_database_up", "Whether it answers.", 0)
+            return
+        yield GaugeMetricFamily("subnet_search_database_up", "Whether it answers.", 1)
         gauge = GaugeMetricFamily(
             "subnet_search_searches", "Searches in the database, by status.", labels=["status"]
         )
-        counts = self._counts()
         for status in STATUSES:
             gauge.add_metric([status], counts.get(status, 0))
         yield gauge
+        yield GaugeMetricFamily(
+            "subnet_search_queue_depth", "Searches that wait.", counts.get("queued", 0)
+        )
+        yield GaugeMetricFamily("subnet_search_workers", "Workers that live.", workers)
+        for name, words, label in (
+            (tallies.ENDED, "Searches that workers ended, by status.", "outcome"),
+            (tallies.MISSED, "Models that did not pass verification, by reason.", "reason"),
+        ):
+            counter = CounterMetricFamily(f"subnet_search_{name}", words, labels=[label])
+            for (found, value), count in tallied.items():
+                if found == name:
+                    counter.add_metric([value], count)
+            yield counter
+        yield _seconds(tallied)
+
+
+def _seconds(tallied: tallies.Counts) -> HistogramMetricFamily:
+    total, buckets = 0.0, []
+    for bound in (*(f"{bound:g}" for bound in tallies.BUCKETS_S), "+Inf"):
+        total += tallied.get((tallies.SECONDS, bound), 0)
+        buckets.append((bound, total))
+    return HistogramMetricFamily(
+        "subnet_search_search_seconds",
+        "Time from the start of a search's work to its end, seconds.",
+        buckets=buckets,
+        sum_value=tallied.get((tallies.SECONDS, "sum"), 0.0),
+    )
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -33,13 +33,21 @@ class Search:
     request: Mapping[str, Any]
     profile_sha256: str
     status: str
+    run: int
+    """Counts from 1; a search that failed or was cancelled and is asked again runs again."""
     attempts: int
+    """How often workers took this run up."""
     result: Mapping[str, Any] | None
     artifact_sha256: str | None
     error: Mapping[str, Any] | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def workflow_id(self) -> str:
+        """What DBOS calls this run."""
+        return f"{self.id}.{self.run}"
 
     @property
     def finished(self) -> bool:
@@ -63,6 +71,7 @@ def read_search(row: SearchRow) -> Search:
         request=row.request,
         profile_sha256=row.profile_sha256,
         status=row.status,
+        run=row.run,
         attempts=row.attempts,
         result=row.result,
         artifact_sha256=row.artifact_sha256,

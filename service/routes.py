@@ -33,7 +33,7 @@ router = APIRouter(
     response_model=SearchRead,
     responses={
         201: {"model": SearchRead, "description": "Finished: stored before, or within the wait"},
-        **problems(404, 501),
+        **problems(404, 429, 501),
     },
 )
 async def create_search(
@@ -60,6 +60,7 @@ async def create_search(
     search = await run_in_threadpool(
         jobs.submit, service.store, service.catalog, request, idempotency_key
     )
+    service.http_metrics.submitted(stored=search.finished)
     if (seconds := parse_wait(prefer)) is not None:
         seconds = min(seconds, service.settings.max_wait_s)
         response.headers["Preference-Applied"] = f"wait={seconds:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -22,15 +23,22 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     """fsspec URL of finished models; default: a folder under `home`."""
     workers: int = Field(default=1, ge=0, le=64)
-    """Worker threads of `serve`; 0 leaves all work to `subnet-search worker`."""
+    """Worker processes that `serve` starts; 0 leaves all work to `subnet-search worker`."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of one inference while a model is verified."""
-    poll_interval_s: float = Field(default=0.2, gt=0, le=60)
+    poll_interval_s: float = Field(default=0.1, gt=0, le=60)
     """How often an idle worker, a waiting request and an event stream look at the database."""
-    lease_s: float = Field(default=30.0, ge=1, le=3600)
-    """How long a silent worker keeps its search; it renews at a third of that."""
+    dead_after_s: float = Field(default=15.0, ge=0.5, le=3600)
+    """How long a worker may be silent before others take over its search; it gives a sign five
+    times as often. Workers that died on the same machine are noticed at once."""
     max_attempts: int = Field(default=3, ge=1, le=100)
-    """Claims of one search before it counts as what kills its workers."""
+    """Workers that take up one search before it counts as what kills them."""
+    job_timeout_s: float = Field(default=1800.0, gt=0)
+    """Longest time of one search in one worker."""
+    max_queued: int = Field(default=1000, ge=1)
+    """Searches that may wait; more are refused (429)."""
+    shutdown_s: float = Field(default=20.0, ge=0, le=3600)
+    """How long a stopping worker may finish its search before it puts it back."""
     max_wait_s: float = Field(default=60.0, ge=0, le=600)
     """Longest `Prefer: wait` that is honoured."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
@@ -45,6 +53,14 @@ class Settings(BaseSettings):
     """Requests that a key may make at once after a pause."""
     api_key: SecretStr | None = None
     """What the command line sends to `--server` (SUBNET_SERVER); from `keys create` there."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which another process gets the same settings."""
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return {
+            f"SUBNET_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in changed.items()
+        }
 
     @cached_property
     def database(self) -> str:

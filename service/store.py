@@ -3,8 +3,8 @@
 `SearchStore` is safe to share between threads, and any number of processes may use one database.
 What it returns are values that do not change; what it cannot find is `NotFound`.
 
-States: queued -> running -> succeeded | failed | cancelled. A search runs under a lease of one
-owner, and only its owner can renew it, report on it and finish it.
+States: queued -> running -> succeeded | failed | cancelled. What failed or was cancelled and is
+asked again is another run of the same search. `service.run_store` is the workers' side.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Update, and_, case, func, or_, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Engine, Update, func, select, update
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, InputError, NotFound, SubnetSearchError
@@ -44,15 +45,39 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
     try:
         with Session(engine) as session, session.begin():
             yield session
-    except OperationalError as error:
-        raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
+    except (OperationalError, InterfaceError, NoConnectionLeft) as error:
+        reason = getattr(error, "orig", error)
+        raise StoreUnavailable(f"the database does not answer: {reason}") from error
+
+
+class QueueFull(SubnetSearchError):
+    """As many searches wait as may."""
+
+    retry_after_s = 10
+
+
+Enqueue = Callable[[Session, Search], None]
+"""Sees to it that a stored search is worked on, in the transaction that stores it."""
 
 
 class SearchStore:
     """Searches in a database whose schema is current."""
 
-    def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        enqueue: Enqueue = lambda session, search: None,
+        max_queued: int | None = None,
+    ) -> None:
+        """
+        Args:
+            max_queued: searches that may wait; requests that come at the same moment may
+                overshoot it by their number.
+        """
         self._engine, self._now = engine, now
+        self._enqueue, self._max_queued = enqueue, max_queued
 
     def session_scope(self) -> AbstractContextManager[Session]:
         """One unit of work, as `unit_of_work` has it."""
@@ -65,6 +90,9 @@ class SearchStore:
 
         Args:
             key: a client's own key and the hash of the body that it came with.
+
+        Raises:
+            QueueFull: if it would have to wait behind too many others.
         """
         try:
             return self._submit(new, key)
@@ -93,7 +121,15 @@ class SearchStore:
             session.flush()
             return read_search(row)
 
+    def _check_room(self, session: Session) -> None:
+        if self._max_queued is None:
+            return
+        waiting = select(SearchRow.id).where(SearchRow.status == "queued").limit(self._max_queued)
+        if len(session.scalars(waiting).all()) >= self._max_queued:
+            raise QueueFull(f"{self._max_queued} searches wait already: try again later")
+
     def _insert(self, session: Session, new: NewSearch) -> SearchRow:
+        self._check_room(session)
         row = SearchRow(
             id=uuid.uuid4().hex,
             request_sha256=new.request_sha256,
@@ -102,23 +138,35 @@ class SearchStore:
             device=new.device,
             profile_sha256=new.profile_sha256,
             status="queued",
+            run=1,
             attempts=0,
             created_at=self._now(),
         )
         session.add(row)
         session.flush()
-        self._record(session, row.id, "queued", {})
+        record(session, row.id, "queued", {}, self._now())
+        self._enqueue(session, read_search(row))
         return row
 
     def _requeue_finished(self, session: Session, row: SearchRow) -> None:
+        self._check_room(session)
         again = (
             update(SearchRow)
             .where(SearchRow.id == row.id, SearchRow.status.in_(("failed", "cancelled")))
-            .values(status="queued", attempts=0, error=None, started_at=None, finished_at=None)
+            .values(
+                status="queued",
+                run=SearchRow.run + 1,
+                attempts=0,
+                error=None,
+                started_at=None,
+                finished_at=None,
+            )
         )
-        if _changed(session, again):
-            self._record(session, row.id, "queued", {})
+        requeued = changed(session, again)
         session.refresh(row)
+        if requeued:
+            record(session, row.id, "queued", {}, self._now())
+            self._enqueue(session, read_search(row))
 
     def find_by_key(self, key: str, body_sha256: str) -> Search | None:
         """The search that a client's own key stands for.
@@ -147,12 +195,12 @@ class SearchStore:
         stop = (
             update(SearchRow)
             .where(SearchRow.id == search_id, SearchRow.status.in_(("queued", "running")))
-            .values(status="cancelled", owner=None, lease_until=None, finished_at=self._now())
+            .values(status="cancelled", worker=None, finished_at=self._now())
         )
         with self.session_scope() as session:
-            if _changed(session, stop):
-                self._record(session, search_id, "cancelled", {})
-            row = _row(session, search_id)
+            if changed(session, stop):
+                record(session, search_id, "cancelled", {}, self._now())
+            row = row_of(session, search_id)
             if row.status != "cancelled":
                 raise Conflict(f"search {search_id} has {row.status} and cannot be cancelled")
             return read_search(row)
@@ -166,7 +214,7 @@ class SearchStore:
             NotFound: if there is no such search.
         """
         with self.session_scope() as session:
-            return read_search(_row(session, search_id))
+            return read_search(row_of(session, search_id))
 
     def profile(self, sha256: str) -> str:
         """Text of the latency table that a search was asked with."""
@@ -199,136 +247,26 @@ class SearchStore:
         with self.session_scope() as session:
             return {status: count for status, count in session.execute(query)}
 
-    # -- working -------------------------------------------------------------------------
 
-    def claim_next(self, owner: str, lease_s: float) -> Search | None:
-        """Give `owner` the oldest search that waits or whose owner fell silent, if any."""
-        now = self._now()
-        silent = and_(SearchRow.status == "running", SearchRow.lease_until < now)
-        free = or_(SearchRow.status == "queued", silent)
-        oldest = (
-            select(SearchRow.id)
-            .where(free)
-            .order_by(SearchRow.created_at, SearchRow.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        claim = (
-            update(SearchRow)
-            # `free` again: without row locks (SQLite) the row may have changed since.
-            .where(SearchRow.id == oldest.scalar_subquery(), free)
-            .values(
-                status="running",
-                owner=owner,
-                lease_until=now + timedelta(seconds=lease_s),
-                attempts=SearchRow.attempts + 1,
-                started_at=func.coalesce(SearchRow.started_at, now),
-            )
-            .returning(SearchRow.id)
-            .execution_options(synchronize_session=False)
-        )
-        with self.session_scope() as session:
-            # Looking first keeps idle workers from taking turns at SQLite's write lock.
-            claimed = session.scalar(oldest) and session.scalar(claim)
-            if claimed is None:
-                return None
-            self._record(session, claimed, "running", {})
-            return read_search(_row(session, claimed))
-
-    def renew(
-        self, search_id: str, owner: str, lease_s: float, progress: Mapping[str, Any] | None = None
-    ) -> bool:
-        """Keep a search for another lease, with a report if given; false if it is lost."""
-        longer = _held(search_id, owner).values(
-            lease_until=self._now() + timedelta(seconds=lease_s)
-        )
-        with self.session_scope() as session:
-            held = _changed(session, longer)
-            if held and progress is not None:
-                self._record(session, search_id, "progress", progress)
-            return held
-
-    def succeed(
-        self, search_id: str, owner: str, result: Mapping[str, Any], artifact_sha256: str
-    ) -> bool:
-        """Store what came of a search; false, and nothing stored, if it is lost."""
-        values = {
-            "result": dict(result),
-            "latency_ms": result["latency_ms"],
-            "top1": result["top1"],
-            "artifact_sha256": artifact_sha256,
-        }
-        return self._finish(search_id, owner, "succeeded", values, {})
-
-    def fail(self, search_id: str, owner: str, error: Mapping[str, Any]) -> bool:
-        """Store why a search failed; false, and nothing stored, if it is lost."""
-        return self._finish(search_id, owner, "failed", {"error": dict(error)}, error)
-
-    def _finish(
-        self,
-        search_id: str,
-        owner: str,
-        status: str,
-        values: Mapping[str, Any],
-        data: Mapping[str, Any],
-    ) -> bool:
-        done = _held(search_id, owner).values(
-            status=status, owner=None, lease_until=None, finished_at=self._now(), **values
-        )
-        with self.session_scope() as session:
-            finished = _changed(session, done)
-            if finished:
-                self._record(session, search_id, status, data)
-            return finished
-
-    def owners(self) -> list[str]:
-        """Everybody who holds a search."""
-        query = select(SearchRow.owner).where(SearchRow.owner.is_not(None)).distinct()
-        with self.session_scope() as session:
-            return [owner for owner in session.scalars(query) if owner]
-
-    def requeue(self, owner: str, *, forgive: bool) -> int:
-        """Put back all that `owner` holds; returns how many.
-
-        Args:
-            forgive: whether the attempt does not count, because the owner stopped in order.
-        """
-        back = (
-            update(SearchRow)
-            .where(SearchRow.owner == owner)
-            .values(
-                status="queued",
-                owner=None,
-                lease_until=None,
-                attempts=case((SearchRow.attempts > 0, SearchRow.attempts - int(forgive)), else_=0),
-            )
-            .returning(SearchRow.id)
-            .execution_options(synchronize_session=False)
-        )
-        with self.session_scope() as session:
-            released = session.scalars(back).all()
-            for search_id in released:
-                self._record(session, search_id, "queued", {})
-            return len(released)
-
-    def _record(self, session: Session, search_id: str, kind: str, data: Mapping[str, Any]) -> None:
-        session.add(
-            EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=self._now())
-        )
+def record(
+    session: Session, search_id: str, kind: str, data: Mapping[str, Any], now: datetime
+) -> None:
+    """Note what happened to a search."""
+    session.add(EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=now))
 
 
-def _held(search_id: str, owner: str) -> Update:
-    return update(SearchRow).where(
-        SearchRow.id == search_id, SearchRow.owner == owner, SearchRow.status == "running"
-    )
-
-
-def _changed(session: Session, statement: Update) -> bool:
+def changed(session: Session, statement: Update) -> bool:
+    """Whether an update found the row it was for."""
     changed = statement.returning(SearchRow.id).execution_options(synchronize_session=False)
     return session.scalar(changed) is not None
 
 
-def _row(session: Session, search_id: str) -> SearchRow:
+def row_of(session: Session, search_id: str) -> SearchRow:
+    """The row of a search as it is in the database.
+
+    Raises:
+        NotFound: if there is none.
+    """
     row = session.get(SearchRow, search_id, populate_existing=True)
     if row is None:
         raise NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")

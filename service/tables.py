@@ -101,9 +101,10 @@ class SearchRow(Base):
     device: Mapped[str] = mapped_column(String(64), index=True)
     profile_sha256: Mapped[str] = mapped_column(ForeignKey("profiles.sha256"))
     status: Mapped[str] = mapped_column(String(9))
-    owner: Mapped[str | None] = mapped_column(String(200))
-    """The worker that holds it, while it runs."""
-    lease_until: Mapped[datetime | None]
+    run: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Counts how often it was asked anew after it had failed or been cancelled."""
+    worker: Mapped[str | None] = mapped_column(String(200))
+    """The executor that works on it, while it runs."""
     attempts: Mapped[int] = mapped_column(default=0)
     result: Mapped[dict[str, Any] | None]
     latency_ms: Mapped[float | None]
@@ -116,8 +117,7 @@ class SearchRow(Base):
 
     __table_args__ = (
         CheckConstraint(f"status IN {STATUSES}", name="status"),
-        CheckConstraint("(status = 'running') = (owner IS NOT NULL)", name="owner"),
-        CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
+        CheckConstraint("(status = 'running') = (worker IS NOT NULL)", name="worker"),
         CheckConstraint("(status = 'succeeded') = (result IS NOT NULL)", name="result"),
         CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="error"),
         CheckConstraint(
@@ -128,6 +128,27 @@ class SearchRow(Base):
         Index(None, "latency_ms", "id"),
         Index(None, "top1", "id"),
     )
+
+
+class ExecutorRow(Base):
+    """A process that works on searches, for as long as it is not known to have ended."""
+
+    __tablename__ = "executors"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    beats: Mapped[int] = mapped_column(default=0)
+    """Grows while it lives. Others tell by it, so that no two clocks are compared."""
+    started_at: Mapped[datetime]
+
+
+class TallyRow(Base):
+    """A number that only grows, of all workers together: what /metrics shows of their work."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[float] = mapped_column(default=0.0)
 
 
 class EventRow(Base):

@@ -1,36 +1,51 @@
-"""Work on searches: a loop over the store, in a thread of `serve` or a process of its own.
+"""Work on searches: DBOS takes their runs from the queue, this does them, step by step.
 
-Any number of workers may share one database. A worker holds a search under a lease that a second
-thread renews, and stops when the lease is lost, which is also how a cancelled search ends.
+A worker process does one run at a time. What a step found is noted in the database, so that a run
+whose worker died goes on with the next step elsewhere.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from dbos import DBOS
+from dbos import error as dbos_error
+from sqlalchemy import Engine
 
 from latency_tables import codec
 from models.errors import CorruptBundle, SubnetSearchError
-from service.artifacts import ArtifactStore
+from service.artifacts import ArtifactStore, ArtifactUnwritable
 from service.delivery import deliver
+from service.durable import SEARCHES, Durable, configuration
 from service.errors import problem_of
-from service.metrics import WorkMetrics
+from service.executors import ExecutorStore, Undertaker, new_executor
 from service.pairing import Catalog, Pairing
 from service.records import Search
+from service.run_store import RunStore
 from service.settings import Settings
 from service.store import SearchStore, StoreUnavailable
-from service.workshop import Workshop
+from service.tallies import MISSED, TallyStore
+from service.workshop import Unverified, Workshop
 
 REPORT_EVERY_S = 0.2
+SWEEP_EVERY_S = 10.0
+STEP_ATTEMPTS, STEP_BACKOFF_S = 3, 0.5
+"""Of a step that failed for want of storage, which may pass."""
+OUTAGE_S = 600.0
+"""How long a finished run waits for the database to come back before it is given up."""
+HUNG_AFTER_S = 60.0
+"""How long after its time a run that does not even report may go on."""
+EXIT_HUNG = 70
+PULSE_ENDS_S = 10.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -38,89 +53,238 @@ class WorkerLost(SubnetSearchError):
     """Workers kept dying on a search."""
 
 
-class Stopped(Exception):
-    """The work at hand is no longer wanted: cancelled, taken over, or the worker ends."""
+class TimeLimit(SubnetSearchError):
+    """A search took longer than it may."""
+
+
+class Failed(Exception):
+    """A step that was found to fail, now or before; holds the problem document."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(problem["detail"])
+        self.problem = problem
+
+
+class Stopped(BaseException):
+    """The run at hand is to stop where it is, unfinished. No `Exception`: it is no outcome, and
+    nothing is to be noted of it."""
 
 
 class Worker:
-    """Claims searches and brings them to an end, one at a time."""
+    """Does the runs of searches, one at a time."""
 
     def __init__(
         self,
-        store: SearchStore,
+        engine: Engine,
+        durable: Durable,
         catalog: Catalog,
         artifacts: ArtifactStore,
         settings: Settings,
-        metrics: WorkMetrics,
     ) -> None:
-        self.store, self.catalog, self.artifacts = store, catalog, artifacts
-        self.settings, self.metrics = settings, metrics
-        self.owner = new_owner()
+        self.engine, self.durable = engine, durable
+        self.catalog, self.artifacts, self.settings = catalog, artifacts, settings
+        self.store = SearchStore(engine)
+        self.runs = RunStore(engine, enqueue=durable.enqueue)
+        self.executor = new_executor()
+        self.executors, self.tallies = ExecutorStore(engine), TallyStore(engine)
+        self.undertaker = Undertaker(
+            self.executor, self.executors, self.runs, durable, dead_after_s=settings.dead_after_s
+        )
+        self.at_work: dict[str, Watch] = {}
+        self.stopping, self.dropping = Event(), Event()
         self._workshop: Workshop | None = None
 
     def run(self, stop: Event) -> None:
-        """Work until `stop`. Trouble with the database is logged and waited out."""
-        while not stop.is_set():
+        """Work until `stop`, then finish the run at hand, or put it back if it takes longer than
+        `shutdown_s`."""
+        with self.working():
+            stop.wait()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work in the background; there can be one such worker in a process."""
+        self.executors.beat(self.executor)
+        self.durable.open_queues(self.settings.poll_interval_s)
+        DBOS(config=configuration(self.engine, self.executor))
+        # A new function each time: DBOS keeps its notes on it.
+        DBOS.workflow(name=SEARCHES)(lambda search_id, run: self.do(search_id, run))
+        DBOS.launch()
+        pulse = Thread(target=self._pulse, name="pulse", daemon=True)
+        pulse.start()
+        log.info("working", executor=self.executor)
+        try:
+            yield
+        finally:
+            self._stop(pulse)
+
+    def _stop(self, pulse: Thread) -> None:
+        self.stopping.set()
+        deadline = time.monotonic() + self.settings.shutdown_s
+        while self.at_work and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.dropping.set()
+        while self.at_work and time.monotonic() < deadline + 1:
+            time.sleep(0.02)
+        DBOS.destroy(destroy_registry=True)
+        pulse.join(PULSE_ENDS_S)
+        try:
+            count = self.undertaker.give_back(self.executor, forgive=True)
+            self.executors.remove(self.executor)
+            log.info("stopped", executor=self.executor, put_back=count)
+        except StoreUnavailable as error:
+            log.error("not_put_back", executor=self.executor, error=str(error))
+
+    def _pulse(self) -> None:
+        """Beat, look after the others, and see that nothing is forgotten; until we stop."""
+        swept = -SWEEP_EVERY_S
+        while True:
             try:
-                busy = self.run_once(stop)
+                self.executors.beat(self.executor)
+                self.undertaker.look_around()
+                if time.monotonic() - swept >= SWEEP_EVERY_S:
+                    self.undertaker.sweep(tuple(self.at_work))
+                    for workflow_id in self.undertaker.tidy():
+                        self._drafts(workflow_id).clear()
+                    swept = time.monotonic()
             except StoreUnavailable as error:
                 log.error("store_unavailable", error=str(error))
-                busy = False
-            if not busy:
-                stop.wait(self.settings.poll_interval_s)
+            except Exception:
+                log.exception("pulse_missed")
+            for watch in tuple(self.at_work.values()):
+                if watch.overdue_s > HUNG_AFTER_S:
+                    self._give_up_on(watch)
+            if self.dropping.wait(self.settings.dead_after_s / 5):
+                return
 
-    def run_once(self, stop: Event) -> bool:
-        """Work on one search; false if there is none."""
-        search = self.store.claim_next(self.owner, self.settings.lease_s)
+    def _give_up_on(self, watch: Watch) -> None:
+        """End a run that hangs, and this process with it: nothing else stops a thread."""
+        log.critical("hung", search=watch.search.id)
+        self.runs.fail(watch.search, self.executor, problem_of(watch.too_long()))
+        os._exit(EXIT_HUNG)
+
+    # -- one run -------------------------------------------------------------------------
+
+    def do(self, search_id: str, run: int) -> str:
+        """Bring a run to an end; returns the outcome's name.
+
+        Raises:
+            Stopped: if this worker stops before.
+        """
+        if self.stopping.is_set():
+            raise Stopped
+        search = self._patiently(lambda: self.runs.start(search_id, run, self.executor))
         if search is None:
-            return False
-        with structlog.contextvars.bound_contextvars(search=search.id, owner=self.owner):
+            return "dropped"
+        watch = Watch(self, search)
+        self.at_work[search.workflow_id] = watch
+        with structlog.contextvars.bound_contextvars(search=search.id, run=run):
             log.info("search_started", attempt=search.attempts)
-            started = time.monotonic()
-            outcome = self._work(search, stop)
-            seconds = time.monotonic() - started
-            self.metrics.finished(outcome, seconds)
-            log.info("search_ended", outcome=outcome, seconds=round(seconds, 3))
-        return True
+            try:
+                outcome = self._outcome(search, watch)
+            except Stopped:
+                if self.dropping.is_set():
+                    log.info("search_put_back")
+                    raise
+                outcome = "dropped"
+            finally:
+                del self.at_work[search.workflow_id]
+            self._drafts(search.workflow_id).clear()
+            log.info("search_ended", outcome=outcome, seconds=round(watch.seconds, 3))
+        return outcome
 
-    def _work(self, search: Search, stop: Event) -> str:
-        """Bring a claimed search to an end; returns the outcome's name."""
+    def _outcome(self, search: Search, watch: Watch) -> str:
         try:
             if search.attempts > self.settings.max_attempts:
                 raise WorkerLost(
                     f"{search.attempts - 1} workers in turn died or fell silent on this search"
                 )
-            with self._lease(search, stop) as lease:
-                result, artifact = self._deliver(search, lease)
-            stored = self.store.succeed(search.id, self.owner, result, artifact)
+            result = self._deliver(search, watch)
+            if too_slow := result["verified"].get("stepped_down"):
+                self._patiently(lambda: self.tallies.add({(MISSED, "too_slow"): len(too_slow)}))
+            store = partial(self.runs.succeed, search, self.executor, result)
+            stored = self._step("store", lambda: {"stored": self._patiently(store)})["stored"]
             return "succeeded" if stored else "dropped"
-        except Stopped:
-            self.store.requeue(self.owner, forgive=True)
-            return "dropped"
-        except StoreUnavailable:
-            raise
+        except dbos_error.DBOSException:
+            raise  # this run is another's now, or DBOS gave up: the sweep knows what to do
         except Exception as error:
-            if isinstance(error, SubnetSearchError):
-                log.warning("search_failed", error=str(error))
+            if isinstance(error, Failed):
+                problem = error.problem
             else:
-                log.exception("search_crashed")
-            stored = self.store.fail(search.id, self.owner, problem_of(error))
+                problem = self._problem(error)
+            stored = self._patiently(lambda: self.runs.fail(search, self.executor, problem))
             return "failed" if stored else "dropped"
 
-    def _deliver(self, search: Search, lease: Lease) -> tuple[dict[str, Any], str]:
+    def _deliver(self, search: Search, watch: Watch) -> dict[str, Any]:
         request = search.request
         table = codec.from_json(self.store.profile(search.profile_sha256))
         pairing = self.catalog.pair(self.catalog.supernets.get(request["supernet"]), table)
         _check_same_bundle(pairing, request)
-        result = deliver(
+        return deliver(
             pairing,
             lambda: self._workshop_of(pairing),
             request["constraints"],
             request["seed"],
             shelf=self.artifacts,
-            report=lease.report,
+            drafts=self._drafts(search.workflow_id),
+            step=self._step,
+            report=watch.report,
         )
-        return result, result["sha256"]
+
+    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do a step unless it is noted as done; what it answers, or how it failed, is noted."""
+        noted = DBOS.run_step(
+            {
+                "name": name,
+                "retries_allowed": True,
+                "max_attempts": STEP_ATTEMPTS,
+                "interval_seconds": STEP_BACKOFF_S,
+            },
+            self._answer,
+            work,
+        )
+        if "problem" in noted:
+            raise Failed(noted["problem"])
+        answer: dict[str, Any] = noted["answer"]
+        return answer
+
+    def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return {"answer": work()}
+        except (ArtifactUnwritable, OSError) as error:
+            status = DBOS.step_status
+            assert status is not None
+            if (status.current_attempt or 0) + 1 < (status.max_attempts or 0):
+                raise  # DBOS tries again
+            return {"problem": self._problem(error)}
+        except Exception as error:
+            if isinstance(error, Unverified):
+                self._patiently(lambda: self.tallies.add({(MISSED, "failed"): 1}))
+            return {"problem": self._problem(error)}
+
+    def _problem(self, error: Exception) -> dict[str, Any]:
+        if isinstance(error, SubnetSearchError):
+            log.warning("search_failed", error=str(error))
+        else:
+            log.exception("search_crashed", exc_info=error)
+        return problem_of(error)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask the database, and wait for it to come back if it is gone."""
+        deadline, pause = time.monotonic() + OUTAGE_S, 0.1
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                if self.dropping.is_set():
+                    raise Stopped from error
+                if time.monotonic() > deadline:
+                    raise
+                log.error("store_unavailable", error=str(error))
+                self.dropping.wait(pause)
+                pause = min(2 * pause, 2.0)
+
+    def _drafts(self, workflow_id: str) -> ArtifactStore:
+        return self.artifacts.within(f"drafts/{workflow_id}")
 
     def _workshop_of(self, pairing: Pairing) -> Workshop:
         """The last one used is kept: loading a supernet takes longer than a search."""
@@ -129,52 +293,52 @@ class Worker:
             kept = self._workshop = Workshop(pairing.bundle, threads=self.settings.threads)
         return kept
 
-    @contextmanager
-    def _lease(self, search: Search, stop: Event) -> Iterator[Lease]:
-        lease = Lease(self.store, search.id, self.owner, self.settings.lease_s, stop)
-        thread = Thread(target=lease.renew_until_done, name=f"lease-{search.id[:8]}", daemon=True)
-        thread.start()
-        try:
-            yield lease
-        finally:
-            lease.done.set()
-            thread.join()
 
+class Watch:
+    """How long a run has been going, and whether it is to go on."""
 
-class Lease:
-    """A worker's hold on one search, kept by a thread of its own."""
-
-    def __init__(
-        self, store: SearchStore, search_id: str, owner: str, lease_s: float, stop: Event
-    ) -> None:
-        self.store, self.search_id, self.owner = store, search_id, owner
-        self.lease_s, self.stop = lease_s, stop
-        self.done, self.lost = Event(), Event()
+    def __init__(self, worker: Worker, search: Search) -> None:
+        self.worker, self.search = worker, search
+        self._started = time.monotonic()
         self._reported = -REPORT_EVERY_S
 
-    def renew_until_done(self) -> None:
-        """Renew at a third of the lease, so that one missed renewal does no harm."""
-        while not self.done.wait(self.lease_s / 3):
-            try:
-                if not self.store.renew(self.search_id, self.owner, self.lease_s):
-                    self.lost.set()
-                    return
-            except StoreUnavailable as error:
-                log.error("lease_not_renewed", error=str(error))
+    @property
+    def seconds(self) -> float:
+        """Since it was started here."""
+        return time.monotonic() - self._started
+
+    @property
+    def overdue_s(self) -> float:
+        """By how much it is over its time."""
+        return self.seconds - self.worker.settings.job_timeout_s
+
+    def too_long(self) -> TimeLimit:
+        """What to say of it once it is over its time."""
+        limit = self.worker.settings.job_timeout_s
+        return TimeLimit(f"the search was stopped after {limit:g} s, the limit of this service")
 
     def report(self, step: str, share: float) -> None:
-        """Record progress, not too often.
+        """Note progress, not too often.
 
         Raises:
-            Stopped: if the work is no longer wanted.
+            Stopped: if the run is cancelled, another worker has it, or this one stops.
+            TimeLimit: if it takes too long.
         """
+        if self.worker.dropping.is_set():
+            raise Stopped
+        if self.overdue_s > 0:
+            raise self.too_long()
         now = time.monotonic()
-        if now - self._reported >= REPORT_EVERY_S:
-            self._reported = now
-            progress = {"step": step, "share": round(share, 3)}
-            if not self.store.renew(self.search_id, self.owner, self.lease_s, progress):
-                self.lost.set()
-        if self.lost.is_set() or self.stop.is_set():
+        if now - self._reported < REPORT_EVERY_S:
+            return
+        self._reported = now
+        progress = {"step": step, "share": round(share, 3)}
+        try:
+            held = self.worker.runs.report(self.search, self.worker.executor, progress)
+        except StoreUnavailable as error:
+            log.error("progress_not_noted", error=str(error))
+            return
+        if not held:
             raise Stopped
 
 
@@ -185,33 +349,3 @@ def _check_same_bundle(pairing: Pairing, request: Mapping[str, Any]) -> None:
             f"supernet {bundle.name!r} changed since this was asked: expected weights with sha256 "
             f"{request['supernet_sha256'][:12]}, this worker has {bundle.sha256[:12]}; ask again"
         )
-
-
-def new_owner() -> str:
-    """A name for a worker, by which others on its machine can tell whether it still lives."""
-    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-
-
-def requeue_dead(store: SearchStore) -> int:
-    """Put back at once what dead processes of this machine held; returns how many.
-
-    To be called before this process claims anything. What died elsewhere is claimed again
-    when its lease is over.
-    """
-    return sum(store.requeue(owner, forgive=False) for owner in store.owners() if _is_dead(owner))
-
-
-def _is_dead(owner: str) -> bool:
-    host, pid, _ = owner.split("/")
-    if host != socket.gethostname():
-        return False
-    if int(pid) == os.getpid():
-        # This process holds nothing yet: somebody had its number before.
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

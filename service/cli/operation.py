@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from threading import Event
+import sys
+from threading import Event, Thread
 from typing import Annotated
 
 import typer
@@ -21,7 +23,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve the API, with worker threads of its own (SUBNET_WORKERS)."""
+    """Serve the API, with worker processes of its own (SUBNET_WORKERS)."""
     import uvicorn
 
     from service.app import create_app
@@ -66,7 +68,9 @@ def guarded(given: Settings, host: str) -> Settings:
     return given
 
 
-def worker() -> None:
+def worker(
+    until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
+) -> None:
     """Work on queued searches; any number of workers may share one database."""
     from service.app import configure_logging
     from service.dependencies import open_service
@@ -74,8 +78,22 @@ def worker() -> None:
     configured = settings()
     configure_logging(configured)
     stop = Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
+    # Our parent decides when we end, not the terminal that both of us belong to.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if until_stdin_ends else lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if until_stdin_ends:
+        Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
     with open_service(configured) as service:
-        typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
-        service.worker().run(stop)
+        if not until_stdin_ends:
+            typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
+        worker = service.worker()
+        worker.run(stop)
+    if worker.at_work:
+        # A run that does not even report cannot be stopped; others have it already.
+        os._exit(0)
+
+
+def _wait_for_end_of_stdin(stop: Event) -> None:
+    while sys.stdin.buffer.read(1 << 16):
+        pass
+    stop.set()

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from safetensors.torch import save
+from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
@@ -25,6 +27,7 @@ from service.app import create_app
 from service.cli import app as cli
 from service.database import migrate, open_database
 from service.device_store import Revision
+from service.durable import Durable
 from service.pairing import Catalog, open_catalog
 from service.settings import Settings
 from service.store import SearchStore
@@ -136,12 +139,18 @@ def settings(home: Path) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[SearchStore]:
-    """A store on a database made by the real migrations."""
+def engine(settings: Settings) -> Iterator[Engine]:
+    """A database made by the real migrations."""
     engine = open_database(settings.database)
     migrate(engine)
-    yield SearchStore(engine)
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> SearchStore:
+    """A store whose searches are enqueued."""
+    return SearchStore(engine, enqueue=Durable(engine).enqueue)
 
 
 @asynccontextmanager
@@ -160,6 +169,18 @@ async def client_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service of these settings."""
     async with client_of(create_app(settings)) as client:
         yield client
+
+
+@asynccontextmanager
+async def busy_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service with a worker in this process, which is quicker to start."""
+    app = create_app(settings.model_copy(update={"workers": 0}))
+    async with client_of(app) as client:
+        worker = app.state.service.worker()
+        with ExitStack() as stack:
+            await run_in_threadpool(stack.enter_context, worker.working())
+            yield client
+            await run_in_threadpool(stack.close)
 
 
 @pytest.fixture

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from subprocess import PIPE, Popen
 
+import anyio
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
 from service.pairing import open_catalog
-from tests.service.conftest import DEVICE, SUPERNET, client_on, keep, make_profile, make_table
+from tests.service.conftest import (
+    DEVICE,
+    SUPERNET,
+    busy_on,
+    client_on,
+    keep,
+    make_profile,
+    make_table,
+)
 from tests.spaces import DEBUG
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +43,7 @@ async def client(settings):
 @pytest.fixture
 async def busy(settings):
     """A service with one worker."""
-    async with client_on(settings.model_copy(update={"workers": 1})) as client:
+    async with busy_on(settings) as client:
         yield client
 
 
@@ -115,13 +125,12 @@ async def test_same_seed_same_answer_also_in_another_home(settings, template, tm
     for name in ("one", "two"):
         other = settings.model_copy(
             update={
-                "workers": 1,
                 "home": settings.home,
                 "database_url": f"sqlite:///{tmp_path / name}.sqlite",
             }
         )
         open_catalog(other).devices.add(make_table())
-        async with client_on(other) as client:
+        async with busy_on(other) as client:
             answer = await client.post("/v1/searches", json=body(seed=3), headers=WAIT)
             results.append(answer.json()["result"])
     one, two = results
@@ -256,12 +265,19 @@ async def test_health_and_metrics(busy):
     text = (await busy.get("/metrics")).text
     assert 'subnet_search_searches{status="succeeded"} 1.0' in text
     assert 'subnet_search_searches_ended_total{outcome="succeeded"} 1.0' in text
+    assert "subnet_search_search_seconds_count 1.0" in text
+    assert "subnet_search_queue_depth 0.0" in text
+    assert "subnet_search_workers 1.0" in text
+    assert 'subnet_search_submissions_total{cache="miss"} 1.0' in text
+    await busy.post("/v1/searches", json=body())
+    assert 'submissions_total{cache="hit"} 1.0' in (await busy.get("/metrics")).text
     assert 'route="/v1/searches",status="201"' in text
 
 
 async def test_not_ready_when_a_worker_died(settings, monkeypatch):
-    monkeypatch.setattr("service.worker.Worker.run", lambda self, stop: None)
+    monkeypatch.setattr("service.supervisor._Kept._spawn", lambda self: Popen("false", stdin=PIPE))
     async with client_on(settings.model_copy(update={"workers": 1})) as client:
+        await anyio.sleep(0.1)
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
         assert (await client.get("/healthz")).status_code == 200
@@ -284,3 +300,17 @@ async def test_a_search_is_marked_once_its_table_is_replaced(client, home):
     again = (await client.post("/v1/searches", json=body())).json()
     assert again["id"] != kept["id"]
     assert again["current"] is True
+
+
+async def test_a_full_queue_refuses_what_is_new_and_says_when_to_come_back(settings):
+    async with client_on(settings.model_copy(update={"max_queued": 2})) as client:
+        for seed in (0, 1):
+            assert (await client.post("/v1/searches", json=body(seed=seed))).status_code == 202
+        refused = await client.post("/v1/searches", json=body(seed=2))
+        assert (refused.status_code, refused.json()["title"]) == (429, "Queue full")
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert int(refused.headers["Retry-After"]) > 0
+        known = await client.post("/v1/searches", json=body(seed=1))
+        assert known.status_code == 202, "what waits already is no more work"
+        await client.delete(f"/v1/searches/{known.json()['id']}")
+        assert (await client.post("/v1/searches", json=body(seed=2))).status_code == 202

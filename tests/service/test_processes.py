@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from service.database import open_database
-from service.store import SearchStore
+from service.executors import ExecutorStore, is_gone
 from tests.service.conftest import DEVICE, SUPERNET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,34 +23,32 @@ REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms":
 
 
 @contextmanager
-def process(home, *args):
+def process(home, *args, workers=0):
     environment = {
         **os.environ,
         "SUBNET_HOME": str(home),
-        "SUBNET_WORKERS": "0",
+        "SUBNET_WORKERS": str(workers),
         "SUBNET_LOG_FORMAT": "json",
     }
-    running = subprocess.Popen(
-        [sys.executable, "-m", "service", *args],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # A file: a pipe that nobody reads fills up, and its writer waits.
+    with open(home / f"{args[0]}.log", "a") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "service", *args], cwd=ROOT, env=environment, stderr=log
+        )
     try:
         yield running
     finally:
         running.kill()
-        running.communicate()
+        running.wait()
 
 
 @contextmanager
-def server(home):
+def server(home, workers=0):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (
-        process(home, "serve", "--port", str(port)) as running,
+        process(home, "serve", "--port", str(port), workers=workers) as running,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
     ):
         deadline = time.monotonic() + PATIENCE_S
@@ -59,43 +57,79 @@ def server(home):
                 assert client.get("/readyz").status_code == 200
                 break
             except httpx.ConnectError:
-                assert running.poll() is None, running.stderr.read()
+                assert running.poll() is None, (home / "serve.log").read_text()
                 assert time.monotonic() < deadline, "the server did not start"
                 time.sleep(0.1)
         yield running, client
 
 
-def test_a_server_and_a_worker_through_a_crash(home, settings):
+def kinds_of(client, search):
+    """What happened to a search, until it is finished, without progress."""
+    with client.stream("GET", f"/v1/searches/{search['id']}/events") as stream:
+        told = [line[7:] for line in stream.iter_lines() if line.startswith("event: ")]
+    return [kind for kind in told if kind != "progress"]
+
+
+def test_a_server_and_a_worker_through_a_crash(home):
     with server(home) as (running, client):
         search = client.post("/v1/searches", json=REQUEST).json()
         assert search["status"] == "queued"
         running.kill()
         assert running.wait(PATIENCE_S) == -signal.SIGKILL
 
-    # A worker takes it up, and dies too.
-    engine = open_database(settings.database)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait(PATIENCE_S)
-    owner = f"{socket.gethostname()}/{ended.pid}/x"
-    assert SearchStore(engine).claim_next(owner, 3600)
-    engine.dispose()
-
     with server(home) as (running, client):
-        # The start of any process puts back what the dead one held.
-        assert client.get(f"/v1/searches/{search['id']}").json()["status"] == "queued"
+        url = f"/v1/searches/{search['id']}"
+        assert client.get(url).json()["status"] == "queued"
+        # A worker takes it up, and dies too.
+        with process(home, "worker") as victim:
+            deadline = time.monotonic() + PATIENCE_S
+            while client.get(url).json()["status"] == "queued":
+                assert time.monotonic() < deadline, "no worker took it up"
+                time.sleep(0.005)
+            victim.kill()
+            victim.wait(PATIENCE_S)
         with process(home, "worker") as worker:
-            kinds = []
-            with client.stream("GET", f"/v1/searches/{search['id']}/events") as stream:
-                kinds += [line[7:] for line in stream.iter_lines() if line.startswith("event: ")]
-            assert kinds[:4] == ["queued", "running", "queued", "running"]
-            assert kinds[-1] == "succeeded"
-            model = client.get(f"/v1/searches/{search['id']}/model.onnx")
+            told = kinds_of(client, search)
+            assert told in (
+                ["queued", "running", "queued", "running", "succeeded"],
+                # It may have been quicker than its murderer.
+                ["queued", "running", "succeeded"],
+            )
+            model = client.get(f"{url}/model.onnx")
             assert model.status_code == 200
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(PATIENCE_S) == 0
         running.send_signal(signal.SIGTERM)
         assert running.wait(PATIENCE_S) in (0, -signal.SIGTERM)
-        assert '"path": "/readyz"' in running.stderr.read()
+        assert '"path": "/readyz"' in (home / "serve.log").read_text()
+
+
+def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
+    """The executors in the database tell which processes there are."""
+
+    def workers():
+        engine = open_database(settings.database)
+        found = ExecutorStore(engine).all()
+        engine.dispose()
+        return {int(name.split("/")[1]) for name in found if not is_gone(name)}
+
+    def wait_for(condition):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"workers: {workers()}"
+            time.sleep(0.05)
+
+    with server(home, workers=1) as (running, client):
+        wait_for(lambda: len(workers()) == 1)
+        (first,) = workers()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: workers() and first not in workers())
+        search = client.post("/v1/searches", json=REQUEST, headers={"Prefer": "wait=60"})
+        assert search.json()["status"] == "succeeded"
+        # Killed, the server cannot tell its worker; it notices, and ends in order.
+        running.kill()
+        running.wait(PATIENCE_S)
+    wait_for(lambda: not workers())
 
 
 def test_the_api_starts_without_torch():

@@ -17,12 +17,14 @@ from service.database import migrate, open_database
 from service.jobs import sha256_of
 from service.paging import SearchFilter
 from service.records import NewSearch
-from service.store import SearchStore, StoreUnavailable
+from service.run_store import RunStore
+from service.store import QueueFull, SearchStore, StoreUnavailable
 from service.tables import Base
+from service.tallies import TallyStore
 
 POSTGRES = os.environ.get("SUBNET_TEST_DATABASE_URL", "")
 START = datetime(2025, 1, 1, tzinfo=UTC)
-RESULT = {"latency_ms": 1.5, "top1": 90.0}
+RESULT = {"latency_ms": 1.5, "top1": 90.0, "sha256": "a" * 64}
 PROBLEM = {"title": "Infeasible", "status": 422}
 
 
@@ -67,18 +69,24 @@ def new(seed=0, device="phone", supernet="net"):
     )
 
 
+@pytest.fixture
+def runs(store, clock):
+    return RunStore(store._engine, clock)
+
+
 def succeed(store, seed, latency_ms, top1, **names):
     search = store.submit(new(seed, **names))
-    assert store.claim_next("w", 60).id == search.id
-    result = {"latency_ms": latency_ms, "top1": top1}
-    assert store.succeed(search.id, "w", result, "a" * 64)
+    runs = RunStore(store._engine, store._now)
+    assert runs.start(search.id, search.run, "w") is not None
+    result = {"latency_ms": latency_ms, "top1": top1, "sha256": "a" * 64}
+    assert runs.succeed(search, "w", result)
     return search.id
 
 
 # -- asking --------------------------------------------------------------------------------
 
 
-def test_a_submitted_search_waits_with_its_profile(store, clock):
+def test_a_submitted_search_waits_with_its_profile(store):
     search = store.submit(new())
     assert store.get(search.id) == search
     assert (search.status, search.attempts, search.created_at) == ("queued", 0, START)
@@ -99,22 +107,22 @@ def test_many_at_once_store_one_search(store):
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail"])
-def test_asking_again_queues_what_was_cancelled_or_failed(store, end):
+def test_asking_again_queues_what_was_cancelled_or_failed(store, runs, end):
     search = store.submit(new())
+    runs.start(search.id, 1, "w")
     if end == "cancel":
         store.cancel(search.id)
     else:
-        store.claim_next("w", 60)
-        store.fail(search.id, "w", PROBLEM)
+        runs.fail(search, "w", PROBLEM)
     again = store.submit(new())
-    assert (again.id, again.status) == (search.id, "queued")
+    assert (again.id, again.status, again.run) == (search.id, "queued", 2)
     assert (again.error, again.finished_at, again.attempts) == (None, None, 0)
 
 
 def test_asking_again_leaves_what_succeeded(store):
     search_id = succeed(store, 0, 1.0, 90.0)
     assert store.submit(new(0)).status == "succeeded"
-    assert store.get(search_id).result == {"latency_ms": 1.0, "top1": 90.0}
+    assert store.get(search_id).result == {**RESULT, "latency_ms": 1.0}
 
 
 def test_a_key_stands_for_one_request(store):
@@ -134,57 +142,55 @@ def test_an_unknown_search_is_not_found(store):
 # -- working -------------------------------------------------------------------------------
 
 
-def test_the_oldest_is_claimed_first_and_only_once(store, clock):
-    ids = []
-    for seed in range(3):
-        ids.append(store.submit(new(seed)).id)
-        clock.advance(1)
-    assert [store.claim_next("w", 60).id for _ in ids] == ids
-    assert store.claim_next("w", 60) is None
-
-
-def test_workers_never_share_a_search(store):
-    for seed in range(12):
-        store.submit(new(seed))
-
-    def claim_all(owner):
-        claimed = []
-        while (search := store.claim_next(owner, 60)) is not None:
-            claimed.append(search.id)
-        return claimed
-
-    with ThreadPoolExecutor(4) as pool:
-        claims = [i for ids in pool.map(claim_all, "abcd") for i in ids]
-    # A worker may see none while another's claim is under way; nothing is claimed twice.
-    claims += claim_all("e")
-    assert len(claims) == len(set(claims)) == 12
-
-
-def test_a_silent_owner_loses_its_search(store, clock):
+def test_a_run_is_started_by_its_number(store, runs, clock):
     search = store.submit(new())
-    store.claim_next("first", 30)
-    clock.advance(29)
-    assert store.claim_next("second", 30) is None
-    assert store.renew(search.id, "first", 30)
-    clock.advance(29)
-    assert store.claim_next("second", 30) is None
-    clock.advance(2)
-    assert store.claim_next("second", 30).attempts == 2
-    assert not store.renew(search.id, "first", 30)
-    assert not store.succeed(search.id, "first", RESULT, "a" * 64)
-    assert not store.fail(search.id, "first", PROBLEM)
-    assert store.succeed(search.id, "second", RESULT, "b" * 64)
+    clock.advance(1)
+    started = runs.start(search.id, 1, "w")
+    assert (started.status, started.attempts, started.started_at) == ("running", 1, clock())
+    assert runs.start(search.id, 2, "w") is None
+    assert runs.start("nope", 1, "w") is None
+
+
+def test_the_last_that_starts_a_run_has_it(store, runs):
+    search = store.submit(new())
+    runs.start(search.id, 1, "first")
+    assert runs.report(search, "first", {"step": "search", "share": 0.1})
+    assert runs.start(search.id, 1, "second").attempts == 2
+    assert not runs.report(search, "first", {"step": "search", "share": 0.2})
+    assert not runs.succeed(search, "first", RESULT)
+    assert not runs.fail(search, "first", PROBLEM)
+    assert runs.succeed(search, "second", {**RESULT, "sha256": "b" * 64})
+    assert not runs.succeed(search, "second", RESULT), "an end is an end"
     assert store.get(search.id).artifact_sha256 == "b" * 64
+    kinds = [event.kind for event in store.events(search.id)]
+    assert kinds == ["queued", "running", "progress", "running", "succeeded"]
 
 
-def test_a_cancelled_search_drops_its_result(store):
+def test_many_at_once_end_a_run_once(store, runs):
     search = store.submit(new())
-    store.claim_next("w", 60)
+    runs.start(search.id, 1, "w")
+
+    def end(n):
+        return runs.fail(search, "w", PROBLEM) if n % 2 else runs.succeed(search, "w", RESULT)
+
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(end, range(16)))
+    assert ended.count(True) == 1
+    assert len([e for e in store.events(search.id) if e.kind in ("succeeded", "failed")]) == 1
+
+
+def test_a_cancelled_search_drops_its_result(store, runs):
+    search = store.submit(new())
+    runs.start(search.id, 1, "w")
     assert store.cancel(search.id).status == "cancelled"
     assert store.cancel(search.id).status == "cancelled"
-    assert not store.renew(search.id, "w", 60)
-    assert not store.succeed(search.id, "w", RESULT, "a" * 64)
-    assert store.get(search.id).result is None
+    assert not runs.report(search, "w", {})
+    assert not runs.succeed(search, "w", RESULT)
+    # Asked again, the worker of the run before has no say in this one.
+    again = store.submit(new())
+    runs.start(again.id, 2, "w")
+    assert not runs.succeed(search, "w", RESULT)
+    assert store.get(search.id).status == "running"
 
 
 def test_what_is_finished_cannot_be_cancelled(store):
@@ -193,12 +199,11 @@ def test_what_is_finished_cannot_be_cancelled(store):
         store.cancel(search_id)
 
 
-def test_events_tell_the_story_and_can_be_resumed(store):
+def test_events_tell_the_story_and_can_be_resumed(store, runs):
     search = store.submit(new())
-    store.claim_next("w", 60)
-    store.renew(search.id, "w", 60, {"step": "search", "share": 0.5})
-    store.renew(search.id, "w", 60)
-    store.fail(search.id, "w", PROBLEM)
+    runs.start(search.id, 1, "w")
+    runs.report(search, "w", {"step": "search", "share": 0.5})
+    runs.fail(search, "w", PROBLEM)
     events = store.events(search.id)
     assert [e.kind for e in events] == ["queued", "running", "progress", "failed"]
     assert events[2].data == {"step": "search", "share": 0.5}
@@ -207,15 +212,66 @@ def test_events_tell_the_story_and_can_be_resumed(store):
 
 
 @pytest.mark.parametrize(("forgive", "attempts"), [(True, 0), (False, 1)])
-def test_requeue_puts_back_what_one_owner_holds(store, forgive, attempts):
+def test_release_puts_back_what_one_worker_has(store, runs, forgive, attempts):
     first, second = store.submit(new(1)), store.submit(new(2))
-    store.claim_next("dead", 60)
-    store.claim_next("alive", 60)
-    assert sorted(store.owners()) == ["alive", "dead"]
-    assert store.requeue("dead", forgive=forgive) == 1
-    statuses = {store.get(s.id).status for s in (first, second)}
-    assert statuses == {"queued", "running"}
-    assert store.claim_next("w", 60).attempts == attempts + 1
+    runs.start(first.id, 1, "dead")
+    runs.start(second.id, 1, "alive")
+    assert runs.release("dead", forgive=forgive) == 1
+    assert [store.get(s.id).status for s in (first, second)] == ["queued", "running"]
+    assert runs.start(first.id, 1, "w").attempts == attempts + 1
+
+
+def test_a_run_that_nothing_works_on_is_another_run(store, runs):
+    enqueued = []
+    runs._enqueue = lambda session, search: enqueued.append(search.workflow_id)
+    search = store.submit(new())
+    runs.start(search.id, 1, "lost")
+    assert [s.id for s in runs.unfinished(10)] == [search.id]
+    assert runs.rerun(search)
+    assert not runs.rerun(search), "of two that notice, one acts"
+    again = store.get(search.id)
+    assert (again.status, again.run, enqueued) == ("queued", 2, [f"{search.id}.2"])
+    runs.start(search.id, 2, "w")
+    runs.fail(again, "w", PROBLEM)
+    assert not runs.rerun(again)
+    assert runs.unfinished(10) == []
+
+
+def test_what_is_enqueued_is_what_is_stored(store):
+    """One transaction: a queue that does not take it leaves no search behind."""
+
+    def refuse(session, search):
+        raise RuntimeError("no queue")
+
+    store._enqueue = refuse
+    with pytest.raises(RuntimeError, match="no queue"):
+        store.submit(new())
+    assert store.counts() == {}
+
+
+def test_a_full_queue_takes_nothing_new(store, runs):
+    store._max_queued = 1
+    waiting = store.submit(new(0))
+    with pytest.raises(QueueFull, match="1 searches wait"):
+        store.submit(new(1))
+    assert store.submit(new(0)) == waiting
+    runs.start(waiting.id, 1, "w")
+    assert store.submit(new(1)).status == "queued"
+
+
+def test_tallies_grow_with_what_they_count(store, runs, clock):
+    tallies = TallyStore(store._engine)
+    started = runs.start(store.submit(new()).id, 1, "w")
+    clock.advance(3)
+    runs.succeed(started, "w", RESULT)
+    assert tallies.all() == {
+        ("searches_ended", "succeeded"): 1,
+        ("search_seconds", "5"): 1,
+        ("search_seconds", "sum"): 3,
+    }
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: tallies.add({("a", "x"): 1, ("b", "y"): 2}), range(20)))
+    assert (tallies.all()[("a", "x")], tallies.all()[("b", "y")]) == (20, 40)
 
 
 def test_the_database_refuses_impossible_rows(store):
@@ -225,7 +281,7 @@ def test_the_database_refuses_impossible_rows(store):
         "status = 'running'",
         "status = 'succeeded'",
         "status = 'failed'",
-        "owner = 'w'",
+        "worker = 'w'",
         "finished_at = created_at",
         "profile_sha256 = 'none'",
     ):

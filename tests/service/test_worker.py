@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
+import time
 from threading import Event
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from models.errors import InputError
 from service.artifacts import ArtifactStore
+from service.durable import Durable
 from service.jobs import submit
-from service.metrics import WorkMetrics
+from service.run_store import RunStore
 from service.schemas import SearchRequest
-from service.worker import Lease, Stopped, Worker, new_owner, requeue_dead
-from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
+from service.worker import Worker
+from tests.service.conftest import (
+    DEVICE,
+    SUPERNET,
+    catalog_of,
+    keep,
+    make_profile,
+    make_table,
+)
+
+PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -25,9 +33,18 @@ def catalog(settings):
 
 
 @pytest.fixture
-def worker(store, catalog, settings):
-    artifacts = ArtifactStore(settings.artifacts)
-    return Worker(store, catalog, artifacts, settings, WorkMetrics(CollectorRegistry()))
+def durable(engine):
+    return Durable(engine)
+
+
+@pytest.fixture
+def worker(engine, durable, catalog, settings):
+    return Worker(engine, durable, catalog, ArtifactStore(settings.artifacts), settings)
+
+
+@pytest.fixture
+def runs(engine, durable):
+    return RunStore(engine, enqueue=durable.enqueue)
 
 
 @pytest.fixture
@@ -44,18 +61,36 @@ def ask(store, catalog):
     return ask
 
 
-def test_nothing_to_do(worker):
-    assert not worker.run_once(Event())
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
 
 
-def test_one_search(worker, store, ask):
+def finish(worker, store, *searches):
+    """Have a worker bring searches to an end; returns the last."""
+    with worker.working():
+        for search in searches:
+            wait_until(lambda: store.get(search.id).finished)  # noqa: B023
+    return store.get(searches[-1].id)
+
+
+def kinds(store, search):
+    return [e.kind for e in store.events(search.id) if e.kind != "progress"]
+
+
+def test_one_search(worker, store, ask, home, durable):
     search = ask()
-    assert worker.run_once(Event())
-    done = store.get(search.id)
-    assert (done.status, done.error, done.attempts) == ("succeeded", None, 1)
+    done = finish(worker, store, search)
+    assert (done.status, done.error, done.attempts, done.run) == ("succeeded", None, 1, 1)
     assert worker.artifacts.get(done.artifact_sha256)
-    assert store.owners() == []
     assert done.finished_at >= done.started_at >= done.created_at
+    assert kinds(store, search) == ["queued", "running", "succeeded"]
+    assert durable.states([search.workflow_id])[search.workflow_id].status == "SUCCESS"
+    assert worker.executors.all() == {}, "a worker that stopped in order is forgotten"
+    files = [path.name for path in (home / "artifacts").rglob("*") if path.is_file()]
+    assert files == [done.artifact_sha256], "drafts are cleared away"
 
 
 @pytest.mark.parametrize(
@@ -65,47 +100,43 @@ def test_one_search(worker, store, ask):
         (lambda path: path.unlink(), "weights.safetensors is missing"),
     ],
 )
-def test_broken_weights_fail_the_search_and_nothing_else(worker, store, ask, home, damage, words):
+def test_broken_weights_fail_the_search_and_nothing_else(
+    worker, store, ask, home, damage, words, engine, durable, catalog, settings
+):
     search = ask()
     weights = home / "supernets" / SUPERNET / "weights.safetensors"
     whole = weights.read_bytes()
     damage(weights)
-    assert worker.run_once(Event())
-    failed = store.get(search.id)
+    failed = finish(worker, store, search)
     assert (failed.status, failed.result, failed.artifact_sha256) == ("failed", None, None)
     assert (failed.error["title"], failed.error["status"]) == ("Corrupt bundle", 500)
     assert words in failed.error["detail"]
-    assert not (home / "artifacts").exists()
+    assert not any(path.is_file() for path in (home / "artifacts").rglob("*"))
     # Put back, the same question is asked again and answered.
     weights.write_bytes(whole)
     assert ask().id == search.id
-    assert worker.run_once(Event())
-    assert store.get(search.id).status == "succeeded"
+    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    done = finish(another, store, search)
+    assert (done.status, done.run) == ("succeeded", 2)
 
 
-def test_a_supernet_that_changed_meanwhile_is_not_searched(worker, store, ask, home):
-    search = ask()
+def test_what_changed_or_went_since_it_was_asked(worker, store, ask, home):
+    changed = ask()
     card = home / "supernets" / SUPERNET / "card.json"
-    sha256 = search.request["supernet_sha256"]
-    card.write_text(card.read_text().replace(sha256, "0" * 64))
-    worker.run_once(Event())
-    assert "changed since this was asked" in store.get(search.id).error["detail"]
-
-
-def test_a_supernet_that_is_gone(worker, store, ask, home):
-    search = ask()
-    shutil.rmtree(home / "supernets" / SUPERNET)
-    worker.run_once(Event())
-    assert store.get(search.id).error["title"] == "Not found"
-
-
-def test_the_table_of_the_question_is_searched_whatever_became_of_the_device(
-    worker, store, ask, home
-):
-    search = ask()
-    keep(home, make_table(network_overhead_ms=9.0), replace=True)
-    worker.run_once(Event())
-    assert store.get(search.id).status == "succeeded"
+    text, sha256 = card.read_text(), changed.request["supernet_sha256"]
+    card.write_text(text.replace(sha256, "0" * 64))
+    with worker.working():
+        wait_until(lambda: store.get(changed.id).finished)
+        assert "changed since this was asked" in store.get(changed.id).error["detail"]
+        card.write_text(text)
+        kept = ask(seed=1)
+        keep(home, make_table(network_overhead_ms=9.0), replace=True)
+        wait_until(lambda: store.get(kept.id).finished)
+        assert store.get(kept.id).status == "succeeded", "the table of the question is searched"
+        gone = ask(seed=2, device=make_profile("mine"))
+        shutil.rmtree(home / "supernets" / SUPERNET)
+        wait_until(lambda: store.get(gone.id).finished)
+        assert store.get(gone.id).error["title"] == "Not found"
 
 
 def test_a_bug_fails_the_search_without_its_secrets(worker, store, ask, monkeypatch):
@@ -113,20 +144,16 @@ def test_a_bug_fails_the_search_without_its_secrets(worker, store, ask, monkeypa
         raise RuntimeError("secret")
 
     monkeypatch.setattr("service.worker.deliver", broken)
-    search = ask()
-    worker.run_once(Event())
-    error = store.get(search.id).error
+    error = finish(worker, store, ask()).error
     assert error["title"] == "Internal error"
     assert "secret" not in str(error)
 
 
-def test_a_search_that_kills_its_workers_is_given_up(worker, store, ask, settings):
+def test_a_search_that_kills_its_workers_is_given_up(worker, store, ask, settings, runs):
     search = ask()
     for n in range(settings.max_attempts):
-        assert store.claim_next(f"victim-{n}", 30)
-        store.requeue(f"victim-{n}", forgive=False)
-    assert worker.run_once(Event())
-    error = store.get(search.id).error
+        assert runs.start(search.id, 1, f"victim-{n}")
+    error = finish(worker, store, search).error
     assert error["title"] == "Worker lost"
     assert "3 workers in turn" in error["detail"]
 
@@ -140,59 +167,107 @@ def test_cancelled_while_running(worker, store, ask, monkeypatch):
         raise AssertionError("went on although cancelled")
 
     monkeypatch.setattr("service.worker.deliver", cancelled_midway)
-    assert worker.run_once(Event())
+    with worker.working():
+        wait_until(lambda: store.get(search.id).finished and not worker.at_work)
     assert store.get(search.id).status == "cancelled"
+    assert kinds(store, search) == ["queued", "running", "cancelled"]
 
 
-def test_a_stopping_worker_puts_its_search_back(worker, store, ask, monkeypatch):
-    search, stop = ask(), Event()
+def test_a_search_over_its_time_fails_with_the_limit(worker, store, ask, monkeypatch, settings):
+    slow = settings.model_copy(update={"job_timeout_s": 0.05})
+    monkeypatch.setattr(worker, "settings", slow)
 
-    def stopped_midway(*_, report, **__):
-        stop.set()
-        report("search", 0.5)
-        raise AssertionError("went on although stopped")
+    def endless(*_, report, **__):
+        while True:
+            time.sleep(0.01)
+            report("search", 0.5)
 
-    monkeypatch.setattr("service.worker.deliver", stopped_midway)
-    worker.run(stop)
-    back = store.get(search.id)
-    assert (back.status, back.attempts) == ("queued", 0)
-
-
-def test_a_lease_is_renewed_while_work_goes_on_and_then_no_more(store, ask, monkeypatch):
-    search = ask()
-    store.claim_next("w", 0.03)
-    lease = Lease(store, search.id, "w", 0.03, Event())
-    renewed = []
-
-    def renew(*args):
-        renewed.append(args)
-        return len(renewed) < 3
-
-    monkeypatch.setattr(store, "renew", renew)
-    lease.renew_until_done()
-    assert len(renewed) == 3
-    with pytest.raises(Stopped):
-        lease.report("search", 0.5)
+    monkeypatch.setattr("service.worker.deliver", endless)
+    error = finish(worker, store, ask()).error
+    assert error["title"] == "Time limit"
+    assert "0.05 s" in error["detail"]
 
 
-def test_the_dead_are_told_from_the_living(store, ask):
-    for seed in range(4):
-        ask(seed=seed)
-    host, nobody = socket.gethostname(), 2**22 + 1  # beyond Linux's largest process id
-    owners = {
-        "dead": f"{host}/{nobody}/x",
-        "earlier": f"{host}/{os.getpid()}/x",  # this number, before this process had it
-        "alive": f"{host}/{os.getppid()}/x",
-        "elsewhere": f"other-{host}/{nobody}/x",
-    }
-    for owner in owners.values():
-        store.claim_next(owner, 30)
-    assert requeue_dead(store) == 2
-    assert set(store.owners()) == {owners["alive"], owners["elsewhere"]}
+@pytest.mark.parametrize("shutdown_s", [0.0, 30.0])
+def test_a_stopping_worker_finishes_its_search_or_puts_it_back(
+    worker, store, ask, monkeypatch, settings, shutdown_s, durable, engine, catalog
+):
+    monkeypatch.setattr(worker, "settings", settings.model_copy(update={"shutdown_s": shutdown_s}))
+    search, begun = ask(), Event()
+
+    def slow(*args, report, **names):
+        begun.set()
+        for _ in range(60):
+            time.sleep(0.005)
+            report("search", 0.5)
+        raise RuntimeError("an end")
+
+    monkeypatch.setattr("service.worker.deliver", slow)
+    with worker.working():
+        assert begun.wait(PATIENCE_S)
+    stopped = store.get(search.id)
+    if shutdown_s:
+        assert stopped.status == "failed"
+        return
+    assert stopped.status == "queued"
+    assert stopped.attempts == 0
+    state = durable.states([search.workflow_id])[search.workflow_id]
+    assert (state.status, state.queue_name) == ("ENQUEUED", "searches")
+    monkeypatch.undo()
+    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    assert finish(another, store, search).status == "succeeded"
+    assert kinds(store, search) == ["queued", "running", "queued", "running", "succeeded"]
 
 
-def test_owners_are_distinct():
-    assert new_owner() != new_owner()
+def test_a_run_goes_on_after_its_last_finished_step(
+    worker, store, ask, monkeypatch, engine, durable, catalog, settings
+):
+    """A worker that dies while it builds does not search again; what it did is used."""
+    import service.delivery
+
+    search, calls = ask(), []
+    real_search, real_build = service.delivery.run_search, service.workshop.Workshop.build
+
+    def counted(*args):
+        calls.append("search")
+        return real_search(*args)
+
+    def dying(*args, **kwargs):
+        worker.stopping.set()
+        worker.dropping.set()
+        kwargs["report"]("build", 0.5)
+        raise AssertionError("went on although dead")
+
+    monkeypatch.setattr("service.delivery.run_search", counted)
+    monkeypatch.setattr("service.workshop.Workshop.build", dying)
+    with worker.working():
+        wait_until(lambda: worker.dropping.is_set() and not worker.at_work)
+    monkeypatch.setattr("service.workshop.Workshop.build", real_build)
+    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    done = finish(another, store, search)
+    assert (done.status, calls) == ("succeeded", ["search"])
+
+
+def test_storage_that_fails_for_a_moment_is_tried_again(worker, store, ask, monkeypatch):
+    write, failures = ArtifactStore._write, iter([OSError(28, "No space left on device")])
+
+    def sometimes(self, path, content):
+        if (error := next(failures, None)) is not None:
+            raise error
+        write(self, path, content)
+
+    monkeypatch.setattr(ArtifactStore, "_write", sometimes)
+    assert finish(worker, store, ask()).status == "succeeded"
+
+
+def test_storage_that_stays_full_fails_the_search_and_says_why(worker, store, ask, monkeypatch):
+    def full(self, path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ArtifactStore, "_write", full)
+    failed = finish(worker, store, ask())
+    assert failed.error["title"] == "Artifact unwritable"
+    assert "No space left on device" in failed.error["detail"]
 
 
 def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, store):
