@@ -1,20 +1,24 @@
-"""The latency tables that come with the program: one JSON file a device, space and precision.
+"""The latency tables that come with the program.
 
-A file is named `{device}@{space}.json` at fp32, `{device}@{space}@{precision}.json` at another
-precision; no name can contain "@". Users' own tables are in the service's database.
+Those of published devices are compiled from compact figures (`latency_tables.shipped`). Others are
+one JSON file a device, space and precision, named `{device}@{space}.json` at fp32,
+`{device}@{space}@{precision}.json` at another precision; no name can contain "@". Users' own
+tables are in the service's database.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from latency_tables import codec
 from latency_tables.codec import parse_profile
+from latency_tables.shipped import shipped_table, shipped_tables
 from latency_tables.table import LatencyTable
 from models.errors import InputError, NotFound
 
@@ -54,21 +58,18 @@ class Device:
 
 
 class BuiltinDevices:
-    """The devices that come with the program, by name.
-
-    Nothing is cached here; files are read when asked for.
-    """
+    """The devices that come with the program, by name. Files are read when asked for."""
 
     def __init__(self, folder: Path = BUILTIN) -> None:
         self._folder = folder
 
     def names(self) -> list[str]:
         """Every device's name, sorted."""
-        return sorted({device for device, _ in self._files()})
+        return sorted({device for device, _ in self._known()})
 
     def keys(self, device: str) -> list[TableKey]:
         """Space and precision of every table of a device, sorted; none if it is unknown."""
-        return sorted(key for name, key in self._files() if name == device)
+        return sorted(key for name, key in self._known() if name == device)
 
     def get(self, device: str) -> Device:
         """A device with all its tables.
@@ -77,19 +78,27 @@ class BuiltinDevices:
             NotFound: no such device.
             InputError: one of its files is not a valid table, naming the file.
         """
-        paths = {key: path for (name, key), path in self._files().items() if name == device}
-        if not paths:
+        keys = self.keys(device)
+        if not keys:
             raise NotFound.named("device", device, self.names())
-        tables = {key: load_named(path) for key, path in sorted(paths.items())}
+        tables = {key: self._known()[device, key]() for key in keys}
         return Device(device, MappingProxyType(tables))
 
     def table(self, device: str, key: TableKey) -> LatencyTable | None:
         """One table; None if it does not come with the program."""
-        path = self._files().get((device, key))
-        return None if path is None else load_named(path)
+        read = self._known().get((device, key))
+        return None if read is None else read()
 
-    def _files(self) -> dict[tuple[str, TableKey], Path]:
-        return {read_name(path): path for path in sorted(self._folder.glob("*@*.json"))}
+    def _known(self) -> dict[tuple[str, TableKey], Callable[[], LatencyTable]]:
+        """How to get the table of each device, space and precision."""
+        shipped = {
+            (device, (space, record["conditions"]["precision"])): partial(
+                shipped_table, self._folder, device, space
+            )
+            for (device, space), record in shipped_tables(self._folder).items()
+        }
+        files = sorted(self._folder.glob("*@*.json"))
+        return {**shipped, **{read_name(path): partial(load_named, path) for path in files}}
 
 
 def file_name(table: LatencyTable) -> str:

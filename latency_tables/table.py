@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -49,6 +50,10 @@ class LayerLatency:
     count: int
 
     def __post_init__(self) -> None:
+        most = MAX_MS
+        if 0 < self.p50_ms <= most and 0 < self.mean_ms <= most and 0 <= self.std_ms <= most:
+            if 0 < self.count <= MAX_COUNT:
+                return  # what nearly all are, told without delay: tables have thousands
         for name in ("p50_ms", "mean_ms"):
             check_number(getattr(self, name), name, MAX_MS, positive=True)
         check_number(self.std_ms, "std_ms", MAX_MS)
@@ -148,7 +153,8 @@ class LatencyTable:
 
     def entry(self, layer: LayerSpec) -> LayerLatency | None:
         """The figures of one layer: those at its network's resolution before those at any."""
-        return self.entries.get(at_resolution(layer)) or self.entries.get(layer.key)
+        by_resolution, key = _keys(layer)
+        return self.entries.get(by_resolution) or self.entries.get(key)
 
     def layer_ms(self, layer: LayerSpec) -> float:
         """Median time of one layer.
@@ -215,6 +221,12 @@ class LatencyTable:
 def at_resolution(layer: LayerSpec) -> str:
     """Key of a layer's figures inside networks of one resolution."""
     return f"{layer.key}@{layer.resolution}"
+
+
+@lru_cache(maxsize=1 << 15)
+def _keys(layer: LayerSpec) -> tuple[str, str]:
+    """Both keys of a layer: their text takes longer to write than to look up."""
+    return at_resolution(layer), layer.key
 
 
 def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:

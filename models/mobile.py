@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 from models.arch import Arch
@@ -141,7 +141,8 @@ class MobileSpace(SearchSpace):
 
     def walk(self, arch: Arch) -> Iterator[LayerSpec]:
         """See `SearchSpace`."""
-        stem = LayerSpec(
+        layer = partial(LayerSpec, resolution=arch.resolution)
+        stem = layer(
             name="stem",
             kind="conv",
             in_channels=self.channels,
@@ -153,7 +154,7 @@ class MobileSpace(SearchSpace):
             norm=True,
         )
         yield stem
-        first = LayerSpec(
+        first = layer(
             name="first",
             kind="mbconv",
             in_channels=self.stem_width,
@@ -171,7 +172,7 @@ class MobileSpace(SearchSpace):
             for b in range(arch.depth[s]):
                 mid = make_divisible(round(width * arch.expand[s][b]))
                 stride = stage.stride if b == 0 else 1
-                block = LayerSpec(
+                block = layer(
                     name=block_name(s, b),
                     kind="mbconv",
                     in_channels=width,
@@ -187,7 +188,7 @@ class MobileSpace(SearchSpace):
                 )
                 yield block
                 width, size = block.out_channels, block.out_size
-        yield LayerSpec(
+        yield layer(
             name="head",
             kind="conv",
             in_channels=width,
@@ -197,11 +198,9 @@ class MobileSpace(SearchSpace):
             norm=True,
         )
         width = self.head_width
-        yield LayerSpec(
-            name="pool", kind="pool", in_channels=width, out_channels=width, in_size=size
-        )
+        yield layer(name="pool", kind="pool", in_channels=width, out_channels=width, in_size=size)
         if self.feature_width:
-            yield LayerSpec(
+            yield layer(
                 name="feature",
                 kind="conv",
                 in_channels=width,
@@ -210,7 +209,7 @@ class MobileSpace(SearchSpace):
                 act=self.act,
             )
             width = self.feature_width
-        yield LayerSpec(
+        yield layer(
             name="classifier",
             kind="linear",
             in_channels=width,

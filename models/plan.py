@@ -6,7 +6,7 @@ walk, so they cannot disagree. No torch here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -162,7 +162,7 @@ def layer_plan(space: SearchSpace, arch: Arch) -> tuple[LayerSpec, ...]:
         InputError: if `arch` is not in `space`.
     """
     space.validate(arch)
-    return tuple(replace(layer, resolution=arch.resolution) for layer in space.walk(arch))
+    return tuple(space.walk(arch))
 
 
 def macs(space: SearchSpace, arch: Arch) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 from models.arch import Arch
@@ -149,6 +149,7 @@ class ResNetSpace(SearchSpace):
 
     def walk(self, arch: Arch) -> Iterator[LayerSpec]:
         """See `SearchSpace`."""
+        layer = partial(LayerSpec, resolution=arch.resolution)
         inner, outer = (
             make_divisible(width * multiplier)
             for width, multiplier in zip(self.stem_widths, arch.width, strict=False)
@@ -162,7 +163,7 @@ class ResNetSpace(SearchSpace):
         ):
             if name == "stem_residual" and not arch.depth[0]:
                 continue
-            conv = LayerSpec(
+            conv = layer(
                 name=name,
                 kind="conv",
                 in_channels=channels,
@@ -176,7 +177,7 @@ class ResNetSpace(SearchSpace):
             )
             yield conv
             channels, size = width, conv.out_size
-        pool = LayerSpec(
+        pool = layer(
             name="stem_pool",
             kind="maxpool",
             in_channels=channels,
@@ -190,7 +191,7 @@ class ResNetSpace(SearchSpace):
         for s, stage in enumerate(self.stages):
             width = make_divisible(stage.width * arch.width[s + 2])
             for b, expand in enumerate(arch.expand[s]):
-                block = LayerSpec(
+                block = layer(
                     name=block_name(s, b),
                     kind="bottleneck",
                     in_channels=channels,
@@ -205,10 +206,10 @@ class ResNetSpace(SearchSpace):
                 )
                 yield block
                 channels, size = width, block.out_size
-        yield LayerSpec(
+        yield layer(
             name="pool", kind="pool", in_channels=channels, out_channels=channels, in_size=size
         )
-        yield LayerSpec(
+        yield layer(
             name="classifier",
             kind="linear",
             in_channels=channels,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -106,18 +106,13 @@ class CostModel:
             layer_cost: cost of one layer.
             constant: cost of a network that belongs to no layer.
         """
-        n_choices = space.n_choices
-        tables = {
-            name: np.full(n_choices[list(scope.columns)], np.nan)
-            for name, scope in space.scopes.items()
-        }
-        for arch in space.covering():
-            row = space.encode([arch])[0]
-            for layer in layer_plan(space, arch):
-                index = tuple(row[list(space.scopes[layer.name].columns)])
-                tables[layer.name][index] = layer_cost(layer)
-        factors = tuple(_factor(name, scope, tables[name]) for name, scope in space.scopes.items())
-        return cls(space, factors, constant)
+        factors = []
+        for name, places in _places(space).items():
+            scope = space.scopes[name]
+            table = np.full(space.n_choices[list(scope.columns)], np.nan)
+            table.flat[list(places)] = [layer_cost(layer) for layer in places.values()]
+            factors.append(_factor(name, scope, table))
+        return cls(space, tuple(factors), constant)
 
     def evaluate(self, genes: GeneMatrix) -> Floats:
         """Cost of each row of a canonical gene matrix, (N,)."""
@@ -259,6 +254,21 @@ def minimise(factors: Sequence[Factor], n_choices: npt.NDArray[np.int64]) -> Gen
     for column, rest, best in reversed(steps):
         genes[column] = best[tuple(genes[list(rest)])]
     return genes
+
+
+@lru_cache(maxsize=16)
+def _places(space: SearchSpace) -> Mapping[str, Mapping[int, LayerSpec]]:
+    """By layer, what it can be and where that goes in its flat table: alike for every cost."""
+    found: dict[str, dict[int, LayerSpec]] = {name: {} for name in space.scopes}
+    columns = {name: list(scope.columns) for name, scope in space.scopes.items()}
+    shapes = {name: tuple(space.n_choices[c].tolist()) for name, c in columns.items()}
+    for arch in space.covering():
+        row = space.encode([arch])[0]
+        for layer in layer_plan(space, arch):
+            index = tuple(row[columns[layer.name]].tolist())
+            position = int(np.ravel_multi_index(index, shapes[layer.name]))
+            found[layer.name].setdefault(position, layer)
+    return found
 
 
 def _factor(name: str, scope: Scope, table: Floats) -> Factor:
