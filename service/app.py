@@ -31,6 +31,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_service(settings) as service, working(service):
             app.state.service = service
+            if settings.workers:
+                pages.warm(service.catalog)
             log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
             yield
 

@@ -6,7 +6,9 @@ content security policy has the browser hold us to that.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 
 import fastapi_offline
@@ -15,7 +17,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from service.fronts import FrontStore
 from service.middleware import Message
+from service.pairing import Catalog
 
 WEB = Path(__file__).with_name("web")
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")
@@ -56,6 +60,27 @@ def register(app: FastAPI) -> None:
     app.mount("/assets/swagger", Assets(directory=SWAGGER))
     app.mount("/assets", Assets(directory=WEB))
     app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=UNCOMPRESSED)
+
+
+def warm(catalog: Catalog) -> None:
+    """Compute, unless it is kept already, the curve that the page opens with, in the background:
+    a first visitor need not wait for it. Where it cannot be, the page itself will say why."""
+
+    def compute() -> None:
+        with suppress(Exception):
+            supernets = (catalog.supernets.get(name) for name in catalog.supernets.names())
+            for bundle in supernets:
+                devices = [
+                    name
+                    for name, tables in catalog.devices.keys().items()
+                    if bundle.space.name in (space for space, _ in tables)
+                ]
+                if devices and bundle.has(bundle.predictor_path.name):
+                    pairing = catalog.pairing(bundle.name, min(devices))
+                    FrontStore(catalog.home / "fronts").get(pairing)
+                    return
+
+    Thread(target=compute, name="warm", daemon=True).start()
 
 
 def index() -> FileResponse:

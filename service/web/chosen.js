@@ -40,6 +40,7 @@ export function showChosen(body, front, budget, onBudget) {
     ),
     h("h3", {}, "What other budgets would buy"),
     h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
+    index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: more time buys nothing.") : null,
     h("p", { class: "conditions" }, conditionsInWords(source.latency_ms?.conditions)),
   );
   return point;

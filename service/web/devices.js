@@ -75,7 +75,7 @@ export class Devices {
       if (!(error instanceof Problem)) throw error;
       announce(`${file.name} was refused: ${error.message}`);
       const { document } = error;
-      return outcome("bad", `${file.name} was refused`, problem(document), findings(document));
+      return outcome("bad", `${file.name} was refused`, problem(document));
     }
   }
 
@@ -100,12 +100,11 @@ export class Devices {
 
   #rows(device) {
     if (!device.tables.length) return [h("tr", {}, h("th", { scope: "row" }, device.name), h("td", { colspan: 6 }, device.failed ?? "no table"))];
-    const odd = findings(device);
-    return device.tables.map((table, i) =>
+    const rows = device.tables.map((table, i) =>
       h(
         "tr",
         {},
-        i === 0 ? h("th", { scope: "row", rowspan: device.tables.length }, h("a", { href: `/?devices=${encodeURIComponent(device.name)}`, onclick: (event) => (event.preventDefault(), this.explore(device.name)) }, device.name), odd) : null,
+        i === 0 ? h("th", { scope: "row", rowspan: device.tables.length }, h("a", { href: `/?devices=${encodeURIComponent(device.name)}`, onclick: (event) => (event.preventDefault(), this.explore(device.name)) }, device.name)) : null,
         h("td", {}, table.space),
         h("td", {}, table.precision),
         h("td", {}, tag(table.origin, "", table.source), table.revision ? h("small", {}, ` revision ${table.revision}`) : null),
@@ -114,13 +113,17 @@ export class Devices {
         h("td", { class: "n" }, table.expected_error == null ? "not known" : `± ${share(table.expected_error)}`),
       ),
     );
+    const count = device.lint?.length ?? 0;
+    if (count) rows.push(h("tr", { class: "note" }, h("td", { colspan: 7 }, h("details", {}, h("summary", {}, `${count} finding${count > 1 ? "s" : ""} about ${device.name}`), findings(device)))));
+    return rows;
   }
 }
 
-/** Lint's answer, whether as sentences or as errors and warnings apart. */
+/** What lint has to say of a device's tables, errors before warnings. */
 function findings(device) {
-  const text = (finding) => (typeof finding === "string" ? finding : (finding.detail ?? finding.message ?? JSON.stringify(finding)));
-  const list = (kind, items) => (items?.length ? h("ul", { class: `findings ${kind}` }, items.map((item) => h("li", {}, text(item)))) : null);
-  const named = ["lint_errors", "warnings", "findings"];
-  return named.map((name) => list(name === "lint_errors" ? "errors" : "warnings", device[name])).filter(Boolean);
+  const list = (severity) => {
+    const found = (device.lint ?? []).filter((finding) => finding.severity === severity);
+    return found.length ? h("ul", { class: `findings ${severity}` }, found.map((f) => h("li", {}, `${severity}, ${f.kind}: ${f.detail}`))) : null;
+  };
+  return [list("error"), list("warning")];
 }

@@ -1,4 +1,8 @@
 // Swagger UI on this service's own description; nothing is asked of any other host.
+const theme = document.documentElement.dataset.theme;
+const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+document.documentElement.classList.toggle("dark-mode", dark);
+
 window.SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger",

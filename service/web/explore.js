@@ -6,6 +6,7 @@ import { showChosen } from "./chosen.js";
 import { $, announce, h, s, show } from "./dom.js";
 import { within } from "./front.js";
 import { ms, percent, scaled } from "./format.js";
+import { Prices } from "./prices.js";
 import { layerTable, picture, scaleOf } from "./picture.js";
 import { SearchCard, deviceName, problem } from "./search.js";
 import { MOST_DEVICES } from "./state.js";
@@ -188,6 +189,7 @@ export class Explore {
     this.chart.update(ready, focus.device, state.budget);
     this.notes = [...failed.map(problem), waiting.length ? loadingFront(waiting) : null];
     this.#apply(state.budget);
+    if (!performance.getEntriesByName("usable").length) performance.mark("usable");
   }
 
   #facts() {
@@ -242,7 +244,7 @@ export class Explore {
     const batch = front.provenance.latency_ms?.conditions?.batch ?? 1;
     const name = h("th", { scope: "row" }, swatch(i), front.device, batch > 1 ? h("small", {}, ` batch ${batch}`) : null);
     if (!point) return h("tr", {}, name, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].latency_ms)} ms`));
-    return h("tr", {}, name, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
+    return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
   }
 
   #showPicture() {
@@ -263,8 +265,11 @@ export class Explore {
       const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Layers" });
       this.layerDetails = h("details", {}, h("summary", {}, "Every layer as a table"), table);
       this.layerDetails.addEventListener("toggle", () => this.#fillTable());
-      show($("#picture"), legend(), frame, this.layerDetails);
+      const prices = h("div", { class: "prices" });
+      this.prices = new Prices(prices);
+      show($("#picture"), legend(), frame, prices, this.layerDetails);
     }
+    this.prices.ask(this.state.supernet, front.device, arch);
     this.tableOf = { layers, overhead_ms };
     this.#fillTable();
   }

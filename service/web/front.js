@@ -37,8 +37,8 @@ export function trades(points, index, budget) {
       : null;
   return [
     to("0.1 points more", points.findIndex((point) => point.top1 >= here.top1 + 0.1)),
-    to(`${amount} ms more`, within(points, budget + amount)),
-    to(`${amount} ms less`, within(points, budget - amount)),
+    to(`${amount} ms more`, within(points, Math.max(budget, here.latency_ms) + amount)),
+    to(`${amount} ms less`, within(points, Math.min(budget, points.at(-1).latency_ms) - amount)),
   ].filter(Boolean);
 }
 

@@ -2,7 +2,7 @@
 
 import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
-import { bytes, moment, ms, percent, scaled, short } from "./format.js";
+import { bytes, limits, moment, ms, percent, scaled, short } from "./format.js";
 import { figure, latencyTag, tag, top1Tag } from "./origin.js";
 import { curl, python } from "./snippets.js";
 
@@ -117,7 +117,7 @@ export function problem(document) {
     "div",
     { class: "notice bad", role: "alert" },
     h("p", {}, h("b", {}, document?.title && document.title !== "about:blank" ? `${document.title}. ` : ""), document?.detail ?? "It failed, and gave no reason."),
-    nearest.length ? h("p", {}, `Can be met together: ${nearest.map(([name, value]) => `${name} ${short(value, 4)}`).join(", ")}.`) : null,
+    nearest.length ? h("p", {}, `Can be met together: ${limits(document.nearest)}.`) : null,
     document?.errors?.length ? h("ul", {}, document.errors.slice(0, 20).map((e) => h("li", {}, typeof e === "string" ? e : `${e.pointer ?? ""} ${e.detail ?? ""}`))) : null,
   );
 }
@@ -125,11 +125,11 @@ export function problem(document) {
 function result(search) {
   const { result: found, request: wanted } = search;
   const { verified, provenance } = found;
-  const limits = Object.entries(wanted.constraints).map(([name, value]) => `${name} ≤ ${short(value, 5)}`).join(", ");
   return h(
     "div",
     { class: "result" },
-    h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
+    h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits(wanted.constraints)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
+    search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
     verified.stepped_down?.length
       ? h("p", { class: "notice" }, `${verified.stepped_down.length} faster-looking network${verified.stepped_down.length > 1 ? "s were" : " was"} timed above the budget on this host; the search stepped down.`)
       : null,

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
-import { ago, bytes, moment, ms, percent, short } from "./format.js";
+import { ago, bytes, limits, moment, ms, percent } from "./format.js";
 import { deviceName, problem } from "./search.js";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"];
@@ -115,7 +115,6 @@ export class Searches {
   }
 
   #row(search) {
-    const limits = Object.entries(search.request.constraints).map(([name, value]) => `${name} ≤ ${short(value, 4)}`).join(", ");
     const open = h("a", { href: `/?search=${search.id}`, onclick: (event) => this.#open(event, search) }, h("time", { datetime: search.created_at, title: moment(search.created_at) }, ago(search.created_at)));
     const found = search.result;
     return h(
@@ -124,8 +123,8 @@ export class Searches {
       h("th", { scope: "row" }, open),
       h("td", {}, search.request.supernet),
       h("td", {}, deviceName(search)),
-      h("td", {}, limits),
-      h("td", {}, h("span", { class: `badge ${search.status}`, title: search.error?.detail ?? null }, search.status)),
+      h("td", {}, limits(search.request.constraints)),
+      h("td", {}, h("span", { class: `badge ${search.status}`, title: search.error?.detail ?? null }, search.status), search.current === false ? h("small", { title: "the device's latency table has changed since" }, " older table") : null),
       h("td", { class: "n" }, percent(found?.top1)),
       h("td", { class: "n" }, ms(found?.latency_ms)),
       h("td", { class: "n" }, found ? bytes(found.model_bytes).join(" ") : "–"),
