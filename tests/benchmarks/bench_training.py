@@ -14,9 +14,10 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -126,15 +127,11 @@ def _torch_depthwise() -> Iterator[None]:
         padding = weight.shape[-1] // 2
         return F.conv2d(x, weight, None, stride, padding, 1, len(weight))
 
-    kept = models.elastic.depthwise_conv
-    models.elastic.depthwise_conv = stock
-    try:
+    with mock.patch.object(models.elastic, "depthwise_conv", stock):
         yield
-    finally:
-        models.elastic.depthwise_conv = kept
 
 
-def _timed(trainer: Trainer, step) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def _timed(trainer: Trainer, step: Callable[[Trainer], float]) -> tuple[float, float]:
     start = time.perf_counter()
     loss = step(trainer)
     return time.perf_counter() - start, loss
