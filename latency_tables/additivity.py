@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency_tables.chains import Floats
-from latency_tables.measure import OrtStopwatch, TensorsFor, random_tensors, sample_networks
+from latency_tables.chain_models import TensorsFor, random_tensors
+from latency_tables.chains import Floats, Timing
+from latency_tables.measure import OrtStopwatch
 from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, median_ms, time_chains
+from latency_tables.summing import sample_networks
 from latency_tables.table import LatencyTable
 from models.space import SearchSpace
 
@@ -60,14 +62,24 @@ def check_additivity(
         NotFound: `table` lacks a layer of one of the networks.
     """
     conditions = table.conditions
+    options = options or MeasureOptions(target_s=20.0)
     options = dataclasses.replace(
-        options or MeasureOptions(target_s=20.0),
+        options,
+        provider=conditions.provider or options.provider,
         threads=conditions.threads or 1,
         batch=conditions.batch,
+        precision=conditions.precision,
     )
-    stopwatch = stopwatch or OrtStopwatch(tensors_for, threads=options.threads, batch=options.batch)
+    stopwatch = stopwatch or OrtStopwatch(
+        tensors_for,
+        provider=options.provider,
+        threads=options.threads,
+        batch=options.batch,
+        precision=options.precision,
+    )
     networks = sample_networks(space, count, seed)
     predicted = np.array([table.network_ms(network) for network in networks.values()])
-    visits = time_chains(networks, stopwatch, options, on_progress)
+    timings = {name: Timing(network) for name, network in networks.items()}
+    visits = time_chains(timings, stopwatch, options, on_progress)
     measured = np.array([median_ms(visits[name]) for name in networks])
     return Additivity(tuple(networks), predicted, measured)

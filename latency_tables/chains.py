@@ -9,8 +9,14 @@ leaves exactly the layer's input, and
 
 The start of the run cancels in the difference. The conversion at the end of a chain is counted
 with a layer and taken off again with the lead of the next layer, so along a network these
-terms telescope. What remains is one constant, `network_overhead_ms`: the start of a run, and
-what a whole network loses in caches that short chains do not. It is fitted on whole networks.
+terms telescope.
+
+Run again and again, a chain finds its weights in the nearest caches. In a network they were last
+read a whole network ago, and where its weights are more than the cache they come from farther:
+on a processor with 2 MB of second-level cache that doubled the time of the late layers. So each
+chain is timed twice: run after run (*warm*), and each run after one of a whole network, untimed
+(*cold*). How much of either a network is made of depends on the device and is fitted on whole
+networks: `latency_tables.summing`.
 
 Shapes: R rounds; each visit of a round gives (p50_ms, mean_ms).
 """
@@ -23,7 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.table import LayerLatency
 from models.plan import LayerSpec, layer_plan
 from models.space import SearchSpace
 
@@ -32,8 +37,17 @@ Chain = tuple[LayerSpec, ...]
 
 LEAD = "lead"
 LEAD_CHANNELS = 8
-RESOLUTION_MS = 1e-6
-"""Least latency recorded: some layers (pooling) cost less than a timer resolves."""
+COLD = "cold "
+"""Before the name of a chain that is timed cold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What is timed under one name."""
+
+    chain: Chain
+    after: Chain | None = None
+    """Run once, untimed, before each timed run; None: only the chain itself is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,21 @@ def plan_chains(space: SearchSpace) -> ChainPlan:
     return ChainPlan(chains, layers)
 
 
+def timings(plan: ChainPlan, networks: Mapping[str, Chain]) -> dict[str, Timing]:
+    """Everything to time: each chain warm and cold, and whole networks.
+
+    The network that runs before a cold chain has about as many weights as most, and is the fastest
+    of those.
+    """
+    by_weights = sorted(networks.values(), key=lambda n: sum(layer.params for layer in n))
+    third = len(by_weights) // 3
+    usual = by_weights[third : len(by_weights) - third]
+    between = min(usual, key=lambda network: sum(layer.macs for layer in network))
+    warm = {name: Timing(chain) for name, chain in {**plan.chains, **networks}.items()}
+    cold = {COLD + name: Timing(chain, between) for name, chain in plan.chains.items()}
+    return {**warm, **cold}
+
+
 def _lead(layer: LayerSpec) -> LayerSpec:
     return LayerSpec(
         name=LEAD,
@@ -79,39 +108,3 @@ def _lead(layer: LayerSpec) -> LayerSpec:
         in_size=layer.in_size,
         norm=True,
     )
-
-
-def layer_latency(with_layer: Floats, without: Floats, runs: int) -> LayerLatency:
-    """Latency of the layer by which two chains differ.
-
-    Chains are compared within each round, when the machine was in one state.
-
-    Args:
-        with_layer: (R, 2) milliseconds.
-        without: (R, 2) milliseconds, of the same rounds.
-        runs: timed runs of each visit.
-    """
-    p50_R, mean_R = (with_layer - without).T
-    return LayerLatency(
-        p50_ms=_recorded(np.median(p50_R)),
-        mean_ms=_recorded(mean_R.mean()),
-        std_ms=round(float(p50_R.std()), 7),
-        count=len(p50_R) * runs,
-    )
-
-
-def _recorded(value_ms: np.floating) -> float:
-    return max(round(float(value_ms), 7), RESOLUTION_MS)
-
-
-def fit_overhead(measured_ms: Floats, layer_sum_ms: Floats) -> float:
-    """The constant (>= 0) that makes the mean relative error of predictions least.
-
-    sum |measured - (layer_sum + c)| / measured is a weighted sum of distances, least at the
-    median of the differences weighted by 1 / measured.
-    """
-    difference = measured_ms - layer_sum_ms
-    order = np.argsort(difference)
-    weight = np.cumsum(1 / measured_ms[order])
-    middle = order[np.searchsorted(weight, weight[-1] / 2)]
-    return max(round(float(difference[middle]), 7), 0.0)

@@ -114,9 +114,25 @@ def parse_profile(value: object) -> LatencyTable:
     return parse(profile)
 
 
-def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
+def parse_head(value: object, form: str) -> tuple[Mapping[str, Any], Conditions]:
+    """The fields of a profile of one form that every form has, checked, and its conditions.
+
+    Raises:
+        InputError: naming the place, what was expected there and what was found.
+    """
+    profile = _object(value, "profile", (*_PROFILE, form), ())
+    check_name(_text(profile["name"], "profile.name"), "profile.name")
+    check_name(_text(profile["space"], "profile.space"), "profile.space")
+    return profile, _profile_conditions(profile)
+
+
+def _profile_conditions(profile: Mapping[str, Any]) -> Conditions:
     others = _object(profile["conditions"], "profile.conditions", (), _CONDITIONS_OPTIONAL)
     conditions = {**others, **{field: profile[field] for field in _CONDITIONS}}
+    return _conditions(conditions, "profile.conditions")
+
+
+def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
     source = profile.get("source", "posted by the user")
     device = _text(profile["name"], "profile.name")
     check_name(device, "profile.name")
@@ -125,7 +141,7 @@ def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
         device=device,
         origin="measured",
         source=_text(source, "profile.source"),
-        conditions=_conditions(conditions, "profile.conditions"),
+        conditions=_profile_conditions(profile),
         entries=_entries(profile["table"], "profile.table", required=("p50_ms",)),
         fields=profile,
     )

@@ -2,113 +2,98 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+import hashlib
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
-import onnxruntime as ort
-
-from latency_tables.chains import LEAD, Chain, Floats, fit_overhead, layer_latency, plan_chains
-from latency_tables.rounds import (
-    MeasureOptions,
-    OnProgress,
-    Stopwatch,
-    TimedRuns,
-    median_ms,
-    time_chains,
+from latency_tables.chain_models import TensorsFor, chain_model, random_tensors
+from latency_tables.chains import Chain
+from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, TimedRuns, time_chains
+from latency_tables.runner import (
+    DEFAULT_PROVIDER,
+    Run,
+    check_provider,
+    here,
+    open_session,
+    timed_runs,
 )
+from latency_tables.store import write_atomically
+from latency_tables.summing import plan_measurement, table_of
 from latency_tables.table import Conditions, LatencyTable
-from models.onnx_builder import build_slice, tensor_shapes
-from models.plan import LayerSpec, layer_plan
+from models.errors import InputError
 from models.space import SearchSpace
 
-TensorsFor = Callable[[Sequence[LayerSpec]], Mapping[str, npt.NDArray[np.generic]]]
-"""Weights of given layers, by the names of an extracted subnet's state."""
-
-PROVIDER = "CPUExecutionProvider"
+__all__ = ["OrtStopwatch", "measure_space", "random_tensors", "timed_session"]
 
 
 class OrtStopwatch:
-    """Sequential execution of one session on the CPU provider, default optimizations."""
+    """Sequential execution of one session of ONNX Runtime, default optimizations."""
 
-    def __init__(self, tensors_for: TensorsFor, *, threads: int = 1, batch: int = 1) -> None:
-        self._tensors_for = tensors_for
-        self._threads, self._batch = threads, batch
+    def __init__(
+        self,
+        tensors_for: TensorsFor,
+        *,
+        provider: str = DEFAULT_PROVIDER,
+        threads: int = 1,
+        batch: int = 1,
+        precision: str = "fp32",
+        models: Path | None = None,
+    ) -> None:
+        """
+        Args:
+            models: a folder that keeps models which take long to make, so that a measurement that
+                goes on does not make them again.
+
+        Raises:
+            InputError: if ONNX Runtime does not have `provider` here.
+        """
+        try:
+            check_provider(provider)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        self._tensors_for, self._models = tensors_for, models
+        self._provider, self._threads, self._batch = provider, threads, batch
+        self._precision = precision
+        self._runs: dict[Chain, Run] = {}
 
     @property
     def conditions(self) -> Conditions:
         """This machine, now."""
         return Conditions(
             runtime="onnxruntime",
-            runtime_version=ort.__version__,
-            provider=PROVIDER,
-            threads=self._threads,
+            precision=cast(Any, self._precision),
             batch=self._batch,
-            precision="fp32",
-            processor=_processor(),
-            measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            **here(self._provider, self._threads),
         )
 
-    def prepare(self, chain: Chain, /) -> TimedRuns:
+    def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
         """Build a session for `chain`, with random weights for a lead."""
-        tensors = {
-            **random_tensors([layer for layer in chain if layer.name == LEAD]),
-            **self._tensors_for([layer for layer in chain if layer.name != LEAD]),
-        }
-        return timed_session(build_slice(chain, tensors), threads=self._threads, batch=self._batch)
+        return timed_runs(self._run(chain), None if after is None else self._run(after))
+
+    def _run(self, chain: Chain) -> Run:
+        if chain not in self._runs:
+            self._runs[chain] = open_session(
+                self._model(chain),
+                provider=self._provider,
+                threads=self._threads,
+                batch=self._batch,
+            )
+        return self._runs[chain]
+
+    def _model(self, chain: Chain) -> bytes:
+        if self._models is None or self._precision == "fp32":
+            return chain_model(chain, self._tensors_for, self._precision)
+        content = repr((self._precision, chain)).encode()
+        path = self._models / f"{hashlib.sha256(content).hexdigest()}.onnx"
+        if not path.exists():
+            self._models.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, chain_model(chain, self._tensors_for, self._precision))
+        return path.read_bytes()
 
 
 def timed_session(model: bytes, *, threads: int = 1, batch: int = 1) -> TimedRuns:
-    """Runs of a model of this project on random input; also for whole exported networks.
-
-    Each run is one `InferenceSession.run` from Python, which is what a user of the file pays.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    session = ort.InferenceSession(model, options, providers=[PROVIDER])
-    (expects,) = session.get_inputs()
-    shape = (batch, *expects.shape[1:])
-    feed = {expects.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
-
-    def timed_runs(warmup: int, runs: int) -> Floats:
-        for _ in range(warmup):
-            session.run(None, feed)
-        elapsed_ns = np.empty(runs)
-        for run in range(runs):
-            start = time.perf_counter_ns()
-            session.run(None, feed)
-            elapsed_ns[run] = time.perf_counter_ns() - start
-        return elapsed_ns / 1e6
-
-    return timed_runs
-
-
-def random_tensors(layers: Sequence[LayerSpec]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights to time layers with when there are no trained ones, equal for equal layers.
-
-    Convolutions are scaled after He et al. 2015; batch norms are not trivial, and halve, so that
-    activations stay ordinary numbers however many skips add up (infinities time differently).
-    """
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for name, shape in tensor_shapes(layers).items():
-        if len(shape) > 1:
-            value = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
-        elif name.endswith("running_var"):
-            value = rng.uniform(0.5, 1.5, shape)
-        elif name.endswith("norm.weight"):
-            value = rng.uniform(0.2, 0.8, shape)
-        else:
-            value = rng.normal(0, 0.1, shape)
-        tensors[name] = value.astype(np.float32)
-    return tensors
+    """Times of a model of this project on random input; also of whole exported networks."""
+    return timed_runs(open_session(model, threads=threads, batch=batch))
 
 
 def measure_space(
@@ -121,62 +106,33 @@ def measure_space(
 ) -> LatencyTable:
     """Measure every layer that networks of `space` can have.
 
+    The partial file, if the options name one, stays for the caller to remove.
+
     Args:
         tensors_for: weights of given layers, by the names of an extracted subnet's state.
         on_progress: called with the share done, 0..1, never falling.
         stopwatch: what times a chain; ONNX Runtime on this machine unless given.
 
     Raises:
-        InputError: the partial file is damaged, or of another measurement.
+        InputError: the partial file is damaged, or of another measurement, or ONNX Runtime lacks
+            the provider.
     """
     options = options or MeasureOptions()
-    stopwatch = stopwatch or OrtStopwatch(tensors_for, threads=options.threads, batch=options.batch)
-    plan = plan_chains(space)
-    networks = sample_networks(space, options.calibrate + options.check, options.seed)
-    chains = {**plan.chains, **networks}
-    visits = time_chains(chains, stopwatch, options, on_progress)
-
-    layers = {
-        key: layer_latency(visits[pair.with_layer], visits[pair.without], options.runs)
-        for key, pair in plan.layers.items()
-    }
-    measured = np.array([median_ms(visits[name]) for name in networks])
-    summed = np.array(
-        [sum(layers[layer.key].p50_ms for layer in network) for network in networks.values()]
+    stopwatch = stopwatch or OrtStopwatch(
+        tensors_for,
+        provider=options.provider,
+        threads=options.threads,
+        batch=options.batch,
+        precision=options.precision,
+        models=options.models,
     )
-    fitted = min(options.calibrate, len(networks))
-    overhead_ms = fit_overhead(measured[:fitted], summed[:fitted])
-    errors = (np.abs(summed + overhead_ms - measured) / measured)[fitted:]
-    rounds = len(next(iter(visits.values())))
-    if options.partial:
-        options.partial.unlink(missing_ok=True)
-    return LatencyTable(
+    plan = plan_measurement(space, options)
+    times = time_chains(plan.timings, stopwatch, options, on_progress)
+    return table_of(
+        space,
+        plan,
+        times,
         device=options.device,
-        space=space.name,
-        origin="measured",
-        source=(
-            "each layer behind a 1x1 convolution, less that convolution alone; median of "
-            f"{rounds} rounds of {options.runs} runs; overhead fitted on "
-            f"{fitted} whole networks, error from {len(errors)} others"
-        ),
         conditions=stopwatch.conditions,
-        entries=layers,
-        network_overhead_ms=overhead_ms,
-        expected_error=round(float(errors.mean()), 4) if len(errors) else None,
+        runs=options.runs,
     )
-
-
-def sample_networks(space: SearchSpace, count: int, seed: int) -> dict[str, Chain]:
-    """Up to `count` different random networks of `space`, by their architecture as text."""
-    archs = space.decode(space.sample(count, np.random.default_rng(seed)))
-    return {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in archs}
-
-
-def _processor() -> str:
-    """The processor's name as its maker gives it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names and names[0] else platform.processor() or platform.machine()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,16 +45,28 @@ class Device:
         Raises:
             NotFound: the device has no such table.
         """
-        found = {key[1]: table for key, table in self.tables.items() if key[0] == space}
-        if precision is None:
-            precision = next(iter(found)) if len(found) == 1 else DEFAULT_PRECISION
-        if precision not in found:
-            known = ", ".join(f"{space} ({precision})" for space, precision in self.tables)
-            raise NotFound(
-                f"device {self.name!r} has no latency table for space {space!r} at {precision}; "
-                f"it has them for: {known}. Measure one with `subnet-search devices measure`"
-            )
-        return found[precision]
+        return self.tables[choose_table(self.name, self.tables, space, precision)]
+
+
+def choose_table(
+    device: str, keys: Collection[TableKey], space: str, precision: str | None = None
+) -> TableKey:
+    """Which of a device's tables is meant: at `precision`; if None, at fp32, else the only one.
+
+    Raises:
+        NotFound: there is no such table; names those that there are.
+    """
+    found = [key for key in sorted(keys) if key[0] == space]
+    if precision is None and len(found) == 1:
+        return found[0]
+    wanted = (space, precision or DEFAULT_PRECISION)
+    if wanted not in found:
+        known = ", ".join(f"{space} ({precision})" for space, precision in sorted(keys))
+        raise NotFound(
+            f"device {device!r} has no latency table for space {space!r} at {wanted[1]}; "
+            f"it has them for: {known}. Measure one with `subnet-search devices measure`"
+        )
+    return wanted
 
 
 class BuiltinDevices:

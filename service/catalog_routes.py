@@ -6,25 +6,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 
-from latency_tables.store import parse_profile
 from latency_tables.table import Precision
 from service import fronts
 from service.dependencies import ServiceDep
 from service.descriptions import (
+    describe_correction,
     describe_device,
     describe_supernet,
     summarize_devices,
     summarize_supernets,
 )
-from service.errors import NotAvailable, problems
-from service.schemas import (
-    DeviceList,
-    DeviceProfile,
-    DeviceRead,
-    FrontRead,
-    SupernetList,
-    SupernetRead,
-)
+from service.device_schemas import CorrectionRead, DeviceList, DeviceProfile, DeviceRead
+from service.errors import problems
+from service.profiles import correct_device, read_profile
+from service.schemas import FrontRead, SupernetList, SupernetRead
 from service.strict import StrictRoute
 
 router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRoute)
@@ -61,22 +56,24 @@ def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) 
     Its table is looked over first: what is wrong with it is refused (422, with every reason), what
     is odd about it is in the answer.
     """
-    table = parse_profile(profile.model_dump(exclude_unset=True))
+    table = read_profile(service.catalog, profile.model_dump(exclude_unset=True))
     service.catalog.keep_device(table)
     response.headers["Location"] = f"/v1/devices/{table.device}"
     return describe_device(service.catalog, table.device)
 
 
-@router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404, 501))
+@router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404))
 def add_measurements(
     name: str, measurements: Annotated[dict[str, Any], Body()], service: ServiceDep
-) -> DeviceRead:
-    """Correct a device's table by the times of whole networks. Not available in this version."""
-    service.catalog.devices.tables(name)
-    raise NotAvailable(
-        "measurements of whole networks are not available in this version: post a profile with "
-        "a per-layer 'table' to /v1/devices"
-    )
+) -> CorrectionRead:
+    """Correct a device's table by whole networks timed on it: a new revision.
+
+    `{"arch": [...], "latency_ms": [...], "batch": 1}`, with "space" and "precision" where the
+    device has several tables; at least three networks. Searches keep the revision that they used,
+    and are no longer `current`.
+    """
+    corrected = correct_device(service.catalog, name, measurements)
+    return describe_correction(service.catalog, corrected)
 
 
 @router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))

@@ -25,12 +25,10 @@ from service.client_errors import (
 )
 from service.client_fetch import Fetched, fetch
 from service.client_wire import LONGEST_PAUSE_S, RETRIES, Wire
+from service.device_schemas import CorrectionRead, DeviceList, DeviceRead, DeviceSummary
 from service.paging import Sort
 from service.records import FINISHED, Event
 from service.schemas import (
-    DeviceList,
-    DeviceRead,
-    DeviceSummary,
     FrontRead,
     SearchPage,
     SearchRead,
@@ -163,14 +161,10 @@ class Client:
         """
         return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile))
 
-    def add_measurements(self, device: str, measurements: Mapping[str, Any]) -> DeviceRead:
-        """Correct a device's table by the times of whole networks.
-
-        Args:
-            measurements: `{"arch": [...], "latency_ms": [...], "batch": 1, ...}`.
-        """
+    def add_measurements(self, device: str, measurements: Mapping[str, Any]) -> CorrectionRead:
+        """Correct a device's table by `{"arch": [...], "latency_ms": [...], "batch": 1, ...}`."""
         path = f"/v1/devices/{_part(device)}/measurements"
-        return self._wire.send("POST", path, DeviceRead, json=dict(measurements))
+        return self._wire.send("POST", path, CorrectionRead, json=dict(measurements))
 
     def front(self, supernet: str, device: str, latency_ms: float | None = None) -> FrontRead:
         """Every network that none is both faster and more accurate than, by rising latency.

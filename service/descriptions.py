@@ -6,16 +6,18 @@ from dataclasses import asdict
 
 from latency_tables.lint import lint
 from models.bundle import Bundle
-from service.devices import KeptTable
-from service.pairing import Catalog
-from service.schemas import (
+from service.device_schemas import (
+    CorrectionRead,
     DeviceFinding,
     DeviceRead,
     DeviceSummary,
     DeviceTable,
-    SupernetRead,
-    SupernetSummary,
+    MeasuredNetwork,
 )
+from service.devices import KeptTable
+from service.pairing import Catalog
+from service.profiles import Correction
+from service.schemas import SupernetRead, SupernetSummary
 
 
 def summarize_supernets(catalog: Catalog) -> list[SupernetSummary]:
@@ -80,6 +82,21 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
             for item in kept
             for finding in lint(item.table, spaces.get(item.table.space))
         ],
+    )
+
+
+def describe_correction(catalog: Catalog, corrected: Correction) -> CorrectionRead:
+    """A device whose table was corrected just now."""
+    revision = corrected.revision
+    return CorrectionRead(
+        **describe_device(catalog, revision.device).model_dump(),
+        space=revision.space,
+        precision=revision.precision,
+        revision=revision.number,
+        sha256=revision.sha256,
+        networks=[MeasuredNetwork(**network) for network in corrected.networks],
+        mean_error_before=corrected.error_before,
+        expected_error=corrected.table.expected_error,
     )
 
 

@@ -140,15 +140,15 @@ class DeviceStore:
         query = _all().where(_key() == (device, space, precision))
         return self._revisions(query.order_by(DeviceTableRow.revision))
 
-    def current_sha256(self, devices: Iterable[str]) -> dict[str, set[str]]:
-        """What the current tables of each device hash to; unknown devices are left out."""
-        query = _current(DeviceTableRow.device, DeviceTableRow.sha256)
-        found: dict[str, set[str]] = {}
+    def current_sha256(self, devices: Iterable[str]) -> dict[tuple[str, tuple[str, str]], str]:
+        """What the current tables of devices hash to, by device and (space, precision)."""
+        row = DeviceTableRow
+        query = _current(row.device, row.space, row.precision, row.sha256)
         with unit_of_work(self._engine) as session:
-            rows = session.execute(query.where(DeviceTableRow.device.in_(set(devices))))
-            for device, sha256 in rows:
-                found.setdefault(device, set()).add(sha256)
-        return found
+            rows = session.execute(query.where(row.device.in_(set(devices))))
+            return {
+                (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
+            }
 
     def _revisions(self, query: Any) -> list[Revision]:
         with unit_of_work(self._engine) as session:

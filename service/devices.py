@@ -10,10 +10,9 @@ from typing import Any
 
 from latency_tables import codec
 from latency_tables.store import (
-    DEFAULT_PRECISION,
     BuiltinDevices,
-    Device,
     TableKey,
+    choose_table,
     parse_profile,
 )
 from latency_tables.table import LatencyTable
@@ -72,18 +71,25 @@ class Devices:
         Raises:
             NotFound: with the nearest known name.
         """
-        found: dict[TableKey, KeptTable] = {}
-        for revision in [] if self.store is None else self.store.current(name):
-            found[revision.space, revision.precision] = KeptTable(
-                _read(revision.content), revision.sha256, revision.number, revision.created_at
-            )
-        for key in self._builtin.keys(name):
-            table = self._builtin.table(name, key)
-            assert table is not None
-            found[key] = KeptTable(table, revision_of(table), None, None)
+        # A table that comes with the program and was corrected by measurements is a user's too.
+        found = {key: self._shipped(name, key) for key in self._builtin.keys(name)}
+        found |= self._own(name)
         if not found:
             raise NotFound.named("device", name, self.names())
         return [found[key] for key in sorted(found)]
+
+    def _own(self, name: str) -> dict[TableKey, KeptTable]:
+        return {
+            (r.space, r.precision): KeptTable(_read(r.content), r.sha256, r.number, r.created_at)
+            for r in (() if self.store is None else self.store.current(name))
+        }
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a process has one of these
+    def _shipped(self, name: str, key: TableKey) -> KeptTable:
+        """Files that come with the program stay as they are while it runs."""
+        table = self._builtin.table(name, key)
+        assert table is not None
+        return KeptTable(table, revision_of(table), None, None)
 
     def tables(self, name: str) -> list[LatencyTable]:
         """The current tables of a device, one a space and precision.
@@ -98,11 +104,16 @@ class Devices:
         table: LatencyTable,
         *,
         replace: bool = False,
+        correcting: bool = False,
         measurements: Mapping[str, Any] | None = None,
         owner: str | None = None,
         shared: bool = True,
     ) -> Revision:
         """Keep a table under its device's name, as a new revision; see `DeviceStore.add`.
+
+        Args:
+            correcting: the table is the current one corrected by measurements, which may also be
+                one that comes with the program.
 
         Raises:
             Conflict: if that device has a table for that space and precision and `replace` is
@@ -110,7 +121,7 @@ class Devices:
         """
         assert self.store is not None, "devices without a store keep nothing"
         precision = table.conditions.precision
-        if (table.space, precision) in self._builtin.keys(table.device):
+        if not correcting and (table.space, precision) in self._builtin.keys(table.device):
             raise Conflict(
                 f"device {table.device!r} has a table for space {table.space!r} at {precision} "
                 "that is built in: choose another name"
@@ -143,14 +154,12 @@ class Devices:
         Raises:
             NotFound: if there is no such device, or it has no such table.
         """
-        # Tables that come with the program need no database.
-        builtin = self._builtin.table(name, (space, precision or DEFAULT_PRECISION))
-        if builtin is not None:
-            return builtin
-        tables: dict[TableKey, LatencyTable] = {
-            (table.space, table.conditions.precision): table for table in self.tables(name)
-        }
-        return Device(name, tables).table(space, precision)
+        own = self._own(name)
+        keys = {*own, *self._builtin.keys(name)}
+        if not keys:
+            raise NotFound.named("device", name, self.names())
+        key = choose_table(name, keys, space, precision)
+        return (own[key] if key in own else self._shipped(name, key)).table
 
     def current_sha256(self, names: Iterable[str]) -> dict[str, set[str]]:
         """What the current tables of each device hash to; unknown devices are left out.
@@ -158,24 +167,16 @@ class Devices:
         One query for all of them, and no table is read twice.
         """
         wanted = set(names)
-        found = {} if self.store is None else self.store.current_sha256(wanted)
-        for name in wanted & set(self._builtin.names()):
-            for key in self._builtin.keys(name):
-                sha256 = self._builtin_sha256(name, key)
-                found.setdefault(name, set()).add(sha256)
-        return found
-
-    def _builtin_sha256(self, name: str, key: TableKey) -> str:
-        """Files that come with the program stay as they are while it runs."""
-        if (name, key) not in self._known_sha256:
-            table = self._builtin.table(name, key)
-            assert table is not None
-            self._known_sha256[name, key] = revision_of(table)
-        return self._known_sha256[name, key]
-
-    @cached_property
-    def _known_sha256(self) -> dict[tuple[str, TableKey], str]:
-        return {}
+        found: dict[tuple[str, TableKey], str] = {
+            (name, key): self._shipped(name, key).sha256
+            for name in wanted & set(self._builtin.names())
+            for key in self._builtin.keys(name)
+        }
+        found |= {} if self.store is None else self.store.current_sha256(wanted)
+        by_name: dict[str, set[str]] = {}
+        for (name, _), sha256 in found.items():
+            by_name.setdefault(name, set()).add(sha256)
+        return by_name
 
 
 def revision_of(table: LatencyTable) -> str:

@@ -85,25 +85,6 @@ class SearchRequest(Schema):
     )
 
 
-class DeviceProfile(BaseModel):
-    """A device that explains itself. Its parts are checked one by one when it is read."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str = Field(description="1 to 64 of a-z 0-9 . _ -")
-    runtime: str = Field(description='What ran the network, such as "onnxruntime".')
-    precision: str = Field(description="fp32, fp16, bf16 or int8.")
-    batch: int = Field(description="Images of one forward pass.", strict=True)
-    conditions: dict[str, Any] = Field(
-        description="runtime_version, provider, threads, processor, measured_at, power_w (mean "
-        "watts when busy); each optional."
-    )
-    space: str = Field(description="The search space whose layers these are.")
-    table: dict[str, Any] | None = Field(
-        None, description='By layer key: {"p50_ms"}, optionally "mean_ms", "std_ms", "count".'
-    )
-
-
 # -- answers -------------------------------------------------------------------------------
 
 
@@ -276,62 +257,6 @@ class SupernetList(BaseModel):
     """The supernets of this installation."""
 
     items: list[SupernetSummary]
-
-
-class DeviceTable(BaseModel):
-    """A latency table without its entries."""
-
-    space: str
-    precision: Literal["fp32", "fp16", "bf16", "int8"]
-    revision: int | None = Field(
-        description="Counts from 1, and grows when the table is replaced or corrected; null for a "
-        "table that comes with the program."
-    )
-    sha256: str = Field(
-        description="Of the table. A search keeps its own in request.device_sha256."
-    )
-    origin: Literal["measured", "fitted", "estimated"]
-    source: str
-    conditions: dict[str, Any]
-    layers: int = Field(description="Number of entries.")
-    network_overhead_ms: float
-    expected_error: float | None = Field(
-        description="Mean relative error on whole networks; null if none were timed."
-    )
-
-
-class DeviceFinding(BaseModel):
-    """Something that is wrong with a latency table (an error), or odd about it (a warning)."""
-
-    space: str
-    precision: str
-    severity: Literal["error", "warning"]
-    kind: Literal["space", "missing", "unit", "order", "spread", "additivity"]
-    detail: str
-
-
-class DeviceRead(BaseModel):
-    """A device and the spaces that it has latency tables for."""
-
-    name: str
-    tables: list[DeviceTable]
-    lint: list[DeviceFinding] = Field(
-        description="What is odd about its tables. A table with errors is refused when it is "
-        "posted, so these are warnings, unless it is older than the check that finds them."
-    )
-
-
-class DeviceSummary(BaseModel):
-    """A device in a list."""
-
-    name: str
-    spaces: list[str] = Field(description="Those that it has latency tables for.")
-
-
-class DeviceList(BaseModel):
-    """The devices of this installation."""
-
-    items: list[DeviceSummary]
 
 
 class FrontPoint(BaseModel):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,20 +29,31 @@ class FakeStopwatch:
     """For each value of a chain's output."""
     drift: Callable[[int], float] = lambda visit: 1.0
     """Slowness of the machine at each visit."""
+    cold_ms: Callable[[LayerSpec], float] = lambda layer: 0.0
+    """What a layer takes more where another model ran before."""
+    cold_share: float = 1.0
+    """How much of that a layer takes more inside a whole network."""
+    precision: str = "fp32"
     visits: int = field(default=0, init=False)
 
     @property
     def conditions(self) -> Conditions:
-        return CONDITIONS
+        return replace(CONDITIONS, precision=cast(Any, self.precision))
 
-    def chain_ms(self, chain) -> float:
+    def chain_ms(self, chain, cold: float = 0.0) -> float:
         last = chain[-1]
         conversion = self.conversion_ms * last.out_channels * last.out_size**2
-        return self.start_ms + sum(self.layer_ms(layer) for layer in chain) + conversion
+        layers = sum(self.layer_ms(layer) + cold * self.cold_ms(layer) for layer in chain)
+        return self.start_ms + layers + conversion
 
-    def prepare(self, chain, /):
+    def network_ms(self, network) -> float:
+        """A whole network, which runs after itself."""
+        return self.chain_ms(network, self.cold_share)
+
+    def prepare(self, chain, /, after=None):
         def timed_runs(warmup: int, runs: int):
             self.visits += 1
-            return np.full(runs, self.chain_ms(chain) * self.drift(self.visits))
+            cold = 1.0 if after else self.cold_share if len(chain) > 2 else 0.0
+            return np.full(runs, self.chain_ms(chain, cold) * self.drift(self.visits))
 
         return timed_runs

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.errors import Conflict
+from models.errors import InputError
+from service.cli import measuring
 from service.cli.common import (
     Json,
     Server,
-    SupernetName,
     catalog,
     print_json,
     print_table,
-    progress_bar,
-    settings,
+    read_json,
 )
 from service.cli.source import open_source
 from service.descriptions import describe_device
 from service.errors import NotAvailable
+from service.profiles import read_profile
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -56,9 +55,15 @@ def show(name: str, server: Server = None, json: Json = False) -> None:
 
 @app.command("import")
 def import_(
-    name: str,
-    space: Annotated[str, typer.Option(help="A supernet whose space the table is of.")],
-    ofa_lut: Annotated[Path, typer.Option(help="Folder of YAML files, one a resolution.")],
+    name: Annotated[
+        str, typer.Argument(help="Name for the device; or a file: a profile, or what a kit wrote.")
+    ],
+    space: Annotated[
+        str | None, typer.Option(help="A supernet whose space the table is of.")
+    ] = None,
+    ofa_lut: Annotated[
+        Path | None, typer.Option(help="Folder of YAML files, one a resolution.")
+    ] = None,
     unit: Annotated[str, typer.Option(help="Of the files' figures: ms, s or us.")] = "ms",
     source: Annotated[
         str, typer.Option(help="Who measured it, in a sentence.")
@@ -66,59 +71,26 @@ def import_(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Import a latency table in the published YAML format."""
-    from latency_tables.ofa_lut import import_ofa_lut
-
+    """Import a device: a profile's file, or a table in the published YAML format."""
     known = catalog()
-    whole = known.supernets.get(space).space
-    table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
+    if ofa_lut is None and space is None:
+        table = read_profile(known, read_json(Path(name)))
+    elif ofa_lut is None or space is None:
+        raise InputError("import: expected NAME with both --space and --ofa-lut, or a file alone")
+    else:
+        from latency_tables.ofa_lut import import_ofa_lut
+
+        whole = known.supernets.get(space).space
+        table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
     known.keep_device(table, replace=replace)
     if json:
-        print_json(describe_device(known, name).model_dump())
+        print_json(describe_device(known, table.device).model_dump())
     else:
-        show(name)
+        show(table.device)
 
 
-@app.command()
-def measure(
-    name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
-    supernet: SupernetName,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
-    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 240.0,
-    resolution: Annotated[
-        list[int] | None,
-        typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
-    ] = None,
-    power_w: Annotated[
-        float | None, typer.Option(help="Its mean power when busy, watts: to estimate energy.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
-    json: Json = False,
-) -> None:
-    """Measure this machine with ONNX Runtime; cut off, it goes on when called again."""
-    from latency_tables.measure import measure_space
-    from latency_tables.rounds import MeasureOptions
-
-    known, home = catalog(), settings().home
-    pairing = known.pairing(supernet, None)
-    space = pairing.bundle.space.at(resolution) if resolution else pairing.space
-    if (space.name, "fp32") in known.devices.keys().get(name, ()) and not replace:
-        raise Conflict(
-            f"device {name!r} has a table for space {space.name!r}: "
-            "measure with --replace, or under another name"
-        )
-    partial = home / "measuring" / f"{name}@{space.name}.json"
-    options = MeasureOptions(device=name, threads=threads, target_s=target_s, partial=partial)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bar(f"measuring {space.name}") as show_share:
-        table = measure_space(space, options=options, on_progress=show_share)
-    conditions = dataclasses.replace(table.conditions, power_w=power_w)
-    table = dataclasses.replace(table, conditions=conditions)
-    known.keep_device(table, replace=replace)
-    if json:
-        print_json(describe_device(known, name).model_dump())
-    else:
-        show(name)
+app.command()(measuring.measure)
+app.command()(measuring.kit)
 
 
 @app.command()

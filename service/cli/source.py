@@ -16,8 +16,9 @@ from service.descriptions import (
     summarize_devices,
     summarize_supernets,
 )
+from service.device_schemas import DeviceRead, DeviceSummary
 from service.pairing import Catalog
-from service.schemas import DeviceRead, DeviceSummary, SupernetRead, SupernetSummary
+from service.schemas import SupernetRead, SupernetSummary
 
 if TYPE_CHECKING:
     from service.client import Client

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile
+from latency_tables.rounds import MeasureOptions, time_chains
+from latency_tables.runner import profile_of
+from latency_tables.store import BuiltinDevices
+from latency_tables.summing import plan_measurement
+from models.bundle import ZOO, Bundle
+from models.plan import layer_plan
+from tests.fake_stopwatch import FakeStopwatch
+from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +106,105 @@ async def test_front(client):
     assert latencies[0] == pytest.approx(floor)
 
 
-async def test_measurements_are_not_available_yet(client):
-    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json={"arch": []})
-    assert (answer.status_code, answer.json()["title"]) == (501, "Not available")
+def measured(count, slowness, overhead_ms=0.0, seed=0):
+    """Networks as a device times them that has become slower than its table says."""
+    archs = DEBUG.decode(DEBUG.sample(count, np.random.default_rng(seed)))
+    times = [make_table().network_ms(layer_plan(DEBUG, arch)) for arch in archs]
+    return {
+        "arch": [arch.to_json() for arch in archs],
+        "latency_ms": [slowness * ms + overhead_ms for ms in times],
+        "batch": 1,
+    }
+
+
+async def test_measurements_make_a_new_revision(client):
+    body = measured(12, 1.5)
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=body)
+    corrected = answer.json()
+    assert answer.status_code == 200
+    assert (corrected["space"], corrected["precision"], corrected["revision"]) == (
+        ("debug", "fp32", 2)
+    )
+    assert corrected["mean_error_before"] == pytest.approx(1 / 3, abs=0.01)
+    assert corrected["expected_error"] < 0.05
+    assert len(corrected["networks"]) == len({str(arch) for arch in body["arch"]})
+    for network in corrected["networks"]:
+        assert network["predicted_before_ms"] == pytest.approx(network["measured_ms"] / 1.5)
+        assert network["predicted_after_ms"] == pytest.approx(network["measured_ms"], rel=0.1)
+    assert {finding["severity"] for finding in corrected["lint"]} <= {"warning"}
+    (table,) = (await client.get(f"/v1/devices/{DEVICE}")).json()["tables"]
+    assert (table["revision"], table["sha256"]) == (2, corrected["sha256"])
+    assert table["origin"] == "fitted"
+
+
+async def test_searches_before_measurements_are_no_longer_current(client):
+    request = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 1.2}}
+    search = (await client.post("/v1/searches", json=request)).json()
+    assert search["current"] is True
+    await client.post(f"/v1/devices/{DEVICE}/measurements", json=measured(12, 1.2))
+    assert (await client.get(f"/v1/searches/{search['id']}")).json()["current"] is False
+
+
+async def test_a_device_that_comes_with_the_program_can_be_corrected(client):
+    (before,) = (await client.get("/v1/devices/cpu-x86-64-ort")).json()["tables"][:1]
+    space = (await client.get("/v1/supernets/fashion-mbv3")).json()["space"]
+    bundle = Bundle.open(ZOO / "fashion-mbv3")
+    table = BuiltinDevices().get("cpu-x86-64-ort").table(space["name"], "fp32")
+    archs = bundle.space.decode(bundle.space.sample(6, np.random.default_rng(0)))
+    times = [1.1 * table.network_ms(layer_plan(bundle.space, arch)) for arch in archs]
+    body = {"arch": [arch.to_json() for arch in archs], "latency_ms": times}
+    body |= {"space": space["name"], "precision": "fp32"}
+    corrected = (await client.post("/v1/devices/cpu-x86-64-ort/measurements", json=body)).json()
+    assert (before["revision"], corrected["revision"]) == (None, 1)
+    assert corrected["mean_error_before"] == pytest.approx(0.1 / 1.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"latency_ms": [1.0]}, "expected as many latency_ms as arch"),
+        ({"batch": 2}, "batch: expected 1"),
+        ({"space": "other"}, "which has debug (fp32)"),
+        ({"precision": "int8"}, "which has debug (fp32)"),
+        ({"space": 3}, "measurements.space: expected text"),
+        ({"extra": 3}, "unknown field 'extra'"),
+        ({"arch": [], "latency_ms": []}, "expected 1 to"),
+    ],
+)
+async def test_bad_measurements_change_nothing(client, changes, words):
+    body = {**measured(12, 1.5), **changes}
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=body)
+    assert answer.status_code in (404, 422)
+    assert words in answer.json()["detail"]
+    (table,) = (await client.get(f"/v1/devices/{DEVICE}")).json()["tables"]
+    assert table["revision"] == 1
+
+
+async def test_too_few_measurements_are_refused_with_how_many_it_takes(client):
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=measured(2, 1.5))
+    assert answer.status_code == 422
+    assert "at least 3 different networks" in answer.json()["detail"]
+
+
+async def test_what_a_kit_wrote_is_a_profile(client):
+    options = MeasureOptions(target_s=0, min_rounds=2, runs=1, networks=6)
+    device = FakeStopwatch()
+    times = time_chains(plan_measurement(DEBUG, options).timings, device, options)
+    kit = {
+        "space": "debug",
+        "precision": "fp32",
+        "batch": 1,
+        "rounds": {
+            "format": 1,
+            "resolutions": list(DEBUG.resolutions),
+            **{name: getattr(options, name) for name in ("networks", "warmup", "runs", "seed")},
+        },
+    }
+    profile = profile_of(kit, "board", {"threads": 1}, times)
+    answer = await client.post("/v1/devices", json=profile)
+    assert answer.status_code == 201, answer.text
+    (table,) = answer.json()["tables"]
+    assert (table["origin"], table["revision"], table["layers"]) == ("measured", 1, 42)
+    assert table["expected_error"] < 0.01
+    unknown = await client.post("/v1/devices", json={**profile, "space": "nowhere"})
+    assert unknown.status_code == 404

@@ -6,17 +6,22 @@ import hashlib
 import itertools
 import json
 import math
+import zipfile
 
 import numpy as np
 import onnx
 import pytest
 
-from latency_tables import measure
+from latency_tables import measure, runner
+from latency_tables.rounds import MeasureOptions, time_chains
 from latency_tables.store import save
+from latency_tables.summing import plan_measurement
 from latency_tables.table import space_layers
 from models.arch import Arch
 from models.bundle import BundleRegistry, add_to_bundle
+from models.errors import InputError
 from models.export import run_onnx
+from models.plan import layer_plan
 from search.gaussian_process_fit import fit
 from tests.fake_stopwatch import FakeStopwatch
 from tests.fakes import LinearAccuracy
@@ -167,12 +172,63 @@ def test_export_takes_what_search_printed(run, tmp_path):
 
 
 def test_measure_this_machine(run, run_json, home, monkeypatch):
-    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    monkeypatch.setattr(
+        measure, "OrtStopwatch", lambda *_, precision, **__: FakeStopwatch(precision=precision)
+    )
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
     assert run_json(*args)["tables"][0]["origin"] == "measured"
     assert catalog_of(home).devices.table("host", "debug").missing(DEBUG) == []
     assert "measure with --replace" in run(*args, code=2).stderr
     run(*args, "--replace")
+    run(*args, "--precision", "int8")  # beside the other
+    assert catalog_of(home).devices.keys()["host"] == [("debug", "fp32"), ("debug", "int8")]
+    assert list((home / "measuring").iterdir()) == []
+    wrong = run(*args, "--replace", "--precision", "int4", code=2)
+    assert "precision: expected fp32 or int8, got 'int4'" in wrong.stderr
+
+
+def test_measure_goes_on_when_asked_to(run, home, monkeypatch):
+    args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
+
+    def unplug(visit):
+        if visit > 1000:
+            raise InputError("unplugged")
+        return 1.0
+
+    monkeypatch.setattr(runner, "SAVE_EVERY_S", 0)
+    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch(drift=unplug))
+    assert "unplugged" in run(*args, code=2).stderr
+    (partial,) = (home / "measuring").iterdir()
+    rounds = len(next(iter(json.loads(partial.read_text())["visits"].values())))
+    assert rounds > 1
+    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    assert "go on with --resume" in " ".join(run(*args, code=2).stderr.split())
+    run(*args, "--resume")
+    assert not partial.exists()
+
+
+def test_a_provider_that_is_not_here_is_refused(run):
+    args = ("devices", "measure", "host", "--supernet", SUPERNET, "--provider", "NoProvider")
+    assert "CPUExecutionProvider" in run(*args, code=2).stderr
+
+
+def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
+    written = run_json("devices", "kit", SUPERNET, "-o", tmp_path / "kit.zip", "--networks", 4)
+    assert written["bytes"] == (tmp_path / "kit.zip").stat().st_size
+    with zipfile.ZipFile(tmp_path / "kit.zip") as archive:
+        archive.extractall(tmp_path)
+    device = FakeStopwatch()
+    plan = plan_measurement(DEBUG, MeasureOptions(networks=4))
+    times = time_chains(plan.timings, device, MeasureOptions(target_s=0, networks=4))
+    kit = json.loads((tmp_path / "kit.json").read_text())
+    profile = runner.profile_of(kit, "board", {"threads": 1}, times)
+    file = write(tmp_path / "board.json", profile)
+    assert run_json("devices", "import", file)["name"] == "board"
+    table = catalog_of(home).devices.table("board", "debug")
+    largest = layer_plan(DEBUG, DEBUG.largest)
+    assert table.network_ms(largest) == pytest.approx(device.network_ms(largest), rel=1e-3)
+    assert "ask for it to be replaced" in run("devices", "import", file, code=2).stderr
+    run("devices", "import", file, "--replace")
 
 
 def test_a_table_for_some_resolutions(run, run_json, home, tmp_path, monkeypatch):
@@ -227,6 +283,11 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
         (("supernets", "fit-predictor", "ofa-mbv3-w1.2"), "no measured subnets"),
         (("supernets", "export-checkpoint", "ofa-mbv3-w1.2", "-o", "f"), "has no weights"),
         (("devices", "import", "d", "--space", "s", "--ofa-lut", "."), "unknown supernet"),
+        (("devices", "import", "d", "--space", "s"), "expected NAME with both"),
+        (("devices", "import", "none.json"), "expected a JSON file"),
+        (("devices", "import", "README.md"), "expected a JSON file"),
+        (("devices", "kit", "unknown", "-o", "k.zip"), "unknown supernet"),
+        (("devices", "kit", SUPERNET, "-o", "no-such-folder/k.zip"), "in a folder that exists"),
         (("devices", "import", "d", "--space", SUPERNET, "--ofa-lut", "tests"), "found none"),
         (("devices", "fit", "d", "--space", "s", "--measurements", "f"), "not available"),
         (("devices", "measure", "Bad Name", "--supernet", SUPERNET), "expected 1 to 64 of"),

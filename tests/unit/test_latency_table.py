@@ -9,9 +9,11 @@ import onnxruntime
 import pytest
 
 from latency_tables.additivity import Additivity, check_additivity
-from latency_tables.chains import LEAD, fit_overhead, layer_latency, plan_chains
-from latency_tables.measure import OrtStopwatch, measure_space, random_tensors, timed_session
+from latency_tables.chain_models import random_tensors
+from latency_tables.chains import COLD, LEAD, Timing, plan_chains
+from latency_tables.measure import OrtStopwatch, measure_space, timed_session
 from latency_tables.rounds import MeasureOptions, time_chains
+from latency_tables.summing import Mix, _latency, fit_mix, plan_measurement
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.arch import Arch
 from models.errors import InputError, NotFound
@@ -20,7 +22,7 @@ from models.plan import layer_plan
 from tests.fake_stopwatch import CONDITIONS, FakeStopwatch, macs_ms
 from tests.spaces import DEBUG, FASHION_LIKE
 
-QUICK = MeasureOptions(target_s=0, min_rounds=2, runs=2, warmup=0, calibrate=4, check=6)
+QUICK = MeasureOptions(target_s=0, min_rounds=2, runs=2, warmup=0, networks=10)
 ENTRY = LayerLatency(p50_ms=0.5, mean_ms=0.6, std_ms=0.1, count=10)
 
 
@@ -168,40 +170,68 @@ def test_measured_table_predicts_every_network_of_a_known_device() -> None:
 
 def test_drift_and_interruptions_meet_all_layers_alike() -> None:
     """Twice as slow in one round of five, and a long pause at every hundredth visit."""
-    n_chains = len(plan_chains(DEBUG).chains) + len(
-        {json.dumps(a.to_json()) for a in DEBUG.decode(DEBUG.sample(10, np.random.default_rng(0)))}
-    )
+    n_timings = len(plan_measurement(DEBUG, QUICK).timings)
 
     def drift(visit: int) -> float:
-        slow_round = (visit - 1) // n_chains == 3
+        slow_round = (visit - 1) // n_timings == 3
         return (2.0 if slow_round else 1.0) * (50.0 if visit % 100 == 0 else 1.0)
 
     options = dataclasses.replace(QUICK, min_rounds=15)
     device = FakeStopwatch(drift=drift)
     table = measure_space(DEBUG, options=options, stopwatch=device)
-    assert device.visits == 15 * n_chains
+    assert device.visits == 15 * n_timings
     plan = layer_plan(DEBUG, DEBUG.largest)
     assert table.network_ms(plan) == pytest.approx(device.chain_ms(plan), rel=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_what_weights_cost_from_far_is_found_however_often_networks_pay_it(share) -> None:
+    device = FakeStopwatch(cold_ms=lambda layer: layer.params / 1e5, cold_share=share)
+    options = QUICK
+    table = measure_space(FASHION_LIKE, options=options, stopwatch=device)
+    assert table.expected_error == pytest.approx(0, abs=1e-2)
+    plan = layer_plan(FASHION_LIKE, FASHION_LIKE.largest)
+    assert table.network_ms(plan) == pytest.approx(device.network_ms(plan), rel=1e-2)
+    assert len(table.residual_ratios) == QUICK.networks
+
+
+def test_chains_are_cold_behind_a_usual_network() -> None:
+    plan = plan_measurement(DEBUG, QUICK)
+    networks = sorted(plan.networks.values(), key=lambda n: sum(layer.params for layer in n))
+    (after,) = {t.after for name, t in plan.timings.items() if name.startswith(COLD)}
+    assert after is not None
+    assert after in networks[3:-3]
+    assert all(sum(x.macs for x in after) <= sum(x.macs for x in n) for n in networks[3:-3])
+    for name, chain in plan.chains.chains.items():
+        assert plan.timings[name] == Timing(chain)
+        assert plan.timings[COLD + name] == Timing(chain, after)
+    assert all(plan.timings[name] == Timing(net) for name, net in plan.networks.items())
+
+
 def test_a_layer_too_cheap_to_resolve_is_recorded_as_positive() -> None:
-    latency = layer_latency(np.full((3, 2), 0.5), np.full((3, 2), 0.6), runs=4)
+    latency = _latency(-0.1, np.full((3, 2), -0.1), runs=4)
     assert 0 < latency.p50_ms <= 1e-6
     assert latency.count == 12
 
 
-def test_overhead_is_the_weighted_median() -> None:
-    measured = np.array([1.1, 2.1, 10.0])
-    # The cheapest network counts most; the last one's miss of 5 ms does not pull the others.
-    assert fit_overhead(measured, np.array([1.0, 2.0, 5.0])) == pytest.approx(0.1)
-    assert fit_overhead(np.array([1.0]), np.array([2.0])) == 0.0
+def test_few_networks_leave_the_mix_near_what_is_usual() -> None:
+    rng = np.random.default_rng(0)
+    sums = rng.uniform(1, 2, (40, 2))
+    exact = 0.2 * sums[:, 0] + 0.7 * sums[:, 1] + 0.3
+    many = fit_mix(sums, exact)
+    assert (many.warm, many.cold, many.overhead_ms) == pytest.approx((0.2, 0.7, 0.3), abs=0.01)
+    alike = np.full((1, 2), 2.0)  # warm and cold cannot be told apart
+    one = fit_mix(alike, np.array([2.0]))
+    assert isinstance(one, Mix)
+    assert one.warm == pytest.approx(one.cold)
+    assert one.warm + one.cold == pytest.approx(1, abs=0.01)
 
 
 def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
     seconds = iter(range(1000))
     shares: list[float] = []
     visits = time_chains(
-        plan_chains(DEBUG).chains,
+        {name: Timing(chain) for name, chain in plan_chains(DEBUG).chains.items()},
         FakeStopwatch(),
         dataclasses.replace(QUICK, target_s=7),
         shares.append,
@@ -215,7 +245,7 @@ def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
 
 def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
     options = dataclasses.replace(QUICK, target_s=60, partial=tmp_path / "partial.json")
-    chains = plan_chains(DEBUG).chains
+    chains = {name: Timing(chain) for name, chain in plan_chains(DEBUG).chains.items()}
 
     class Unplugged(Exception):
         pass
@@ -241,12 +271,12 @@ def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
     assert rows[4, 0] == pytest.approx(2 * rows[0, 0])
 
 
-def test_a_finished_measurement_removes_its_partial_file(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("latency_tables.rounds.SAVE_EVERY_S", 0)
+def test_a_measurement_cut_off_ends_in_the_same_table(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("latency_tables.runner.SAVE_EVERY_S", 0)
     options = dataclasses.replace(QUICK, min_rounds=5, partial=tmp_path / "partial.json")
     whole = FakeStopwatch()
     expected = measure_space(DEBUG, options=options, stopwatch=whole)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "partial.json").unlink()
 
     def unplug(visit: int) -> float:
         return 1.0 if visit < 0.7 * whole.visits else 1 / 0
@@ -257,7 +287,6 @@ def test_a_finished_measurement_removes_its_partial_file(tmp_path, monkeypatch) 
     resumed = FakeStopwatch()
     assert measure_space(DEBUG, options=options, stopwatch=resumed) == expected
     assert resumed.visits == whole.visits * 2 / 5
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -278,7 +307,7 @@ def test_a_wrong_partial_file_is_refused(tmp_path, content, message) -> None:
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("field", ["min_rounds", "runs", "threads", "batch", "calibrate"])
+@pytest.mark.parametrize("field", ["min_rounds", "runs", "threads", "batch", "networks"])
 def test_options_refuse_zero(field) -> None:
     zero: dict[str, Any] = {field: 0}
     with pytest.raises(InputError, match=f"{field}: expected at least 1, got 0"):

@@ -1,0 +1,339 @@
+"""Time many models in rounds, so that all of them meet the same machine.
+
+Every model is visited once a round, in random order: a few runs to warm up, a few timed. Rounds
+go on for a given time. A clock that drifts or a neighbour that wakes up then meets all models
+alike. Finished rounds are kept in a file, if there is one, and taken up from there.
+
+This file imports nothing of its project: a measuring kit carries it as its runner, and needs only
+numpy and onnxruntime where it runs.
+
+Shapes: R rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+TimedRuns = Callable[[int, int], Floats]
+"""(untimed runs, timed runs) -> milliseconds of each timed run."""
+OnProgress = Callable[[float], None]
+"""Called with the share done, 0..1, never falling."""
+Visits = dict[str, list[tuple[float, float]]]
+
+DEFAULT_PROVIDER = "CPUExecutionProvider"
+MAX_ROUNDS = 2000
+SAVE_EVERY_S = 10.0
+PREPARING = 0.1
+"""Share of the progress for making the models ready to run."""
+
+
+class WrongPartial(ValueError):
+    """Finished rounds in a file are damaged, or of another measurement."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How long and how to time."""
+
+    target_s: float = 240.0
+    """Time to spend in rounds, seconds; one more round starts before it is over."""
+    min_rounds: int = 10
+    warmup: int = 2
+    """Untimed runs at the start of each visit, except where another model runs in between."""
+    runs: int = 4
+    """Timed runs of each visit: few, so that there are many rounds, whose median a busy
+    neighbour hardly moves."""
+    seed: int = 0
+
+
+def time_rounds(
+    names: Sequence[str],
+    prepare: Callable[[str], TimedRuns],
+    rounds: Rounds,
+    partial: Partial,
+    on_progress: OnProgress = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Floats]:
+    """Time every model in rounds until `rounds.target_s` is over.
+
+    Args:
+        prepare: makes the model of a name ready to run again and again.
+
+    Returns:
+        (R, 2) milliseconds a model: median and mean of each round's visit.
+
+    Raises:
+        WrongPartial: the partial file is damaged, or of another measurement.
+    """
+    visits, spent_s = partial.load(names)
+    prepared: dict[str, TimedRuns] = {}
+    for index, name in enumerate(names):
+        prepared[name] = prepare(name)
+        on_progress(PREPARING * (index + 1) / len(names))
+    saved_s = spent_s
+    for done in range(len(visits[names[0]]), MAX_ROUNDS):
+        if done >= rounds.min_rounds and spent_s >= rounds.target_s:
+            break
+        start = clock()
+        for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
+            times = prepared[names[index]](rounds.warmup, rounds.runs)
+            visits[names[index]].append((float(np.median(times)), float(times.mean())))
+        spent_s += clock() - start
+        if spent_s - saved_s >= SAVE_EVERY_S:
+            partial.save(visits, spent_s)
+            saved_s = spent_s
+        share = min((done + 1) / rounds.min_rounds, spent_s / max(rounds.target_s, 1e-9), 1)
+        on_progress(PREPARING + (1 - PREPARING) * share)
+    partial.save(visits, spent_s)
+    return {name: np.array(rows) for name, rows in visits.items()}
+
+
+class Partial:
+    """Finished rounds in a file, tied by a fingerprint to one measurement."""
+
+    def __init__(self, path: Path | None, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    def load(self, names: Sequence[str]) -> tuple[Visits, float]:
+        """Rounds so far (none without a file) and the seconds spent on them."""
+        if self.path is None or not self.path.exists():
+            return {name: [] for name in names}, 0.0
+        try:
+            stored = json.loads(self.path.read_bytes())
+            fingerprint, spent_s = stored["fingerprint"], float(stored["spent_s"])
+            visits = {
+                name: [(float(p50), float(mean)) for p50, mean in stored["visits"][name]]
+                for name in (names if fingerprint == self.fingerprint else ())
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise WrongPartial(
+                f"{self.path}: expected finished rounds of a measurement, got a damaged file "
+                f"({type(error).__name__}: {error}); remove it to start over"
+            ) from error
+        if fingerprint != self.fingerprint or len({len(rows) for rows in visits.values()}) != 1:
+            raise WrongPartial(
+                f"{self.path}: expected rounds of these models, this machine, runtime and options, "
+                "got those of another measurement; remove it to start over"
+            )
+        return visits, spent_s
+
+    def save(self, visits: Visits, spent_s: float) -> None:
+        """Keep rounds; a reader sees the old file or the new one, never a part."""
+        if self.path is not None:
+            content = {"fingerprint": self.fingerprint, "spent_s": spent_s, "visits": visits}
+            _write(self.path, json.dumps(content))
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
+# -- ONNX Runtime --------------------------------------------------------------------------
+
+
+Run = Callable[[], object]
+
+
+def open_session(
+    model: bytes, *, provider: str = DEFAULT_PROVIDER, threads: int = 1, batch: int = 1
+) -> Run:
+    """One run of a model on random input: sequential execution, default optimizations.
+
+    It is one `InferenceSession.run` from Python, which is what a user of the file pays.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    session = ort.InferenceSession(model, options, providers=[provider])
+    (expects,) = session.get_inputs()
+    shape = (batch, *expects.shape[1:])
+    feed = {expects.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
+
+    return lambda: session.run(None, feed)
+
+
+def timed_runs(run: Run, after: Run | None = None) -> TimedRuns:
+    """Times of `run`, again and again, each time after `after` if there is one."""
+
+    def timed(warmup: int, runs: int) -> Floats:
+        for _ in range(warmup if after is None else 0):
+            run()
+        elapsed_ns = np.empty(runs)
+        for index in range(runs):
+            if after is not None:
+                after()
+            start = time.perf_counter_ns()
+            run()
+            elapsed_ns[index] = time.perf_counter_ns() - start
+        return elapsed_ns / 1e6
+
+    return timed
+
+
+def check_provider(provider: str) -> None:
+    """Check that ONNX Runtime can run on `provider` here.
+
+    Raises:
+        ValueError: naming those that it can run on.
+    """
+    import onnxruntime as ort
+
+    known = ort.get_available_providers()
+    if provider not in known:
+        raise ValueError(
+            f"provider: expected one that ONNX Runtime has here, {known}, got {provider!r}"
+        )
+
+
+def here(provider: str, threads: int) -> dict[str, Any]:
+    """The conditions of a measurement on this machine, now."""
+    import onnxruntime as ort
+
+    return {
+        "runtime_version": ort.__version__,
+        "provider": provider,
+        "threads": threads,
+        "processor": processor(),
+        "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017
+    }
+
+
+def processor() -> str:
+    """The processor's name as its maker gives it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names and names[0] else platform.processor() or platform.machine()
+
+
+# -- as the runner of a kit ----------------------------------------------------------------
+
+
+def profile_of(
+    kit: Mapping[str, Any], name: str, conditions: Mapping[str, Any], times: Mapping[str, Floats]
+) -> dict[str, Any]:
+    """What a measurement leaves for the service: raw statistics and conditions.
+
+    Args:
+        kit: the kit's own description.
+        times: (R, 2) milliseconds a model, as `time_rounds` gives them.
+    """
+    return {
+        "name": name,
+        "runtime": "onnxruntime",
+        "precision": kit["precision"],
+        "batch": kit["batch"],
+        "conditions": dict(conditions),
+        "space": kit["space"],
+        "rounds": {
+            **kit["rounds"],
+            "times_ms": {
+                model: {
+                    "p50": [round(value, 6) for value in rows[:, 0].tolist()],
+                    "mean": [round(value, 6) for value in rows[:, 1].tolist()],
+                }
+                for model, rows in times.items()
+            },
+        },
+    }
+
+
+def _show(share: float) -> None:
+    """A line on stderr with the time left; nothing where nobody looks."""
+    now = time.monotonic()
+    if sys.stderr.isatty() and (share >= 1 or now - _show_state["at"] > 0.5):
+        _show_state["at"] = now
+        spent_s = now - _show_state["start"]
+        left_s = spent_s * (1 - share) / share if share > 0 else math.nan
+        end = "\n" if share >= 1 else ""
+        print(f"\r{share:4.0%} done, {left_s:5.0f} s left ", end=end, file=sys.stderr, flush=True)  # noqa: T201
+
+
+_show_state = {"at": 0.0, "start": 0.0}
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Measure the kit beside this file and write one JSON file."""
+    folder = Path(__file__).resolve().parent
+    kit = json.loads((folder / "kit.json").read_bytes())
+    parser = argparse.ArgumentParser(description=f"Measure this machine for {kit['space']}.")
+    parser.add_argument("name", help="of the device: a-z 0-9 . _ -, such as my-board")
+    parser.add_argument("-o", "--out", type=Path, help="file to write; default NAME.json")
+    parser.add_argument("--provider", default=DEFAULT_PROVIDER, help="of ONNX Runtime")
+    parser.add_argument("--threads", type=int, default=1, help="of one inference")
+    parser.add_argument("--seconds", type=float, default=240.0, help="to measure for")
+    parser.add_argument("--power-w", type=float, help="mean power when busy, watts, if known")
+    given = parser.parse_args(None if arguments is None else list(arguments))
+    try:
+        check_provider(given.provider)
+    except ValueError as error:
+        parser.error(str(error))
+    out = given.out or Path(f"{given.name}.json")
+    conditions = here(given.provider, given.threads)
+    if given.power_w is not None:
+        conditions["power_w"] = given.power_w
+    what = [kit["id"], conditions["runtime_version"], conditions["processor"]]
+    partial = Partial(
+        out.with_name(f"{out.name}.partial"),
+        json.dumps([*what, given.provider, given.threads]),
+    )
+    settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
+    timings: Mapping[str, Mapping[str, str]] = kit["timings"]
+    sessions: dict[str, Run] = {}
+
+    def session(file: str) -> Run:
+        if file not in sessions:
+            sessions[file] = open_session(
+                (folder / file).read_bytes(),
+                provider=given.provider,
+                threads=given.threads,
+                batch=kit["batch"],
+            )
+        return sessions[file]
+
+    def prepare(name: str) -> TimedRuns:
+        timing = timings[name]
+        after = session(timing["after"]) if "after" in timing else None
+        return timed_runs(session(timing["model"]), after)
+
+    _show_state["start"] = time.monotonic()
+    try:
+        times = time_rounds(
+            list(timings), prepare, Rounds(target_s=given.seconds, **settings), partial, _show
+        )
+    except WrongPartial as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
+        return 130
+    _write(out, json.dumps(profile_of(kit, given.name, conditions, times)))
+    assert partial.path is not None
+    partial.path.unlink(missing_ok=True)
+    print(out)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

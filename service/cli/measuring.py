@@ -1,0 +1,128 @@
+"""`devices measure` and `devices kit`: tables from this machine, and from others."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import Conflict, InputError
+from models.space import SearchSpace
+from service.cli.common import (
+    Json,
+    SupernetName,
+    catalog,
+    print_json,
+    progress_bar,
+    settings,
+)
+from service.descriptions import describe_device
+
+Threads = Annotated[int, typer.Option(min=1, help="Threads of one inference.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
+Precision = Annotated[str, typer.Option(help="fp32, or int8: networks quantized as delivered.")]
+Resolutions = Annotated[
+    list[int] | None,
+    typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
+]
+Networks = Annotated[
+    int, typer.Option(min=1, help="Whole networks to time beside the layers: for the error.")
+]
+
+
+def measure(
+    name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
+    supernet: SupernetName,
+    provider: Annotated[
+        str, typer.Option(help="ONNX Runtime's execution provider.")
+    ] = "CPUExecutionProvider",
+    threads: Threads = 1,
+    precision: Precision = "fp32",
+    batch: Batch = 1,
+    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 240.0,
+    networks: Networks = 40,
+    resolution: Resolutions = None,
+    power_w: Annotated[
+        float | None, typer.Option(help="Its mean power when busy, watts: to estimate energy.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure this machine with ONNX Runtime; cut off, it goes on with --resume."""
+    from latency_tables.measure import measure_space
+    from latency_tables.rounds import MeasureOptions
+
+    known, home = catalog(), settings().home
+    space = _space(supernet, resolution)
+    if (space.name, precision) in known.devices.keys().get(name, ()) and not replace:
+        raise Conflict(
+            f"device {name!r} has a table for space {space.name!r} at {precision}: "
+            "measure with --replace, or under another name"
+        )
+    partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
+    options = MeasureOptions(
+        device=name,
+        provider=provider,
+        threads=threads,
+        precision=precision,
+        batch=batch,
+        target_s=target_s,
+        networks=networks,
+        partial=partial,
+    )
+    if partial.exists() and not resume:
+        raise Conflict(
+            f"{partial}: a measurement of device {name!r} is under way or was stopped: go on with "
+            "--resume, or remove the file"
+        )
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bar(f"measuring {space.name}") as show_share:
+        table = measure_space(space, options=options, on_progress=show_share)
+    conditions = dataclasses.replace(table.conditions, power_w=power_w)
+    table = dataclasses.replace(table, conditions=conditions)
+    # Until the table is kept the rounds are: a refused one can be measured for longer.
+    known.keep_device(table, replace=replace)
+    partial.unlink(missing_ok=True)
+    shutil.rmtree(partial.with_suffix(".models"), ignore_errors=True)
+    if json:
+        print_json(describe_device(known, name).model_dump())
+    else:
+        from service.cli.devices import show
+
+        show(name)
+
+
+def kit(
+    supernet: Annotated[str, typer.Argument(help="A supernet, whose space is to be measured.")],
+    out: Annotated[Path, typer.Option("-o", help="The zip to write.")],
+    precision: Precision = "fp32",
+    batch: Batch = 1,
+    networks: Networks = 40,
+    resolution: Resolutions = None,
+    json: Json = False,
+) -> None:
+    """Write a kit that measures another machine with Python, numpy and onnxruntime alone."""
+    from latency_tables.kit import build_kit
+    from latency_tables.rounds import MeasureOptions
+    from latency_tables.store import write_atomically
+
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: expected a file in a folder that exists")
+    options = MeasureOptions(precision=precision, batch=batch, networks=networks)
+    space = _space(supernet, resolution)
+    with progress_bar(f"making models of {space.name}") as show_share:
+        content = build_kit(space, options, show_share)
+    write_atomically(out, content)
+    if json:
+        print_json({"path": str(out), "bytes": len(content), "space": space.name})
+    else:
+        typer.echo(f"{out}: {len(content)} bytes; unpack it there and run `python measure.py NAME`")
+
+
+def _space(supernet: str, resolutions: list[int] | None) -> SearchSpace:
+    pairing = catalog().pairing(supernet, None)
+    return pairing.bundle.space.at(resolutions) if resolutions else pairing.space
