@@ -195,11 +195,15 @@ class Pairing:
 
 
 def table_provenance(table: LatencyTable) -> dict[str, Any]:
-    """Where a latency predicted from `table` comes from."""
+    """Where a latency predicted from `table` comes from, and what bounds it: with probability
+    `confidence` a network takes at most `factor` times its prediction."""
+    confidence = table.usual_confidence
+    bound = confidence and {"confidence": confidence, "factor": table.upper_factor(confidence)}
     return {
         "origin": "predicted",
         "expected_error": table.expected_error,
         "expected_error_unit": "fraction of the latency (mean)",
+        "upper_bound": bound,
         "table_origin": table.origin,
         "source": table.source,
         "conditions": asdict(table.conditions),

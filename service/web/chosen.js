@@ -26,7 +26,7 @@ export function showChosen(body, front, budget, onBudget) {
       "dl",
       { class: "figures headline" },
       figure("Top-1", percent(point.top1), "%", top1Tag(source.top1), { large: true }),
-      figure("Latency", ms(point.latency_ms), "ms", latencyLabel(point, source), { large: true }),
+      figure("Latency", ms(point.latency_ms), "ms", latencyTag(source.latency_ms, point.latency_ms), { large: true }),
     ),
     h(
       "dl",
@@ -41,15 +41,9 @@ export function showChosen(body, front, budget, onBudget) {
     h("h3", {}, "What other budgets would buy"),
     h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
     index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: more time buys nothing.") : null,
-    h("p", { class: "conditions" }, conditionsInWords(source.latency_ms?.conditions)),
+    h("p", { class: "conditions" }, `Latency from a table that is ${source.latency_ms.table_origin}: ${conditionsInWords(source.latency_ms.conditions)}.`),
   );
   return point;
-}
-
-function latencyLabel(point, source) {
-  const upper = point.latency_upper_ms;
-  const label = latencyTag(source.latency_ms, point.latency_ms);
-  return upper == null ? label : [label, h("span", { class: "bound" }, ` ≤ ${ms(upper)} ms`)];
 }
 
 function energy(point, source) {

@@ -6,6 +6,7 @@ import { showChosen } from "./chosen.js";
 import { $, announce, h, s, show } from "./dom.js";
 import { within } from "./front.js";
 import { ms, percent, scaled } from "./format.js";
+import { tag } from "./origin.js";
 import { Prices } from "./prices.js";
 import { layerTable, picture, scaleOf } from "./picture.js";
 import { SearchCard, deviceName, problem } from "./search.js";
@@ -231,10 +232,10 @@ export class Explore {
 
   #compare() {
     const rows = this.ready.length > 1 ? this.ready.map((front) => this.#row(front)) : [];
-    const heads = ["Device", "Top-1, %", "Latency, ms", "MACs"];
+    const heads = ["Device", "Table", "Top-1, %", "Latency, ms", "MACs"];
     const table =
       rows.length &&
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Devices at this budget" }, h("table", {}, h("caption", {}, `Within ${ms(this.state.budget)} ms, predicted`), h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i ? "n" : null }, n)))), h("tbody", {}, rows)));
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Devices at this budget" }, h("table", {}, h("caption", {}, `Within ${ms(this.state.budget)} ms, predicted`), h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i > 1 ? "n" : null }, n)))), h("tbody", {}, rows)));
     show($("#compare"), table || null, this.notes);
   }
 
@@ -243,8 +244,10 @@ export class Explore {
     const i = this.state.devices.indexOf(front.device);
     const batch = front.provenance.latency_ms?.conditions?.batch ?? 1;
     const name = h("th", { scope: "row" }, swatch(i), front.device, batch > 1 ? h("small", {}, ` batch ${batch}`) : null);
-    if (!point) return h("tr", {}, name, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].latency_ms)} ms`));
-    return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
+    const origin = front.provenance.latency_ms.table_origin;
+    const table = h("td", {}, tag(origin));
+    if (!point) return h("tr", {}, name, table, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].latency_ms)} ms`));
+    return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, table, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
   }
 
   #showPicture() {

@@ -24,9 +24,15 @@ export function top1Tag(source) {
   return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${short(error, 2)} pt`, about);
 }
 
+/** Mean error, and what all but a few networks stay within, where enough were measured. */
 export function latencyTag(source, latency_ms) {
   const error = source?.expected_error;
-  return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${ms(latency_ms * error)} ms`, [source?.table_origin && `table ${source.table_origin}`, conditionsInWords(source?.conditions), source?.source].filter(Boolean).join("; "));
+  const bound = source?.upper_bound;
+  const about = [source?.table_origin && `from a table that is ${source.table_origin}`, conditionsInWords(source?.conditions), source?.source].filter(Boolean).join("; ");
+  return [
+    tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${ms(latency_ms * error)} ms`, about),
+    bound ? h("span", { class: "bound", title: "split conformal, from measured whole networks" }, `≤ ${ms(latency_ms * bound.factor)} ms for ${Math.floor(100 * bound.confidence)} %`) : null,
+  ];
 }
 
 /** "onnxruntime 1.32.0, CPUExecutionProvider, 1 thread, batch 1, fp32, AMD EPYC". */
@@ -34,7 +40,7 @@ export function conditionsInWords(conditions) {
   if (!conditions) return "";
   const { runtime, runtime_version, provider, threads, batch, precision, processor } = conditions;
   return [
-    [runtime, runtime_version].filter(Boolean).join(" "),
+    runtime === "not stated" ? null : [runtime, runtime_version].filter(Boolean).join(" "),
     provider,
     threads && `${threads} thread${threads > 1 ? "s" : ""}`,
     batch && `batch ${batch}`,

@@ -16,10 +16,14 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
+from service.database import migrate, open_database
+from service.keys import KeyStore
+from service.settings import Settings
 from tests.e2e.browser import CHROMIUM, chromium, serve
 from tests.service.conftest import DEVICE as TINY_DEVICE
 from tests.service.conftest import SUPERNET as TINY
 from tests.service.conftest import keep, make_bundle, make_profile, make_table
+from tests.service.serving import serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -328,21 +332,25 @@ def test_nothing_is_wider_than_a_small_phone(page):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
-def test_a_key_is_asked_for_where_one_is_required(page):
-    def guarded(route):
-        if route.request.headers.get("authorization") == "Bearer right":
-            return route.continue_()
-        problem = {"title": "Unauthorized", "status": 401, "detail": "give a key"}
-        return route.fulfill(status=401, json=problem, content_type="application/problem+json")
-
-    page.route("**/v1/**", guarded)
-    page.goto(EXPLORE)
+def test_a_key_is_asked_for_where_one_is_required(page, tmp_path):
+    make_bundle(tmp_path / "supernets" / TINY)
+    keep(tmp_path, make_table())
+    settings = Settings(home=tmp_path, workers=0, access="required")
+    engine = open_database(settings.database)
+    migrate(engine)
+    secret, _ = KeyStore(engine, rate_per_s=100, burst=100).create("ann", "read")
+    engine.dispose()
     dialog = page.get_by_role("dialog")
-    for key in ("wrong", "right"):
-        expect(dialog).to_contain_text("give a key")
-        dialog.get_by_label("Key").fill(key)
-        dialog.get_by_role("button", name="Use key").click()
-    expect(page.locator("#chosen-body .headline")).to_be_visible()
-    page.reload()  # kept in the tab
-    expect(page.locator("#chosen-body .headline")).to_be_visible()
-    expect(dialog).not_to_be_visible()
+    with serving(settings) as url:
+        page.context.unroute_all()
+        page.goto(url + EXPLORE_TINY)
+        for key in ("wrong", secret):
+            expect(dialog).to_contain_text("key")
+            dialog.get_by_label("Key", exact=True).fill(key)
+            dialog.get_by_role("button", name="Use key").click()
+        expect(page.locator("#chosen-body .headline")).to_be_visible()
+        page.reload()  # kept in the tab
+        expect(page.locator("#chosen-body .headline")).to_be_visible()
+        expect(dialog).not_to_be_visible()
+        page.get_by_role("button", name="Search within").click()
+        expect(page.get_by_role("alert")).to_contain_text("search")  # the scope that it lacks
