@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, InputError, NotFound, SubnetSearchError
+from service.ledger import Worked
 from service.paging import Page, SearchFilter, page_query, read_page
 from service.records import Event, NewSearch, Search, read_search
 from service.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
@@ -240,6 +241,15 @@ class SearchStore:
         )
         with self.session_scope() as session:
             return [Event(row.id, row.kind, row.data) for row in session.scalars(query)]
+
+    def worked(self, supernet: str) -> Worked:
+        """How many searches of a supernet succeeded, and their time from start to end."""
+        query = select(SearchRow.started_at, SearchRow.finished_at).where(
+            SearchRow.supernet == supernet, SearchRow.status == "succeeded"
+        )
+        with self.session_scope() as session:
+            seconds = [(end - start).total_seconds() for start, end in session.execute(query)]
+        return Worked(len(seconds), sum(seconds))
 
     def counts(self) -> dict[str, int]:
         """Number of searches by status, without those that have none."""

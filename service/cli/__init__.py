@@ -11,6 +11,7 @@ import typer
 from service.cli import devices, keys, networks, operation, supernets
 from service.cli.common import Group
 from service.cli.fleet import fleet
+from service.cli.ledger import ledger
 
 __all__ = ["app"]
 
@@ -33,4 +34,5 @@ app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(networks.front)
 app.command()(fleet)
+app.command()(ledger)
 app.command()(networks.export)

@@ -47,6 +47,14 @@ def test_the_command_explains_itself(run, args):
     assert "Usage: subnet-search" in run(*args).stdout
 
 
+def test_the_ledger_is_told_the_power_and_tells_what_it_does_not_know(run, run_json):
+    assert "--power-w" in run("ledger", "--supernet", SUPERNET, code=2).stderr
+    found = run_json("ledger", "--supernet", SUPERNET, "--power-w", "10", "--table-s", "36")
+    assert found["per_device"]["table"]["energy_kwh"] == pytest.approx(1e-4)
+    assert found["total"]["shared_kwh"] == pytest.approx(1e-2)
+    assert len(found["missing"]) == 4
+
+
 # -- reading -------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from models.errors import Conflict, InputError, NotFound
 from service.database import migrate, open_database
 from service.jobs import sha256_of
+from service.ledger import Worked
 from service.paging import SearchFilter
 from service.records import NewSearch
 from service.run_store import RunStore
@@ -387,3 +388,21 @@ def test_a_cursor_of_another_order_is_refused(filled):
 
 def test_every_table_has_a_primary_key():
     assert all(table.primary_key.columns for table in Base.metadata.sorted_tables)
+
+
+# -- what it cost --------------------------------------------------------------------------
+
+
+def test_time_worked_is_that_of_what_succeeded(store, runs, clock):
+    for seed, seconds in enumerate((2.0, 5.0)):
+        search = store.submit(new(seed))
+        assert runs.start(search.id, search.run, "w") is not None
+        clock.advance(seconds)
+        assert runs.succeed(search, "w", RESULT)
+    failed = store.submit(new(9))
+    assert runs.start(failed.id, failed.run, "w") is not None
+    clock.advance(100)
+    assert runs.fail(failed, "w", PROBLEM)
+    store.submit(new(10))
+    assert store.worked("net") == Worked(2, 7.0)
+    assert store.worked("another") == Worked(0, 0)

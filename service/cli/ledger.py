@@ -1,0 +1,62 @@
+"""`ledger`: what networks for many devices cost in energy, and what training each would."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from latency_tables.rounds import MeasureOptions
+from service.cli.common import Json, SupernetName, catalog, print_json, print_table, settings
+from service.store import SearchStore
+
+
+def ledger(
+    supernet: SupernetName = "fashion-mbv3",
+    devices: Annotated[int, typer.Option(min=1, help="How many devices get a network.")] = 100,
+    table_s: Annotated[
+        float, typer.Option(min=0, help="Seconds spent on measuring each device's table.")
+    ] = MeasureOptions().target_s,
+    power_w: Annotated[
+        float | None,
+        typer.Option(help="What a busy machine draws, watts. Default: the training's mean."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Energy of one supernet for many devices, against training a network for each."""
+    from service.database import migrate, open_database
+    from service.ledger import ledger as add_up
+
+    bundle = catalog().supernets.get(supernet)
+    engine = open_database(settings().database)
+    try:
+        migrate(engine)
+        worked = SearchStore(engine).worked(supernet)
+    finally:
+        engine.dispose()
+    found = add_up(bundle.card, worked, devices=devices, table_s=table_s, power_w=power_w)
+    if json:
+        print_json(found)
+        return
+    print_table(("what", "Wh", "how known"), list(_rows(found)))
+    total = found["total"]
+    for name in ("shared", "alone"):
+        if f"{name}_kwh" in total:
+            co2e = total.get(f"{name}_co2e_kg")
+            grams = "" if co2e is None else f", {1e3 * co2e:.3g} g CO2e"
+            typer.echo(f"{devices} devices, {name}: {1e3 * total[f'{name}_kwh']:.4g} Wh{grams}")
+    if found["break_even_devices"]:
+        typer.echo(f"sharing pays from {found['break_even_devices']} devices on")
+    for line in found["missing"]:
+        typer.echo(f"not known: {line}")
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    entries = [(f"once: {name}", entry) for name, entry in found["once"].items()]
+    entries += [(f"each device: {name}", entry) for name, entry in found["per_device"].items()]
+    if found["alone"]:
+        entries.append(("one network trained alone", found["alone"]))
+    return [
+        (name, f"{1e3 * entry['energy_kwh']:.4g}", f"{entry['provenance']}, {entry['method']}")
+        for name, entry in entries
+    ]

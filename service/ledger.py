@@ -1,0 +1,140 @@
+"""What a supernet's networks cost in energy, against networks trained one by one.
+
+Costs that were measured while they were spent come from the supernet's card and from the stored
+searches; nothing is assumed where nothing was measured, and the answer says what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import InputError
+
+ONCE = {"training": "supernets train", "predictor_data": "supernets collect"}
+"""What is spent once, and the command that measures it."""
+J_PER_KWH = 3.6e6
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """Searches that succeeded: search, recalibration, building and checking."""
+
+    count: int
+    seconds: float
+    """All together."""
+
+
+def ledger(
+    card: Mapping[str, Any],
+    worked: Worked,
+    *,
+    devices: int,
+    table_s: float,
+    power_w: float | None = None,
+) -> dict[str, Any]:
+    """Energy and CO2e of networks for `devices` devices, shared and alone.
+
+    Args:
+        card: of the supernet.
+        table_s: how long a device's table is measured, seconds.
+        power_w: of a busy machine; default: the training's mean.
+
+    Returns:
+        {"once", "per_device", "alone", "devices", "total", "break_even_devices", "missing"};
+        energies in kWh, CO2e in kg.
+
+    Raises:
+        InputError: if a number is out of range, or no power is known.
+    """
+    if devices < 1 or not 0 <= table_s < math.inf:
+        raise InputError(
+            f"devices and table_s: expected at least 1 and 0, got {devices} and {table_s}"
+        )
+    energy = card.get("energy", {})
+    power_w = power_w or energy.get("training", {}).get("mean_power_w")
+    if not power_w or not 0 < power_w < math.inf:
+        raise InputError(
+            "power: the supernet's card states none; say what a busy machine draws (--power-w)"
+        )
+    intensity = _intensity(energy)
+    once = {name: _entry(energy[name]) for name in ONCE if name in energy}
+    missing = [
+        f"energy of {name}: measured by `subnet-search {command}`"
+        for name, command in ONCE.items()
+        if name not in energy
+    ]
+    per_device = {"table": _by_time(table_s, power_w, "a table's measuring time")}
+    if worked.count:
+        per_device["search_and_delivery"] = {
+            **_by_time(worked.seconds / worked.count, power_w, "mean time of stored searches"),
+            "searches": worked.count,
+        }
+    else:
+        missing.append("energy of a search with its delivery: no search is stored yet")
+    alone = _alone(card)
+    if alone is None:
+        missing.append(
+            "energy of one network trained alone: measured by `subnet-search supernets compare`"
+        )
+    once_kwh = sum(entry["energy_kwh"] for entry in once.values())
+    each_kwh = sum(entry["energy_kwh"] for entry in per_device.values())
+    total = {"shared_kwh": once_kwh + devices * each_kwh}
+    break_even = None
+    if alone is not None:
+        total["alone_kwh"] = devices * alone["energy_kwh"]
+        total["times_less"] = total["alone_kwh"] / total["shared_kwh"]
+        if (saved := alone["energy_kwh"] - each_kwh) > 0:
+            break_even = math.ceil(once_kwh / saved)
+    if intensity is not None:
+        for name in ("shared", "alone"):
+            if f"{name}_kwh" in total:
+                total[f"{name}_co2e_kg"] = total[f"{name}_kwh"] * intensity
+    return {
+        "once": once,
+        "per_device": per_device,
+        "alone": alone,
+        "devices": devices,
+        "total": total,
+        "break_even_devices": break_even,
+        "co2e_kg_per_kwh": intensity,
+        "missing": missing,
+    }
+
+
+def _entry(spent: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("energy_kwh", "co2e_kg", "duration_s", "provenance", "method")
+    return {name: spent[name] for name in kept if name in spent}
+
+
+def _by_time(seconds: float, power_w: float, what: str) -> dict[str, Any]:
+    return {
+        "energy_kwh": seconds * power_w / J_PER_KWH,
+        "duration_s": seconds,
+        "provenance": "estimated",
+        "method": f"{what} x {power_w:g} W",
+    }
+
+
+def _alone(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The mean network of the card's comparison with training alone."""
+    rows = card.get("metrics", {}).get("sharing", {}).get("networks", [])
+    spent = [row["energy"] for row in rows if row.get("energy")]
+    if not spent:
+        return None
+    return {
+        "energy_kwh": sum(one["energy_kwh"] for one in spent) / len(spent),
+        "networks": len(spent),
+        "provenance": spent[0]["provenance"],
+        "method": spent[0]["method"],
+        "what": "training one network; without any search for its architecture",
+    }
+
+
+def _intensity(energy: Mapping[str, Any]) -> float | None:
+    training = energy.get("training", {})
+    if not training.get("energy_kwh"):
+        return None
+    return float(training["co2e_kg"] / training["energy_kwh"])
