@@ -248,7 +248,11 @@ class SearchStore:
             SearchRow.supernet == supernet, SearchRow.status == "succeeded"
         )
         with self.session_scope() as session:
-            seconds = [(end - start).total_seconds() for start, end in session.execute(query)]
+            seconds = [
+                (end - start).total_seconds()
+                for start, end in session.execute(query)
+                if start and end
+            ]
         return Worked(len(seconds), sum(seconds))
 
     def counts(self) -> dict[str, int]:
