@@ -10,7 +10,7 @@ import numpy as np
 from latency_tables.chain_models import TensorsFor, random_tensors
 from latency_tables.chains import Floats, Timing
 from latency_tables.measure import OrtStopwatch
-from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, median_ms, time_chains
+from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains, undisturbed_ms
 from latency_tables.summing import sample_networks
 from latency_tables.table import LatencyTable
 from models.space import SearchSpace
@@ -81,5 +81,5 @@ def check_additivity(
     predicted = np.array([table.network_ms(network) for network in networks.values()])
     timings = {name: Timing(network) for name, network in networks.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
-    measured = np.array([median_ms(visits[name]) for name in networks])
+    measured = np.array([undisturbed_ms(visits[name]) for name in networks])
     return Additivity(tuple(networks), predicted, measured)

@@ -12,8 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from latency_tables.chains import COLD, Chain, ChainPlan, Floats, Timing, plan_chains, timings
-from latency_tables.rounds import MeasureOptions, median_ms
+from latency_tables.chains import (
+    COLD,
+    Chain,
+    ChainPlan,
+    Floats,
+    LayerChains,
+    Timing,
+    plan_chains,
+    timings,
+)
+from latency_tables.rounds import MeasureOptions, undisturbed_ms
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
 from models.plan import layer_plan
 from models.space import SearchSpace
@@ -80,24 +89,25 @@ def table_of(
         times: (R, 2) milliseconds of each of `plan.timings`: median and mean of each visit.
         runs: timed runs of each visit.
     """
-    warm = {key: times[p.with_layer] - times[p.without] for key, p in plan.chains.layers.items()}
-    cold = {
-        key: times[COLD + p.with_layer] - times[COLD + p.without]
-        for key, p in plan.chains.layers.items()
+    pairs = plan.chains.layers
+    undisturbed = {name: undisturbed_ms(visits) for name, visits in times.items()}
+
+    def difference_ms(pair: LayerChains, state: str) -> float:
+        return undisturbed[state + pair.with_layer] - undisturbed[state + pair.without]
+
+    layers = {
+        key: np.array([difference_ms(pair, ""), difference_ms(pair, COLD)])
+        for key, pair in pairs.items()
     }
-    medians = {key: np.array([median_ms(warm[key]), median_ms(cold[key])]) for key in warm}
-    measured_N = np.array([median_ms(times[name]) for name in plan.networks])
+    measured_N = np.array([undisturbed[name] for name in plan.networks])
     sums_N2 = np.array(
-        [np.sum([medians[n.key] for n in network], axis=0) for network in plan.networks.values()]
+        [np.sum([layers[n.key] for n in network], axis=0) for network in plan.networks.values()]
     )
     mix = fit_mix(sums_N2, measured_N)
+    share = np.array([mix.warm, mix.cold])
     entries = {
-        key: _latency(
-            float(medians[key] @ (mix.warm, mix.cold)),
-            mix.warm * warm[key] + mix.cold * cold[key],
-            runs,
-        )
-        for key in plan.chains.layers
+        key: _latency(float(share @ layers[key]), _mixed(times, pair, mix), runs)
+        for key, pair in pairs.items()
     }
     ratios_N = left_out_ratios(sums_N2, measured_N)
     rounds = len(next(iter(times.values())))
@@ -108,8 +118,8 @@ def table_of(
         source=(
             "each layer behind a 1x1 convolution, less that convolution alone, "
             f"{mix.warm:.2f} x run after run + {mix.cold:.2f} x after a whole network as fitted on "
-            f"{len(ratios_N)} networks; median of {rounds} rounds of {runs} runs; error of each "
-            "network predicted without itself"
+            f"{len(ratios_N)} networks; first decile of {rounds} rounds' medians of {runs} runs; "
+            "error of each network predicted without itself"
         ),
         conditions=conditions,
         entries=entries,
@@ -155,6 +165,14 @@ def left_out_ratios(sums_N2: Floats, measured_N: Floats) -> Floats:
         predicted_ms = sums_N2[n] @ (mix.warm, mix.cold) + mix.overhead_ms
         ratios_N[n] = measured_N[n] / predicted_ms
     return ratios_N
+
+
+def _mixed(times: Mapping[str, Floats], pair: LayerChains, mix: Mix) -> Floats:
+    """A layer's time in each round, (R, 2)."""
+    warm = times[pair.with_layer] - times[pair.without]
+    cold = times[COLD + pair.with_layer] - times[COLD + pair.without]
+    mixed: Floats = mix.warm * warm + mix.cold * cold
+    return mixed
 
 
 def _latency(p50_ms: float, visits: Floats, runs: int) -> LayerLatency:
