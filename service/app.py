@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
-from service import catalog_routes, errors, explain_routes, pages, routes
+from service import api_document, catalog_routes, errors, explain_routes, pages, routes
 from service.dependencies import ServiceDep, open_service, working
 from service.metrics import CONTENT_TYPE, exposition
 from service.middleware import Guard, Limits, Observe
@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
     pages.register(app)
     errors.register(app)
+    api_document.complete(app, settings.access)
     app.add_middleware(Limits, max_bytes=settings.max_body_bytes)
     app.add_middleware(Guard, access=settings.access)
     app.add_middleware(Observe)

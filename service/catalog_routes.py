@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 
 from latency_tables.table import Precision
 from service import fronts
-from service.dependencies import ServiceDep
+from service.dependencies import CatalogDep, NamePath
 from service.descriptions import (
     describe_correction,
     describe_device,
@@ -26,45 +26,45 @@ router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRout
 
 
 @router.get("/supernets", tags=["supernets"])
-def list_supernets(service: ServiceDep) -> SupernetList:
+def list_supernets(catalog: CatalogDep) -> SupernetList:
     """The supernets of this installation."""
-    return SupernetList(items=summarize_supernets(service.catalog))
+    return SupernetList(items=summarize_supernets(catalog))
 
 
 @router.get("/supernets/{name}", tags=["supernets"], responses=problems(404))
-def read_supernet(name: str, service: ServiceDep) -> SupernetRead:
+def read_supernet(name: NamePath, catalog: CatalogDep) -> SupernetRead:
     """One supernet: its space, its predictor, its card."""
-    return describe_supernet(service.catalog, name)
+    return describe_supernet(catalog, name)
 
 
 @router.get("/devices", tags=["devices"])
-def list_devices(service: ServiceDep) -> DeviceList:
+def list_devices(catalog: CatalogDep) -> DeviceList:
     """The devices of this installation."""
-    return DeviceList(items=summarize_devices(service.catalog))
+    return DeviceList(items=summarize_devices(catalog))
 
 
 @router.get("/devices/{name}", tags=["devices"], responses=problems(404))
-def read_device(name: str, service: ServiceDep) -> DeviceRead:
+def read_device(name: NamePath, catalog: CatalogDep) -> DeviceRead:
     """One device: its latency tables without their entries, and what is odd about them."""
-    return describe_device(service.catalog, name)
+    return describe_device(catalog, name)
 
 
 @router.post("/devices", tags=["devices"], status_code=201, responses=problems(409))
-def add_device(profile: DeviceProfile, response: Response, service: ServiceDep) -> DeviceRead:
+def add_device(profile: DeviceProfile, response: Response, catalog: CatalogDep) -> DeviceRead:
     """Keep a device profile under its name.
 
     Its table is looked over first: what is wrong with it is refused (422, with every reason), what
     is odd about it is in the answer.
     """
-    table = read_profile(service.catalog, profile.model_dump(exclude_unset=True))
-    service.catalog.keep_device(table)
+    table = read_profile(catalog, profile.model_dump(exclude_unset=True, exclude={"shared"}))
+    catalog.keep_device(table, shared=profile.shared)
     response.headers["Location"] = f"/v1/devices/{table.device}"
-    return describe_device(service.catalog, table.device)
+    return describe_device(catalog, table.device)
 
 
 @router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404))
 def add_measurements(
-    name: str, measurements: Annotated[dict[str, Any], Body()], service: ServiceDep
+    name: NamePath, measurements: Annotated[dict[str, Any], Body()], catalog: CatalogDep
 ) -> CorrectionRead:
     """Correct a device's table by whole networks timed on it: a new revision.
 
@@ -72,15 +72,16 @@ def add_measurements(
     device has several tables; at least three networks. Searches keep the revision that they used,
     and are no longer `current`.
     """
-    corrected = correct_device(service.catalog, name, measurements)
-    return describe_correction(service.catalog, corrected)
+    catalog.devices.check_changeable(name)
+    corrected = correct_device(catalog, name, measurements)
+    return describe_correction(catalog, corrected)
 
 
 @router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))
 def read_front(
-    name: str,
-    device: str,
-    service: ServiceDep,
+    name: NamePath,
+    device: NamePath,
+    catalog: CatalogDep,
     latency_ms: Annotated[
         float | None,
         Query(gt=0, allow_inf_nan=False, description="Only the best within this latency."),
@@ -91,6 +92,6 @@ def read_front(
     layers: Annotated[bool, Query(description="Also every network's layers.")] = False,
 ) -> FrontRead:
     """Every network that none is both faster and more accurate than."""
-    pairing = service.catalog.pairing(name, device, precision)
-    home = service.catalog.home
+    pairing = catalog.pairing(name, device, precision)
+    home = catalog.home
     return FrontRead(**fronts.read_front(home, pairing, latency_ms, layers=layers))

@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
@@ -22,6 +22,7 @@ from service.durable import Durable
 from service.executors import ExecutorStore
 from service.keys import KeyStore, open_keys
 from service.metrics import HttpMetrics, WorkMetrics
+from service.owners import Owners
 from service.pairing import Catalog
 from service.records import Search
 from service.settings import Settings
@@ -49,6 +50,7 @@ class Service:
     http_metrics: HttpMetrics
     keys: KeyStore
     audit: AuditLog
+    owners: Owners
     stop: Event = field(default_factory=Event)
     workers: Workers = field(default_factory=Workers)
 
@@ -87,6 +89,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             HttpMetrics(registry),
             open_keys(engine, settings),
             AuditLog(engine),
+            Owners(engine),
         )
     finally:
         engine.dispose()
@@ -121,9 +124,20 @@ def get_caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_search(search_id: str, service: ServiceDep) -> Search:
+def get_catalog(service: ServiceDep, caller: CallerDep) -> Catalog:
+    """Supernets and devices as far as the caller sees them."""
+    return service.catalog.seen_by(caller)
+
+
+CatalogDep = Annotated[Catalog, Depends(get_catalog)]
+NamePath = Annotated[str, Path(max_length=64)]
+
+
+def get_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Search:
     """The search that a path names; 404 before anything is answered."""
-    return service.store.get(search_id)
+    search = service.store.get(search_id)
+    service.owners.check_seen(search_id, caller)
+    return search
 
 
 SearchDep = Annotated[Search, Depends(get_search)]

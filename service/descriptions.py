@@ -107,6 +107,7 @@ def _table(item: KeptTable) -> DeviceTable:
         precision=table.conditions.precision,
         revision=item.revision,
         sha256=item.sha256,
+        shared=item.shared,
         origin=table.origin,
         source=table.source,
         conditions=asdict(table.conditions),

@@ -23,6 +23,9 @@ class DeviceProfile(BaseModel):
         "watts when busy); each optional."
     )
     space: str = Field(description="The search space whose layers these are.")
+    shared: bool = Field(
+        False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
+    )
     table: dict[str, Any] | None = Field(
         None, description='By layer key: {"p50_ms"}, optionally "mean_ms", "std_ms", "count".'
     )
@@ -46,6 +49,7 @@ class DeviceTable(BaseModel):
     origin: Literal["measured", "fitted", "estimated"]
     source: str
     conditions: dict[str, Any]
+    shared: bool = Field(description="Whether everybody with a key sees it.")
     layers: int = Field(description="Number of entries.")
     network_overhead_ms: float
     expected_error: float | None = Field(

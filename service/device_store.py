@@ -2,17 +2,19 @@
 
 A device may have a table for each pair of a space and a precision. A table is never changed:
 another one becomes the next revision, and those before stay, with the searches that used them.
+Names are apart for each owner's private devices and for the shared ones, so nobody learns from a
+name that is taken what others keep to themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, select, tuple_
+from sqlalchemy import Engine, and_, func, select, true, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from latency_tables import codec
@@ -21,6 +23,8 @@ from models.errors import Conflict
 from service.store import unit_of_work, utc_now
 from service.tables import DeviceTableRow, ProfileRow
 
+Seen = Sequence[str] | None
+"""Owners whose private devices are looked at; "" stands for the shared ones, None for all."""
 ATTEMPTS = 5
 """Of storing a revision, when others store theirs at the same moment."""
 
@@ -86,7 +90,9 @@ class DeviceStore:
         shared: bool,
     ) -> Revision:
         precision, content = table.conditions.precision, codec.to_json(table)
-        key = (table.device, table.space, precision)
+        private_to = "" if shared else owner
+        assert private_to is not None, "what is not shared has an owner"
+        key = (private_to, table.device, table.space, precision)
         with unit_of_work(self._engine) as session:
             last = session.scalar(
                 select(DeviceTableRow).where(_key() == key).order_by(_NEWEST).limit(1)
@@ -102,6 +108,7 @@ class DeviceStore:
                     session.add(ProfileRow(sha256=sha256, content=content))
                     session.flush()
                 last = DeviceTableRow(
+                    private_to=private_to,
                     device=table.device,
                     space=table.space,
                     precision=precision,
@@ -110,42 +117,52 @@ class DeviceStore:
                     measurements=None if measurements is None else dict(measurements),
                     created_at=self._now(),
                     owner=owner,
-                    shared=shared,
                 )
                 session.add(last)
                 session.flush()
             return _read(last, content)
 
-    def names(self) -> list[str]:
+    def names(self, seen: Seen = None) -> list[str]:
         """Every device that has a table, sorted."""
         query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
+        query = query.where(_among(seen))
         with unit_of_work(self._engine) as session:
             return list(session.scalars(query))
 
-    def keys(self) -> list[tuple[str, str, str]]:
+    def keys(self, seen: Seen = None) -> list[tuple[str, str, str]]:
         """Device, space and precision of every table, sorted."""
         columns = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
-        query = select(*columns).distinct().order_by(*columns)
+        query = select(*columns).distinct().order_by(*columns).where(_among(seen))
         with unit_of_work(self._engine) as session:
             return [
                 (device, space, precision) for device, space, precision in session.execute(query)
             ]
 
-    def current(self, device: str) -> list[Revision]:
-        """The current tables of a device, by space and precision; none if it is unknown."""
-        return self._revisions(_current().where(DeviceTableRow.device == device))
+    def current(self, device: str, seen: Seen = None) -> list[Revision]:
+        """The current tables of a device, by space and precision; none if it is unknown.
 
-    def history(self, device: str, space: str, precision: str) -> list[Revision]:
+        Shared ones come before the private ones of that name.
+        """
+        return self._revisions(_current().where(DeviceTableRow.device == device, _among(seen)))
+
+    def history(
+        self, device: str, space: str, precision: str, private_to: str = ""
+    ) -> list[Revision]:
         """Every revision of one table, the oldest first."""
-        query = _all().where(_key() == (device, space, precision))
+        query = _all().where(_key() == (private_to, device, space, precision))
         return self._revisions(query.order_by(DeviceTableRow.revision))
 
-    def current_sha256(self, devices: Iterable[str]) -> dict[tuple[str, tuple[str, str]], str]:
-        """What the current tables of devices hash to, by device and (space, precision)."""
+    def current_sha256(
+        self, devices: Iterable[str], seen: Seen = None
+    ) -> dict[tuple[str, tuple[str, str]], str]:
+        """What the current tables of devices hash to, by device and (space, precision).
+
+        Of a private table and a shared one of the same name the private one counts.
+        """
         row = DeviceTableRow
         query = _current(row.device, row.space, row.precision, row.sha256)
         with unit_of_work(self._engine) as session:
-            rows = session.execute(query.where(row.device.in_(set(devices))))
+            rows = session.execute(query.where(row.device.in_(set(devices)), _among(seen)))
             return {
                 (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
             }
@@ -163,8 +180,20 @@ def sha256_of_text(content: str) -> str:
 _NEWEST = DeviceTableRow.revision.desc()
 
 
+_KEY = (
+    DeviceTableRow.private_to,
+    DeviceTableRow.device,
+    DeviceTableRow.space,
+    DeviceTableRow.precision,
+)
+
+
 def _key() -> Any:
-    return tuple_(DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
+    return tuple_(*_KEY)
+
+
+def _among(seen: Seen) -> Any:
+    return true() if seen is None else DeviceTableRow.private_to.in_(seen)
 
 
 def _all() -> Any:
@@ -175,15 +204,16 @@ def _all() -> Any:
 
 def _current(*columns: Any) -> Any:
     """The newest revision of each table: whole rows with their text, or only `columns`."""
-    key = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
     newest = (
-        select(*key, func.max(DeviceTableRow.revision).label("revision")).group_by(*key).subquery()
+        select(*_KEY, func.max(DeviceTableRow.revision).label("revision"))
+        .group_by(*_KEY)
+        .subquery()
     )
-    same = [newest.c[column.key] == column for column in (*key, DeviceTableRow.revision)]
+    same = [newest.c[column.key] == column for column in (*_KEY, DeviceTableRow.revision)]
     query: Any = _all()
     if columns:
         query = query.with_only_columns(*columns, maintain_column_froms=True)
-    return query.join(newest, and_(*same)).order_by(*key)
+    return query.join(newest, and_(*same)).order_by(*_KEY)
 
 
 def _read(row: DeviceTableRow, content: str) -> Revision:
@@ -197,5 +227,5 @@ def _read(row: DeviceTableRow, content: str) -> Revision:
         measurements=row.measurements,
         created_at=row.created_at,
         owner=row.owner,
-        shared=row.shared,
+        shared=not row.private_to,
     )

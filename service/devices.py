@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,8 @@ from latency_tables.store import (
 )
 from latency_tables.table import LatencyTable
 from models.errors import Conflict, NotFound
-from service.device_store import DeviceStore, Revision, sha256_of_text
+from service.access import LOCAL, Caller, NotAllowed
+from service.device_store import DeviceStore, Revision, Seen, sha256_of_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class KeptTable:
     revision: int | None
     """Counts from 1; None for one that comes with the program."""
     created_at: datetime | None
+    owner: str | None = None
+    """Who added it; None: somebody at this machine, without a key."""
+    shared: bool = True
+    """Whether others see it too."""
 
 
 class Devices:
@@ -47,6 +53,22 @@ class Devices:
         """
         self._open_store = open_store
         self._builtin = builtin or BuiltinDevices()
+        self._caller = LOCAL
+        self._files: dict[tuple[str, TableKey], KeptTable] = {}
+
+    def seen_by(self, caller: Caller) -> Devices:
+        """The same devices as far as `caller` sees them."""
+        _ = self.store  # opened once, for all
+        seen = copy.copy(self)
+        seen._caller = caller
+        return seen
+
+    @property
+    def _seen(self) -> Seen:
+        """Whose devices: the caller's own after the shared ones, which they hide."""
+        if self._caller.sees_all:
+            return None
+        return ("", self._caller.owner) if self._caller.owner else ("",)
 
     @cached_property
     def store(self) -> DeviceStore | None:
@@ -55,13 +77,13 @@ class Devices:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        own = [] if self.store is None else self.store.names()
+        own = [] if self.store is None else self.store.names(self._seen)
         return sorted({*self._builtin.names(), *own})
 
     def keys(self) -> dict[str, list[TableKey]]:
         """Space and precision of every table, by device, without reading the tables."""
         found = {name: self._builtin.keys(name) for name in self._builtin.names()}
-        for device, space, precision in [] if self.store is None else self.store.keys():
+        for device, space, precision in [] if self.store is None else self.store.keys(self._seen):
             found.setdefault(device, []).append((space, precision))
         return {device: sorted(set(found[device])) for device in sorted(found)}
 
@@ -80,16 +102,37 @@ class Devices:
 
     def _own(self, name: str) -> dict[TableKey, KeptTable]:
         return {
-            (r.space, r.precision): KeptTable(_read(r.content), r.sha256, r.number, r.created_at)
-            for r in (() if self.store is None else self.store.current(name))
+            (r.space, r.precision): KeptTable(
+                _read(r.content), r.sha256, r.number, r.created_at, r.owner, r.shared
+            )
+            for r in (() if self.store is None else self._current(name))
         }
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a process has one of these
     def _shipped(self, name: str, key: TableKey) -> KeptTable:
         """Files that come with the program stay as they are while it runs."""
-        table = self._builtin.table(name, key)
-        assert table is not None
-        return KeptTable(table, revision_of(table), None, None)
+        if (name, key) not in self._files:
+            table = self._builtin.table(name, key)
+            assert table is not None
+            self._files[name, key] = KeptTable(table, revision_of(table), None, None)
+        return self._files[name, key]
+
+    def _current(self, name: str) -> list[Revision]:
+        """One revision of each table: the caller's own, else the shared one, else any."""
+        assert self.store is not None
+        found = self.store.current(name, self._seen)
+        rank = {True: 1, False: 0}
+        found.sort(key=lambda r: 2 if r.owner == self._caller.owner else rank[r.shared])
+        return found
+
+    def check_changeable(self, name: str) -> None:
+        """Refuse to have a device changed by who has not made it.
+
+        Raises:
+            NotFound: if the caller sees no such device.
+            NotAllowed: if it is not theirs.
+        """
+        if not all(self._caller.owns(kept.owner) for kept in self.get(name)):
+            raise NotAllowed(f"device {name!r} is not yours: add one under a name of your own")
 
     def tables(self, name: str) -> list[LatencyTable]:
         """The current tables of a device, one a space and precision.
@@ -106,14 +149,15 @@ class Devices:
         replace: bool = False,
         correcting: bool = False,
         measurements: Mapping[str, Any] | None = None,
-        owner: str | None = None,
-        shared: bool = True,
+        shared: bool | None = None,
     ) -> Revision:
         """Keep a table under its device's name, as a new revision; see `DeviceStore.add`.
 
         Args:
             correcting: the table is the current one corrected by measurements, which may also be
                 one that comes with the program.
+            shared: whether everybody sees it, which is so where no keys are asked for. None: as
+                it is of the present revision, else no.
 
         Raises:
             Conflict: if that device has a table for that space and precision and `replace` is
@@ -126,8 +170,18 @@ class Devices:
                 f"device {table.device!r} has a table for space {table.space!r} at {precision} "
                 "that is built in: choose another name"
             )
+        owner = self._caller.owner
+        if shared is None and replace:
+            present = self._current(table.device)[-1:]  # what the caller means by the name
+            shared, owner = (
+                (present[0].shared, present[0].owner) if present else (correcting, owner)
+            )
         return self.store.add(
-            table, replace=replace, measurements=measurements, owner=owner, shared=shared
+            table,
+            replace=replace,
+            measurements=measurements,
+            owner=owner,
+            shared=bool(shared) or owner is None,
         )
 
     def resolve(
@@ -172,7 +226,7 @@ class Devices:
             for name in wanted & set(self._builtin.names())
             for key in self._builtin.keys(name)
         }
-        found |= {} if self.store is None else self.store.current_sha256(wanted)
+        found |= {} if self.store is None else self.store.current_sha256(wanted, self._seen)
         by_name: dict[str, set[str]] = {}
         for (name, _), sha256 in found.items():
             by_name.setdefault(name, set()).add(sha256)

@@ -33,8 +33,8 @@ from fastapi.responses import JSONResponse
 
 from latency_tables.lint import BadTable
 from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
-from service.access import methods_of
-from service.keys import InvalidKey, NotAllowed, TooManyRequests
+from service.access import NotAllowed, methods_of
+from service.keys import InvalidKey, TooManyRequests
 from service.schemas import Problem
 from service.store import QueueFull, StoreUnavailable
 

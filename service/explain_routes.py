@@ -12,7 +12,7 @@ from latency_tables.table import Precision
 from models.arch import Arch
 from models.errors import Conflict, InputError
 from service import explain, fronts
-from service.dependencies import SearchDep, Service, ServiceDep
+from service.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
 from service.downloads import entity_tag, not_modified
 from service.errors import problems
 from service.pairing import Pairing
@@ -20,8 +20,8 @@ from service.records import Search
 from service.schemas import Explanation
 
 SVG = "image/svg+xml"
-MAX_ARCH = 10_000
-"""Longest architecture in a query, characters."""
+MAX_ARCH = 4000
+"""Longest architecture in a query, characters: less than a server takes of a request's line."""
 
 router = APIRouter(prefix="/v1", responses=problems(422))
 DRAWN: dict[int | str, dict[str, Any]] = {
@@ -65,17 +65,17 @@ def draw_search(
     responses={**DRAWN, **problems(404)},
 )
 def draw_network(
-    name: str,
+    name: NamePath,
     arch: ArchText,
-    service: ServiceDep,
+    catalog: CatalogDep,
     device: Annotated[
-        str | None, Query(description="Whose latency to share out among the layers.")
+        str | None, Query(max_length=64, description="Whose latency to share out among the layers.")
     ] = None,
     precision: Precision | None = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Any network of a supernet as a picture."""
-    pairing = service.catalog.pairing(name, device, precision)
+    pairing = catalog.pairing(name, device, precision)
     return _drawn(explain.picture(pairing, _read(arch)), if_none_match)
 
 
@@ -85,9 +85,9 @@ def draw_network(
     responses=problems(404),
 )
 def explain_network(
-    name: str,
-    device: str,
-    service: ServiceDep,
+    name: NamePath,
+    device: NamePath,
+    catalog: CatalogDep,
     latency_ms: Annotated[
         float | None,
         Query(gt=0, allow_inf_nan=False, description="Explain the front's best within this."),
@@ -96,8 +96,8 @@ def explain_network(
     precision: Precision | None = None,
 ) -> Explanation:
     """Explain a network on a device: the front's best within a latency, or one that is named."""
-    pairing = service.catalog.pairing(name, device, precision)
-    home = service.catalog.home
+    pairing = catalog.pairing(name, device, precision)
+    home = catalog.home
     if (latency_ms is None) == (arch is None):
         raise InputError("expected one of latency_ms and arch: which network to explain")
     if arch is not None:

@@ -10,8 +10,10 @@ from typing import Any
 from latency_tables import codec
 from latency_tables.table import LatencyTable
 from models.errors import InputError
+from service.access import LOCAL, Caller
 from service.devices import revision_of
 from service.errors import NotAvailable
+from service.owners import identity, own_key
 from service.pairing import Catalog
 from service.records import NewSearch, Search
 from service.schemas import SearchRequest
@@ -22,18 +24,27 @@ ENGINE = 1
 
 
 def submit(
-    store: SearchStore, catalog: Catalog, request: SearchRequest, key: str | None = None
+    store: SearchStore,
+    catalog: Catalog,
+    request: SearchRequest,
+    key: str | None = None,
+    caller: Caller = LOCAL,
 ) -> Search:
     """The search of `request`: stored already, or queued now. What cannot succeed is refused.
 
     Args:
         key: the client's own key (Idempotency-Key): the same key, the same search.
+        caller: whose search it is, where it is the same for nobody else.
 
     Raises:
         NotFound, InputError, NotAvailable: if the request does not hold.
         Infeasible: with the floor, if no network meets one of the limits.
     """
-    body = sha256_of(request.model_dump(mode="json", exclude_none=True))
+    said = request.model_dump(mode="json", exclude_none=True)
+    if not request.shared:
+        del said["shared"]  # so that keys of earlier versions still stand for their requests
+    body = sha256_of(said)
+    key = None if key is None else own_key(key, caller)
     if key is not None and (stored := store.find_by_key(key, body)) is not None:
         return stored
     _check_precision(request)
@@ -57,7 +68,7 @@ def submit(
     }
     new = NewSearch(
         request=canonical,
-        request_sha256=sha256_of(canonical),
+        request_sha256=sha256_of(identity(canonical, caller, request.shared)),
         supernet=bundle.name,
         device=table.device,
         profile_sha256=canonical["device_sha256"],

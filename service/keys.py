@@ -35,10 +35,6 @@ class InvalidKey(InputError):
     """No key, or one that is unknown, expired or revoked."""
 
 
-class NotAllowed(InputError):
-    """The key's scope is too narrow."""
-
-
 class TooManyRequests(InputError):
     """The key's rate is used up.
 

@@ -14,9 +14,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from models.errors import SubnetSearchError
 from service import errors
-from service.access import LOCAL, Caller, is_loopback, rule_of
+from service.access import LOCAL, Caller, NotAllowed, is_loopback, rule_of
 from service.audit import AuditLog
-from service.keys import InvalidKey, NotAllowed
+from service.keys import InvalidKey
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

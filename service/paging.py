@@ -9,15 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from models.errors import InputError
-from service.tables import SearchRow
+from service.tables import SearchOwnerRow, SearchRow
 
 Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class SearchFilter:
     sort: Sort = "-created_at"
     """A leading minus: descending."""
     limit: int = 50
+    seen_by: str | None = None
+    """Only what this owner sees: their own, and what is shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,9 @@ def page_query(wanted: SearchFilter, cursor: str | None) -> Select[SearchRow]:
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.seen_by is not None:
+        theirs = or_(SearchOwnerRow.owner == wanted.seen_by, SearchOwnerRow.shared)
+        query = query.where(SearchRow.id.in_(select(SearchOwnerRow.search_id).where(theirs)))
     if wanted.latency_ms_max is not None:
         query = query.where(SearchRow.latency_ms <= wanted.latency_ms_max)
     if wanted.top1_min is not None:
@@ -108,12 +114,14 @@ def _read_cursor(cursor: str, sort: Sort) -> tuple[float | datetime, str]:
     try:
         made_for, value, search_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         if sort.lstrip("-") == "created_at":
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value).astimezone(UTC)
         elif not math.isfinite(value):
             raise ValueError("not finite")
         if made_for != sort or not isinstance(search_id, str):
             raise ValueError("of another order")
-    except (ValueError, TypeError) as error:
+        if not re.fullmatch("[0-9a-f]{1,32}", search_id):
+            raise ValueError("no id")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"cursor: expected next_cursor of a page with sort={sort}, got {cursor[:40]!r}; "
             "leave it out to start anew"

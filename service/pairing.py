@@ -5,6 +5,7 @@ The API, the workers and the command line all ask here, so their numbers cannot 
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,7 @@ from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, par
 from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
+from service.access import Caller
 from service.device_files import open_devices
 from service.device_store import DeviceStore, Revision
 from service.devices import Devices, revision_of
@@ -256,6 +258,13 @@ class Catalog:
         self.devices = Devices(open_store)
         self._pairings: dict[tuple[object, ...], Pairing] = {}
         self._lock = Lock()
+
+    def seen_by(self, caller: Caller) -> Catalog:
+        """The same catalog as far as `caller` sees it; pairings are kept for all, since they are
+        known by the content of their tables."""
+        seen = copy.copy(self)
+        seen.devices = self.devices.seen_by(caller)
+        return seen
 
     def pairing(
         self,

@@ -14,7 +14,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from models.errors import Conflict
 from service import jobs
-from service.dependencies import SearchDep, Service, ServiceDep
+from service.access import Caller
+from service.dependencies import CallerDep, SearchDep, Service, ServiceDep
 from service.downloads import MEDIA_TYPE, download
 from service.errors import problems
 from service.paging import SearchFilter
@@ -40,6 +41,7 @@ async def create_search(
     request: SearchRequest,
     response: Response,
     service: ServiceDep,
+    caller: CallerDep,
     prefer: Annotated[
         str | None, Header(description="`wait=S`: answer when finished, or after S seconds.")
     ] = None,
@@ -57,9 +59,7 @@ async def create_search(
     The same request, supernet and latency table are the same search: if it is stored already it
     is answered at once (201). What no network can meet is refused at once (422, with the floor).
     """
-    search = await run_in_threadpool(
-        jobs.submit, service.store, service.catalog, request, idempotency_key
-    )
+    search = await run_in_threadpool(_submit, service, caller, request, idempotency_key)
     service.http_metrics.submitted(stored=search.finished)
     if (seconds := parse_wait(prefer)) is not None:
         seconds = min(seconds, service.settings.max_wait_s)
@@ -67,18 +67,26 @@ async def create_search(
         search = await _finished(service, search, seconds)
     response.headers["Location"] = f"/v1/searches/{search.id}"
     response.status_code = 201 if search.finished else 202
-    return await run_in_threadpool(_read, service, search)
+    return await run_in_threadpool(_read, service, caller, search)
 
 
-def _read(service: Service, search: Search) -> SearchRead:
-    (read,) = _read_all(service, [search])
+def _submit(service: Service, caller: Caller, request: SearchRequest, key: str | None) -> Search:
+    catalog = service.catalog.seen_by(caller)
+    search = jobs.submit(service.store, catalog, request, key, caller)
+    if caller.owner is not None:
+        service.owners.claim(search.id, caller.owner, request.shared)
+    return search
+
+
+def _read(service: Service, caller: Caller, search: Search) -> SearchRead:
+    (read,) = _read_all(service, caller, [search])
     return read
 
 
-def _read_all(service: Service, searches: Sequence[Search]) -> list[SearchRead]:
+def _read_all(service: Service, caller: Caller, searches: Sequence[Search]) -> list[SearchRead]:
     """Searches with whether their tables are current, in one query for all."""
     names = {search.request["device"] for search in searches}
-    known = service.catalog.devices.current_sha256(names)
+    known = service.catalog.devices.seen_by(caller).current_sha256(names)
     return [
         # A profile that came with the request, of a device that nobody keeps, stays as it is.
         SearchRead.of(s, s.profile_sha256 in known.get(s.request["device"], {s.profile_sha256}))
@@ -104,23 +112,27 @@ async def _finished(service: Service, search: Search, seconds: float) -> Search:
 
 
 @router.get("")
-def list_searches(query: Annotated[SearchQuery, Query()], service: ServiceDep) -> SearchPage:
-    """Stored searches, a page at a time."""
+def list_searches(
+    query: Annotated[SearchQuery, Query()], service: ServiceDep, caller: CallerDep
+) -> SearchPage:
+    """Stored searches that the caller sees, a page at a time."""
     values = query.model_dump(exclude={"cursor"})
-    page = service.store.page(SearchFilter(**values), query.cursor)
-    return SearchPage(items=_read_all(service, page.items), next_cursor=page.next_cursor)
+    seen_by = None if caller.sees_all else caller.owner
+    page = service.store.page(SearchFilter(**values, seen_by=seen_by), query.cursor)
+    return SearchPage(items=_read_all(service, caller, page.items), next_cursor=page.next_cursor)
 
 
 @router.get("/{search_id}", responses=problems(404))
-def read_search(search: SearchDep, service: ServiceDep) -> SearchRead:
+def read_search(search: SearchDep, service: ServiceDep, caller: CallerDep) -> SearchRead:
     """One search as it is now."""
-    return _read(service, search)
+    return _read(service, caller, search)
 
 
 @router.delete("/{search_id}", responses=problems(404, 409))
-def cancel_search(search_id: str, service: ServiceDep) -> SearchRead:
-    """Cancel a search that is not finished."""
-    return _read(service, service.store.cancel(search_id))
+def cancel_search(search: SearchDep, service: ServiceDep, caller: CallerDep) -> SearchRead:
+    """Cancel a search that is not finished; its owner may, and admins."""
+    service.owners.check_owned(search.id, caller)
+    return _read(service, caller, service.store.cancel(search.id))
 
 
 @router.get("/{search_id}/events", response_class=EventSourceResponse, responses=problems(404))

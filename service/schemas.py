@@ -71,6 +71,10 @@ class SearchRequest(Schema):
         description="The same request and seed: the same answer.",
     )
 
+    shared: bool = Field(
+        False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
+    )
+
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [

@@ -69,6 +69,8 @@ class DeviceTableRow(Base):
 
     __tablename__ = "device_tables"
 
+    private_to: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The owner who alone sees it; empty: everybody does."""
     device: Mapped[str] = mapped_column(String(64), primary_key=True)
     space: Mapped[str] = mapped_column(String(64), primary_key=True)
     precision: Mapped[str] = mapped_column(String(8), primary_key=True)
@@ -78,13 +80,13 @@ class DeviceTableRow(Base):
     measurements: Mapped[dict[str, Any] | None]
     """Whole networks by which the revision before was corrected; None where a table was given."""
     created_at: Mapped[datetime]
-    owner: Mapped[str | None] = mapped_column(String(200))
-    shared: Mapped[bool] = mapped_column(default=True)
-    """Whether others than its owner see it."""
+    owner: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         CheckConstraint("revision >= 1", name="revision"),
-        CheckConstraint("shared OR owner IS NOT NULL", name="shared"),
+        CheckConstraint(
+            "private_to = '' OR (owner IS NOT NULL AND private_to = owner)", name="private_to"
+        ),
         Index(None, "sha256"),
     )
 
@@ -163,6 +165,19 @@ class EventRow(Base):
     created_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "search_id", "id"), {"sqlite_autoincrement": True})
+
+
+class SearchOwnerRow(Base):
+    """To whom a search belongs. One that was asked for without a key has no owner."""
+
+    __tablename__ = "search_owners"
+
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    shared: Mapped[bool]
+    """Whether others see it."""
+
+    __table_args__ = (Index(None, "owner"), Index(None, "shared"))
 
 
 class IdempotencyRow(Base):

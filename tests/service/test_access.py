@@ -169,7 +169,7 @@ def test_what_has_no_rule_is_for_admins():
 def path_of(template, search_id="0" * 32):
     names = {"search_id": search_id, "device": DEVICE, "name": SUPERNET, "path:path": "app.js"}
     if "/devices/{name}" in template:
-        names["name"] = DEVICE
+        names["name"] = "a-device-that-nobody-has"
     return re.sub(r"{(.*?)}", lambda match: names[match[1]], template)
 
 

@@ -148,7 +148,7 @@ def test_current_hashes_of_many_devices(store):
 
 def test_the_database_refuses_impossible_rows(store, engine):
     store.add(make_table("phone"))
-    for change in ("revision = 0", "sha256 = 'none'", "shared = false"):
+    for change in ("revision = 0", "sha256 = 'none'", "private_to = 'ann'"):
         with pytest.raises(IntegrityError), unit_of_work(engine) as session:
             session.connection().exec_driver_sql(f"UPDATE device_tables SET {change}")
 

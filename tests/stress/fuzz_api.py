@@ -1,0 +1,98 @@
+"""Ask a service on a real port what its own description allows and what it does not.
+
+    python -m tests.stress.fuzz_api [--cases 10000] [--seed 1]
+
+Every check of schemathesis is on: no 5xx, answers as described, bad requests refused and good
+ones taken, keys asked for. The service has one tiny supernet, a worker, and keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from service.database import migrate, open_database
+from service.device_store import DeviceStore
+from service.keys import open_keys
+from service.settings import Settings
+from tests.service.conftest import SUPERNET, make_bundle, make_table
+from tests.service.serving import serving
+
+CONFIG = """
+[checks.positive_data_acceptance]
+# 422: limits that no network meets, and tables that hold but are wrong, are known only to the
+# service. 501: what this version does not do.
+expected-statuses = ["2xx", "304", "401", "403", "404", "409", "422", "501"]
+
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", "501"]
+"""
+OPERATIONS = 20
+"""Roughly; schemathesis spreads its examples over them."""
+
+
+def main() -> int:
+    """Run; the exit code is that of schemathesis."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return fuzz(Path(folder), given.cases, given.seed)
+
+
+def fuzz(folder: Path, cases: int, seed: int) -> int:
+    """At least so many cases on a fresh service in `folder`."""
+    settings = Settings(
+        home=folder,
+        workers=1,
+        poll_interval_s=0.02,
+        max_wait_s=0.2,
+        access="required",
+        rate_per_s=1e6,
+        rate_burst=10**6,
+    )
+    make_bundle(folder / "supernets" / SUPERNET)
+    engine = open_database(settings.database)
+    migrate(engine)
+    DeviceStore(engine).add(make_table())
+    secret, _ = open_keys(engine, settings).create("fuzzer", "admin")
+    engine.dispose()
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG)
+    started, done, code = time.monotonic(), 0, 0
+    with serving(settings) as url:
+        while done < cases and code == 0:
+            examples = max(5, min(200, (cases - done) // OPERATIONS))
+            code, ran = _run(url, secret, config, examples, seed)
+            done, seed = done + ran, seed + 1
+            seconds = time.monotonic() - started
+            sys.stdout.write(f"{done} cases, {seconds:.0f} s, exit code {code}\n")
+            if ran == 0:
+                break
+    return code
+
+
+def _run(url: str, secret: str, config: Path, examples: int, seed: int) -> tuple[int, int]:
+    """One run; its exit code and its number of cases."""
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)),
+        *("run", f"{url}/openapi.json", "--checks", "all", "--no-color"),
+        *("--header", f"Authorization: Bearer {secret}", "--request-timeout", "20"),
+        *("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure"),
+        *("--generation-database", "none", "--max-failures", "60"),
+        *("--suppress-health-check", "all"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=config.parent)
+    sys.stdout.write(result.stdout[-60_000:] + result.stderr[-3000:])
+    found = re.search(r"(\d+) generated", result.stdout)
+    return result.returncode, int(found[1]) if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
