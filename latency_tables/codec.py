@@ -11,14 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, cast
 
+from latency_tables.fitting import fit_table
 from latency_tables.table import (
     MAX_ENTRIES,
     Conditions,
     LatencyTable,
     LayerLatency,
     check_name,
+    check_text,
 )
-from models.errors import InputError
+from latency_tables.whole_networks import WholeNetworks
+from models.errors import InputError, NotFound
+from models.space import SearchSpace
+from models.space_files import published_spaces
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -41,7 +46,8 @@ _CONDITIONS_OPTIONAL = (
 )
 _ENTRY = ("p50_ms", "mean_ms", "std_ms", "count")
 _PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
-_PROFILE_OPTIONAL = ("source", "network_overhead_ms", "expected_error", "residual_ratios")
+_PROFILE_TABLE = ("network_overhead_ms", "expected_error", "residual_ratios")
+_PROFILE_OPTIONAL = ("source", *_PROFILE_TABLE)
 _FORMS = ("table", "measurements", "donor")
 
 
@@ -92,26 +98,75 @@ def from_json(content: str | bytes) -> LatencyTable:
     )
 
 
-def parse_profile(value: object) -> LatencyTable:
+Spaces = Callable[[], Mapping[str, SearchSpace]]
+DonorOf = Callable[[str, str, str], LatencyTable]
+"""The table of a device, for a space, at a precision."""
+
+
+def no_donor(device: str, space: str, precision: str) -> LatencyTable:
+    """Where no other device is known.
+
+    Raises:
+        NotFound: always.
+    """
+    raise NotFound(f"donor {device!r}: no other device is known here")
+
+
+def parse_profile(
+    value: object, spaces: Spaces = published_spaces, donor_of: DonorOf = no_donor
+) -> LatencyTable:
     """Read a device profile that a user posts.
 
-    `{"name", "runtime", "precision", "batch", "conditions", "space", "table"}`, where "table"
-    maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and "count", and
-    optional "source", "network_overhead_ms" and "expected_error". The numbers count as measured,
-    by the user.
+    `{"name", "runtime", "precision", "batch", "conditions", "space"}`, optionally "source", and one
+    of these:
+
+    * "table", which maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and
+      "count"; with it optionally "network_overhead_ms", "expected_error" and "residual_ratios".
+      The numbers count as measured, by the user.
+    * "measurements" of whole networks, `{"arch": [...], "latency_ms": [...]}`, to which a table is
+      fitted (`latency_tables.fitting`); optionally near the table of a "donor", another device.
+
+    Args:
+        spaces: known spaces by name; only asked where there are measurements.
+        donor_of: the donor's table.
 
     Raises:
         InputError: naming the place, what was expected there and what was found.
+        NotFound: if the donor or its table is not known.
     """
     profile = _object(value, "profile", _PROFILE, (*_PROFILE_OPTIONAL, *_FORMS))
     forms = tuple(form for form in _FORMS if form in profile)
-    parse = _PROFILE_FORMS.get(forms)
-    if parse is None:
+    if forms == ("table",):
+        return _profile_with_table(profile)
+    if forms in (("measurements",), ("measurements", "donor")):
+        return _profile_with_networks(profile, spaces(), donor_of)
+    raise InputError(
+        "profile: expected one of 'table', 'measurements', or 'donor' with 'measurements', "
+        f"got {list(forms)}"
+    )
+
+
+def _profile_with_networks(
+    profile: Mapping[str, Any], spaces: Mapping[str, SearchSpace], donor_of: DonorOf
+) -> LatencyTable:
+    if told := [name for name in _PROFILE_TABLE if name in profile]:
         raise InputError(
-            "profile: expected one of 'table', 'measurements', or 'donor' with 'measurements', "
-            f"got {list(forms)}"
+            f"profile.{told[0]}: expected it with a 'table' only; it is computed from measurements"
         )
-    return parse(profile)
+    device, conditions, source = _profile_head(profile)
+    if (space := spaces.get(_text(profile["space"], "profile.space"))) is None:
+        raise InputError(
+            f"profile.space: whole networks need a known space, expected one of "
+            f"{', '.join(sorted(spaces))}, got {profile['space'][:80]!r}"
+        )
+    measured = WholeNetworks.from_json(profile["measurements"], space, batch=conditions.batch)
+    donor = None
+    if "donor" in profile:
+        name = _text(profile["donor"], "profile.donor")
+        donor = donor_of(name, space.name, conditions.precision)
+    return fit_table(
+        space, measured, device=device, conditions=conditions, source=source, donor=donor
+    )
 
 
 def parse_head(value: object, form: str) -> tuple[Mapping[str, Any], Conditions]:
@@ -133,32 +188,25 @@ def _profile_conditions(profile: Mapping[str, Any]) -> Conditions:
 
 
 def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
-    source = profile.get("source", "posted by the user")
-    device = _text(profile["name"], "profile.name")
-    check_name(device, "profile.name")
+    device, conditions, source = _profile_head(profile)
     return _table(
         "profile",
         device=device,
         origin="measured",
-        source=_text(source, "profile.source"),
-        conditions=_profile_conditions(profile),
+        source=source,
+        conditions=conditions,
         entries=_entries(profile["table"], "profile.table", required=("p50_ms",)),
         fields=profile,
     )
 
 
-def _not_yet(profile: Mapping[str, Any]) -> LatencyTable:
-    raise InputError(
-        f"profile: 'measurements' of whole networks are not supported yet, got them for "
-        f"{profile['name']!r}; post a per-layer 'table'"
-    )
-
-
-_PROFILE_FORMS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], LatencyTable]] = {
-    ("table",): _profile_with_table,
-    ("measurements",): _not_yet,
-    ("measurements", "donor"): _not_yet,
-}
+def _profile_head(profile: Mapping[str, Any]) -> tuple[str, Conditions, str]:
+    """Name, conditions and source."""
+    device = _text(profile["name"], "profile.name")
+    check_name(device, "profile.name")
+    source = _text(profile.get("source", "posted by the user"), "profile.source")
+    check_text(source, "profile.source")
+    return device, _profile_conditions(profile), source
 
 
 # -- parts ---------------------------------------------------------------------------------

@@ -49,12 +49,13 @@ def read_device(name: NamePath, catalog: CatalogDep) -> DeviceRead:
     return describe_device(catalog, name)
 
 
-@router.post("/devices", tags=["devices"], status_code=201, responses=problems(409))
+@router.post("/devices", tags=["devices"], status_code=201, responses=problems(404, 409))
 def add_device(profile: DeviceProfile, response: Response, catalog: CatalogDep) -> DeviceRead:
     """Keep a device profile under its name.
 
-    Its table is looked over first: what is wrong with it is refused (422, with every reason), what
-    is odd about it is in the answer.
+    Measurements of whole networks become a table, near that of a donor if one is named. A table is
+    looked over first: what is wrong with it is refused (422, with every reason), what is odd about
+    it is in the answer.
     """
     table = read_profile(catalog, profile.model_dump(exclude_unset=True, exclude={"shared"}))
     catalog.keep_device(table, shared=profile.shared)

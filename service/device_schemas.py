@@ -32,6 +32,14 @@ class DeviceProfile(BaseModel):
     rounds: dict[str, Any] | None = Field(
         None, description="Instead of a table: what a measuring kit wrote."
     )
+    measurements: dict[str, Any] | None = Field(
+        None,
+        description='Instead of a table, whole networks: {"arch": [...], "latency_ms": [...]}. At '
+        "least 10, or 3 with a donor.",
+    )
+    donor: str | None = Field(
+        None, description="A device like it: the table is fitted near that one's."
+    )
 
 
 class DeviceTable(BaseModel):

@@ -14,7 +14,6 @@ from latency_tables.store import (
     BuiltinDevices,
     TableKey,
     choose_table,
-    parse_profile,
 )
 from latency_tables.table import LatencyTable
 from models.errors import Conflict, NotFound
@@ -185,21 +184,18 @@ class Devices:
         )
 
     def resolve(
-        self, device: str | Mapping[str, Any] | None, space: str, precision: str | None = None
+        self, device: str | None, space: str, precision: str | None = None
     ) -> LatencyTable | None:
-        """The table of a device for `space`: stored under a name, or in an inline profile.
+        """The table of a device for `space`, if one is named.
 
         Args:
-            precision: of a stored table; None: fp32, else the only one.
+            precision: None: fp32, else the only one.
 
         Raises:
             NotFound: if there is no such device, or it has no such table.
-            InputError: if the profile does not hold.
         """
         if device is None:
             return None
-        if isinstance(device, Mapping):
-            return parse_profile(device)
         return self.table(device, space, precision)
 
     def table(self, name: str, space: str, precision: str | None = None) -> LatencyTable:

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from latency_tables import codec
 from latency_tables.lint import check
 from latency_tables.table import LatencyTable, space_layers
 from models.arch import Arch
@@ -20,6 +21,7 @@ from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError
 from models.plan import LayerSpec
 from models.space import GeneMatrix, SearchSpace
+from models.space_files import published_spaces
 from search import predictor as predictors
 from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, params_costs, scaled
 from search.peak import peak_memory_costs
@@ -282,7 +284,26 @@ class Catalog:
             InputError: if the profile or its table does not fit the supernet.
         """
         bundle = self.supernets.get(supernet)
+        if isinstance(device, Mapping):
+            return self.pair(bundle, self.read_profile(device))
         return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
+
+    def read_profile(self, profile: Mapping[str, Any]) -> LatencyTable:
+        """The table of a posted or inline profile, of any form (`codec.parse_profile`).
+
+        Raises:
+            InputError: if it does not hold.
+            NotFound: if its donor has no such table.
+        """
+
+        def spaces() -> Mapping[str, SearchSpace]:
+            return {**published_spaces(), **self.spaces()}
+
+        def donor(device: str, space: str, precision: str) -> LatencyTable:
+            alike = (space, precision) in self.devices.keys().get(device, ())
+            return self.devices.table(device, space, precision if alike else None)
+
+        return codec.parse_profile(profile, spaces, donor)
 
     def spaces(self) -> dict[str, SearchSpace]:
         """The search spaces of all supernets, by name."""

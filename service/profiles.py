@@ -10,7 +10,6 @@ import numpy as np
 
 from latency_tables.codec import parse_head
 from latency_tables.kit import table_from_kit
-from latency_tables.store import parse_profile
 from latency_tables.table import LatencyTable
 from models.errors import InputError, NotFound
 from models.plan import layer_plan
@@ -27,7 +26,7 @@ def read_profile(catalog: Catalog, value: object) -> LatencyTable:
         NotFound: if its space is not known here and has to be.
     """
     if not (isinstance(value, Mapping) and "rounds" in value):
-        return parse_profile(value)
+        return catalog.read_profile(value)
     profile, conditions = parse_head(value, "rounds")
     return table_from_kit(profile, conditions, _space(catalog, profile["space"]))
 

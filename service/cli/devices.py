@@ -19,7 +19,6 @@ from service.cli.common import (
 )
 from service.cli.source import open_source
 from service.descriptions import describe_device
-from service.errors import NotAvailable
 from service.profiles import read_profile
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -97,11 +96,41 @@ app.command()(measuring.kit)
 def fit(
     name: str,
     space: Annotated[str, typer.Option(help="Name of the search space.")],
-    measurements: Annotated[Path, typer.Option(help="Whole networks and their times.")],
-    donor: Annotated[str | None, typer.Option(help="A device like it.")] = None,
+    measurements: Annotated[
+        Path, typer.Option(help='Whole networks: {"arch": [...], "latency_ms": [...], "batch": 1}.')
+    ],
+    donor: Annotated[
+        str | None, typer.Option(help="A device like it: 3 networks are enough then, else 10.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="What ran the networks.")] = "not stated",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
+    source: Annotated[
+        str, typer.Option(help="Who measured, in a sentence.")
+    ] = "measured by the user",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
+    json: Json = False,
 ) -> None:
-    """Fit a table to the times of whole networks. Not available in this version."""
-    raise NotAvailable("fitting latency tables is not available in this version")
+    """Fit a table to the times of whole networks, near another device's if there are few."""
+    networks = read_json(measurements)
+    stated = networks.get("batch") if isinstance(networks, dict) else None
+    profile = {
+        "name": name,
+        "space": space,
+        "runtime": runtime,
+        "precision": precision,
+        "batch": 1 if stated is None else stated,
+        "conditions": {},
+        "source": source,
+        "measurements": networks,
+        **({} if donor is None else {"donor": donor}),
+    }
+    known = catalog()
+    table = known.read_profile(profile)
+    known.keep_device(table, replace=replace)
+    if json:
+        print_json(describe_device(known, name).model_dump())
+    else:
+        show(name)
 
 
 @app.command()

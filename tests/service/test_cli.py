@@ -297,7 +297,7 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
         (("devices", "kit", "unknown", "-o", "k.zip"), "unknown supernet"),
         (("devices", "kit", SUPERNET, "-o", "no-such-folder/k.zip"), "in a folder that exists"),
         (("devices", "import", "d", "--space", SUPERNET, "--ofa-lut", "tests"), "found none"),
-        (("devices", "fit", "d", "--space", "s", "--measurements", "f"), "not available"),
+        (("devices", "fit", "d", "--space", "s", "--measurements", "f"), "expected a JSON file"),
         (("devices", "measure", "Bad Name", "--supernet", SUPERNET), "expected 1 to 64 of"),
         (("devices", "measure", "host", "--supernet", "unknown"), "unknown supernet"),
         (("search", "--supernet", "x", "--device", DEVICE, "--latency-ms", 1), "unknown supernet"),

@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from latency_tables.codec import from_json, to_json
@@ -19,6 +20,8 @@ from latency_tables.store import (
 )
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
 from models.errors import InputError, NotFound
+from models.plan import macs
+from models.space_files import published_spaces
 
 KEY = "conv-in8x8x1-out8x8x8-mid0-k3-s1-se0-skip0-hswish"
 
@@ -254,15 +257,52 @@ def test_profile_must_be_an_object(value) -> None:
         parse_profile(value)
 
 
-def test_forms_without_a_table_are_not_supported_yet() -> None:
-    forms: list[dict[str, object]] = [
-        {"measurements": []},
-        {"measurements": [], "donor": "v100"},
-    ]
-    for form in forms:
-        profile = {k: v for k, v in PROFILE.items() if k != "table"} | form
-        with pytest.raises(InputError, match="not supported yet.*post a per-layer 'table'"):
-            parse_profile(profile)
+def networks_profile(count, **changes):
+    space = published_spaces()["ofa-mbv3-w1.0"]
+    archs = space.decode(space.sample(count, np.random.default_rng(0)))
+    times = [0.001 * macs(space, arch) ** 0.5 for arch in archs]
+    head = {k: v for k, v in PROFILE.items() if k != "table"}
+    measured = {"arch": [arch.to_json() for arch in archs], "latency_ms": times}
+    return {**head, "space": space.name, "measurements": measured, **changes}
+
+
+def test_profile_with_measurements_becomes_a_fitted_table() -> None:
+    table = parse_profile(networks_profile(12, source="our lab"))
+    assert (table.device, table.space, table.origin) == ("my-board", "ofa-mbv3-w1.0", "fitted")
+    assert table.source == "our lab; layer costs fitted to 12 whole networks"
+    assert table.conditions.processor == "Cortex-A76"
+    assert len(table.residual_ratios) == 12
+    assert not table.missing(published_spaces()["ofa-mbv3-w1.0"])
+
+
+def test_profile_with_a_donor_asks_for_its_table_at_its_precision() -> None:
+    asked = []
+
+    def donor_of(device, space, precision):
+        asked.append((device, space, precision))
+        return BuiltinDevices().get(device).table(space)
+
+    profile = networks_profile(4, donor="lg-g8")
+    table = parse_profile(profile, donor_of=donor_of)
+    assert asked == [("lg-g8", "ofa-mbv3-w1.0", "int8")]
+    assert "near the costs of device 'lg-g8' to 4 whole networks" in table.source
+    with pytest.raises(NotFound, match="no other device is known"):
+        parse_profile(profile)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": "elsewhere"}, "profile.space: .*expected one of ofa-mbv3-w1.0.*got 'elsewhere'"),
+        ({"expected_error": 0.1}, "profile.expected_error: expected it with a 'table' only"),
+        ({"measurements": []}, "measurements: expected an object"),
+        ({"donor": 3}, "profile.donor: expected text, got 3"),
+        ({"table": {}}, "expected one of 'table', 'measurements'"),
+    ],
+)
+def test_bad_profile_with_measurements_is_refused(changes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_profile(networks_profile(3, **changes))
 
 
 def test_huge_profile_is_refused_before_it_is_read(monkeypatch) -> None:
