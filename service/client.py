@@ -191,6 +191,7 @@ class Client:
         model_bytes: float | None = None,
         peak_memory_bytes: float | None = None,
         energy_mj: float | None = None,
+        latency_confidence: float | None = None,
         precision: str = "fp32",
         seed: int = 0,
         idempotency_key: str | None = None,
@@ -211,7 +212,7 @@ class Client:
             ProblemError: what the search failed with.
         """
         limits = (latency_ms, macs, params, model_bytes, peak_memory_bytes, energy_mj)
-        given = zip(LIMITS, limits, strict=True)
+        given = zip((*LIMITS, "latency_confidence"), (*limits, latency_confidence), strict=True)
         body = {
             "supernet": supernet,
             "device": device if isinstance(device, str) else dict(device),
@@ -221,9 +222,7 @@ class Client:
         }
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)
-        if not wait:
-            return search
-        return self.wait(search, timeout_s=timeout_s, on_progress=on_progress)
+        return self.wait(search, timeout_s=timeout_s, on_progress=on_progress) if wait else search
 
     def get(self, search: Search | str) -> Search:
         """One search as it is now."""

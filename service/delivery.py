@@ -79,6 +79,7 @@ def deliver(
     """Search, build the model, verify it; where this host is the device, time it too.
 
     Args:
+        limits: as `Constraints` has them, "latency_confidence" among them.
         workshop: called where the supernet is needed, which may be never.
         shelf: gets the model; the answer has its sha256.
         drafts: gets what lies between two steps; by default it is kept in memory.
@@ -89,11 +90,12 @@ def deliver(
         Unverified: if the model does not compute what the subnet does, or stays too slow.
     """
     drafts = drafts or Memory()
+    asked, limits = pairing.asked(limits)
     given = dict(limits)
     too_slow: list[dict[str, Any]] = []
 
     for _ in range(1 + STEPS_DOWN):
-        found = step("search", partial(_search, pairing, given, seed, report))
+        found = step("search", partial(_search, asked, given, seed, report))
         arch = Arch.from_json(found["arch"])
         built = step("build", partial(_build, pairing, workshop, arch, drafts, report))
         check = partial(_verify, pairing, workshop, arch, built, drafts, shelf, report)
@@ -102,11 +104,11 @@ def deliver(
         if timed is None or timed <= limits.get("latency_ms", math.inf):
             verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
             return {
-                **pairing.describe(arch),
+                **asked.describe(arch),
                 "layers": describe_layers(pairing.bundle, pairing.table, arch),
                 "prices": describe_prices(pairing, arch),
                 "verified": verified,
-                "provenance": pairing.provenance(),
+                "provenance": asked.provenance(),
                 "search": found["search"],
                 "model_bytes": made["model_bytes"],
                 "sha256": made["sha256"],
@@ -116,7 +118,7 @@ def deliver(
             given["latency_ms"] * limits["latency_ms"] / timed,
             math.nextafter(found["latency_ms"], 0.0),
         )
-        pairing.check_limits(given)
+        asked.check_limits(given)
     raise Unverified(
         f"{len(too_slow)} networks predicted to meet {limits['latency_ms']:g} ms were all slower "
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "

@@ -53,7 +53,8 @@ def submit(
     assert table is not None
     _check_table(request, table)
     limits = request.constraints.limits()
-    pairing.check_limits(limits)
+    asked, given = pairing.asked(limits)
+    asked.check_limits(given)
     bundle.check_deliverable()
     canonical = {
         "engine": ENGINE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -35,6 +35,8 @@ from service.settings import Settings
 
 KEPT = 8
 """Pairings kept in memory."""
+CONFIDENCE = "latency_confidence"
+"""Among limits: with which probability the one on latency is to hold."""
 METADATA_BYTES = 4096
 """What a file's metadata may take, so that a limit on its size holds for the whole file."""
 
@@ -57,6 +59,8 @@ class Pairing:
     "latency_ms", and "energy_mj" where its conditions state the device's power."""
     _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """Each number of a network, with the space over which it is known."""
+    confidence: float | None = None
+    """With which latency limits are to hold: then the cost "latency_ms" is its upper bound."""
 
     @classmethod
     def open(cls, bundle: Bundle, table: LatencyTable | None) -> Pairing:
@@ -111,9 +115,14 @@ class Pairing:
         return self._describe(archs, names)
 
     def describe(self, arch: Arch) -> dict[str, Any]:
-        """One network as `predict` has it, with memory and, where it is known, energy."""
+        """One network as `predict` has it, with memory, and where they are known, energy and the
+        upper bound of its latency."""
         names = ["top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj"]
-        return self._describe([arch], [n for n in names if n in self._everywhere])[0]
+        found = self._describe([arch], [n for n in names if n in self._everywhere])[0]
+        bound = self.table and upper_bound(self.table, self.confidence)
+        if bound and found["latency_ms"] is not None:
+            found["latency_upper_ms"] = found["latency_ms"] * bound["factor"]
+        return found
 
     def _describe(self, archs: Sequence[Arch], names: Sequence[str]) -> list[dict[str, Any]]:
         columns = {name: self._evaluate(name, archs) for name in names}
@@ -135,6 +144,22 @@ class Pairing:
         for row, value in zip(rows, evaluate(genes).tolist() if rows else [], strict=True):
             values[row] = value
         return values
+
+    def asked(self, limits: Mapping[str, float]) -> tuple[Pairing, dict[str, float]]:
+        """What to search, and under which limits, where they may say "latency_confidence".
+
+        Raises:
+            InputError: if the networks measured on the device cannot promise so much.
+        """
+        given = dict(limits)
+        if (confidence := given.pop(CONFIDENCE, None)) is None:
+            return self, given
+        latency = self.costs.get("latency_ms")
+        assert self.table is not None
+        assert isinstance(latency, CostModel)
+        bound = scaled(latency, self.table.upper_factor(confidence))
+        costs = {**self.costs, "latency_ms": bound}
+        return replace(self, costs=costs, confidence=confidence), given
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Refuse at once what no network can meet, alone or together.
@@ -188,6 +213,8 @@ class Pairing:
             }
         if self.table is not None:
             sources["latency_ms"] = table_provenance(self.table)
+            if (bound := upper_bound(self.table, self.confidence)) is not None:
+                sources["latency_upper_ms"] = bound
         if self.table is not None and "energy_mj" in self.costs:
             sources["energy_mj"] = {
                 "origin": "estimated",
@@ -198,17 +225,34 @@ class Pairing:
         return sources
 
 
+def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[str, Any] | None:
+    """How the upper bound of a latency comes about; None where none can be promised.
+
+    Args:
+        confidence: None: 0.9, or the most that the networks measured on the device can promise.
+    """
+    confidence = confidence or table.usual_confidence
+    if confidence is None:
+        return None
+    return {
+        "origin": "predicted",
+        "method": "split conformal: measured over predicted latency of networks left out",
+        "confidence": confidence,
+        "factor": table.upper_factor(confidence),
+        "networks": len(table.residual_ratios),
+    }
+
+
 def table_provenance(table: LatencyTable) -> dict[str, Any]:
     """Where a latency predicted from `table` comes from, and what bounds it: with probability
     `confidence` a network takes at most `factor` times its prediction."""
-    confidence = table.usual_confidence
-    bound = confidence and {"confidence": confidence, "factor": table.upper_factor(confidence)}
     return {
         "origin": "predicted",
         "expected_error": table.expected_error,
         "expected_error_unit": "fraction of the latency (mean)",
-        "upper_bound": bound,
+        "upper_bound": upper_bound(table),
         "table_origin": table.origin,
+        "estimated_resolutions": list(table.estimated_resolutions),
         "source": table.source,
         "conditions": asdict(table.conditions),
     }
@@ -288,7 +332,7 @@ class Catalog:
             return self.pair(bundle, self.read_profile(device))
         return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
 
-    def read_profile(self, profile: Mapping[str, Any]) -> LatencyTable:
+    def read_profile(self, profile: object) -> LatencyTable:
         """The table of a posted or inline profile, of any form (`codec.parse_profile`).
 
         Raises:

@@ -41,10 +41,21 @@ class Constraints(Schema):
         description="Energy of one image, millijoules; the device's conditions must state power_w.",
     )
 
+    latency_confidence: float | None = Field(
+        None,
+        strict=True,
+        ge=0.5,
+        lt=1,
+        description="With which probability latency_ms is to hold, such as 0.9: the upper bound of "
+        "the latency is limited then. With n networks measured on the device, at most n / (n + 1).",
+    )
+
     @model_validator(mode="after")
     def _at_least_one(self) -> Constraints:
-        if not self.limits():
+        if not set(self.limits()) - {"latency_confidence"}:
             raise ValueError("expected at least one limit, such as latency_ms")
+        if self.latency_confidence is not None and self.latency_ms is None:
+            raise ValueError("latency_confidence: expected it with latency_ms")
         return self
 
     def limits(self) -> dict[str, float]:
@@ -148,6 +159,11 @@ class SearchResult(BaseModel):
         description="Predicted from the device's table; error, conditions and origin in "
         "`provenance.latency_ms`. What was timed, if this host is the device, is in "
         "`verified.latency_ms`."
+    )
+    latency_upper_ms: float | None = Field(
+        None,
+        description="What the latency is at most, with the probability in "
+        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
     )
     macs: int = Field(description="Multiply-accumulates of one image, exact.")
     params: int = Field(description="Trainable values, exact.")

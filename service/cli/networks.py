@@ -60,6 +60,10 @@ def search(
     max_energy_mj: Annotated[
         float | None, typer.Option(help="Budget of one image's energy, millijoules.")
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="With which probability the latency budget is to hold, such as 0.9."),
+    ] = None,
     seed: Seed = 0,
     server: Server = None,
     json: Json = False,
@@ -72,6 +76,7 @@ def search(
         "model_bytes": max_model_bytes,
         "peak_memory_bytes": max_peak_memory_bytes,
         "energy_mj": max_energy_mj,
+        "latency_confidence": confidence,
     }
     limits = {name: budget for name, budget in given.items() if budget is not None}
     try:
@@ -84,10 +89,12 @@ def search(
     if json:
         print_json(answer)
         return
-    numbers = ("top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj")
-    for name in (*numbers, "evaluations", "search_seconds"):
+    numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
+    for name in (*numbers, "peak_memory_bytes", "energy_mj", "evaluations", "search_seconds"):
         if name in answer:
-            typer.echo(f"{name}: {_short(answer[name])}")
+            bound = answer["provenance"].get(name, {}).get("confidence")
+            tail = "" if bound is None else f" with a probability of {bound:.0%}"
+            typer.echo(f"{name}: {_short(answer[name])}{tail}")
     typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
     typer.echo(f"arch: {answer['arch']}")
     if "id" in answer:

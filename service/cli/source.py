@@ -108,9 +108,9 @@ class Here:
         """A network; no file is made of it."""
         from service.delivery import run_search
 
-        pairing = self._catalog.pairing(supernet, device)
-        pairing.check_limits(limits)
-        found = run_search(pairing, limits, seed, lambda now: on_share(now.share, ""))
+        pairing, given = self._catalog.pairing(supernet, device).asked(limits)
+        pairing.check_limits(given)
+        found = run_search(pairing, given, seed, lambda now: on_share(now.share, ""))
         return {
             "feasible": True,
             **pairing.describe(found.arch),
@@ -148,7 +148,8 @@ class There:
         search = self._client.search(supernet, device, **given, seed=seed, on_progress=on_share)
         found = search.found.model_dump(mode="json", exclude_none=True)
         how = found["search"]
-        known = ("arch", "top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj")
+        numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
+        known = ("arch", *numbers, "peak_memory_bytes", "energy_mj")
         return {
             "feasible": True,
             **{name: found[name] for name in known if name in found},
