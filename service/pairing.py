@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,6 +31,7 @@ from service.access import Caller
 from service.device_files import open_devices
 from service.device_store import DeviceStore, Revision
 from service.devices import Devices, revision_of
+from service.provenance import table_provenance, upper_bound
 from service.settings import Settings
 
 KEPT = 8
@@ -223,39 +224,6 @@ class Pairing:
                 "expected_error_unit": "fraction of the energy (mean), if the power holds",
             }
         return sources
-
-
-def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[str, Any] | None:
-    """How the upper bound of a latency comes about; None where none can be promised.
-
-    Args:
-        confidence: None: 0.9, or the most that the networks measured on the device can promise.
-    """
-    confidence = confidence or table.usual_confidence
-    if confidence is None:
-        return None
-    return {
-        "origin": "predicted",
-        "method": "split conformal: measured over predicted latency of networks left out",
-        "confidence": confidence,
-        "factor": table.upper_factor(confidence),
-        "networks": len(table.residual_ratios),
-    }
-
-
-def table_provenance(table: LatencyTable) -> dict[str, Any]:
-    """Where a latency predicted from `table` comes from, and what bounds it: with probability
-    `confidence` a network takes at most `factor` times its prediction."""
-    return {
-        "origin": "predicted",
-        "expected_error": table.expected_error,
-        "expected_error_unit": "fraction of the latency (mean)",
-        "upper_bound": upper_bound(table),
-        "table_origin": table.origin,
-        "estimated_resolutions": list(table.estimated_resolutions),
-        "source": table.source,
-        "conditions": asdict(table.conditions),
-    }
 
 
 LAYER_FIELDS = tuple(field.name for field in fields(LayerSpec))

@@ -1,0 +1,41 @@
+"""Where a predicted latency comes from, and how far it may be off."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from latency_tables.table import LatencyTable
+
+
+def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[str, Any] | None:
+    """How the upper bound of a latency comes about; None where none can be promised.
+
+    Args:
+        confidence: None: 0.9, or the most that the networks measured on the device can promise.
+    """
+    confidence = confidence or table.usual_confidence
+    if confidence is None:
+        return None
+    return {
+        "origin": "predicted",
+        "method": "split conformal: measured over predicted latency of networks left out",
+        "confidence": confidence,
+        "factor": table.upper_factor(confidence),
+        "networks": len(table.residual_ratios),
+    }
+
+
+def table_provenance(table: LatencyTable) -> dict[str, Any]:
+    """Where a latency predicted from `table` comes from, and what bounds it: with probability
+    `confidence` a network takes at most `factor` times its prediction."""
+    return {
+        "origin": "predicted",
+        "expected_error": table.expected_error,
+        "expected_error_unit": "fraction of the latency (mean)",
+        "upper_bound": upper_bound(table),
+        "table_origin": table.origin,
+        "estimated_resolutions": list(table.estimated_resolutions),
+        "source": table.source,
+        "conditions": asdict(table.conditions),
+    }
