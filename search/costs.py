@@ -121,9 +121,9 @@ class CostModel:
 
     def terms(self, genes: GeneMatrix) -> Floats:
         """What each factor adds to each row of a canonical gene matrix, (N, F)."""
-        # Integers below 2^53 in float64: the product is exact, and BLAS is the fast path.
-        index_NF = genes.astype(np.float64) @ self._strides_GF + self._offsets_F
-        found: Floats = self._flat[index_NF.astype(np.intp)]
+        # Integers below 2^24 in float32: the product is exact, and BLAS is the fast path.
+        index_NF = genes.astype(np.float32) @ self._strides_GF + self._offsets_F
+        found: Floats = self._flat.take(index_NF.astype(np.intp))
         return found
 
     def within(self, budget: float) -> tuple[CostModel, float]:
@@ -181,17 +181,18 @@ class CostModel:
         return np.concatenate([factor.table.ravel() for factor in self.factors])
 
     @cached_property
-    def _strides_GF(self) -> Floats:
-        strides = np.zeros((len(self.space.genes), len(self.factors)))
+    def _strides_GF(self) -> npt.NDArray[np.float32]:
+        strides = np.zeros((len(self.space.genes), len(self.factors)), np.float32)
         for f, factor in enumerate(self.factors):
             for axis, column in enumerate(factor.columns):
                 strides[column, f] = np.prod(factor.table.shape[axis + 1 :])
         return strides
 
     @cached_property
-    def _offsets_F(self) -> Floats:
+    def _offsets_F(self) -> npt.NDArray[np.float32]:
         sizes = [0, *(factor.table.size for factor in self.factors[:-1])]
-        return np.cumsum(sizes).astype(np.float64)
+        assert sum(sizes) < 2**24, "float32 counts no further"
+        return np.cumsum(sizes).astype(np.float32)
 
 
 def macs_costs(space: SearchSpace) -> CostModel:

@@ -38,8 +38,8 @@ from search.costs import Floats
 from search.predictor import Provenance, save
 
 KIND = "gaussian-process"
-CHUNK = 2048
-"""Rows predicted at a time: bounds memory to CHUNK x M."""
+CHUNK = 512
+"""Rows predicted at a time: CHUNK x M numbers stay in a core's cache."""
 
 
 class Coding:
@@ -80,16 +80,27 @@ class Coding:
         self._column_D = np.array(
             [space.column.get((gene.name, gene.stage, gene.block), n_genes) for gene, _ in bits]
         )
-        self._threshold_D = np.array([threshold for _, threshold in bits])
-        self._values = np.zeros((n_genes, int(space.n_choices.max())))
-        for column, gene in enumerate(space.genes):
-            self._values[column, : len(gene.choices)] = gene.choices
+        # A choice is told as its index plus 1, so that 0 is left for a gene that is not active.
+        self._level_D = np.array(
+            [
+                1 + np.searchsorted(space.genes[column].choices, threshold)
+                if column < n_genes
+                else 1
+                for column, (_, threshold) in zip(self._column_D, bits, strict=True)
+            ],
+            np.uint8,
+        )
 
     def __call__(self, genes: GeneMatrix) -> Floats:
         """Bits of each row, (N, D) of 0.0 and 1.0."""
-        values = np.zeros((len(genes), genes.shape[1] + 1))
-        values[:, :-1] = self._values[np.arange(genes.shape[1]), genes] * self.space.active(genes)
-        return (values[:, self._column_D] >= self._threshold_D).astype(np.float64)
+        return self.bits(genes).astype(np.float64)
+
+    def bits(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
+        """Bits of each row, (N, D)."""
+        told = np.zeros((len(genes), genes.shape[1] + 1), np.uint8)
+        np.multiply(genes + np.uint8(1), self.space.active(genes), out=told[:, :-1])
+        found: npt.NDArray[np.bool_] = told.take(self._column_D, axis=1) >= self._level_D
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,10 +154,32 @@ class GaussianProcess:
         return np.concatenate([np.empty(0), *map(self._predict, chunks)])
 
     def _predict(self, genes: GeneMatrix) -> Floats:
-        x_ND = self._coding(genes)
-        rbf_N = self.kernel.rbf(x_ND, self._z_MD) @ self.dual_M
-        mean: Floats = self.mean + x_ND @ self._linear_D + self.kernel.rbf_variance * rbf_N
+        x_ND = self._coding.bits(genes).astype(np.float32)
+        # exp(-1/2 distance) with half the memory and twice the speed of float64; `Kernel.rbf` is
+        # the definition. For the shipped predictor it rounds to 1e-5 points.
+        rbf_NM = x_ND @ self._toward_DM
+        rbf_NM += self._apart_M
+        np.exp(rbf_NM, out=rbf_NM)
+        mean: Floats = (rbf_NM @ self._dual_M).astype(np.float64)
+        mean += self.mean + x_ND @ self._linear_D
         return mean
+
+    @cached_property
+    def _toward_DM(self) -> npt.NDArray[np.float32]:
+        """What a bit of 1 adds to -1/2 the squared distance: bits are their own squares."""
+        toward: npt.NDArray[np.float32] = (self.kernel.rbf_D * (self._z_MD - 0.5)).T.astype(
+            np.float32, order="C"
+        )
+        return toward
+
+    @cached_property
+    def _apart_M(self) -> npt.NDArray[np.float32]:
+        """-1/2 the squared distance from a row of zeros."""
+        return (-0.5 * self._z_MD @ self.kernel.rbf_D).astype(np.float32)
+
+    @cached_property
+    def _dual_M(self) -> npt.NDArray[np.float32]:
+        return (self.kernel.rbf_variance * self.dual_M).astype(np.float32)
 
     @cached_property
     def _coding(self) -> Coding:

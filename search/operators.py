@@ -8,6 +8,7 @@ Shapes: N architectures, G genes, U units.
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from models.space import GeneMatrix, SearchSpace
 
 
+@lru_cache(maxsize=64)
 def units(space: SearchSpace) -> npt.NDArray[np.int64]:
     """The unit of each gene, (G,): 0, 1, ... in order of the columns."""
     numbers: dict[tuple[str, int, int], int] = {}
@@ -25,6 +27,16 @@ def units(space: SearchSpace) -> npt.NDArray[np.int64]:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
+@lru_cache(maxsize=64)
+def _columns(space: SearchSpace) -> npt.NDArray[np.intp]:
+    """Columns of each unit, (U, most of a unit): the last again and again where it has fewer."""
+    unit_of = units(space)
+    found = [np.flatnonzero(unit_of == unit) for unit in range(unit_of[-1] + 1)]
+    most = max(map(len, found))
+    return np.array([[*own, *[own[-1]] * (most - len(own))] for own in found])
+
+
+@lru_cache(maxsize=64)
 def _stages(space: SearchSpace) -> npt.NDArray[np.int64]:
     """The stage that each gene belongs to, (G,), counted from 1; 0: to the stem, or to all."""
     last = len(space.block_counts) - 1
@@ -45,15 +57,23 @@ def mutate(
 
     The resolution stays: networks of different resolutions have little to learn from each other.
     """
-    count, unit_of = len(parents), units(space)
-    chosen = rng.integers(1, unit_of[-1] + 1, (count, 3))
+    count, columns_UW = len(parents), _columns(space)
+    chosen = rng.integers(1, len(columns_UW), (count, 3))
     more = rng.random((count, 2)) < probability
     chosen[:, 1:] = np.where(more, chosen[:, 1:], chosen[:, :1])
-    redrawn = np.zeros((count, unit_of[-1] + 1), bool)
-    np.put_along_axis(redrawn, chosen, True, axis=1)
-    fresh = _draw(space, count, rng)
+    children = parents.copy()
+    columns = columns_UW[chosen].reshape(count, -1)
+    children[np.arange(count)[:, None], columns] = _drawn(space, columns, rng)
     # A block that a deeper stage wakes is drawn too: its canonical 0 means absent, not smallest.
-    return space.canonical(np.where(redrawn[:, unit_of] | ~space.active(parents), fresh, parents))
+    depths = list(space.depth_columns)
+    deeper = np.flatnonzero((children[:, depths] > parents[:, depths]).any(axis=1))
+    row, column = np.nonzero(~space.active(parents[deeper]))
+    woken = children[deeper]
+    woken[row, column] = np.where(
+        np.isin(column, depths), woken[row, column], _drawn(space, column, rng)
+    )
+    children[deeper] = woken
+    return space.canonical(children)
 
 
 def crossover(
@@ -70,9 +90,9 @@ def crossover(
     """
     count, unit_of, stage_of = len(mothers), units(space), _stages(space)
     whole = int(by_stage * count)
-    by_unit = rng.random((count - whole, unit_of[-1] + 1)) < 0.5
-    by_stages = rng.random((whole, stage_of.max() + 1)) < 0.5
-    from_mother = np.vstack([by_stages[:, stage_of], by_unit[:, unit_of]])
+    by_unit = rng.integers(0, 2, (count - whole, unit_of[-1] + 1), np.bool_)
+    by_stages = rng.integers(0, 2, (whole, stage_of.max() + 1), np.bool_)
+    from_mother = np.vstack([by_stages.take(stage_of, axis=1), by_unit.take(unit_of, axis=1)])
     from_mother = (from_mother | ~space.active(fathers)) & space.active(mothers)
     return space.canonical(np.where(from_mother, mothers, fathers))
 
@@ -128,6 +148,9 @@ def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
     return Neighbours(space.canonical(genes), changed, unit)
 
 
-def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> GeneMatrix:
-    """Uniform genes for every column, inactive ones too, (count, G)."""
-    return (rng.random((count, len(space.genes))) * space.n_choices).astype(np.uint8)
+def _drawn(
+    space: SearchSpace, columns: npt.NDArray[np.intp], rng: np.random.Generator
+) -> GeneMatrix:
+    """A uniform choice for each of `columns`."""
+    drawn: GeneMatrix = (rng.random(columns.shape) * space.n_choices[columns]).astype(np.uint8)
+    return drawn

@@ -212,7 +212,7 @@ def test_each_criterion_stops(termination, generations):
 def test_a_stall_is_counted_from_the_last_gain():
     seen: list[Progress] = []
     search_subnet(
-        FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 0,
+        FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 3,
         termination=Stalled(4), on_progress=seen.append,
     )  # fmt: skip
     assert [progress.stalled_generations for progress in seen[-5:]] == [0, 1, 2, 3, 4]

@@ -97,7 +97,9 @@ def test_prediction_is_the_textbook_posterior_mean(predictor, measured):
     system = covariance(measured_bits, measured_bits) + noise * np.eye(len(genes))
     dual = np.linalg.solve(system, top1 - predictor.mean)
     expected = predictor.mean + covariance(asked_bits, measured_bits) @ dual
-    np.testing.assert_allclose(predictor.predict(GENES[:30]), expected, atol=1e-6)
+    # Predicted in float32: what cancels between the networks is lost to its rounding.
+    cancelled = predictor.kernel.rbf_variance * np.abs(dual).sum()
+    assert np.abs(predictor.predict(GENES[:30]) - expected).max() < 1e-7 * cancelled < 1e-3
 
 
 def test_leave_one_out_is_what_leaving_out_gives(predictor, measured):
