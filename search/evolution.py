@@ -3,13 +3,17 @@
 Parents, mutation and crossover after Once-for-All (arXiv 1908.09791, appendix; aging is not
 used). Different here: networks of one resolution are an *island* and only breed among
 themselves, since an early lead of one resolution would crowd the others out; half of the islands
-are given up now and then, until one is left. No network over a limit and none seen before is
-asked about, most crossings exchange whole stages, and the last generation counts.
+are given up now and then, until one is left. Many more children are made than asked about: those
+are that the predictor's slopes at their parents promise most of, where it has slopes. No network
+over a limit and none seen before is asked about, most crossings exchange whole stages, and the
+last generation counts.
+
+Shapes: N networks, P parents, G genes, K choices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +25,7 @@ from search.costs import Floats
 from search.operators import crossover, mutate
 
 Feasible = Callable[[GeneMatrix], npt.NDArray[np.bool_]]
+Slopes = Callable[[GeneMatrix], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,10 @@ class EvolutionSettings:
     """New networks asked about in a generation, at most."""
     proposals: float = 2.0
     """Children made for each that is asked about: many break a limit."""
+    crossed_proposals: float = 4.0
+    """The same for crossed children where slopes tell the promising ones."""
+    mutated_proposals: float = 16.0
+    """The same for mutated children."""
     parents: int = 100
     """The best of an island: they survive and have children."""
     mutation_ratio: float = 0.5
@@ -48,7 +57,10 @@ class EvolutionSettings:
         for name in ("mutation_ratio", "mutation_probability", "by_stage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-        for name in ("population", "proposals", "parents", "halving", "retries"):
+        for name in ("proposals", "mutated_proposals", "crossed_proposals"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("population", "parents", "halving", "retries"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
@@ -59,6 +71,7 @@ class Evolution:
     Args:
         feasible: which rows of a gene matrix meet every limit.
         genes, top1: what is known already: at least one feasible network and its accuracy.
+        slopes: see `search.predictor.Sloped`; None if the predictor has none.
     """
 
     def __init__(
@@ -69,9 +82,11 @@ class Evolution:
         top1: Floats,
         settings: EvolutionSettings,
         rng: np.random.Generator,
+        slopes: Slopes | None = None,
     ) -> None:
         self.space, self.feasible, self.settings = space, feasible, settings
-        self._rng, self._generation = rng, -1
+        self._rng, self._generation, self._slopes = rng, -1, slopes
+        self._slopes_PGK: npt.NDArray[np.float32] | None = None
         self._weights = np.random.default_rng(0).integers(1, 2**42, len(space.genes))
         self._seen = set(self._keys(genes).tolist())
         self.genes: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
@@ -88,12 +103,17 @@ class Evolution:
 
     def ask(self) -> GeneMatrix:
         """Up to a population of feasible networks never asked before; none when exhausted."""
-        count = int(self.settings.proposals * self.settings.population)
-        for retry in range(self.settings.retries):
+        settings = self.settings
+        for retry in range(settings.retries):
             # Parents that only have known children have converged: then draw new blood.
-            stuck = retry == self.settings.retries - 1
-            made = self.space.sample(count, self._rng) if stuck else self._children(count)
-            fresh = self._unknown(made[self.feasible(made)])[: self.settings.population]
+            if retry == settings.retries - 1:
+                count = int(settings.proposals * settings.population)
+                strangers = self.space.sample(count, self._rng)
+                made = [strangers[self.feasible(strangers)]]
+            else:
+                n_mutated = round(settings.mutation_ratio * settings.population)
+                made = [self._mutated(n_mutated), self._crossed(settings.population - n_mutated)]
+            fresh = self._unknown(np.vstack(made))[: settings.population]
             if len(fresh):
                 self._seen.update(self._keys(fresh).tolist())
                 break
@@ -113,24 +133,68 @@ class Evolution:
                 for i in sorted(kept)
             ]
         )
+        if self._slopes is not None:
+            new = order >= len(self.genes)
+            slopes = self._slopes(genes[order[new]])
+            kept_PGK = np.empty((len(order), *slopes.shape[1:]), np.float32)
+            kept_PGK[new] = slopes
+            if self._slopes_PGK is not None:
+                kept_PGK[~new] = self._slopes_PGK[order[~new]]
+            self._slopes_PGK = kept_PGK
         self.genes, self.top1 = genes[order], top1[order]
 
-    def _children(self, count: int) -> GeneMatrix:
-        rng, settings = self._rng, self.settings
-        n_mutated = round(settings.mutation_ratio * count)
-        mothers = rng.integers(0, len(self.genes), count)
+    def _mutated(self, count: int) -> GeneMatrix:
+        """`count` mutated networks within the limits, or fewer."""
+        settings = self.settings
+        mothers = self._drawn(int(count * self._proposals(settings.mutated_proposals)))
+        made = mutate(self.space, self.genes[mothers], settings.mutation_probability, self._rng)
+        met = self.feasible(made)
+        return self._promising(made[met], [mothers[met]], count)
+
+    def _crossed(self, count: int) -> GeneMatrix:
+        """`count` crossed networks within the limits, or fewer."""
+        settings = self.settings
+        mothers = self._drawn(int(count * self._proposals(settings.crossed_proposals)))
         _, first, sizes = np.unique(self.genes[:, 0], return_index=True, return_counts=True)
-        island = np.repeat(np.arange(len(first)), sizes)[mothers[n_mutated:]]
-        fathers = first[island] + (rng.random(len(island)) * sizes[island]).astype(np.intp)
-        parents = self.genes[mothers]
-        mutated = mutate(self.space, parents[:n_mutated], settings.mutation_probability, rng)
-        crossed = crossover(
-            self.space, parents[n_mutated:], self.genes[fathers], settings.by_stage, rng
+        island = np.repeat(np.arange(len(first)), sizes)[mothers]
+        fathers = first[island] + (self._rng.random(len(island)) * sizes[island]).astype(np.intp)
+        made = crossover(
+            self.space, self.genes[mothers], self.genes[fathers], settings.by_stage, self._rng
         )
-        return np.vstack([mutated, crossed])
+        met = self.feasible(made)
+        return self._promising(made[met], [mothers[met], fathers[met]], count)
+
+    def _drawn(self, count: int) -> npt.NDArray[np.intp]:
+        return self._rng.integers(0, len(self.genes), count)
+
+    def _proposals(self, sloped: float) -> float:
+        return self.settings.proposals if self._slopes_PGK is None else sloped
+
+    def _promising(
+        self, made: GeneMatrix, parents: Sequence[npt.NDArray[np.intp]], count: int
+    ) -> GeneMatrix:
+        """The `count` rows never asked about that each of their parents promises most of."""
+        if self._slopes_PGK is not None:
+            promise = np.zeros(len(made))
+            for parent in parents:
+                promise += self.top1[parent] + self._gain(made, parent)
+            made = made[np.argsort(-promise, kind="stable")]
+        return self._unknown(made)[:count]
+
+    def _gain(self, made: GeneMatrix, parent: npt.NDArray[np.intp]) -> Floats:
+        """What the slopes at a parent say of each row over the parent, points, (N,)."""
+        assert self._slopes_PGK is not None
+        columns = np.arange(made.shape[1])
+        at_PG = np.take_along_axis(
+            self._slopes_PGK, self.genes[:, :, None].astype(np.intp), axis=2
+        )[:, :, 0]
+        own_P = (at_PG * self.space.active(self.genes)).sum(axis=1)
+        there_NG = self._slopes_PGK[parent[:, None], columns, made] * self.space.active(made)
+        gain: Floats = there_NG.sum(axis=1) - own_P[parent]
+        return gain
 
     def _unknown(self, genes: GeneMatrix) -> GeneMatrix:
-        """The rows that were never asked about, each once."""
+        """The rows that were never asked about, each once, in their order."""
         keys, first = np.unique(self._keys(genes), return_index=True)
         fresh = [i for key, i in zip(keys.tolist(), first, strict=True) if key not in self._seen]
         return genes[np.sort(np.array(fresh, np.intp))]

@@ -28,6 +28,8 @@ from search.predictor import Provenance, save
 KIND = "mlp"
 CHUNK = 1024
 """Rows predicted at a time: two CHUNK x H stay in a core's cache."""
+KINK = 2.0
+"""Slope of a unit's activity at 0, for inputs in standard deviations of its layer's."""
 VANISHED = 1e-12
 """A hidden unit whose weights, in times out, are all smaller says nothing."""
 MOBILE_SLOTS = tuple(range(112, 225, 16))
@@ -64,7 +66,8 @@ class OneHot:
             self.size += len(gene.choices)
         n_choices = int(space.n_choices.max())
         self._columns = np.arange(len(space.genes))
-        self._input = np.full((len(space.genes), n_choices), self.size, np.intp)
+        self.inputs = np.full((len(space.genes), n_choices), self.size, np.intp)
+        """Input of each choice of each gene, (G, K); D where it has none."""
         for column, own in enumerate(space.genes):
             if (found := offsets.get((own.name, own.stage, own.block))) is None:
                 continue  # a depth is told by which blocks are there
@@ -75,13 +78,13 @@ class OneHot:
                         f"predictor: expected {own.name} among {list(choices)}, got {value:g} "
                         f"in space {space.name!r}"
                     )
-                self._input[column, index] = start + choices.index(value)
+                self.inputs[column, index] = start + choices.index(value)
 
     def __call__(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
         """(N, D) of 0 and 1."""
         x_ND = np.zeros((len(genes), self.size + 1), np.float32)
         starts_N1 = np.arange(0, x_ND.size, self.size + 1)[:, None]
-        inputs_NG = np.where(self.space.active(genes), self._input[self._columns, genes], self.size)
+        inputs_NG = np.where(self.space.active(genes), self.inputs[self._columns, genes], self.size)
         x_ND.ravel()[inputs_NG + starts_N1] = 1.0
         return x_ND[:, :-1]
 
@@ -135,6 +138,24 @@ class Mlp:
         fraction_N = (y_NH @ last.weight)[:, 0].astype(np.float64) + last.bias[0] + self.base
         percent: Floats = 100 * fraction_N
         return percent
+
+    def slopes(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
+        """See `search.predictor.Sloped`: the gradient by the inputs, where a unit near its kink
+        counts as partly active, as a change would have it. Estimates the gains of single changes
+        from a good network to 0.05 to 0.08 points where they spread by 0.3."""
+        *hidden, last = self._telling
+        y_NH, activities = self._coding(genes), []
+        for layer in hidden:
+            y_NH = y_NH @ layer.weight + layer.bias
+            spread = y_NH.std(axis=1, keepdims=True) + np.finfo(np.float32).tiny
+            activities.append(np.clip(0.5 + KINK * y_NH / spread, 0, 1))
+            np.maximum(y_NH, 0, out=y_NH)
+        slope_NH = np.broadcast_to(100 * last.weight[:, 0], y_NH.shape)
+        for layer, activity in zip(reversed(hidden), reversed(activities), strict=True):
+            slope_NH = (slope_NH * activity) @ layer.weight.T
+        nothing = np.zeros((len(genes), 1), np.float32)
+        slopes: npt.NDArray[np.float32] = np.hstack([slope_NH, nothing])[:, self._coding.inputs]
+        return slopes
 
     @cached_property
     def _telling(self) -> Sequence[Layer]:

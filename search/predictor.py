@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -60,6 +61,17 @@ class AccuracyPredictor(Protocol):
         Raises:
             InputError: if a row has a resolution outside `provenance.resolutions`.
         """
+        ...
+
+
+@runtime_checkable
+class Sloped(Protocol):
+    """A predictor that also says which way is up."""
+
+    def slopes(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
+        """About how much each choice of each gene adds to the accuracy near each row, percentage
+        points, (N, G, K); only differences within a gene mean anything, or to 0 for a gene that
+        is not active. K is the most choices that a gene has."""
         ...
 
 

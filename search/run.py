@@ -18,7 +18,7 @@ from search.certificate import Certificate, certify
 from search.costs import Cost
 from search.evolution import Evolution, EvolutionSettings
 from search.exchange import climb
-from search.predictor import AccuracyPredictor
+from search.predictor import AccuracyPredictor, Sloped
 from search.problem import Evaluator, SubnetProblem
 from search.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
 from search.warm_start import WarmStartSettings, warm_start
@@ -97,7 +97,8 @@ def search_subnet(
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
     genes, known = warm_start(problem, evaluate, settings.warm_start, rng)
-    evolution = Evolution(space, problem.feasible, genes, known, settings.evolution, rng)
+    slopes = predictor.slopes if isinstance(predictor, Sloped) else None
+    evolution = Evolution(space, problem.feasible, genes, known, settings.evolution, rng, slopes)
     progress = Progress(
         generation=0,
         evaluations=evaluate.evaluations,

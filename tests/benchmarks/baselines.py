@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,7 @@ from models.space import GeneMatrix, SearchSpace
 from search.costs import CostModel, Floats
 from search.predictor import AccuracyPredictor
 
-MOST_DRAWS = 20_000
+MOST_DRAWS = 1_000
 """Tries for one network within a budget, where the published code tries for ever."""
 
 
@@ -57,44 +58,37 @@ def published_evolution(
     mutation_probability: float = 0.1,
     mutation_ratio: float = 0.5,
 ) -> Found:
-    """Evolution as Once-for-All published it, with its parameters (arXiv 1908.09791, appendix):
-    one network after the other, drawn again until it meets the budget."""
-    n_choices = space.n_choices.tolist()
-    lookups = [(factor.columns, factor.table) for factor in latency.factors]
+    """Evolution as Once-for-All published it (arXiv 1908.09791, appendix), with its parameters and
+    in its manner: a network is a dictionary of lists, its latency a sum of entries of a table
+    with text for keys, its inputs to the predictor are set one by one, and one network after the
+    other is drawn again until it meets the budget."""
+    alike = Published(space, predictor, latency, rng)
 
-    def efficient(row: list[int]) -> bool:
-        cost = latency.constant
-        for columns, table in lookups:
-            cost += float(table[tuple(row[c] for c in columns)])
-        return cost <= budget_ms
-
-    def drawn(make: Callable[[], list[int]]) -> list[int]:
+    def drawn(make: Callable[[], Sample]) -> Sample:
         for _ in range(MOST_DRAWS):
-            if efficient(row := make()):
-                return row
-        return latency.floor_genes.tolist()
+            if alike.latency_ms(sample := make()) <= budget_ms:
+                return sample
+        return alike.sample_of(latency.floor_genes)
 
-    def fresh() -> list[int]:
-        return [int(rng.integers(n)) for n in n_choices]
+    def mutated(parents: list[Sample]) -> Sample:
+        sample = copy.deepcopy(parents[int(rng.integers(len(parents)))])
+        for name, choices in alike.choices.items():
+            for i, values in enumerate(choices):
+                if rng.random() < mutation_probability:
+                    sample[name][i] = values[int(rng.integers(len(values)))]
+        return sample
 
-    def mutated(parents: list[list[int]]) -> list[int]:
-        parent = parents[int(rng.integers(len(parents)))]
-        return [
-            int(rng.integers(n)) if rng.random() < mutation_probability else gene
-            for gene, n in zip(parent, n_choices, strict=True)
-        ]
+    def crossed(parents: list[Sample]) -> Sample:
+        mother, father = (parents[int(rng.integers(len(parents)))] for _ in range(2))
+        sample = copy.deepcopy(mother)
+        for name, values in father.items():
+            for i, value in enumerate(values):
+                if rng.random() < 0.5:
+                    sample[name][i] = value
+        return sample
 
-    def crossed(parents: list[list[int]]) -> list[int]:
-        mother, father = (parents[i] for i in rng.integers(len(parents), size=2))
-        return [m if rng.random() < 0.5 else f for m, f in zip(mother, father, strict=True)]
-
-    def predicted(rows: list[list[int]]) -> list[float]:
-        genes = space.canonical(np.array(rows, np.uint8))
-        found: list[float] = predictor.predict(genes).tolist()
-        return found
-
-    rows = [drawn(fresh) for _ in range(population)]
-    top1 = predicted(rows)
+    rows = [drawn(alike.fresh) for _ in range(population)]
+    top1 = alike.predict(rows)
     evaluations = len(rows)
     n_parents = round(parent_ratio * population)
     n_mutated = round(mutation_ratio * population)
@@ -104,10 +98,77 @@ def published_evolution(
         parents_top1 = [top1[i] for i in order]
         children = [drawn(partial(mutated, parents)) for _ in range(n_mutated)]
         children += [drawn(partial(crossed, parents)) for _ in range(population - n_mutated)]
-        rows, top1 = parents + children, parents_top1 + predicted(children)
+        rows, top1 = parents + children, parents_top1 + alike.predict(children)
         evaluations += len(children)
     # The published code returns the best parent, and so loses the best of its last generation.
     return Found(max(parents_top1), evaluations)
+
+
+Sample = dict[str, list[float]]
+"""Values of the genes of each kind, in order; of blocks that are not active as well."""
+
+
+class Published:
+    """What the published evolution asks about single networks."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        predictor: AccuracyPredictor,
+        latency: CostModel,
+        rng: np.random.Generator,
+    ) -> None:
+        self.space, self.predictor, self.rng = space, predictor, rng
+        self.choices: dict[str, list[tuple[float, ...]]] = {}
+        self._place: list[tuple[str, int]] = []
+        for gene in space.genes:
+            self._place.append((gene.name, len(self.choices.setdefault(gene.name, []))))
+            self.choices[gene.name].append(gene.choices)
+        self._constant = latency.constant
+        self._layers = [(factor.name, factor.columns) for factor in latency.factors]
+        self._table = {
+            self._key(
+                factor.name,
+                [space.genes[c].choices[i] for c, i in zip(factor.columns, index, strict=True)],
+            ): float(factor.table[index])
+            for factor in latency.factors
+            for index in np.ndindex(factor.table.shape)
+        }
+
+    def fresh(self) -> Sample:
+        """A uniform network."""
+        return {
+            name: [values[int(self.rng.integers(len(values)))] for values in choices]
+            for name, choices in self.choices.items()
+        }
+
+    def sample_of(self, genes: GeneMatrix) -> Sample:
+        """The network of one row of genes, (G,)."""
+        sample: Sample = {name: [] for name in self.choices}
+        for gene, index in zip(self.space.genes, genes.tolist(), strict=True):
+            sample[gene.name].append(gene.choices[index])
+        return sample
+
+    def latency_ms(self, sample: Sample) -> float:
+        """The sum of the entries of its layers."""
+        values = [sample[name][i] for name, i in self._place]
+        return self._constant + sum(
+            self._table[self._key(name, [values[c] for c in columns])]
+            for name, columns in self._layers
+        )
+
+    @staticmethod
+    def _key(layer: str, values: Sequence[float]) -> str:
+        return "-".join([layer, *(f"{value:g}" for value in values)])
+
+    def predict(self, samples: Sequence[Sample]) -> list[float]:
+        """Predicted top-1 of each, percent: one batch, encoded network by network."""
+        genes = np.zeros((len(samples), len(self.space.genes)), np.uint8)
+        for row, sample in enumerate(samples):
+            for column, (name, i) in enumerate(self._place):
+                genes[row, column] = self.choices[name][i].index(sample[name][i])
+        found: list[float] = self.predictor.predict(self.space.canonical(genes)).tolist()
+        return found
 
 
 def nsga2_front(

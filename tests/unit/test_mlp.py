@@ -111,6 +111,24 @@ def test_units_that_vanished_in_training_change_nothing():
     np.testing.assert_allclose(predictor.predict(genes), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("space", "valid", "by_hand"), FAMILIES)
+def test_slopes_with_sharp_kinks_are_the_gradient(space, valid, by_hand, monkeypatch):
+    """Against torch's gradient by the one-hot inputs, looked up for each choice."""
+    monkeypatch.setattr("search.mlp.KINK", 1e9)
+    based = space is RESNET
+    module, tensors = network(82 if based else 128, based)
+    predictor = from_published(tensors, space, "a test")
+    genes = predictor.space.sample(30, np.random.default_rng(0))
+    inputs = np.stack([by_hand(arch) for arch in predictor.space.decode(genes)])
+    x = torch.from_numpy(inputs).float().requires_grad_()
+    (gradient,) = torch.autograd.grad(100 * module(x).sum(), x)
+    slopes_NGK = predictor.slopes(genes)
+    coding = OneHot(predictor.space)
+    for (column, choice), at in np.ndenumerate(coding.inputs):
+        expected = gradient[:, at].numpy() if at < coding.size else np.zeros(len(genes))
+        np.testing.assert_allclose(slopes_NGK[:, column, choice], expected, atol=1e-4)
+
+
 def test_it_is_valid_where_it_was_fitted_alone():
     predictor = from_published(network(128, False)[1], MOBILE, "a test")
     assert predictor.provenance.resolutions == (160, 176, 192, 208, 224)

@@ -102,6 +102,22 @@ def test_prediction_is_the_textbook_posterior_mean(predictor, measured):
     assert np.abs(predictor.predict(GENES[:30]) - expected).max() < 1e-7 * cancelled < 1e-3
 
 
+def test_slopes_are_the_gains_of_single_steps(predictor):
+    """Against predicting each change of one active gene by one choice; DEBUG has two of each."""
+    rows = GENES[::37]
+    slopes_NGK = predictor.slopes(rows)
+    assert predictor.slopes(rows[:0]).shape == (0, *slopes_NGK.shape[1:])
+    for row, slopes_GK in zip(rows, slopes_NGK, strict=True):
+        for column in np.flatnonzero(DEBUG.active(row[None])[0]):
+            if column in DEBUG.depth_columns:
+                continue
+            other = row.copy()
+            other[column] = 1 - row[column]
+            before, after = predictor.predict(np.stack([row, other]))
+            told = slopes_GK[column, other[column]] - slopes_GK[column, row[column]]
+            assert told == pytest.approx(after - before, abs=1e-3)
+
+
 def test_leave_one_out_is_what_leaving_out_gives(predictor, measured):
     """The closed form against solving without each network in turn."""
     genes, top1 = measured
