@@ -8,7 +8,7 @@ are that the predictor's slopes at their parents promise most of, where it has s
 over a limit and none seen before is asked about, most crossings exchange whole stages, and the
 last generation counts.
 
-Shapes: N networks, P parents, G genes, K choices.
+Shapes: N networks, G genes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from models.errors import InputError
 from models.space import GeneMatrix, SearchSpace
 from search.costs import Floats
 from search.operators import crossover, mutate
+from search.promise import Promise, Slopes
 
 Feasible = Callable[[GeneMatrix], npt.NDArray[np.bool_]]
-Slopes = Callable[[GeneMatrix], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvolutionSettings:
     """Parameters of the evolution."""
 
-    population: int = 400
+    population: int = 200
     """New networks asked about in a generation, at most."""
     proposals: float = 2.0
     """Children made for each that is asked about: many break a limit."""
-    crossed_proposals: float = 4.0
+    crossed_proposals: float = 8.0
     """The same for crossed children where slopes tell the promising ones."""
-    mutated_proposals: float = 16.0
+    mutated_proposals: float = 32.0
     """The same for mutated children."""
     parents: int = 100
     """The best of an island: they survive and have children."""
@@ -85,8 +85,8 @@ class Evolution:
         slopes: Slopes | None = None,
     ) -> None:
         self.space, self.feasible, self.settings = space, feasible, settings
-        self._rng, self._generation, self._slopes = rng, -1, slopes
-        self._slopes_PGK: npt.NDArray[np.float32] | None = None
+        self._rng, self._generation = rng, -1
+        self._promise = Promise(space, slopes) if slopes else None
         self._weights = np.random.default_rng(0).integers(1, 2**42, len(space.genes))
         self._seen = set(self._keys(genes).tolist())
         self.genes: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
@@ -133,14 +133,9 @@ class Evolution:
                 for i in sorted(kept)
             ]
         )
-        if self._slopes is not None:
-            new = order >= len(self.genes)
-            slopes = self._slopes(genes[order[new]])
-            kept_PGK = np.empty((len(order), *slopes.shape[1:]), np.float32)
-            kept_PGK[new] = slopes
-            if self._slopes_PGK is not None:
-                kept_PGK[~new] = self._slopes_PGK[order[~new]]
-            self._slopes_PGK = kept_PGK
+        if self._promise is not None:
+            before = np.where(order < len(self.genes), order, -1)
+            self._promise.follow(genes[order], top1[order], before)
         self.genes, self.top1 = genes[order], top1[order]
 
     def _mutated(self, count: int) -> GeneMatrix:
@@ -167,31 +162,17 @@ class Evolution:
     def _drawn(self, count: int) -> npt.NDArray[np.intp]:
         return self._rng.integers(0, len(self.genes), count)
 
-    def _proposals(self, sloped: float) -> float:
-        return self.settings.proposals if self._slopes_PGK is None else sloped
+    def _proposals(self, promised: float) -> float:
+        return self.settings.proposals if self._promise is None else promised
 
     def _promising(
         self, made: GeneMatrix, parents: Sequence[npt.NDArray[np.intp]], count: int
     ) -> GeneMatrix:
-        """The `count` rows never asked about that each of their parents promises most of."""
-        if self._slopes_PGK is not None:
-            promise = np.zeros(len(made))
-            for parent in parents:
-                promise += self.top1[parent] + self._gain(made, parent)
-            made = made[np.argsort(-promise, kind="stable")]
+        """The `count` rows never asked about of which their parents promise most."""
+        if self._promise is not None:
+            promised = sum(self._promise.of(made, parent) for parent in parents)
+            made = made[np.argsort(-promised, kind="stable")]
         return self._unknown(made)[:count]
-
-    def _gain(self, made: GeneMatrix, parent: npt.NDArray[np.intp]) -> Floats:
-        """What the slopes at a parent say of each row over the parent, points, (N,)."""
-        assert self._slopes_PGK is not None
-        columns = np.arange(made.shape[1])
-        at_PG = np.take_along_axis(
-            self._slopes_PGK, self.genes[:, :, None].astype(np.intp), axis=2
-        )[:, :, 0]
-        own_P = (at_PG * self.space.active(self.genes)).sum(axis=1)
-        there_NG = self._slopes_PGK[parent[:, None], columns, made] * self.space.active(made)
-        gain: Floats = there_NG.sum(axis=1) - own_P[parent]
-        return gain
 
     def _unknown(self, genes: GeneMatrix) -> GeneMatrix:
         """The rows that were never asked about, each once, in their order."""

@@ -23,7 +23,7 @@ from search.problem import Evaluator, SubnetProblem
 from search.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
 from search.warm_start import WarmStartSettings, warm_start
 
-DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(40)))
+DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(25)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class SearchSettings:
 
     warm_start: WarmStartSettings = WarmStartSettings()
     evolution: EvolutionSettings = EvolutionSettings()
-    climbs: int = 3
+    climbs: int = 1
     """Networks of the last generation, from the best to the worst, that a climb starts from."""
 
 

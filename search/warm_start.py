@@ -39,11 +39,11 @@ KEPT_ROUNDS = 8
 class WarmStartSettings:
     """How much work a warm start is."""
 
-    candidates: int = 3000
+    candidates: int = 1500
     """Random networks whose costs are asked."""
     judged: int = 500
     """Of them, the nearest to the limits: asked of the predictor."""
-    rounds: int = 6
+    rounds: int = 4
     """Times the surrogate is fitted."""
     fitted: int = 1500
     """Networks that a surrogate is fitted on, the best and nearest."""

@@ -10,9 +10,10 @@ from search.exchange import climb
 from search.operators import neighbours
 from search.pareto import pareto_front
 from search.problem import Evaluator, SubnetProblem
-from search.run import search_subnet
+from search.run import SearchSettings, search_subnet
 from search.surrogate import fit_additive
 from search.termination import AnyOf, MaxEvaluations, MaxGenerations, MaxSeconds, Progress, Stalled
+from search.warm_start import WarmStartSettings
 from tests.brute import all_genes
 from tests.fakes import FakeClock, FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE
@@ -212,7 +213,8 @@ def test_each_criterion_stops(termination, generations):
 def test_a_stall_is_counted_from_the_last_gain():
     seen: list[Progress] = []
     search_subnet(
-        FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 3,
+        FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 0,
+        settings=SearchSettings(warm_start=WarmStartSettings(candidates=60, judged=20, rounds=1)),
         termination=Stalled(4), on_progress=seen.append,
     )  # fmt: skip
     assert [progress.stalled_generations for progress in seen[-5:]] == [0, 1, 2, 3, 4]
@@ -265,6 +267,30 @@ def test_islands_are_given_up_by_halves():
         assert len(islands) == (2 if generation < 3 else 1)
         assert len(evolution.genes) <= 5 * len(islands)
     assert evolution.best[0, 0] == islands[0]
+
+
+def test_of_the_children_made_the_promising_ones_are_asked_about():
+    """A generation of mutants is better on average where slopes tell what a gene's rise brings."""
+    predictor = LinearAccuracy(DEBUG, 1)
+    start = GENES[::97]
+    gains = np.zeros((len(DEBUG.genes), 2), np.float32)
+    settings = EvolutionSettings(population=8, parents=5, mutation_ratio=1.0)
+
+    def asked(slopes):
+        problem = SubnetProblem(DEBUG, predictor, {}, {})
+        evolution = Evolution(
+            DEBUG, problem.feasible, start, predictor.predict(start), settings,
+            np.random.default_rng(0), slopes,
+        )  # fmt: skip
+        return predictor.predict(evolution.ask()).mean()
+
+    for column in range(len(DEBUG.genes)):
+        high, low = (
+            predictor.predict(GENES[(GENES[:, column] == value) & DEBUG.active(GENES)[:, column]])
+            for value in (1, 0)
+        )
+        gains[column, 1] = high.mean() - low.mean()
+    assert asked(lambda genes: np.tile(gains, (len(genes), 1, 1))) > asked(None) + 0.2
 
 
 def test_the_last_generation_counts():
