@@ -194,6 +194,7 @@ class Client:
         latency_confidence: float | None = None,
         precision: str = "fp32",
         seed: int = 0,
+        shared: bool = False,
         idempotency_key: str | None = None,
         wait: bool = True,
         timeout_s: float = 600.0,
@@ -203,6 +204,7 @@ class Client:
 
         Args:
             device: a name, or a whole profile.
+            shared: whether everybody with a key sees it.
             wait: for the end; otherwise a search that is not stored is answered as queued.
             timeout_s: longest wait; what is not finished then goes on by itself.
 
@@ -219,6 +221,7 @@ class Client:
             "constraints": {name: limit for name, limit in given if limit is not None},
             "precision": precision,
             "seed": seed,
+            "shared": shared,
         }
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)
