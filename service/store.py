@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,11 +95,11 @@ class SearchStore:
         Raises:
             QueueFull: if it would have to wait behind too many others.
         """
-        try:
-            return self._submit(new, key)
-        except IntegrityError:
-            # Somebody stored the same request, profile or key meanwhile: now it is there.
-            return self._submit(new, key)
+        # Profile, search and key: each may be stored by somebody else meanwhile, and then is there.
+        for _ in range(3):
+            with suppress(IntegrityError):
+                return self._submit(new, key)
+        return self._submit(new, key)
 
     def _submit(self, new: NewSearch, key: tuple[str, str] | None) -> Search:
         with self.session_scope() as session:

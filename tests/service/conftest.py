@@ -32,6 +32,7 @@ from service.pairing import Catalog, open_catalog
 from service.settings import Settings
 from service.store import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
+from tests.postgres import Cluster, cluster, find_binaries
 from tests.spaces import DEBUG
 
 SUPERNET, DEVICE = "debug-net", "debug-device"
@@ -136,6 +137,49 @@ def home(template: Path, tmp_path: Path) -> Path:
 def settings(home: Path) -> Settings:
     """Quick to notice, without workers: a test runs one if it wants one."""
     return Settings(home=home, workers=0, poll_interval_s=0.01)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server of this run's own."""
+    if find_binaries() is None:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+    with cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'deep' / 'new.sqlite'}"
+    running: Cluster = request.getfixturevalue("postgres")
+    return running.create_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Cluster) -> str:
+    """A database that has been migrated."""
+    url = postgres.create_database()
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated database of each kind, without rows."""
+    if request.param == "postgresql":
+        running: Cluster = request.getfixturevalue("postgres")
+        migrated: str = request.getfixturevalue("migrated_postgres")
+        running.empty(migrated)
+        return migrated
+    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()
+    return url
 
 
 @pytest.fixture

@@ -5,18 +5,42 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
 
 from models.errors import InputError
-from service.database import is_current, migrate, open_database
+from service.database import _config, _tables_may_be_remade, is_current, migrate, open_database
+from service.durable import Durable
+from service.executors import ExecutorStore, Undertaker
+from service.run_store import RunStore
+from service.store import SearchStore
 from service.tables import Base
+
+MOMENT = "'2025-01-01 00:00:00+00:00'"
+REVISIONS = [step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()]
+SEARCH = (
+    "INSERT INTO searches (id, request_sha256, request, supernet, device, profile_sha256, status, "
+    "owner, lease_until, attempts, result, created_at, finished_at) VALUES "
+)
+ROWS_OF_0001 = (
+    "INSERT INTO profiles VALUES ('p', 'a table')",
+    f"{SEARCH} ('done', 'r1', '{{}}', 'net', 'phone', 'p', 'succeeded', NULL, NULL, 1, "
+    f"'{{\"top1\": 90.0}}', {MOMENT}, {MOMENT})",
+    f"{SEARCH} ('ran', 'r2', '{{}}', 'net', 'phone', 'p', 'running', 'w', {MOMENT}, 1, "
+    f"NULL, {MOMENT}, NULL)",
+    "INSERT INTO events (search_id, kind, data, created_at) VALUES "
+    f"('done', 'queued', '{{}}', {MOMENT}), ('done', 'succeeded', '{{}}', {MOMENT})",
+    f"INSERT INTO idempotency_keys VALUES ('key', 'body', 'done', {MOMENT})",
+)
 
 
 @pytest.fixture
-def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'deep' / 'new.sqlite'}")
+def engine(empty_url):
+    engine = open_database(empty_url)
     yield engine
     engine.dispose()
 
@@ -52,10 +76,11 @@ def test_from_empty_to_what_the_rows_say(engine, tmp_path):
         context = MigrationContext.configure(connection, opts={"include_name": is_ours})
         assert compare_metadata(context, Base.metadata) == []
     # The comparison leaves out what the constraints of rows say, so also against a plain twin.
-    twin = open_database(f"sqlite:///{tmp_path / 'twin.sqlite'}")
-    Base.metadata.create_all(twin)
-    assert schema(engine) == schema(twin) != set()
-    twin.dispose()
+    if engine.dialect.name == "sqlite":
+        twin = open_database(f"sqlite:///{tmp_path / 'twin.sqlite'}")
+        Base.metadata.create_all(twin)
+        assert schema(engine) == schema(twin) != set()
+        twin.dispose()
 
 
 def test_twice_is_once(engine):
@@ -64,8 +89,37 @@ def test_twice_is_once(engine):
     assert is_current(engine)
 
 
-def test_many_at_once(tmp_path):
-    engines = [open_database(f"sqlite:///{tmp_path / 'shared.sqlite'}") for _ in range(4)]
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_from_every_revision_with_rows(engine, revision):
+    """What an older version stored is still there, and what was running waits again."""
+    with engine.connect() as connection, _tables_may_be_remade(connection), connection.begin():
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in ROWS_OF_0001:
+            connection.exec_driver_sql(statement)
+        command.upgrade(config, revision)
+    migrate(engine)
+    assert is_current(engine)
+    store, durable = SearchStore(engine), Durable(engine)
+    assert store.profile("p") == "a table"
+    done, ran = store.get("done"), store.get("ran")
+    assert (done.status, done.result, done.run) == ("succeeded", {"top1": 90.0}, 1)
+    assert [event.kind for event in store.events("done")] == ["queued", "succeeded"]
+    assert store.find_by_key("key", "body") == done
+    assert (ran.status, ran.attempts) == ("queued", 1)
+    # DBOS knows nothing of it: the sweep starts it.
+    runs = RunStore(engine, enqueue=durable.enqueue)
+    executors = ExecutorStore(engine)
+    Undertaker("me", executors, runs, durable, dead_after_s=1).sweep(())
+    (waiting,) = durable.states([f"ran.{ran.run + 1}"]).values()
+    assert waiting.status == "ENQUEUED"
+    with pytest.raises(IntegrityError), store.session_scope() as session:
+        session.connection().exec_driver_sql("DELETE FROM searches WHERE id = 'done'")
+
+
+def test_many_at_once(empty_url):
+    engines = [open_database(empty_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrate, engines))
     assert all(is_current(engine) for engine in engines)
@@ -73,10 +127,12 @@ def test_many_at_once(tmp_path):
         engine.dispose()
 
 
-def test_sqlite_is_set_up_for_several_processes(engine):
+def test_sqlite_is_set_up_for_several_processes(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'new.sqlite'}")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

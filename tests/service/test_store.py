@@ -1,11 +1,7 @@
-"""The store's contract, on every database it is given.
-
-SQLite always; also the PostgreSQL database that SUBNET_TEST_DATABASE_URL names (it is emptied).
-"""
+"""The store's contract, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from models.errors import Conflict, InputError, NotFound
-from service.database import migrate, open_database
+from service.database import open_database
 from service.jobs import sha256_of
 from service.ledger import Worked
 from service.paging import SearchFilter
@@ -23,7 +19,6 @@ from service.store import QueueFull, SearchStore, StoreUnavailable
 from service.tables import Base
 from service.tallies import TallyStore
 
-POSTGRES = os.environ.get("SUBNET_TEST_DATABASE_URL", "")
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RESULT = {"latency_ms": 1.5, "top1": 90.0, "sha256": "a" * 64}
 PROBLEM = {"title": "Infeasible", "status": 422}
@@ -45,15 +40,9 @@ def clock():
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
-def store(request, tmp_path, clock):
-    engine = open_database(
-        POSTGRES if request.param == "postgresql" else f"sqlite:///{tmp_path / 'test.sqlite'}"
-    )
-    if request.param == "postgresql":
-        with engine.begin() as connection:
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    migrate(engine)
+@pytest.fixture
+def store(database_url, clock):
+    engine = open_database(database_url)
     yield SearchStore(engine, clock)
     engine.dispose()
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
 from models.errors import InputError
 from service.artifacts import ArtifactStore
+from service.database import open_database
 from service.durable import Durable
 from service.jobs import submit
 from service.run_store import RunStore
 from service.schemas import SearchRequest
+from service.store import SearchStore
 from service.worker import Worker
 from tests.service.conftest import (
     DEVICE,
@@ -91,6 +94,27 @@ def test_one_search(worker, store, ask, home, durable):
     assert worker.executors.all() == {}, "a worker that stopped in order is forgotten"
     files = [path.name for path in (home / "artifacts").rglob("*") if path.is_file()]
     assert files == [done.artifact_sha256], "drafts are cleared away"
+
+
+def test_on_either_database_each_search_is_done_once(database_url, settings, catalog):
+    """Many ask the same and different things at once; a worker answers each thing once."""
+    engine = open_database(database_url)
+    durable = Durable(engine)
+    store = SearchStore(engine, enqueue=durable.enqueue)
+    worker = Worker(engine, durable, catalog, ArtifactStore(settings.artifacts), settings)
+    requests = [
+        SearchRequest(supernet=SUPERNET, device=DEVICE, constraints={"latency_ms": 0.8}, seed=n % 3)
+        for n in range(24)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        searches = list(pool.map(lambda request: submit(store, catalog, request), requests))
+    distinct = {search.id: search for search in searches}
+    assert len(distinct) == 3
+    finish(worker, store, *distinct.values())
+    for search in distinct.values():
+        assert kinds(store, search) == ["queued", "running", "succeeded"]
+    assert store.counts() == {"succeeded": 3}
+    engine.dispose()
 
 
 @pytest.mark.parametrize(
