@@ -96,7 +96,12 @@ def is_current(engine: Engine) -> bool:
     """Whether the schema is at the newest revision (and the database answers at all)."""
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    return found == ScriptDirectory.from_config(_config()).get_current_head()
+    return found == head()
+
+
+def head() -> str:
+    """The newest revision of the schema."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def _lock(connection: Connection) -> None:

@@ -10,21 +10,19 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, literal, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from models.errors import InputError
 from service.tables import SearchOwnerRow, SearchRow
 
 Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
 T = TypeVar("T")
-
-LAST = 1e300
-"""Stands for no value, so that unfinished searches come last whichever way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +49,34 @@ class Page(Generic[T]):
     next_cursor: str | None
 
 
-def page_query(wanted: SearchFilter, cursor: str | None) -> Select[SearchRow]:
-    """The rows of one page and one more, which tells whether there is another page.
+def page_queries(wanted: SearchFilter, cursor: str | None) -> Iterator[Select[SearchRow]]:
+    """Queries whose rows, one after the other, are those of a page and more: as many are needed
+    as it takes to find one row more than a page holds, which tells whether there is another page.
+
+    Rows with a value come first, then those without, whichever way: each walks along an index.
 
     Raises:
         InputError: if the cursor is not one of this sort order.
     """
+    key, down = _sort_key(wanted.sort), wanted.sort.startswith("-")
+    by_id = SearchRow.id.desc() if down else SearchRow.id.asc()
+    last = None if cursor is None else _read_cursor(cursor, wanted.sort)
+    query = _filtered(wanted).limit(wanted.limit + 1)
+    optional = key is not SearchRow.created_at
+    if last is None or last[0] is not None:
+        valued = query.where(key.is_not(None)) if optional else query
+        if last is not None:
+            row, place = tuple_(key, SearchRow.id), tuple_(*map(literal, last))
+            valued = valued.where(row < place if down else row > place)
+        yield valued.order_by(key.desc() if down else key.asc(), by_id)
+    if optional:
+        valueless = query.where(key.is_(None))
+        if last is not None and last[0] is None:
+            valueless = valueless.where(SearchRow.id < last[1] if down else SearchRow.id > last[1])
+        yield valueless.order_by(by_id)
+
+
+def _filtered(wanted: SearchFilter) -> Select[SearchRow]:
     query = select(SearchRow)
     for column, value in (
         (SearchRow.supernet, wanted.supernet),
@@ -72,50 +92,41 @@ def page_query(wanted: SearchFilter, cursor: str | None) -> Select[SearchRow]:
         query = query.where(SearchRow.latency_ms <= wanted.latency_ms_max)
     if wanted.top1_min is not None:
         query = query.where(SearchRow.top1 >= wanted.top1_min)
-    key, down = _sort_key(wanted.sort), wanted.sort.startswith("-")
-    if cursor is not None:
-        last, search_id = _read_cursor(cursor, wanted.sort)
-        beyond = key < last if down else key > last
-        same = SearchRow.id < search_id if down else SearchRow.id > search_id
-        query = query.where(or_(beyond, and_(key == last, same)))
-    order = [key.desc(), SearchRow.id.desc()] if down else [key.asc(), SearchRow.id.asc()]
-    return query.order_by(*order).limit(wanted.limit + 1)
+    return query
 
 
 def read_page(
     rows: Sequence[SearchRow], wanted: SearchFilter, read: Callable[[SearchRow], T]
 ) -> Page[T]:
-    """A page of what `page_query` found."""
+    """A page of what `page_queries` found."""
     shown = rows[: wanted.limit]
     more = len(rows) > wanted.limit
     return Page([read(row) for row in shown], _cursor(shown[-1], wanted.sort) if more else None)
 
 
-def _sort_key(sort: Sort) -> ColumnElement[Any]:
+def _sort_key(sort: Sort) -> InstrumentedAttribute[Any]:
     match sort.lstrip("-"):
         case "latency_ms":
-            return func.coalesce(SearchRow.latency_ms, -LAST if sort[0] == "-" else LAST)
+            return SearchRow.latency_ms
         case "top1":
-            return func.coalesce(SearchRow.top1, -LAST if sort[0] == "-" else LAST)
+            return SearchRow.top1
         case _:
-            return SearchRow.created_at.expression
+            return SearchRow.created_at
 
 
 def _cursor(row: SearchRow, sort: Sort) -> str:
     value = getattr(row, sort.lstrip("-"))
     if isinstance(value, datetime):
         value = value.isoformat()
-    elif value is None:
-        value = -LAST if sort[0] == "-" else LAST
     return base64.urlsafe_b64encode(json.dumps([sort, value, row.id]).encode()).decode()
 
 
-def _read_cursor(cursor: str, sort: Sort) -> tuple[float | datetime, str]:
+def _read_cursor(cursor: str, sort: Sort) -> tuple[float | datetime | None, str]:
     try:
         made_for, value, search_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         if sort.lstrip("-") == "created_at":
             value = datetime.fromisoformat(value).astimezone(UTC)
-        elif not math.isfinite(value):
+        elif value is not None and not math.isfinite(value):
             raise ValueError("not finite")
         if made_for != sort or not isinstance(search_id, str):
             raise ValueError("of another order")

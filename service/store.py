@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import Conflict, InputError, NotFound, SubnetSearchError
 from service.ledger import Worked
-from service.paging import Page, SearchFilter, page_query, read_page
+from service.paging import Page, SearchFilter, page_queries, read_page
 from service.records import Event, NewSearch, Search, read_search
 from service.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
 
@@ -229,7 +229,11 @@ class SearchStore:
             InputError: if the cursor is not one of this sort order.
         """
         with self.session_scope() as session:
-            rows = list(session.scalars(page_query(wanted, cursor)))
+            rows: list[SearchRow] = []
+            for query in page_queries(wanted, cursor):
+                rows += session.scalars(query)
+                if len(rows) > wanted.limit:
+                    break
             return read_page(rows, wanted, read_search)
 
     def events(self, search_id: str, after: int = 0) -> list[Event]:

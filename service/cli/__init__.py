@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(operation.serve)
 app.command()(operation.worker)
+app.command()(operation.backup)
+app.command()(operation.restore)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
 app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")

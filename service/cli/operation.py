@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.access import is_loopback
-from service.cli.common import settings
+from service.cli.common import Json, print_json, settings
 from service.cli.keys import open_admin
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from service.artifacts import ArtifactStore
 
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
@@ -91,6 +99,49 @@ def worker(
     if worker.at_work:
         # A run that does not even report cannot be stopped; others have it already.
         os._exit(0)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that does not exist yet.")],
+    json: Json = False,
+) -> None:
+    """Write all searches, devices, keys and models to one file; the service may run meanwhile."""
+    from service import backup as whole
+
+    with _database() as (engine, artifacts):
+        _tell(f"wrote {file}", whole.backup(engine, artifacts, file), json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote, on either database.")],
+    json: Json = False,
+) -> None:
+    """Put a backup into an empty database and its models where models are."""
+    from service import backup as whole
+
+    with _database() as (engine, artifacts):
+        _tell(f"restored {file}", whole.restore(engine, artifacts, file), json)
+
+
+@contextmanager
+def _database() -> Iterator[tuple[Engine, ArtifactStore]]:
+    from service.artifacts import ArtifactStore
+    from service.database import migrate, open_database
+
+    configured = settings()
+    engine = open_database(configured.database)
+    try:
+        migrate(engine)
+        yield engine, ArtifactStore(configured.artifacts)
+    finally:
+        engine.dispose()
+
+
+def _tell(words: str, counts: dict[str, int], json: bool) -> None:
+    if json:
+        print_json(counts)
+        return
+    typer.echo(f"{words}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 
 def _wait_for_end_of_stdin(stop: Event) -> None:
