@@ -24,6 +24,7 @@ def source(database_url, tmp_path):
     artifacts = ArtifactStore((tmp_path / "from").as_uri())
     store, runs = SearchStore(engine), RunStore(engine)
     done = runs.start(store.submit(new(0), ("key", "body")).id, 1, "w")
+    assert done is not None
     sha256 = artifacts.put(b"a model")
     runs.succeed(done, "w", {"latency_ms": 1.5, "top1": 90.0, "sha256": sha256})
     runs.start(store.submit(new(1)).id, 1, "w")
@@ -56,9 +57,9 @@ def rows(engine):
 
 
 def test_from_one_database_to_the_other(source, target, tmp_path):
-    counts = backup(*source, tmp_path / "backup.tar")
+    counts = backup(source[0], source[1], tmp_path / "backup.tar")
     assert (counts["searches"], counts["artifacts"], counts["events"]) == (3, 1, 6)
-    assert restore(*target, tmp_path / "backup.tar") == counts
+    assert restore(target[0], target[1], tmp_path / "backup.tar") == counts
     engine, artifacts = target
     before, after = rows(source[0]), rows(engine)
     index = [row.status for row in before["searches"]].index("running")
@@ -82,9 +83,9 @@ def test_from_one_database_to_the_other(source, target, tmp_path):
 
 
 def test_only_into_an_empty_database(source, tmp_path):
-    backup(*source, tmp_path / "backup.tar")
+    backup(source[0], source[1], tmp_path / "backup.tar")
     with pytest.raises(Conflict, match="is not empty"):
-        restore(*source, tmp_path / "backup.tar")
+        restore(source[0], source[1], tmp_path / "backup.tar")
 
 
 def test_a_backup_does_not_overwrite_and_leaves_nothing_half_done(source, tmp_path):
@@ -101,7 +102,7 @@ def test_a_backup_does_not_overwrite_and_leaves_nothing_half_done(source, tmp_pa
 
 def test_a_damaged_backup_changes_nothing(source, target, tmp_path):
     path = tmp_path / "backup.tar"
-    backup(*source, path)
+    backup(source[0], source[1], path)
     whole = path.read_bytes()
     with tarfile.open(path) as tar:
         model = next(m for m in tar if m.name.startswith("artifacts/"))
@@ -114,6 +115,6 @@ def test_a_damaged_backup_changes_nothing(source, target, tmp_path):
         assert damaged != whole
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="not a whole backup"):
-            restore(*target, path)
+            restore(target[0], target[1], path)
     assert model.size == len(b"a model")
     assert not any(rows(target[0]).values())

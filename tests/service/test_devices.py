@@ -1,7 +1,4 @@
-"""The contract of users' devices, on every database they are given, and what came before them.
-
-SQLite always; also the PostgreSQL database that SUBNET_TEST_DATABASE_URL names (it is emptied).
-"""
+"""The contract of users' devices, on SQLite and PostgreSQL, and what came before them."""
 
 from __future__ import annotations
 
@@ -15,25 +12,20 @@ from latency_tables.codec import from_json
 from latency_tables.store import BuiltinDevices, save
 from latency_tables.table import Conditions
 from models.errors import Conflict, NotFound
-from service.database import migrate, open_database
+from service.database import open_database
 from service.device_files import take_over_files
 from service.device_store import DeviceStore
 from service.devices import Devices, revision_of
 from service.store import unit_of_work
 from tests.service.conftest import make_table
-from tests.service.test_store import POSTGRES, START, ManualClock
+from tests.service.test_store import START, ManualClock
 
 INT8 = Conditions(runtime="fake", precision="int8", batch=1)
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
-def engine(request, tmp_path):
-    url = POSTGRES if request.param == "postgresql" else f"sqlite:///{tmp_path / 'test.sqlite'}"
-    engine = open_database(url)
-    if request.param == "postgresql":
-        with engine.begin() as connection:
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    migrate(engine)
+@pytest.fixture
+def engine(database_url):
+    engine = open_database(database_url)
     yield engine
     engine.dispose()
 

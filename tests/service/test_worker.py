@@ -28,6 +28,7 @@ from tests.service.conftest import (
 )
 
 PATIENCE_S = 60
+ASKED = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
 
 
 @pytest.fixture
@@ -102,10 +103,7 @@ def test_on_either_database_each_search_is_done_once(database_url, settings, cat
     durable = Durable(engine)
     store = SearchStore(engine, enqueue=durable.enqueue)
     worker = Worker(engine, durable, catalog, ArtifactStore(settings.artifacts), settings)
-    requests = [
-        SearchRequest(supernet=SUPERNET, device=DEVICE, constraints={"latency_ms": 0.8}, seed=n % 3)
-        for n in range(24)
-    ]
+    requests = [SearchRequest.model_validate({**ASKED, "seed": n % 3}) for n in range(24)]
     with ThreadPoolExecutor(8) as pool:
         searches = list(pool.map(lambda request: submit(store, catalog, request), requests))
     distinct = {search.id: search for search in searches}

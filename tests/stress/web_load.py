@@ -29,13 +29,13 @@ from service.database import open_database
 from service.tables import ProfileRow, SearchRow
 from tests.stress.service_under_load import ROOT, Site, body, wait_until
 
-LISTS = (
+LISTS: tuple[dict[str, str], ...] = (
     {},
     {"sort": "latency_ms"},
     {"sort": "-top1"},
     {"status": "succeeded"},
     {"device": "device-3", "sort": "created_at"},
-    {"latency_ms_max": 0.5, "sort": "-latency_ms"},
+    {"latency_ms_max": "0.5", "sort": "-latency_ms"},
 )
 BARE = """
 import sys, uvicorn

@@ -48,7 +48,7 @@ def test_processes_share_database_and_models_and_wait_for_the_database(compose, 
 def test_commands_exist_and_the_image_serves_by_default(compose):
     program, command = compose["services"]["worker"]["command"]
     assert program == "subnet-search"
-    assert command in get_command(app).commands
+    assert command in getattr(get_command(app), "commands", {})
     assert "command" not in compose["services"]["api"]
     assert '"subnet-search", "serve"' in (ROOT / "Dockerfile").read_text()
     assert "ENV SUBNET_HOME=/data" in (ROOT / "Dockerfile").read_text()
