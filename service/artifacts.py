@@ -10,8 +10,11 @@ from copy import copy
 from pathlib import Path
 
 import fsspec
+import structlog
 
 from models.errors import InputError, SubnetSearchError
+
+log = structlog.get_logger(__name__)
 
 
 class ArtifactLost(SubnetSearchError):
@@ -61,9 +64,11 @@ class ArtifactStore:
             if not self._files.exists(path):
                 self._write(path, content)
         except OSError as error:
+            log.error("artifact_unwritable", path=path, error=str(error))
+            reason = error.strerror or type(error).__name__
             raise ArtifactUnwritable(
-                f"cannot store {len(content)} bytes under {self._root}: "
-                f"{error.strerror or error}; make room or set SUBNET_ARTIFACTS_URL"
+                f"a model of {len(content)} bytes cannot be stored: {reason}; its operator must "
+                "make room where SUBNET_ARTIFACTS_URL points, then ask again"
             ) from error
         return sha256
 

@@ -1,6 +1,6 @@
 """kill -9 of a server and two workers at random moments under load, on SQLite or PostgreSQL.
 
-    python -m tests.stress.kill_storm sqlite|postgresql [--kills 50] [--seed 0]
+    python -m tests.stress.kill_storm sqlite|postgresql [--kills 50] [--spacing-s 12]
 
 Every accepted search must end succeeded or failed exactly once, and no model be torn or lost.
 """
@@ -21,8 +21,8 @@ from tests.stress.service_under_load import Site, all_finished, check, post_unti
 PROCESSES = ("serve", "worker-1", "worker-2")
 
 
-def storm(site: Site, kills: int, seed: int) -> dict[str, int]:
-    """Kill at `kills` moments while searches are asked for; what was found afterwards."""
+def storm(site: Site, kills: int, seed: int, spacing_s: float) -> dict[str, int]:
+    """Kill at `kills` random moments while searches are asked for; what was found afterwards."""
     rng = random.Random(seed)
     for name in PROCESSES:
         site.start(name)
@@ -37,12 +37,12 @@ def storm(site: Site, kills: int, seed: int) -> dict[str, int]:
             if found is not None:
                 ids.append(found)
             number += 1
-            time.sleep(0.4)
+            time.sleep(0.2)
 
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask, client) for client in range(2)]
         for number in range(kills):
-            time.sleep(rng.uniform(0.1, 5.0))
+            time.sleep(rng.uniform(0.0, spacing_s))
             site.kill(PROCESSES[number % 3] if number < 3 else rng.choice(PROCESSES))
         stop = True
         for future in asking:
@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("database", choices=["sqlite", "postgresql"])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--spacing-s", type=float, default=12.0, help="Longest time between two.")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with ExitStack() as stack:
@@ -67,7 +68,7 @@ def main() -> None:
         site = Site(folder, url)
         stack.callback(site.stop)
         started = time.monotonic()
-        found = storm(site, given.kills, given.seed)
+        found = storm(site, given.kills, given.seed, given.spacing_s)
         print(f"{given.database}: {found}, {time.monotonic() - started:.0f} s")
 
 
