@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from sqlalchemy import Select, literal, select, tuple_
+from sqlalchemy import Select, literal, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.errors import InputError
@@ -66,7 +66,8 @@ def page_queries(wanted: SearchFilter, cursor: str | None) -> Iterator[Select[Se
     if last is None or last[0] is not None:
         valued = query.where(key.is_not(None)) if optional else query
         if last is not None:
-            row, place = tuple_(key, SearchRow.id), tuple_(*map(literal, last))
+            row = tuple_(key, SearchRow.id)
+            place = tuple_(literal(last[0], key.type), literal(last[1]))
             valued = valued.where(row < place if down else row > place)
         yield valued.order_by(key.desc() if down else key.asc(), by_id)
     if optional:
