@@ -16,6 +16,7 @@ from search.run import SearchResult, search_subnet
 from search.termination import Progress
 from service.explain import describe_layers, describe_prices
 from service.pairing import Pairing
+from service.precision import compare
 from service.workshop import Draft, Report, Unverified, Workshop
 
 STEPS_DOWN = 3
@@ -101,13 +102,19 @@ def deliver(
         check = partial(_verify, pairing, workshop, arch, built, drafts, shelf, report)
         made = step("verify", check)
         timed = made["latency_ms"]
-        if timed is None or timed <= limits.get("latency_ms", math.inf):
+        if timed is None or timed <= _tolerated_ms(pairing, limits):
+            _check_size(made, limits)
             verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
             return {
                 **asked.describe(arch),
                 "layers": describe_layers(pairing.bundle, pairing.table, arch),
                 "prices": describe_prices(pairing, arch),
                 "verified": verified,
+                **(
+                    {"int8": compare(pairing, arch, verified)}
+                    if pairing.precision == "int8"
+                    else {}
+                ),
                 "provenance": asked.provenance(),
                 "search": found["search"],
                 "model_bytes": made["model_bytes"],
@@ -124,6 +131,25 @@ def deliver(
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
         "(`subnet-search devices measure`), or ask for more"
     )
+
+
+def _tolerated_ms(pairing: Pairing, limits: Mapping[str, float]) -> float:
+    """What a model may be timed at: the budget and, on top, the error that the answer states."""
+    assert pairing.table is not None
+    return limits.get("latency_ms", math.inf) * (1 + (pairing.table.expected_error or 0.0))
+
+
+def _check_size(made: Mapping[str, Any], limits: Mapping[str, float]) -> None:
+    """The search counts on float weights; a small network's scales can take more than int8 saves.
+
+    Raises:
+        Unverified: if the file is larger than asked.
+    """
+    if made["model_bytes"] > limits.get("model_bytes", math.inf):
+        raise Unverified(
+            f"the finished file has {made['model_bytes']} bytes, expected at most "
+            f"{limits['model_bytes']:.0f}: ask for fp32, or for more bytes"
+        )
 
 
 def _search(
@@ -149,11 +175,12 @@ def _build(
     drafts: Shelf,
     report: Report,
 ) -> dict[str, Any]:
-    draft = workshop().build(pairing, arch, report=report)
+    draft = workshop().build(pairing, arch, precision=pairing.precision, report=report)
     logits = io.BytesIO()
     np.save(logits, draft.logits, allow_pickle=False)
     return {
         "model": drafts.put(draft.model),
+        "quantized": None if draft.quantized is None else drafts.put(draft.quantized),
         "logits": drafts.put(logits.getvalue()),
         "recalibrated": draft.recalibrated,
     }
@@ -169,8 +196,12 @@ def _verify(
     report: Report,
 ) -> dict[str, Any]:
     logits = np.load(io.BytesIO(drafts.get(built["logits"])), allow_pickle=False)
+    quantized = built.get("quantized")
     draft = Draft(
-        model=drafts.get(built["model"]), logits=logits, recalibrated=built["recalibrated"]
+        model=drafts.get(built["model"]),
+        quantized=None if quantized is None else drafts.get(quantized),
+        logits=logits,
+        recalibrated=built["recalibrated"],
     )
     made = workshop().verify(pairing, arch, draft, report=report)
     return {

@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, Field
 
 from latency_tables import codec
 from latency_tables.table import Precision
@@ -17,11 +18,32 @@ from service.downloads import entity_tag, not_modified
 from service.errors import problems
 from service.pairing import Pairing
 from service.records import Search
-from service.schemas import Explanation
+from service.schemas import Arch as ArchRead
 
 SVG = "image/svg+xml"
 MAX_ARCH = 4000
 """Longest architecture in a query, characters: less than a server takes of a request's line."""
+
+
+class Explanation(BaseModel):
+    """Why a network is what it is on a device. All numbers are predicted but the exact ones."""
+
+    arch: ArchRead
+    top1: float | None = Field(description="Predicted accuracy, percent.")
+    latency_ms: float = Field(description="Predicted from the device's table.")
+    macs: int
+    params: int
+    peak_memory_bytes: int
+    energy_mj: float | None = None
+    layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
+    network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
+    prices: dict[str, Any] = Field(description="As a search's result has them.")
+    more_time: list[dict[str, Any]] = Field(
+        description="The front's best with 5, 10, 25 and 50 % and with 1 ms more: extra_ms, arch, "
+        "latency_ms, top1, and its gain over the front's best without, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")
+
 
 router = APIRouter(prefix="/v1", responses=problems(422))
 DRAWN: dict[int | str, dict[str, Any]] = {

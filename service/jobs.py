@@ -12,7 +12,6 @@ from latency_tables.table import LatencyTable
 from models.errors import InputError
 from service.access import LOCAL, Caller
 from service.devices import revision_of
-from service.errors import NotAvailable
 from service.owners import identity, own_key
 from service.pairing import Catalog
 from service.records import NewSearch, Search
@@ -37,7 +36,7 @@ def submit(
         caller: whose search it is, where it is the same for nobody else.
 
     Raises:
-        NotFound, InputError, NotAvailable: if the request does not hold.
+        NotFound, InputError: if the request does not hold.
         Infeasible: with the floor, if no network meets one of the limits.
     """
     said = request.model_dump(mode="json", exclude_none=True)
@@ -47,7 +46,6 @@ def submit(
     key = None if key is None else own_key(key, caller)
     if key is not None and (stored := store.find_by_key(key, body)) is not None:
         return stored
-    _check_precision(request)
     pairing = catalog.pairing(request.supernet, request.device, request.precision)
     table, bundle = pairing.table, pairing.bundle
     assert table is not None
@@ -76,13 +74,6 @@ def submit(
         profile=codec.to_json(table),
     )
     return store.submit(new, None if key is None else (key, body))
-
-
-def _check_precision(request: SearchRequest) -> None:
-    if request.precision != "fp32":
-        raise NotAvailable(
-            f"precision {request.precision!r} is not available in this version: ask for 'fp32'"
-        )
 
 
 def _check_table(request: SearchRequest, table: LatencyTable) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -15,11 +16,11 @@ from typing import Any
 
 from latency_tables import codec
 from latency_tables.lint import check
-from latency_tables.table import LatencyTable, space_layers
+from latency_tables.table import LatencyTable, Precision, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
-from models.errors import InputError
-from models.plan import LayerSpec
+from models.errors import InputError, NotFound
+from models.plan import LayerSpec, layer_plan
 from models.space import GeneMatrix, SearchSpace
 from models.space_files import published_spaces
 from search import predictor as predictors
@@ -62,9 +63,18 @@ class Pairing:
     """Each number of a network, with the space over which it is known."""
     confidence: float | None = None
     """With which latency limits are to hold: then the cost "latency_ms" is its upper bound."""
+    float_table: LatencyTable | None = None
+    """Of the same device at fp32, where `table` is of another precision: to compare with."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of the networks that the table is about."""
+        return "fp32" if self.table is None else self.table.conditions.precision
 
     @classmethod
-    def open(cls, bundle: Bundle, table: LatencyTable | None) -> Pairing:
+    def open(
+        cls, bundle: Bundle, table: LatencyTable | None, float_table: LatencyTable | None = None
+    ) -> Pairing:
         """Compile the costs of `bundle`'s space on the device of `table`.
 
         Raises:
@@ -99,7 +109,7 @@ class Pairing:
             space = _common(space, valid, bundle, table)
             predictor = predictors.load(bundle.predictor_path, space)
         costs = {name: model.at(space) for name, model in models.items()}
-        return cls(bundle, space, table, predictor, costs, everywhere)
+        return cls(bundle, space, table, predictor, costs, everywhere, float_table=float_table)
 
     def predict(self, archs: Sequence[Arch]) -> list[dict[str, Any]]:
         """What is known of each network without making it, in order.
@@ -162,6 +172,16 @@ class Pairing:
         costs = {**self.costs, "latency_ms": bound}
         return replace(self, costs=costs, confidence=confidence), given
 
+    def float_latency_ms(self, arch: Arch) -> float | None:
+        """Predicted latency of the same network at fp32; None where it is not known."""
+        table = self.float_table
+        if table is None or arch.resolution not in table.covered(self.bundle.space).resolutions:
+            return None
+        plan = layer_plan(self.bundle.space, arch)
+        if any(table.entry(layer) is None for layer in plan):
+            return None
+        return table.network_ms(plan)
+
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Refuse at once what no network can meet, alone or together.
 
@@ -212,6 +232,10 @@ class Pairing:
                 "expected_error_unit": "percentage points (RMSE)",
                 "predictor": origin.to_json(),
             }
+            if self.precision == "int8":
+                sources["top1"]["of"] = (
+                    "the network at fp32; what int8 loses is measured on the finished file"
+                )
         if self.table is not None:
             sources["latency_ms"] = table_provenance(self.table)
             if (bound := upper_bound(self.table, self.confidence)) is not None:
@@ -337,15 +361,20 @@ class Catalog:
 
     def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
         """A supernet with a table that is at hand already."""
+        float_table = None
+        if table is not None and table.conditions.precision != "fp32":
+            with suppress(NotFound):
+                float_table = self.devices.resolve(table.device, table.space, "fp32")
         key = (
             bundle.path,
             bundle.sha256,
             bundle.card["files"].get(bundle.predictor_path.name),
             table and revision_of(table),
+            float_table and revision_of(float_table),
         )
         with self._lock:
             if (pairing := self._pairings.pop(key, None)) is None:
-                pairing = Pairing.open(bundle, table)
+                pairing = Pairing.open(bundle, table, float_table)
             self._pairings[key] = pairing
             while len(self._pairings) > KEPT:
                 self._pairings.pop(next(iter(self._pairings)))

@@ -34,7 +34,7 @@ router = APIRouter(
     response_model=SearchRead,
     responses={
         201: {"model": SearchRead, "description": "Finished: stored before, or within the wait"},
-        **problems(404, 429, 501),
+        **problems(404, 429),
     },
 )
 async def create_search(

@@ -72,7 +72,10 @@ class SearchRequest(Schema):
     )
     constraints: Constraints
     precision: Literal["fp32", "int8"] = Field(
-        "fp32", description="Of the ONNX file. int8 is not available in this version (501)."
+        "fp32",
+        description="Of the ONNX file. int8 needs a device with a latency table at int8, and "
+        "calibration images; the network is searched by that table, and what int8 loses and "
+        "saves is measured (`verified.quantization`, `int8`).",
     )
     seed: int = Field(
         0,
@@ -185,7 +188,14 @@ class SearchResult(BaseModel):
     )
     verified: dict[str, Any] = Field(
         description="What was checked of the ONNX file: the checker, logits against the torch "
-        "subnet, measured top1, and measured latency where this host is the device."
+        "subnet, measured top1, and measured latency where this host is the device. Of an int8 "
+        "file, `quantization` compares it with the file that it was made from."
+    )
+    int8: dict[str, Any] | None = Field(
+        None,
+        description="Of an int8 file: its latency and that of the same network at fp32, "
+        "predicted and, where this host is the device, measured; whether it is `faster`, null if "
+        "not known; and the same in words.",
     )
     provenance: dict[str, Any] = Field(
         description="For each number: predicted, measured, fitted, estimated or exact, with its "
@@ -320,25 +330,5 @@ class FrontRead(BaseModel):
     method: str
     expected_error: dict[str, float | None] = Field(
         description="Of latency_ms, a fraction of it; of top1, percentage points."
-    )
-    provenance: dict[str, Any] = Field(description="Where the numbers come from.")
-
-
-class Explanation(BaseModel):
-    """Why a network is what it is on a device. All numbers are predicted but the exact ones."""
-
-    arch: Arch
-    top1: float | None = Field(description="Predicted accuracy, percent.")
-    latency_ms: float = Field(description="Predicted from the device's table.")
-    macs: int
-    params: int
-    peak_memory_bytes: int
-    energy_mj: float | None = None
-    layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
-    network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
-    prices: dict[str, Any] = Field(description="As a search's result has them.")
-    more_time: list[dict[str, Any]] = Field(
-        description="The front's best with 5, 10, 25 and 50 % and with 1 ms more: extra_ms, arch, "
-        "latency_ms, top1, and its gain over the front's best without, percentage points."
     )
     provenance: dict[str, Any] = Field(description="Where the numbers come from.")

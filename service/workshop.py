@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.table import Conditions, LatencyTable
+from latency_tables.table import LatencyTable, Precision
 from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
 from service.pairing import Pairing
+from service.precision import agreement
+from service.timing import HostTimer, Timer
 
 PARITY_IMAGES, PARITY_NOISE = 64, 4
 """Real images compared, or random ones where there are none."""
 PARITY_TOLERANCE = 1e-3
 """Of the largest logit: float32 sums in another order, over some fifty layers."""
-TIMED_VISITS, TIMED_WARMUP, TIMED_RUNS = 5, 5, 20
+QUANTIZING_IMAGES, QUANTIZING_BATCH = 256, 32
+USELESS = 0.5
+"""An int8 file whose logits are off by this share of their spread, on average, is broken."""
 
 Report = Callable[[str, float], None]
 """(step, share of the whole done, 0..1); may raise to stop the work."""
@@ -35,23 +39,14 @@ class Unverified(SubnetSearchError):
     """A finished model did not pass its checks."""
 
 
-class Timer(Protocol):
-    """Times models where they will run."""
-
-    def conditions(self) -> Conditions:
-        """Under what it times."""
-        ...
-
-    def p50_ms(self, model: bytes) -> float:
-        """Median time of one run."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A model file that nobody has checked yet, and what it should compute."""
 
     model: bytes
+    """At fp32."""
+    quantized: bytes | None = None
+    """The same at int8, if that is what was asked for."""
     logits: npt.NDArray[np.float32]
     """(images, classes): the torch subnet's answers to the images that both are compared on."""
     recalibrated: bool
@@ -112,11 +107,14 @@ class Workshop:
         pairing: Pairing,
         arch: Arch,
         *,
+        precision: str = "fp32",
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
     ) -> Verified:
         """The checked ONNX file of one network: `build`, then `verify`."""
-        draft = self.build(pairing, arch, recalibrate=recalibrate, report=report)
+        draft = self.build(
+            pairing, arch, precision=precision, recalibrate=recalibrate, report=report
+        )
         return self.verify(pairing, arch, draft, report=report)
 
     def build(
@@ -124,13 +122,17 @@ class Workshop:
         pairing: Pairing,
         arch: Arch,
         *,
+        precision: str = "fp32",
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
     ) -> Draft:
         """The ONNX file of one network, unchecked.
 
+        Args:
+            precision: fp32 or int8.
+
         Raises:
-            InputError: if there are no images to recalibrate with.
+            InputError: if there are no images to recalibrate or to quantize with.
         """
         import torch
 
@@ -149,10 +151,26 @@ class Workshop:
         else:
             subnet = calibrated_subnet(self.supernet, arch, self.calibration)
         report("build", 0.7)
-        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch))
+        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch, "fp32"))
+        quantized = None
+        if precision == "int8":
+            quantized = self._quantized(model, arch, self._metadata(pairing, arch, "int8"))
         with torch.no_grad():
             logits = subnet(torch.from_numpy(self._compared(arch))).numpy()
-        return Draft(model=model, logits=logits, recalibrated=recalibrate)
+        return Draft(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
+
+    def _quantized(self, model: bytes, arch: Arch, metadata: Mapping[str, str]) -> bytes:
+        from models.quantize import quantize_onnx
+
+        if self.calibration is None:
+            raise InputError(
+                f"supernet {self.bundle.name!r} has no calibration images, from which int8 takes "
+                "its ranges: name a folder of training images (`--calibration`), or ask for fp32"
+            )
+        images = self.calibration.at(arch.resolution)[:QUANTIZING_IMAGES]
+        starts = range(0, len(images), QUANTIZING_BATCH)
+        batches = [images[start : start + QUANTIZING_BATCH] for start in starts]
+        return quantize_onnx(model, batches, metadata)
 
     def verify(
         self,
@@ -169,13 +187,19 @@ class Workshop:
         """
         report("verify", 0.75)
         findings = {"recalibrated": draft.recalibrated, **self._verify(draft, arch)}
-        timed = self._time(pairing.table, draft.model)
-        if timed is not None:
-            findings["latency_ms"] = timed
+        model = draft.model
+        if draft.quantized is not None:
+            model = draft.quantized
+            findings |= self._verify_quantized(draft, model, arch, findings["top1"])
+        timed = None
+        if self._is_device_of(pairing.table, "fp32" if draft.quantized is None else "int8"):
+            timed = findings["latency_ms"] = self._time(model, pairing.precision)
+            if draft.quantized is not None:
+                findings["quantization"]["fp32_latency_ms"] = self._time(draft.model, "fp32")
         report("store", 0.95)
         return Verified(
             # The file states what was found of it.
-            model=_with_metadata(draft.model, "verified", json.dumps(findings)),
+            model=_with_metadata(model, "verified", json.dumps(findings)),
             findings=findings,
             latency_ms=timed["value"] if timed else None,
         )
@@ -187,7 +211,7 @@ class Workshop:
         shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
 
-    def _metadata(self, pairing: Pairing, arch: Arch) -> dict[str, str]:
+    def _metadata(self, pairing: Pairing, arch: Arch, precision: str) -> dict[str, str]:
         (predicted,) = pairing.predict([arch])
         space, bundle = self.bundle.space, self.bundle
         preprocess = {
@@ -203,7 +227,7 @@ class Workshop:
             "supernet": bundle.name,
             "supernet_sha256": bundle.sha256,
             "device": pairing.table.device if pairing.table else "",
-            "precision": "fp32",
+            "precision": precision,
             "predicted": json.dumps({**predicted, "provenance": pairing.provenance()}),
             "preprocess": json.dumps(preprocess),
         }
@@ -211,7 +235,6 @@ class Workshop:
 
     def _verify(self, draft: Draft, arch: Arch) -> dict[str, Any]:
         import onnx
-        import onnxruntime
         import torch
 
         from models.export import run_onnx
@@ -234,10 +257,39 @@ class Workshop:
                 "images": len(images),
                 "against": f"torch {torch.__version__}",
             },
-            "top1": self._top1(draft.model, arch, f"onnxruntime {onnxruntime.__version__}"),
+            "top1": self._top1(draft.model, arch, "fp32"),
         }
 
-    def _top1(self, model: bytes, arch: Arch, runtime: str) -> dict[str, Any] | None:
+    def _verify_quantized(
+        self, draft: Draft, model: bytes, arch: Arch, float_top1: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """What an int8 file loses against the float file, which was compared with the subnet.
+
+        Raises:
+            Unverified: if its answers have little to do with the float file's.
+        """
+        import onnx
+
+        from models.export import run_onnx
+
+        onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+        found = agreement(draft.logits, run_onnx(model, self._compared(arch), self.threads))
+        if not found["mean_difference"] <= USELESS * found["logit_spread"]:  # not true of NaN
+            raise Unverified(
+                f"the int8 file's logits differ from the float file's by "
+                f"{found['mean_difference']:.3g} on average, expected at most {USELESS:g} of their "
+                f"spread, {found['logit_spread']:.3g}: nothing was delivered; ask for fp32"
+            )
+        top1 = self._top1(model, arch, "int8")
+        findings: dict[str, Any] = {"top1": top1, "quantization": found}
+        if top1 is not None and float_top1 is not None:
+            found["fp32_top1"] = float_top1
+            found["lost_points"] = round(float_top1["value"] - top1["value"], 4)
+        return findings
+
+    def _top1(self, model: bytes, arch: Arch, precision: str) -> dict[str, Any] | None:
+        import onnxruntime
+
         from models.export import onnx_top1
 
         if self.validation is None:
@@ -251,21 +303,30 @@ class Workshop:
             "expected_error": round(math.sqrt(top1 * (100 - top1) / images), 3),
             "expected_error_unit": "percentage points (standard error)",
             "images": images,
-            "conditions": {"runtime": runtime, "precision": "fp32"},
+            "conditions": {
+                "runtime": f"onnxruntime {onnxruntime.__version__}",
+                "precision": precision,
+            },
         }
 
-    def _time(self, table: LatencyTable | None, model: bytes) -> dict[str, Any] | None:
-        """Time `model` if this host is the device of `table`."""
-        if table is None or table.conditions.batch != 1:
-            return None
+    def _is_device_of(self, table: LatencyTable | None, precision: Precision) -> bool:
+        """Whether a file of that precision would run here as it does in `table`."""
+        if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
+            return False
         here = self._timer.conditions()
-        alike = ("runtime", "provider", "precision", "processor", "threads")
-        if any(getattr(here, name) != getattr(table.conditions, name) for name in alike):
-            return None
+        alike = ("runtime", "provider", "processor", "threads")
+        return all(getattr(here, name) == getattr(table.conditions, name) for name in alike)
+
+    def _time(self, model: bytes, precision: Precision) -> dict[str, Any]:
+        times_ms = self._timer.times_ms(model)
         return {
-            "value": self._timer.p50_ms(model),
+            # A neighbour on the machine only ever adds time: the least of the visits' medians.
+            "value": float(np.median(times_ms, axis=1).min()),
+            "p90": float(np.quantile(times_ms, 0.9)),
+            "p99": float(np.quantile(times_ms, 0.99)),
+            "runs": times_ms.size,
             "origin": "measured",
-            "conditions": asdict(here),
+            "conditions": asdict(replace(self._timer.conditions(), precision=precision)),
         }
 
 
@@ -278,23 +339,3 @@ def _with_metadata(model: bytes, name: str, value: str) -> bytes:
     metadata[f"subnet_search.{name}"] = value
     onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-class HostTimer:
-    """ONNX Runtime on this machine."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def conditions(self) -> Conditions:
-        """This machine, now."""
-        from latency_tables.measure import OrtStopwatch, random_tensors
-
-        return OrtStopwatch(random_tensors, threads=self.threads).conditions
-
-    def p50_ms(self, model: bytes) -> float:
-        """Least of several visits' medians: a neighbour on the machine only ever adds time."""
-        from latency_tables.measure import timed_session
-
-        run = timed_session(model, threads=self.threads)
-        return min(float(np.median(run(TIMED_WARMUP, TIMED_RUNS))) for _ in range(TIMED_VISITS))

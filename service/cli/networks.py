@@ -25,8 +25,8 @@ from service.cli.common import (
     settings,
 )
 from service.cli.source import open_source
-from service.errors import NotAvailable
 
+PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
 
 
@@ -64,11 +64,13 @@ def search(
         float | None,
         typer.Option(help="With which probability the latency budget is to hold, such as 0.9."),
     ] = None,
+    precision: PrecisionName = "fp32",
     seed: Seed = 0,
     server: Server = None,
     json: Json = False,
 ) -> None:
     """Find the most accurate network within budgets."""
+    _check_precision(precision)
     given = {
         "latency_ms": latency_ms,
         "macs": max_macs,
@@ -81,7 +83,7 @@ def search(
     limits = {name: budget for name, budget in given.items() if budget is not None}
     try:
         with open_source(server) as source, progress_bar("searching") as show_share:
-            answer = source.search(supernet, device, limits, seed, show_share)
+            answer = source.search(supernet, device, limits, precision, seed, show_share)
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))
@@ -97,6 +99,8 @@ def search(
             typer.echo(f"{name}: {_short(answer[name])}{tail}")
     typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
     typer.echo(f"arch: {answer['arch']}")
+    if "int8" in answer:
+        typer.echo(answer["int8"]["in_words"])
     if "id" in answer:
         typer.echo(f"search: {answer['id']}")
     _echo_provenance(answer["provenance"])
@@ -127,7 +131,7 @@ def export(
     supernet: SupernetName,
     arch: Annotated[Path, typer.Option(help="An architecture, or what `search --json` printed.")],
     out: Annotated[Path, typer.Option("-o", help="File to write.")],
-    precision: Annotated[str, typer.Option(help="fp32; int8 is not available yet.")] = "fp32",
+    precision: PrecisionName = "fp32",
     no_recalibrate: Annotated[
         bool, typer.Option("--no-recalibrate", help="Keep the supernet's batch-norm statistics.")
     ] = False,
@@ -137,10 +141,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write one network as a checked ONNX file."""
-    if precision == "int8":
-        raise NotAvailable("precision int8 is not available in this version: export fp32")
-    if precision != "fp32":
-        raise InputError(f"precision: expected fp32 or int8, got {precision!r}")
+    _check_precision(precision)
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")
     pairing = catalog().pairing(supernet, None)
@@ -155,6 +156,7 @@ def export(
         made = workshop.make(
             pairing,
             chosen,
+            precision=precision,
             recalibrate=not no_recalibrate,
             report=lambda step, share: show_share(share, step),
         )
@@ -174,6 +176,13 @@ def export(
             f"top1 {top1['value']:.2f} +- {top1['expected_error']:.2f}, measured on "
             f"{top1['images']} held-out images"
         )
+    if (lost := made.findings.get("quantization", {}).get("lost_points")) is not None:
+        typer.echo(f"int8 lost {lost:+.2f} points of that")
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in ("fp32", "int8"):
+        raise InputError(f"precision: expected fp32 or int8, got {precision!r}")
 
 
 def _read_archs(path: Path) -> list[Arch]:

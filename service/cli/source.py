@@ -49,6 +49,7 @@ class Source(Protocol):
         supernet: str,
         device: str,
         limits: Mapping[str, float],
+        precision: str,
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
@@ -102,13 +103,15 @@ class Here:
         supernet: str,
         device: str,
         limits: Mapping[str, float],
+        precision: str,
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
         """A network; no file is made of it."""
         from service.delivery import run_search
+        from service.precision import compare
 
-        pairing, given = self._catalog.pairing(supernet, device).asked(limits)
+        pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
         pairing.check_limits(given)
         found = run_search(pairing, given, seed, lambda now: on_share(now.share, ""))
         return {
@@ -119,6 +122,8 @@ class Here:
             "search_seconds": found.seconds,
             "certificate": found.certificate.to_json(),
             "limits": dict(limits),
+            "precision": precision,
+            **({"int8": compare(pairing, found.arch, {})} if precision == "int8" else {}),
             "provenance": pairing.provenance(),
         }
 
@@ -140,12 +145,15 @@ class There:
         supernet: str,
         device: str,
         limits: Mapping[str, float],
+        precision: str,
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
         """A network, with the id of the search, by which its file can be had."""
         given: dict[str, Any] = dict(limits)
-        search = self._client.search(supernet, device, **given, seed=seed, on_progress=on_share)
+        search = self._client.search(
+            supernet, device, **given, precision=precision, seed=seed, on_progress=on_share
+        )
         found = search.found.model_dump(mode="json", exclude_none=True)
         how = found["search"]
         numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
@@ -158,6 +166,8 @@ class There:
             "search_seconds": how["seconds"],
             "certificate": search.found.search["certificate"],
             "limits": search.request["constraints"],
+            "precision": precision,
+            **({"int8": search.found.int8} if search.found.int8 is not None else {}),
             "provenance": search.found.provenance,
             "id": search.id,
             "sha256": search.sha256,

@@ -52,7 +52,7 @@ def check(answer, status, words):
         (body(constraints={"latency_ms": True}), 422, "/body/constraints/latency_ms"),
         (body(constraints={"latency": 5}), 422, "/body/constraints/latency"),
         (body(constraints={"energy_mj": 5}), 422, "constraints.energy_mj: expected a device whose"),
-        (body(precision="int8"), 501, "int8"),
+        (body(precision="int8"), 404, "int8"),
         (body(precision="fp64"), 422, "/body/precision"),
         (body(seed=-1), 422, "/body/seed"),
         (body(seed=1.5), 422, "/body/seed"),

@@ -36,12 +36,12 @@ class FakeTimer:
     def conditions(self):
         return HERE
 
-    def p50_ms(self, model):
+    def times_ms(self, model):
         props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
         predicted = json.loads(props["subnet_search.predicted"])["latency_ms"]
         slowness = self.slowness[min(self.timed, len(self.slowness) - 1)]
         self.timed += 1
-        return predicted * slowness
+        return np.full((2, 3), predicted * slowness)
 
 
 @pytest.fixture
@@ -84,9 +84,18 @@ def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
 
 def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
     timer = FakeTimer([1.0])
-    monkeypatch.setattr(timer, "p50_ms", lambda model: 0.81)
+    monkeypatch.setattr(timer, "times_ms", lambda model: np.full((1, 1), 0.835))
     with pytest.raises(Unverified, match=f"{1 + STEPS_DOWN} networks .* all slower on this host"):
         deliver_on_host(bundle, timer)
+
+
+def test_what_lies_within_the_stated_error_is_delivered(bundle):
+    timer = FakeTimer([1.039])  # of an expected error of 4 %
+    verified = deliver_on_host(bundle, timer)["verified"]
+    assert timer.timed == 1
+    assert "stepped_down" not in verified
+    assert verified["latency_ms"]["p99"] == verified["latency_ms"]["value"]
+    assert verified["latency_ms"]["runs"] == 6
 
 
 def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
