@@ -76,6 +76,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("DELETE", "/v1/searches/{search_id}"): "search",
     ("GET", "/v1/searches/{search_id}/events"): "read",
     ("GET", "/v1/searches/{search_id}/model.onnx"): "read",
+    ("GET", "/v1/searches/{search_id}/model.onnx.sig"): "read",
     ("GET", "/v1/searches/{search_id}/explain"): "read",
     ("GET", "/v1/searches/{search_id}/architecture.svg"): "read",
 }

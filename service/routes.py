@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from models.errors import Conflict
+from models.errors import Conflict, NotFound
 from service import jobs
 from service.access import Caller
 from service.dependencies import CallerDep, SearchDep, Service, ServiceDep
@@ -21,6 +22,7 @@ from service.errors import problems
 from service.paging import SearchFilter
 from service.records import Search
 from service.schemas import SearchPage, SearchQuery, SearchRead, SearchRequest
+from service.signing import read_private
 from service.strict import StrictRoute
 
 router = APIRouter(
@@ -178,17 +180,55 @@ def download_model(
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The ONNX file. Its ETag is its sha256, and its metadata say how to run it."""
-    if search.artifact_sha256 is None or search.status != "succeeded":
-        raise Conflict(
-            f"search {search.id} is {search.status}: a model exists once it has succeeded"
-        )
-    sha256 = search.artifact_sha256
-    request = search.request
+    sha256 = _artifact(search)
     return download(
         service.artifacts.get(sha256),
         sha256,
-        f"{request['supernet']}-{request['device']}-{sha256[:8]}.onnx",
+        _file_name(search, sha256),
         if_none_match=if_none_match,
         range_=range_,
         if_range=if_range,
     )
+
+
+@router.get(
+    "/{search_id}/model.onnx.sig",
+    response_class=Response,
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "If-None-Match holds the ETag"},
+        **problems(404, 409),
+    },
+)
+def download_signature(
+    search: SearchDep,
+    service: ServiceDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The ONNX file's detached Ed25519 signature, 64 bytes, by the key of whoever runs this
+    service (`SUBNET_SIGNING_KEY`); 404 where there is none."""
+    sha256 = _artifact(search)
+    if service.settings.signing_key is None:
+        raise NotFound("this service signs nothing: its operator has set no SUBNET_SIGNING_KEY")
+    signature = read_private(service.settings.signing_key).sign(service.artifacts.get(sha256))
+    return download(
+        signature,
+        hashlib.sha256(signature).hexdigest(),
+        f"{_file_name(search, sha256)}.sig",
+        if_none_match=if_none_match,
+    )
+
+
+def _artifact(search: Search) -> str:
+    """The sha256 of a search's model."""
+    if search.artifact_sha256 is None or search.status != "succeeded":
+        raise Conflict(
+            f"search {search.id} is {search.status}: a model exists once it has succeeded"
+        )
+    return search.artifact_sha256
+
+
+def _file_name(search: Search, sha256: str) -> str:
+    request = search.request
+    precision = "" if request["precision"] == "fp32" else f"-{request['precision']}"
+    return f"{request['supernet']}-{request['device']}{precision}-{sha256[:8]}.onnx"

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; default: a SQLite file under `home`."""
     artifacts_url: str | None = None
     """fsspec URL of finished models; default: a folder under `home`."""
+    signing_key: Path | None = None
+    """PEM file of an Ed25519 private key (`subnet-search keygen`) that signs finished models."""
     workers: int = Field(default=1, ge=0, le=64)
     """Worker processes that `serve` starts; 0 leaves all work to `subnet-search worker`."""
     threads: int = Field(default=1, ge=1, le=1024)

@@ -156,7 +156,7 @@ class Workshop:
         if precision == "int8":
             quantized = self._quantized(model, arch, self._metadata(pairing, arch, "int8"))
         with torch.no_grad():
-            logits = subnet(torch.from_numpy(self._compared(arch))).numpy()
+            logits = subnet(torch.from_numpy(self.compared(arch))).numpy()
         return Draft(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
 
     def _quantized(self, model: bytes, arch: Arch, metadata: Mapping[str, str]) -> bytes:
@@ -204,7 +204,7 @@ class Workshop:
             latency_ms=timed["value"] if timed else None,
         )
 
-    def _compared(self, arch: Arch) -> npt.NDArray[np.float32]:
+    def compared(self, arch: Arch) -> npt.NDArray[np.float32]:
         """The images that subnet and file are compared on: real ones where there are any."""
         if self.validation is not None:
             return self.validation.at(arch.resolution)[:PARITY_IMAGES]
@@ -240,7 +240,7 @@ class Workshop:
         from models.export import run_onnx
 
         onnx.checker.check_model(onnx.load_from_string(draft.model), full_check=True)
-        images, expected = self._compared(arch), draft.logits
+        images, expected = self.compared(arch), draft.logits
         found = run_onnx(draft.model, images, self.threads)
         difference = float(np.abs(found - expected).max())
         allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
@@ -257,7 +257,7 @@ class Workshop:
                 "images": len(images),
                 "against": f"torch {torch.__version__}",
             },
-            "top1": self._top1(draft.model, arch, "fp32"),
+            "top1": self.top1(draft.model, arch, "fp32"),
         }
 
     def _verify_quantized(
@@ -273,21 +273,22 @@ class Workshop:
         from models.export import run_onnx
 
         onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-        found = agreement(draft.logits, run_onnx(model, self._compared(arch), self.threads))
+        found = agreement(draft.logits, run_onnx(model, self.compared(arch), self.threads))
         if not found["mean_difference"] <= USELESS * found["logit_spread"]:  # not true of NaN
             raise Unverified(
                 f"the int8 file's logits differ from the float file's by "
                 f"{found['mean_difference']:.3g} on average, expected at most {USELESS:g} of their "
                 f"spread, {found['logit_spread']:.3g}: nothing was delivered; ask for fp32"
             )
-        top1 = self._top1(model, arch, "int8")
+        top1 = self.top1(model, arch, "int8")
         findings: dict[str, Any] = {"top1": top1, "quantization": found}
         if top1 is not None and float_top1 is not None:
             found["fp32_top1"] = float_top1
             found["lost_points"] = round(float_top1["value"] - top1["value"], 4)
         return findings
 
-    def _top1(self, model: bytes, arch: Arch, precision: str) -> dict[str, Any] | None:
+    def top1(self, model: bytes, arch: Arch, precision: str) -> dict[str, Any] | None:
+        """Accuracy of a file on the bundle's validation images; None where there are none."""
         import onnxruntime
 
         from models.export import onnx_top1

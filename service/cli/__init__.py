@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli import devices, keys, networks, operation, supernets
+from service.cli import devices, keys, networks, operation, supernets, verify
 from service.cli.common import Group
 from service.cli.fleet import fleet
 from service.cli.ledger import ledger
@@ -38,3 +38,5 @@ app.command()(networks.front)
 app.command()(fleet)
 app.command()(ledger)
 app.command()(networks.export)
+app.command()(verify.verify)
+app.command()(verify.keygen)

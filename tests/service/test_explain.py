@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile
+from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_profile
 from tests.spaces import DEBUG
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ WHERE = f"/v1/supernets/{SUPERNET}"
 
 @pytest.fixture
 async def client(settings):
-    async with client_on(settings.model_copy(update={"workers": 1})) as client:
+    async with busy_on(settings) as client:
         yield client
 
 

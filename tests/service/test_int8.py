@@ -20,8 +20,8 @@ from service.workshop import Unverified, Workshop
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
+    busy_on,
     catalog_of,
-    client_on,
     keep,
     make_profile,
     make_table,
@@ -81,7 +81,7 @@ def test_the_file_is_int8_and_compared_with_fp32(bundle):
         lost["fp32_top1"]["value"] - verified["top1"]["value"], abs=1e-4
     )
     made = Workshop(bundle).make(Pairing.open(bundle, None), Arch.from_json(result["arch"]))
-    images = Workshop(bundle)._compared(Arch.from_json(result["arch"]))
+    images = Workshop(bundle).compared(Arch.from_json(result["arch"]))
     float_logits, logits = run_onnx(made.model, images), run_onnx(model, images)
     assert lost["same_answer"] == (float_logits.argmax(1) == logits.argmax(1)).mean()
     assert lost["mean_difference"] == pytest.approx(np.abs(logits - float_logits).mean(), rel=0.01)
@@ -173,7 +173,7 @@ async def test_over_http(settings, home):
         "constraints": {"latency_ms": 0.8},
         "precision": "int8",
     }
-    async with client_on(settings.model_copy(update={"workers": 1})) as client:
+    async with busy_on(settings) as client:
         refused = await client.post("/v1/searches", json=request)
         assert refused.status_code == 404
         assert "no latency table for space 'debug' at int8" in refused.json()["detail"]

@@ -24,6 +24,7 @@ SURFACE = {
     ("get", "/v1/searches/{search_id}/events"),
     ("get", "/v1/searches/{search_id}/explain"),
     ("get", "/v1/searches/{search_id}/model.onnx"),
+    ("get", "/v1/searches/{search_id}/model.onnx.sig"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),

@@ -1,0 +1,87 @@
+"""`keygen` and `verify`: who made a file, and whether it keeps its promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import InputError
+from service.cli.common import Json, catalog, print_json, print_table, settings
+
+
+def keygen(
+    out: Annotated[Path, typer.Option("-o", help="Where the private key goes, a PEM file.")],
+    json: Json = False,
+) -> None:
+    """Make a key that the service signs models with (SUBNET_SIGNING_KEY=FILE)."""
+    from service.signing import generate
+
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: expected a file in a folder that exists")
+    public = generate(out)
+    if json:
+        print_json({"private_key": str(out), "public_key": str(public)})
+        return
+    typer.echo(f"private key: {out} (keep it; SUBNET_SIGNING_KEY={out.resolve()} signs with it)")
+    typer.echo(f"public key: {public} (give it to whoever verifies)")
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="An ONNX file of this project.")],
+    signature: Annotated[
+        Path | None, typer.Option(help="Its detached signature; FILE.sig where that exists.")
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="PEM; the service's own key where one is set.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="The folder that it was exported with, if one was.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a file's signature, structure, parity with its supernet, accuracy and time."""
+    from service.signing import read_public
+    from service.verification import verify_file
+    from service.workshop import Unverified
+
+    configured = settings()
+    beside = file.with_name(f"{file.name}.sig")
+    signature = signature or (beside if beside.is_file() else None)
+    if public_key is None and signature is not None:
+        public_key = configured.signing_key
+    checks = verify_file(
+        _read(file),
+        catalog(),
+        signature=None if signature is None else _read(signature),
+        key=None if public_key is None else read_public(public_key),
+        calibration=calibration,
+        threads=configured.threads,
+    )
+    failed = [check.name for check in checks if check.passed is False]
+    if json:
+        document = {"file": str(file), "passed": not failed}
+        print_json({**document, "checks": [check.to_json() for check in checks]})
+    else:
+        words = {True: "passed", False: "FAILED", None: "not judged"}
+        print_table(
+            ("check", "result", "stated", "found", "detail"),
+            [
+                (c.name, words[c.passed], _short(c.stated), _short(c.found), c.detail)
+                for c in checks
+            ],
+        )
+    if failed:
+        raise Unverified(f"{file}: {', '.join(failed)} failed")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
