@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from copy import copy
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -15,6 +19,16 @@ import structlog
 from models.errors import InputError, SubnetSearchError
 
 log = structlog.get_logger(__name__)
+_OWN = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}(\.[0-9a-f]{32}\.partial)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What became of the files of a store."""
+
+    kept: int
+    removed: int
+    freed_bytes: int
 
 
 class ArtifactLost(SubnetSearchError):
@@ -61,7 +75,7 @@ class ArtifactStore:
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._path(sha256)
         try:
-            if not self._files.exists(path):
+            if not self._renewed(path):
                 self._write(path, content)
         except OSError as error:
             log.error("artifact_unwritable", path=path, error=str(error))
@@ -71,6 +85,58 @@ class ArtifactStore:
                 "make room where SUBNET_ARTIFACTS_URL points, then ask again"
             ) from error
         return sha256
+
+    def _renewed(self, path: str) -> bool:
+        """Make a stored file young again, so that `collect` spares it; false where there is none
+        or its age cannot be set, and it is to be written."""
+        if not self._local:
+            return False  # writing it again is what renews it
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def collect(
+        self, referred: Callable[[], Collection[str]], grace: timedelta, *, dry_run: bool = False
+    ) -> Collected:
+        """Remove what nothing refers to, and what broken writes left, if older than `grace`.
+
+        Safe beside writers that refer to a file within `grace` of storing it: files are listed
+        first, then `referred` is asked, and each file's age is looked at again before it goes.
+
+        Args:
+            referred: tells every sha256 that is still wanted.
+            dry_run: only count.
+        """
+        try:
+            listed = self._files.find(self._root, detail=True)
+        except FileNotFoundError:
+            listed = {}
+        found = {path: int(info["size"]) for path, info in listed.items() if self._is_own(path)}
+        wanted = set(referred())
+        oldest = datetime.now(UTC) - grace
+        kept = removed = freed = 0
+        for path, size in found.items():
+            try:
+                if path.rpartition("/")[2] in wanted or self._modified(path) > oldest:
+                    kept += 1
+                    continue
+                if not dry_run:
+                    self._files.rm_file(path)
+            except FileNotFoundError:  # somebody else collects too
+                continue
+            removed, freed = removed + 1, freed + size
+        return Collected(kept=kept, removed=removed, freed_bytes=freed)
+
+    def _is_own(self, path: str) -> bool:
+        """Whether a file is one of this store's, whole or partial, and not a draft of a worker's
+        or a stranger's."""
+        return _OWN.fullmatch(path.removeprefix(self._root).lstrip("/")) is not None
+
+    def _modified(self, path: str) -> datetime:
+        modified: datetime = self._files.modified(path)
+        return modified if modified.tzinfo else modified.replace(tzinfo=UTC)
 
     def _write(self, path: str, content: bytes) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)

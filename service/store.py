@@ -222,6 +222,12 @@ class SearchStore:
         with self.session_scope() as session:
             return session.get_one(ProfileRow, sha256).content
 
+    def artifacts(self) -> set[str]:
+        """The sha256 of every model that a search refers to."""
+        query = select(SearchRow.artifact_sha256).where(SearchRow.artifact_sha256.is_not(None))
+        with self.session_scope() as session:
+            return {sha256 for sha256 in session.scalars(query) if sha256 is not None}
+
     def page(self, wanted: SearchFilter, cursor: str | None = None) -> Page[Search]:
         """One page of searches.
 

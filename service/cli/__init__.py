@@ -11,6 +11,7 @@ import typer
 from service.cli import devices, keys, networks, operation, supernets, verify
 from service.cli.common import Group
 from service.cli.fleet import fleet
+from service.cli.gc import gc
 from service.cli.ledger import ledger
 
 __all__ = ["app"]
@@ -40,3 +41,4 @@ app.command()(ledger)
 app.command()(networks.export)
 app.command()(verify.verify)
 app.command()(verify.keygen)
+app.command()(gc)

@@ -1,0 +1,48 @@
+"""`gc`: remove stored models that no search refers to any more."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from service.cli.common import Json, print_json, settings
+
+LEAST_GRACE_H = 1.0
+"""A worker may take so long from storing a model to recording it."""
+
+
+def gc(
+    grace_h: Annotated[
+        float,
+        typer.Option(
+            "--grace-hours",
+            min=LEAST_GRACE_H,
+            help="Leave younger files alone: work may need them.",
+        ),
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove stored models that no search refers to; safe while the service works."""
+    from service.artifacts import ArtifactStore
+    from service.database import migrate, open_database
+    from service.store import SearchStore
+
+    configured = settings()
+    engine = open_database(configured.database)
+    try:
+        migrate(engine)
+        store = ArtifactStore(configured.artifacts)
+        found = store.collect(
+            SearchStore(engine).artifacts, timedelta(hours=grace_h), dry_run=dry_run
+        )
+    finally:
+        engine.dispose()
+    if json:
+        print_json({**asdict(found), "dry_run": dry_run})
+        return
+    word = "would remove" if dry_run else "removed"
+    typer.echo(f"{word} {found.removed} files, {found.freed_bytes} bytes; kept {found.kept}")
