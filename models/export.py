@@ -10,7 +10,7 @@ import onnxruntime as ort
 import torch
 
 from models.arch import Arch
-from models.extract import Subnet, extract, recalibrate
+from models.extract import Subnet, extract, recalibrate, slices
 from models.onnx_builder import build_onnx
 from models.plan import layer_plan
 from models.preprocess import preprocess
@@ -69,6 +69,16 @@ def subnet_onnx(
     """ONNX bytes of an extracted subnet."""
     tensors = {name: tensor.detach().numpy() for name, tensor in subnet.state_dict().items()}
     space = supernet.space
+    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+
+
+def supernet_onnx(supernet: Supernet, arch: Arch, metadata: Mapping[str, str]) -> bytes:
+    """ONNX bytes of a subnet straight from the supernet's weights, which are not copied first.
+
+    Batch-norm statistics are the supernet's: the bytes of `subnet_onnx` without recalibration.
+    """
+    space = supernet.space
+    tensors = slices(supernet, arch)
     return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
 
 

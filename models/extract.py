@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +16,7 @@ from models.bottleneck import Bottleneck
 from models.depthwise import depthwise_conv
 from models.elastic import ElasticMBConv, activate, channels_last
 from models.errors import InputError
+from models.onnx_builder import tensor_shapes
 from models.plan import LayerSpec, layer_plan
 from models.supernet import Supernet
 
@@ -157,6 +160,26 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
             value = whole[tuple(slice(size) for size in target.shape)]
         target.copy_(value)
     return channels_last(subnet).eval()
+
+
+@torch.no_grad()
+def slices(supernet: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]:
+    """The tensors of `extract(supernet, arch)` by name, without the module: views of the
+    supernet's weights, which are not copied, and transformed depthwise filters.
+
+    Raises:
+        InputError: if `arch` is not in the supernet's space.
+    """
+    plan, source = layer_plan(supernet.space, arch), supernet.state_dict()
+    found = {}
+    for name, shape in tensor_shapes(plan).items():
+        whole = source[f"layers.{name}"]
+        found[name] = whole[tuple(slice(size) for size in shape)].numpy()
+    for spec in plan:
+        if spec.kind == "mbconv":
+            filters = _mbconv(supernet, spec).depthwise.filters(spec.mid_channels, spec.kernel)
+            found[f"{spec.name}.depthwise.weight"] = filters.numpy()
+    return found
 
 
 def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:

@@ -1,7 +1,8 @@
 """ONNX bytes straight from a plan and its tensors, without tracing.
 
 Building the graph from `models.plan` takes milliseconds, keeps tensor names readable and gives
-the same bytes for the same input. Each batch norm is folded into its convolution, in float64.
+the same bytes for the same input. Each batch norm is folded into its convolution. Weights are
+read, folded and written one after the other, so that the file is the only copy of them.
 
 Shapes: B batch, C channels, O output channels, R resolution. Operators: ONNX opset 17, IR 8,
 which every ONNX Runtime since 1.12 reads.
@@ -9,15 +10,17 @@ which every ONNX Runtime since 1.12 reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from models.errors import InputError
 from models.plan import LayerSpec
@@ -29,6 +32,7 @@ ENVELOPE_BYTES = 77
 """Of a file around its layers: versions, name, input and output; metadata comes on top."""
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -100,7 +104,9 @@ def _build(
     output: str,
 ) -> bytes:
     _check_chain(plan)
-    graph = _Graph(_checked(tensors, tensor_shapes(plan)), bn_eps)
+    shapes = tensor_shapes(plan)
+    _check_tensors(tensors, shapes)
+    graph = _Graph(tensors, shapes, bn_eps)
     value = INPUT
     for layer in plan:
         value = graph.layer(layer, value)
@@ -110,21 +116,67 @@ def _build(
     shape_out: list[str | int] = ["batch", last.out_channels]
     if last.kind != "linear":
         shape_out += [last.out_size, last.out_size]
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "subnet",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape_in)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape_out)],
-            graph.initializers,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="subnet-search",
+    head = onnx.GraphProto(node=graph.nodes, name="subnet")
+    tail = onnx.GraphProto(
+        input=[helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape_in)],
+        output=[helper.make_tensor_value_info(output, TensorProto.FLOAT, shape_out)],
     )
-    helper.set_model_props(model, dict(sorted(metadata.items())))
-    serialized: bytes = model.SerializeToString(deterministic=True)
-    return serialized
+    front = onnx.ModelProto(ir_version=IR_VERSION, producer_name="subnet-search")
+    back = onnx.ModelProto(opset_import=[helper.make_opsetid("", OPSET)])
+    helper.set_model_props(back, dict(sorted(metadata.items())))
+    return _joined(front, head, graph.initializers, tail, back)
+
+
+def _joined(
+    front: onnx.ModelProto,
+    head: onnx.GraphProto,
+    initializers: Sequence[_Initializer],
+    tail: onnx.GraphProto,
+    back: onnx.ModelProto,
+) -> bytes:
+    """The model's bytes, its weights written as they are made, one at a time.
+
+    They are those of `SerializeToString(deterministic=True)` on the whole model, which would hold
+    every weight three times. Fields come in the order of their numbers (onnx.proto): of a model
+    1, 2, graph 7, 8, 14; of a graph node 1, name 2, initializer 5, input 11, output 12; of a tensor
+    dims 1, type 2, name 8, data 9.
+    """
+    ends = [part.SerializeToString(deterministic=True) for part in (head, tail)]
+    heads = []
+    for item in initializers:
+        tensor = TensorProto(dims=item.shape, data_type=TensorProto.FLOAT, name=item.name)
+        described = tensor.SerializeToString(deterministic=True) + _field(9, item.nbytes)
+        heads.append(_field(5, len(described) + item.nbytes) + described)
+    size = sum(map(len, (*ends, *heads))) + sum(item.nbytes for item in initializers)
+    out = io.BytesIO()
+    out.write(front.SerializeToString(deterministic=True) + _field(7, size) + ends[0])
+    for start, item in zip(heads, initializers, strict=True):
+        out.write(start)
+        out.write(np.ascontiguousarray(item.make(), "<f4").data)
+    out.write(ends[1] + back.SerializeToString(deterministic=True))
+    return out.getvalue()
+
+
+def _field(number: int, length: int) -> bytes:
+    """The start of a length-delimited field: its tag and its length, as varints."""
+    encoded, rest = bytearray([number << 3 | 2]), length
+    while rest > 127:
+        encoded.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([*encoded, rest])
+
+
+@dataclass(frozen=True, slots=True)
+class _Initializer:
+    """A constant of the graph, made when it is written."""
+
+    name: str
+    shape: tuple[int, ...]
+    make: Callable[[], Array]
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * math.prod(self.shape)
 
 
 def tensor_shapes(layers: Sequence[LayerSpec]) -> dict[str, tuple[int, ...]]:
@@ -176,13 +228,12 @@ def tensor_shapes(layers: Sequence[LayerSpec]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _checked(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def _check_tensors(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"tensors: {name!r} is missing; expected shape {shape}")
         if tensors[name].shape != shape:
             raise InputError(f"tensors[{name!r}]: expected {shape}, got {tensors[name].shape}")
-    return {name: tensors[name].astype(np.float32) for name in shapes}
 
 
 def _check_chain(plan: Sequence[LayerSpec]) -> None:
@@ -203,11 +254,13 @@ def _check_chain(plan: Sequence[LayerSpec]) -> None:
 class _Graph:
     """Nodes and initializers, in the order in which they run."""
 
-    def __init__(self, tensors: Mapping[str, Array], bn_eps: float) -> None:
-        self.tensors = tensors
+    def __init__(
+        self, tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], bn_eps: float
+    ) -> None:
+        self.tensors, self.shapes = tensors, shapes
         self.bn_eps = bn_eps
         self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
+        self.initializers: list[_Initializer] = []
 
     # -- layers --------------------------------------------------------------------------
 
@@ -276,8 +329,8 @@ class _Graph:
             case "relu":
                 return self._node("Relu", f"{name}.relu", x)
             case "relu6":
-                low = self._constant(f"{name}.relu6.low", np.array(0, np.float32))
-                high = self._constant(f"{name}.relu6.high", np.array(6, np.float32))
+                low = self._constant(f"{name}.relu6.low", (), lambda: np.float32(0))
+                high = self._constant(f"{name}.relu6.high", (), lambda: np.float32(6))
                 return self._node("Clip", f"{name}.relu6", x, low, high)
             case "hswish":
                 # ONNX Runtime fuses this operator, and x * HardSigmoid(x), into the
@@ -288,34 +341,48 @@ class _Graph:
         self, name: str, x: str, norm: str | None = None, *, stride: int = 1, groups: int = 1
     ) -> str:
         """A convolution with its own bias, or batch norm `norm` folded into it, or neither."""
-        weight, bias = self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias")
+        weight, bias = f"{name}.weight", f"{name}.bias"
+        shape = self.shapes[weight]
+        inputs = [x]
         if norm:
-            weight, bias = self._folded(weight, norm)
-        inputs = [x, self._constant(f"{name}.weight", weight)]
-        if bias is not None:
-            inputs.append(self._constant(f"{name}.bias", bias))
-        window = _window(weight.shape[-1], stride)
+            scale, shift = self._folded(norm)
+            column = scale[:, None, None, None].astype(np.float32)
+            inputs.append(self._constant(weight, shape, lambda: self._tensor(weight) * column))
+            inputs.append(self._constant(bias, shape[:1], lambda: shift.astype(np.float32)))
+        else:
+            inputs += [self._constant(n) for n in (weight, bias) if n in self.shapes]
+        window = _window(shape[-1], stride)
         return self._node("Conv", name, *inputs, **window, group=groups)
 
-    def _folded(self, weight: Array, norm: str) -> tuple[Array, Array]:
-        """Weight and bias of the one convolution that equals conv, then batch norm."""
+    def _folded(self, norm: str) -> tuple[Floats, Floats]:
+        """What a batch norm multiplies each channel of the convolution before it with, and adds;
+        in float64, because a variance can be small."""
         gamma, beta, mean, var = (
             self.tensors[f"{norm}.{part}"].astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         scale = gamma / np.sqrt(var + self.bn_eps)
-        folded = weight * scale[:, None, None, None]
-        return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
+        return scale, beta - mean * scale
+
+    def _tensor(self, name: str) -> Array:
+        return self.tensors[name].astype(np.float32, copy=False)
 
     def _node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
         """Add one operator; its only output carries its name."""
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
-    def _constant(self, name: str, value: Array | None = None) -> str:
-        """Add the tensor `name`, or `value` under that name."""
-        data = self.tensors[name] if value is None else value
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(data), name))
+    def _constant(
+        self,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        make: Callable[[], Array] | None = None,
+    ) -> str:
+        """Add the tensor `name`, or under that name what `make` gives."""
+        if make is None:
+            shape, make = self.shapes[name], partial(self._tensor, name)
+        assert shape is not None
+        self.initializers.append(_Initializer(name, shape, make))
         return name
 
 

@@ -14,11 +14,12 @@ from models.arch import Arch
 from models.depthwise import depthwise_conv
 from models.elastic import ElasticDepthwise, ElasticMBConv, channels_last
 from models.errors import InputError
-from models.extract import extract, plain, recalibrate
+from models.export import subnet_onnx, supernet_onnx
+from models.extract import extract, plain, recalibrate, slices
 from models.plan import layer_plan
 from models.shrink import sort_channels
 from models.supernet import Supernet, initialize
-from tests.spaces import DEBUG, FASHION_LIKE
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 
 def worn(supernet: Supernet, seed: int = 0) -> Supernet:
@@ -245,3 +246,14 @@ def test_plain_network_has_the_tensors_of_the_extracted_one():
     ours = plain(layer_plan(FASHION_LIKE, arch), 1e-5).state_dict()
     theirs = extract(Supernet(FASHION_LIKE), arch).state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+
+
+@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
+def test_a_file_straight_from_the_supernet_is_that_of_the_extracted_subnet(space):
+    supernet = worn(Supernet(space)).eval()
+    for arch in [space.smallest, *space.decode(space.sample(3, np.random.default_rng(0)))]:
+        subnet = extract(supernet, arch)
+        whole = subnet_onnx(supernet, arch, subnet, {"a": "b"})
+        assert supernet_onnx(supernet, arch, {"a": "b"}) == whole
+        for name, value in slices(supernet, arch).items():
+            assert np.array_equal(value, subnet.state_dict()[name].numpy()), name

@@ -196,6 +196,15 @@ def test_file_is_valid_readable_by_old_runtimes_and_describes_itself() -> None:
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
 
 
+@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET, RELU6_RGB], ids=lambda s: s.name)
+def test_bytes_are_those_that_protobuf_writes(space) -> None:
+    for arch in (space.smallest, space.largest, random_arch(space, 1)):
+        plan = layer_plan(space, arch)
+        content = build_onnx(plan, tensors_of(plan), {"b": "2", "a": "1" * 300})
+        parsed = onnx.load_from_string(content)
+        assert parsed.SerializeToString(deterministic=True) == content
+
+
 def test_equal_arguments_give_equal_bytes() -> None:
     plan = layer_plan(DEBUG, DEBUG.largest)
     tensors = tensors_of(plan)

@@ -1,0 +1,220 @@
+"""Delivering a model: how fast it is built and runs, whether it is right, what int8 loses.
+
+    make bench ARGS="-k delivery"        # or: python tests/benchmarks/bench_delivery.py build
+
+Every figure is measured on this machine, ratios in one run, interleaved.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from models.arch import Arch
+from models.bundle import BundleRegistry
+from models.export import subnet_onnx, supernet_onnx
+from models.extract import extract
+from models.onnx_builder import build_onnx
+from models.plan import layer_plan
+from models.space import SearchSpace
+from models.space_files import published_spaces
+from models.supernet import Supernet, initialize
+
+ROUNDS, RUNS = 15, 12
+SPACE = "ofa-mbv3-w1.0"
+
+
+def filled(space: SearchSpace) -> Supernet:
+    """A supernet with weights that are not trained, but ordinary."""
+    supernet = Supernet(space)
+    initialize(supernet, 0)
+    return supernet.eval()
+
+
+def seconds(work, repeats=5):
+    """Median time of `work`, seconds."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+def torch_export(subnet, resolution: int, channels: int, *, dynamo: bool) -> bytes:
+    """What torch's own exporters make."""
+    buffer = io.BytesIO()
+    x = torch.zeros(1, channels, resolution, resolution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        if dynamo:
+            program = torch.onnx.export(subnet, (x,), dynamo=True, verbose=False)
+            program.save(buffer)
+        else:
+            names = {"input_names": ["input"], "output_names": ["logits"]}
+            axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
+            torch.onnx.export(
+                subnet, (x,), buffer, opset_version=17, dynamo=False, dynamic_axes=axes, **names
+            )
+    return buffer.getvalue()
+
+
+def network() -> tuple[SearchSpace, Arch]:
+    """A middling network at 224."""
+    space = published_spaces()[SPACE].at([224])
+    return space, space.decode(space.sample(1, np.random.default_rng(5)))[0]
+
+
+def bench_build() -> None:
+    """Architecture to bytes against torch's exporters, and memory on top."""
+    space, arch = network()
+    supernet = filled(published_spaces()[SPACE])
+    state = {n: t.detach().numpy() for n, t in extract(supernet, arch).state_dict().items()}
+    plan = layer_plan(space, arch)
+
+    def whole() -> bytes:
+        return supernet_onnx(supernet, arch, {})
+
+    whole()
+    ours = seconds(whole)
+    graph = seconds(lambda: build_onnx(plan, state, {}))
+    subnet = extract(supernet, arch)
+    script = seconds(lambda: torch_export(subnet, 224, 3, dynamo=False), 3)
+    dynamo = seconds(lambda: torch_export(subnet, 224, 3, dynamo=True), 1)
+    tracemalloc.start()
+    model = build_onnx(plan, state, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"build {SPACE} at 224, {len(model) / 1e6:.1f} MB")
+    print(f"  extract and build   {1e3 * ours:8.1f} ms   (graph alone {1e3 * graph:.1f} ms)")
+    print(f"  torch TorchScript   {1e3 * script:8.1f} ms   {script / ours:6.1f} times")
+    print(f"  torch dynamo        {1e3 * dynamo:8.1f} ms   {dynamo / ours:6.1f} times")
+    print(
+        f"  peak of Python memory while the graph is built: {peak / len(model):.2f} times the file"
+    )
+
+
+def session(model: bytes, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def offline(model: bytes, folder: Path) -> bytes:
+    """The file as ONNX Runtime's own optimizer writes it."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return (folder / "optimized.onnx").read_bytes()
+
+
+def bench_run() -> None:
+    """The built file against torch's, slimmed and optimized, paired and interleaved."""
+    import onnxslim
+
+    space, arch = network()
+    supernet = filled(published_spaces()[SPACE])
+    subnet = extract(supernet, arch)
+    script = torch_export(subnet, 224, 3, dynamo=False)
+    dynamo = torch_export(subnet, 224, 3, dynamo=True)
+    with TemporaryDirectory() as folder:
+        files = {"ours": subnet_onnx(supernet, arch, subnet, {})}
+        for name, model in (("TorchScript", script), ("dynamo", dynamo)):
+            slim = onnxslim.slim(onnx.load_from_string(model))
+            files[f"{name} + onnxslim"] = slim.SerializeToString()
+            files[f"{name} + ORT offline"] = offline(model, Path(folder))
+    sessions = {name: session(model) for name, model in files.items()}
+    x = np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(ROUNDS):
+        for name, run in sessions.items():
+            feed, visit = {run.get_inputs()[0].name: x}, []
+            for _ in range(RUNS):
+                started = time.perf_counter()
+                run.run(None, feed)
+                visit.append(time.perf_counter() - started)
+            times[name].append(1e3 * float(np.median(visit[2:])))
+    ours = np.array(times["ours"])
+    print(f"run {SPACE} at 224, one thread, {ROUNDS} rounds")
+    for name, visits in times.items():
+        ratio = float(np.median(ours / np.array(visits)))
+        print(f"  {name:26} {np.median(visits):7.3f} ms   ours is {ratio:.3f} of it")
+
+
+def bench_parity() -> None:
+    """The built file against torch on random networks of every space."""
+    from models.export import run_onnx
+
+    for name, space in published_spaces().items():
+        supernet, worst = filled(space), 0.0
+        small = space.at(space.resolutions[:1])
+        for arch in small.decode(small.sample(50, np.random.default_rng(0))):
+            subnet = extract(supernet, arch)
+            shape = (1, space.channels, arch.resolution, arch.resolution)
+            x = np.random.default_rng(1).standard_normal(shape, np.float32)
+            with torch.no_grad():
+                expected = subnet(torch.from_numpy(x)).numpy()
+            found = run_onnx(subnet_onnx(supernet, arch, subnet, {}), x)
+            worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
+        print(f"parity {name}: worst of 50 networks {worst:.2g} of the largest logit")
+
+
+def bench_int8() -> None:
+    """What int8 loses on ten networks of the shipped supernet, on the full test set."""
+    from models.datasets import load_dataset
+    from models.export import ImageSet, calibrated_subnet, onnx_top1
+    from models.quantize import quantize_onnx
+
+    bundle = BundleRegistry(Path("var")).get("fashion-mbv3")
+    supernet, space = bundle.load_supernet(), bundle.space
+    calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
+    validation, test = bundle.validation(), load_dataset("fashion-mnist", space).test
+    lost = []
+    for arch in space.decode(space.sample(10, np.random.default_rng(1))):
+        model = subnet_onnx(supernet, arch, calibrated_subnet(supernet, arch, calibration), {})
+        images = calibration.at(arch.resolution)[:256]
+        small = quantize_onnx(model, [images[i : i + 32] for i in range(0, 256, 32)])
+        row = []
+        for data in (validation, test):
+            shown = ImageSet(data.images, bundle.mean, bundle.std)
+            before, after = (onnx_top1(m, arch, shown, data.labels, 2) for m in (model, small))
+            row.append(before - after)
+        lost.append(row)
+        print(f"  int8 loses {row[0]:+.2f} (validation) {row[1]:+.2f} (test) points", flush=True)
+    means = np.mean(lost, axis=0)
+    print(f"int8 of 10 networks loses {means[0]:+.3f} / {means[1]:+.3f} points on average")
+
+
+BENCHES = {
+    "build": bench_build,
+    "run": bench_run,
+    "parity": bench_parity,
+    "int8": bench_int8,
+}
+
+
+def test_delivery() -> None:
+    """Print everything."""
+    for bench in BENCHES.values():
+        bench()
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or BENCHES:
+        BENCHES[wanted]()
