@@ -12,6 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from models.arch import Arch
 from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.errors import InputError
 from models.measured import (
@@ -25,6 +28,7 @@ from models.measured import (
 from models.space import SearchSpace
 from search.agreement import agreement
 from search.gaussian_process_fit import fit
+from search.run import search_subnet
 
 if TYPE_CHECKING:
     from models.recipe import Recipe
@@ -42,6 +46,7 @@ def collect_measured(
     *,
     fit_count: int = FIT_SUBNETS,
     test_count: int = TEST_SUBNETS,
+    found_count: int | None = None,
     threads: int = 1,
     on_measured: OnCount = lambda done, total: None,
 ) -> Bundle:
@@ -50,8 +55,13 @@ def collect_measured(
     Resumable: rows already measured with the same weights, in `home` or in the bundle, are kept
     and not repeated.
 
+    Args:
+        found_count: measure instead so many networks that searches find (`found_by_searches`),
+            the first on the test images too.
+
     Raises:
         NotFound: if the data set is not on this machine.
+        InputError: if networks are to be found, and there is no predictor to find them with.
     """
     from models.collect import collect, subnets_to_measure
     from models.datasets import load_dataset
@@ -63,7 +73,10 @@ def collect_measured(
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
     _carry_over(bundle, table)
-    jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
+    if found_count is None:
+        jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
+    else:
+        jobs = [(arch, "fit") for arch in found_by_searches(bundle, found_count)]
     with EnergyMeter(recipe["country"]) as meter:
         rows = collect(
             bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured
@@ -71,6 +84,31 @@ def collect_measured(
         spent = added(bundle.card["energy"].get("predictor_data"), meter)
     energy = {**bundle.card["energy"], "predictor_data": spent}
     return add_to_bundle(bundle, {"energy": energy}, {"measured.jsonl.gz": compress(rows)})
+
+
+def found_by_searches(bundle: Bundle, count: int) -> list[Arch]:
+    """Different networks that the bundle's predictor likes best, each within another budget of
+    multiply-accumulates, from just above the least to the most.
+
+    A search ends where its predictor errs upwards more often than not. Measured and fitted to,
+    those errors are gone; fitting may make others, so that a second round can find more.
+
+    Raises:
+        InputError: if there is no predictor.
+    """
+    from service.pairing import Pairing
+
+    pairing = Pairing.open(bundle, None)
+    predictor, space = pairing.require_predictor(), pairing.space
+    macs = pairing.costs["macs"]
+    most = float(
+        max(macs.evaluate(space.encode([space.at([r]).largest]))[0] for r in space.resolutions)
+    )
+    found: dict[Arch, None] = {}
+    for seed, budget in enumerate(np.geomspace(1.05 * macs.floor(), most, count).tolist()):
+        result = search_subnet(space, predictor, pairing.costs, {"macs": budget}, seed)
+        found.setdefault(result.arch)
+    return list(found)
 
 
 def _carry_over(bundle: Bundle, table: Path) -> None:

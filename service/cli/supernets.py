@@ -144,6 +144,14 @@ def collect(
     name: str,
     fit: Annotated[int, typer.Option(min=1, help="Subnets to fit a predictor to.")] = FIT_SUBNETS,
     test: Annotated[int, typer.Option(min=1, help="Subnets to judge it by.")] = TEST_SUBNETS,
+    found: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead, as many networks that searches find: what a search ends with is then "
+            "fitted to as well. Needs a predictor; run fit-predictor again after it.",
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     """Measure many subnets on held-out images; goes on where it stopped."""
@@ -154,6 +162,7 @@ def collect(
             settings().home,
             fit_count=fit,
             test_count=test,
+            found_count=found,
             threads=threads,
             on_measured=lambda done, total: show_share(done / total, f"{done}/{total} subnets"),
         )
