@@ -329,8 +329,8 @@ class _Graph:
             case "relu":
                 return self._node("Relu", f"{name}.relu", x)
             case "relu6":
-                low = self._constant(f"{name}.relu6.low", (), lambda: np.float32(0))
-                high = self._constant(f"{name}.relu6.high", (), lambda: np.float32(6))
+                low = self._constant(f"{name}.relu6.low", (), lambda: np.array(0, np.float32))
+                high = self._constant(f"{name}.relu6.high", (), lambda: np.array(6, np.float32))
                 return self._node("Clip", f"{name}.relu6", x, low, high)
             case "hswish":
                 # ONNX Runtime fuses this operator, and x * HardSigmoid(x), into the

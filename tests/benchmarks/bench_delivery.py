@@ -7,7 +7,6 @@ Every figure is measured on this machine, ratios in one run, interleaved.
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 import time
@@ -54,21 +53,26 @@ def seconds(work, repeats=5):
 
 def torch_export(subnet, resolution: int, channels: int, *, dynamo: bool) -> bytes:
     """What torch's own exporters make."""
-    buffer = io.BytesIO()
     x = torch.zeros(1, channels, resolution, resolution)
-    with warnings.catch_warnings():
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         if dynamo:
             program = torch.onnx.export(subnet, (x,), dynamo=True, verbose=False)
-            program.save(buffer)
-        else:
-            names = {"input_names": ["input"], "output_names": ["logits"]}
-            axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
-            torch.onnx.export(
-                subnet, (x,), buffer, opset_version=17, dynamo=False, dynamic_axes=axes, **names
-            )
-    return buffer.getvalue()
+            assert program is not None
+            return bytes(program.model_proto.SerializeToString())
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            subnet,
+            (x,),
+            path,
+            opset_version=17,
+            dynamo=False,
+            dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
+            input_names=["input"],
+            output_names=["logits"],
+        )
+        return path.read_bytes()
 
 
 def network() -> tuple[SearchSpace, Arch]:
