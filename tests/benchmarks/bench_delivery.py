@@ -205,11 +205,42 @@ def bench_int8() -> None:
     print(f"int8 of 10 networks loses {means[0]:+.3f} / {means[1]:+.3f} points on average")
 
 
+def bench_answers() -> None:
+    """Twenty budgets of the shipped supernet: what an answer takes, and how true it is."""
+    from service.delivery import Memory, deliver
+    from service.pairing import Catalog
+    from service.workshop import Workshop
+
+    pairing = Catalog(Path("var")).pairing("fashion-mbv3", "cpu-x86-64-ort")
+    workshop = Workshop(pairing.bundle)
+    assert pairing.table is not None
+    stated = pairing.table.expected_error or 0.0
+    floor = pairing.costs["latency_ms"].floor()
+    taken, top1, late = [], [], []
+    for budget in np.geomspace(1.1 * floor, 4 * floor, 20).tolist():
+        started = time.perf_counter()
+        result = deliver(pairing, lambda: workshop, {"latency_ms": budget}, 0, shelf=Memory())
+        taken.append(time.perf_counter() - started)
+        top1.append(result["top1"] - result["verified"]["top1"]["value"])
+        if (timed := result["verified"].get("latency_ms")) is not None:
+            late.append(timed["value"] <= budget * (1 + stated))
+    print(f"20 budgets of fashion-mbv3: p50 {np.median(taken):.2f} s, most {max(taken):.2f} s")
+    print(
+        f"  predicted less measured top-1 (validation images): mean {np.mean(top1):+.2f}, "
+        f"mean absolute {np.abs(top1).mean():.2f} points"
+    )
+    if late:
+        print(f"  latency on this host within the stated error: {sum(late)} of {len(late)}")
+    else:
+        print("  latency: this host is not the device of the shipped table")
+
+
 BENCHES = {
     "build": bench_build,
     "run": bench_run,
     "parity": bench_parity,
     "int8": bench_int8,
+    "answers": bench_answers,
 }
 
 
