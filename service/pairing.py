@@ -20,7 +20,7 @@ from latency_tables.table import LatencyTable, Precision, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
 from models.errors import InputError, NotFound
-from models.plan import LayerSpec, layer_plan
+from models.plan import LayerSpec
 from models.space import GeneMatrix, SearchSpace
 from models.space_files import published_spaces
 from search import predictor as predictors
@@ -172,16 +172,6 @@ class Pairing:
         costs = {**self.costs, "latency_ms": bound}
         return replace(self, costs=costs, confidence=confidence), given
 
-    def float_latency_ms(self, arch: Arch) -> float | None:
-        """Predicted latency of the same network at fp32; None where it is not known."""
-        table = self.float_table
-        if table is None or arch.resolution not in table.covered(self.bundle.space).resolutions:
-            return None
-        plan = layer_plan(self.bundle.space, arch)
-        if any(table.entry(layer) is None for layer in plan):
-            return None
-        return table.network_ms(plan)
-
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Refuse at once what no network can meet, alone or together.
 
@@ -233,9 +223,7 @@ class Pairing:
                 "predictor": origin.to_json(),
             }
             if self.precision == "int8":
-                sources["top1"]["of"] = (
-                    "the network at fp32; what int8 loses is measured on the finished file"
-                )
+                sources["top1"]["of"] = "the network at fp32; int8's loss is measured on the file"
         if self.table is not None:
             sources["latency_ms"] = table_provenance(self.table)
             if (bound := upper_bound(self.table, self.confidence)) is not None:
@@ -369,8 +357,7 @@ class Catalog:
             bundle.path,
             bundle.sha256,
             bundle.card["files"].get(bundle.predictor_path.name),
-            table and revision_of(table),
-            float_table and revision_of(float_table),
+            *(known and revision_of(known) for known in (table, float_table)),
         )
         with self._lock:
             if (pairing := self._pairings.pop(key, None)) is None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arch import Arch
+from models.plan import layer_plan
 from service.pairing import Pairing
 
 Logits = npt.NDArray[np.float32]
@@ -32,7 +33,7 @@ def compare(pairing: Pairing, arch: Arch, verified: Mapping[str, Any]) -> dict[s
     What was measured counts before what tables predict.
     """
     (row,) = pairing.predict([arch])
-    predicted = {"int8_ms": row["latency_ms"], "fp32_ms": pairing.float_latency_ms(arch)}
+    predicted = {"int8_ms": row["latency_ms"], "fp32_ms": _float_latency_ms(pairing, arch)}
     answer: dict[str, Any] = {"predicted": {**predicted, "origin": "predicted"}}
     numbers, origin = predicted, "predicted"
     if (timed := verified.get("latency_ms")) is not None:
@@ -58,3 +59,14 @@ def compare(pairing: Pairing, arch: Arch, verified: Mapping[str, Any]) -> dict[s
         "in_words": f"int8 is {word} than fp32 on {device} for this network, {origin}: "
         f"{int8_ms:.3g} ms against {fp32_ms:.3g} ms{end}",
     }
+
+
+def _float_latency_ms(pairing: Pairing, arch: Arch) -> float | None:
+    """Predicted latency of the same network at fp32; None where it is not known."""
+    table, space = pairing.float_table, pairing.bundle.space
+    if table is None or arch.resolution not in table.covered(space).resolutions:
+        return None
+    plan = layer_plan(space, arch)
+    if any(table.entry(layer) is None for layer in plan):
+        return None
+    return table.network_ms(plan)
