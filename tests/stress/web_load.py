@@ -194,6 +194,8 @@ def main() -> None:
             wait_until(lambda: _queued(site) == 0, 600)
             plain, stored = bare_against_stored(site, answer["id"])
             print(f"reading: {stored:.0f}/s of {plain:.0f}/s bare: {stored / plain:.2f} (bar 0.4)")
+            # One layer of each: what a page answers, the database must not store by the gigabyte.
+            result["layers"] = result["layers"][:1]
             fill(site, 1000, result)
             small = list_p95_ms(site)
             fill(site, given.stored - 1000, result)
