@@ -59,9 +59,25 @@ def architecture_svg(
     Raises:
         InputError: if `arch` is not in `space`.
     """
-    plan = layer_plan(space, arch)
-    present = {layer.name: layer for layer in plan}
+    title = f"{space.name}, {arch.resolution}x{arch.resolution} pixels"
     slots = [layer.name for layer in layer_plan(space, space.largest)]
+    return plan_svg(title, layer_plan(space, arch), slots, latency_ms)
+
+
+def plan_svg(
+    title: str,
+    plan: Sequence[LayerSpec],
+    slots: Sequence[str] | None = None,
+    latency_ms: Mapping[str, float] | None = None,
+) -> str:
+    """The picture of a network of which only the plan is known.
+
+    Args:
+        slots: names of all layers that the space could have; by default those of `plan`.
+        latency_ms: as `architecture_svg` takes it.
+    """
+    present = {layer.name: layer for layer in plan}
+    slots = list(present) if slots is None else slots
     widest = max(_channels(layer) for layer in plan)
     total_ms = sum(latency_ms[layer.name] for layer in plan) if latency_ms else 0.0
     drawn: list[str] = []
@@ -97,10 +113,9 @@ def architecture_svg(
             f"{total_ms:.3g} ms; "
             f"most: {escape(slowest.name)}, {latency_ms[slowest.name] / total_ms:.0%}</text>"
         )
-    title = f"{space.name}, {arch.resolution}x{arch.resolution} pixels"
     body = "\n".join([*_legend(plan), *drawn, *labels])
     # A page may hold several pictures, and an id only once.
-    mark = hashlib.sha256(f"{title}{arch}{body}".encode()).hexdigest()[:8]
+    mark = hashlib.sha256(f"{title}{body}".encode()).hexdigest()[:8]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right:g} {height}" '
         f'width="{right:g}" height="{height}" class="subnet" role="img" '

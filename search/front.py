@@ -12,6 +12,7 @@ Shapes: N architectures, P points of the front, G genes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,17 +82,19 @@ def front(
     latency: CostModel,
     seed: int,
     settings: FrontSettings = DEFAULT_SETTINGS,
+    on_share: Callable[[float], None] = lambda _: None,
 ) -> Front:
     """The trade-off between latency and predicted accuracy, from the floor of the space up.
 
     Args:
         seed: of the one random generator; the same seed gives the same front, bit for bit.
+        on_share: told how much is done, 0..1, after each generation.
     """
     rng = np.random.default_rng(seed)
     archive = _Archive(space, predictor, latency)
     sampled = space.sample_tilted(settings.samples, TILT, rng)
     archive.judge(np.vstack([latency.floor_genes, sampled]))
-    for _ in range(settings.rounds):
+    for round_ in range(settings.rounds):
         # The latest rows lie near the front, where the surrogate should be right.
         recent = slice(-settings.fitted, None)
         surrogate = fit_additive(space, archive.genes[recent], archive.top1[recent])
@@ -100,6 +103,8 @@ def front(
         for generation in range(settings.generations):
             slack = settings.slack * (1 - generation / settings.generations)
             archive.judge(_children(space, archive.parents(slack), settings, rng))
+            done = round_ + (generation + 1) / settings.generations
+            on_share(done / settings.rounds)
     best = archive.best
     spread = np.linspace(0, len(best) - 1, min(len(best), settings.polished)).astype(np.intp)
     around = [neighbours(space, row).genes for row in archive.genes[best[spread]]]

@@ -13,6 +13,9 @@ Shapes: M measured networks, D bits, W groups of bits that share a weight.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
@@ -37,7 +40,13 @@ JITTER = 1e-8
 
 
 def fit(
-    space: SearchSpace, genes: GeneMatrix, top1: Floats, *, seed: int, target: str
+    space: SearchSpace,
+    genes: GeneMatrix,
+    top1: Floats,
+    *,
+    seed: int,
+    target: str,
+    on_share: Callable[[float], None] = lambda _: None,
 ) -> GaussianProcess:
     """Fit a predictor to measured networks; about 10 s for 1,200 of them on one core.
 
@@ -46,6 +55,7 @@ def fit(
         top1: their accuracies, percent, (M,).
         seed: draws the rows for the weights where there are more than `WEIGHT_ROWS`.
         target: what was measured, for the provenance: the data, the number of images.
+        on_share: told what share of the most iterations is done, 0..1.
 
     Raises:
         InputError: if shapes differ, there are too few or too many rows, or an accuracy is
@@ -60,7 +70,7 @@ def fit(
     rows = np.arange(len(t_M))
     if len(rows) > WEIGHT_ROWS:
         rows = np.random.default_rng(seed).choice(rows, WEIGHT_ROWS, replace=False)
-    kernel, noise = _fit_weights(x_MD[rows], t_M[rows], _group_ids(coding.groups))
+    kernel, noise = _fit_weights(x_MD[rows], t_M[rows], _group_ids(coding.groups), on_share)
 
     covariance = kernel.rbf_variance * kernel.rbf(x_MD, x_MD)
     covariance += (x_MD * kernel.linear_D) @ x_MD.T
@@ -105,12 +115,18 @@ def _group_ids(groups: list[tuple[str, int]]) -> npt.NDArray[np.int64]:
     return np.array([numbers[group] for group in groups])
 
 
-def _fit_weights(x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]) -> tuple[Kernel, float]:
+def _fit_weights(
+    x_MD: Floats,
+    t_M: Floats,
+    group_D: npt.NDArray[np.int64],
+    on_share: Callable[[float], None],
+) -> tuple[Kernel, float]:
     """Most probable kernel and noise variance, for targets of variance 1."""
     n_groups = int(group_D.max()) + 1
     start = prior_mean(n_groups)
     low = np.r_[np.full(2 * n_groups, -9.0), -6.0, -9.0]
     high = np.r_[np.full(2 * n_groups, 3.0), 5.0, 2.0]
+    iteration = itertools.count(1)
     solution = minimize(
         negative_log_posterior,
         start,
@@ -119,6 +135,7 @@ def _fit_weights(x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]) -> t
         method="L-BFGS-B",
         bounds=list(zip(low, high, strict=True)),
         options={"maxiter": MAX_ITERATIONS},
+        callback=lambda _: on_share(next(iteration) / MAX_ITERATIONS),
     )
     return unpack(solution.x, group_D)
 

@@ -1,7 +1,8 @@
 """A typed client of the REST API: `Client().search("fashion-mbv3", "host", latency_ms=1.0)`.
 
 Every call ends: each has a time limit, and what is tried again is tried a bounded number of
-times. Answers are the models of `service.schemas`; errors are those of `service.client_errors`.
+times. Answers are the models of `service.schemas`, some with a picture for notebooks
+(`service.client_answers`); errors are those of `service.client_errors`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any, Self
 
 import httpx
 
-from models.arch import Arch
 from models.errors import InputError
+from service.client_answers import LIMITS, Front, Search, Searches
 from service.client_errors import (
     NotFinished,
     SearchCancelled,
@@ -27,75 +28,21 @@ from service.client_fetch import Fetched, fetch
 from service.client_wire import LONGEST_PAUSE_S, RETRIES, Wire
 from service.device_schemas import CorrectionRead, DeviceList, DeviceRead, DeviceSummary
 from service.paging import Sort
-from service.records import FINISHED, Event
+from service.records import Event
 from service.schemas import (
-    FrontRead,
     SearchPage,
-    SearchRead,
-    SearchResult,
     Status,
     SupernetList,
     SupernetRead,
     SupernetSummary,
 )
 
-LIMITS = ("latency_ms", "macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
 PAGE = 200
 """Searches asked for at a time, the most that the service gives."""
 PAUSE_S = 0.25
 
 OnProgress = Callable[[float, str], None]
 """(share of the work done, 0..1; what is being done)."""
-
-
-class Search(SearchRead):
-    """A search as it was when it was read. What it found has short names here."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
-        return self.status in FINISHED
-
-    @property
-    def found(self) -> SearchResult:
-        """The result.
-
-        Raises:
-            NotFinished: if there is none.
-        """
-        if self.result is None:
-            raise NotFinished(f"search {self.id} is {self.status} and has no result", self)
-        return self.result
-
-    @property
-    def arch(self) -> Arch:
-        """The network found."""
-        return Arch.from_json(self.found.arch.model_dump())
-
-    @property
-    def top1(self) -> float:
-        """Its predicted accuracy, percent; expected error in `result.provenance`."""
-        return self.found.top1
-
-    @property
-    def latency_ms(self) -> float:
-        """Its predicted latency, milliseconds; expected error in `result.provenance`."""
-        return self.found.latency_ms
-
-    @property
-    def macs(self) -> int:
-        """Its multiply-accumulates of one image, exact."""
-        return self.found.macs
-
-    @property
-    def params(self) -> int:
-        """Its trainable values, exact."""
-        return self.found.params
-
-    @property
-    def sha256(self) -> str:
-        """Of its ONNX file."""
-        return self.found.sha256
 
 
 class Client:
@@ -166,7 +113,7 @@ class Client:
         path = f"/v1/devices/{_part(device)}/measurements"
         return self._wire.send("POST", path, CorrectionRead, json=dict(measurements))
 
-    def front(self, supernet: str, device: str, latency_ms: float | None = None) -> FrontRead:
+    def front(self, supernet: str, device: str, latency_ms: float | None = None) -> Front:
         """Every network that none is both faster and more accurate than, by rising latency.
 
         Args:
@@ -176,7 +123,7 @@ class Client:
             Infeasible: if no network is that fast.
         """
         path = f"/v1/supernets/{_part(supernet)}/devices/{_part(device)}/front"
-        return self._wire.get(path, FrontRead, latency_ms=latency_ms)
+        return self._wire.get(path, Front, latency_ms=latency_ms)
 
     # -- searches ------------------------------------------------------------------------
 
@@ -249,23 +196,29 @@ class Client:
         top1_min: float | None = None,
         sort: Sort = "-created_at",
         limit: int | None = None,
-    ) -> Iterator[Search]:
-        """Stored searches, fetched as they are needed.
+    ) -> Searches:
+        """Stored searches, fetched as they are needed; `.to_pandas()` makes a table of them.
 
         Args:
             limit: at most so many; None for all.
         """
+        filters = {
+            "supernet": supernet,
+            "device": device,
+            "status": status,
+            "latency_ms_max": latency_ms_max,
+            "top1_min": top1_min,
+            "sort": sort,
+        }
+        return Searches(self._listed(filters, limit))
+
+    def _listed(self, filters: Mapping[str, Any], limit: int | None) -> Iterator[Search]:
         left, cursor = limit, None
         while left is None or left > 0:
             page = self._wire.get(
                 "/v1/searches",
                 SearchPageOf,
-                supernet=supernet,
-                device=device,
-                status=status,
-                latency_ms_max=latency_ms_max,
-                top1_min=top1_min,
-                sort=sort,
+                **filters,
                 limit=min(left or PAGE, PAGE),
                 cursor=cursor,
             )

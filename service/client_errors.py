@@ -27,7 +27,7 @@ from models.errors import InputError, SubnetSearchError
 from service.schemas import Problem
 
 if TYPE_CHECKING:
-    from service.client import Search
+    from service.client_answers import Search
 
 
 class ProblemError(SubnetSearchError):

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -38,7 +38,12 @@ COSTS = ("macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
 
 
 def read_front(
-    home: Path, pairing: Pairing, budget_ms: float | None = None, *, layers: bool = False
+    home: Path,
+    pairing: Pairing,
+    budget_ms: float | None = None,
+    *,
+    layers: bool = False,
+    on_share: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Networks that none is both faster and more accurate than, by rising latency.
 
@@ -47,6 +52,7 @@ def read_front(
         budget_ms: answer only the most accurate one within this latency.
         layers: also what each network is made of. Neighbours on a front share most of their
             layers, so each layer is described once and networks name them by position.
+        on_share: told how much is done, 0..1, while a front that is not kept is computed.
 
     Raises:
         InputError: if the supernet has no accuracy predictor, or the budget is not a positive
@@ -55,7 +61,7 @@ def read_front(
     """
     predictor, table = pairing.require_predictor(), pairing.table
     assert table is not None
-    found = FrontStore(home / "fronts").get(pairing)
+    found = FrontStore(home / "fronts").get(pairing, on_share)
     if budget_ms is not None:
         if not (math.isfinite(budget_ms) and budget_ms > 0):
             raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
@@ -108,7 +114,7 @@ class FrontStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, pairing: Pairing) -> Front:
+    def get(self, pairing: Pairing, on_share: Callable[[float], None] = lambda _: None) -> Front:
         """The front of a supernet on a device, from its file or computed and kept."""
         latency = pairing.costs["latency_ms"]
         assert isinstance(latency, CostModel)
@@ -116,7 +122,8 @@ class FrontStore:
         with _LOCK:  # computed once, also if several ask at the same time
             if (kept := self._read(path)) is not None:
                 return kept
-            found = front(pairing.space, pairing.require_predictor(), latency, seed=SEED)
+            predictor = pairing.require_predictor()
+            found = front(pairing.space, predictor, latency, seed=SEED, on_share=on_share)
             self._write(path, found)
         return found
 

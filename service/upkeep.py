@@ -26,8 +26,6 @@ from models.measured import (
     shift_to_test_images,
 )
 from models.space import SearchSpace
-from search.agreement import agreement
-from search.gaussian_process_fit import fit
 from search.run import search_subnet
 
 if TYPE_CHECKING:
@@ -120,7 +118,7 @@ def _carry_over(bundle: Bundle, table: Path) -> None:
     table.write_bytes(gzip.decompress((bundle.path / "measured.jsonl.gz").read_bytes()))
 
 
-def fit_predictor(bundle: Bundle) -> Bundle:
+def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: None) -> Bundle:
     """Fit the accuracy predictor to the bundle's measured subnets; the card tells its error.
 
     Raises:
@@ -141,12 +139,17 @@ def fit_predictor(bundle: Bundle) -> Bundle:
             f"{shift.subnets} subnets (spread {shift.spread:.2f})"
         )
     rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
-    content, report = _fitted(bundle, rows, target)
+    content, report = _fitted(bundle, rows, target, on_share)
     report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
     return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
 
 
-def fit_predictor_to(bundle: Bundle, home: Path, measurements: Path) -> Bundle:
+def fit_predictor_to(
+    bundle: Bundle,
+    home: Path,
+    measurements: Path,
+    on_share: Callable[[float], None] = lambda _: None,
+) -> Bundle:
     """Fit the accuracy predictor to accuracies that were measured elsewhere.
 
     Every eighth network, drawn by a fixed seed, is kept out to judge the fit by.
@@ -162,7 +165,7 @@ def fit_predictor_to(bundle: Bundle, home: Path, measurements: Path) -> Bundle:
     given = read_measurements(measurements, bundle.space)
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card["files"]}
     files["predictor.safetensors"], report = _fitted(
-        bundle, given.rows, f"{given.target} ({given.source})"
+        bundle, given.rows, f"{given.target} ({given.source})", on_share
     )
     files["measured.jsonl.gz"] = compress(given.rows)
     card = {**bundle.card, "predictor": report}
@@ -179,8 +182,12 @@ def _target(bundle: Bundle) -> str:
     )
 
 
-def _fitted(bundle: Bundle, rows: list[Measured], target: str) -> tuple[bytes, dict[str, Any]]:
+def _fitted(
+    bundle: Bundle, rows: list[Measured], target: str, on_share: Callable[[float], None]
+) -> tuple[bytes, dict[str, Any]]:
     """The predictor file, and what the card says of it."""
+    from search.gaussian_process_fit import fit  # scipy takes half a second to load
+
     space = bundle.space.at({row.arch.resolution for row in rows})
     genes, top1 = as_arrays(space, rows, "fit")
     if len(top1) < MIN_FIT:
@@ -188,7 +195,7 @@ def _fitted(bundle: Bundle, rows: list[Measured], target: str) -> tuple[bytes, d
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
             f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
         )
-    predictor = fit(space, genes, top1, seed=0, target=target)
+    predictor = fit(space, genes, top1, seed=0, target=target, on_share=on_share)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictor.safetensors"
         predictor.save(path)
@@ -203,6 +210,8 @@ def _fitted(bundle: Bundle, rows: list[Measured], target: str) -> tuple[bytes, d
 
 def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
     """Agreement on the "test" subnets, which were never fitted to; None if there are few."""
+    from search.agreement import agreement
+
     genes, top1 = as_arrays(space, rows, "test")
     if len(top1) < MIN_TEST:
         return None

@@ -21,7 +21,6 @@ app = typer.Typer(
     help="One trained supernet, one fitted network for every device.",
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help and errors, which can be read by scripts too
     pretty_exceptions_enable=False,
 )

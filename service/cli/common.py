@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import json
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 from pydantic import ValidationError
@@ -21,12 +25,30 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from models.errors import InputError, SubnetSearchError
-from service.pairing import Catalog, open_catalog
+from service.cli.completion import complete_device, complete_supernet
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.pairing import Catalog
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-SupernetName = Annotated[str, typer.Option("--supernet", help="See `supernets list`.")]
-DeviceName = Annotated[str, typer.Option("--device", help="See `devices list`.")]
+SupernetName = Annotated[
+    str,
+    typer.Option("--supernet", help="See `supernets list`.", autocompletion=complete_supernet),
+]
+DeviceName = Annotated[
+    str, typer.Option("--device", help="See `devices list`.", autocompletion=complete_device)
+]
+SupernetArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="See `supernets list`.", autocompletion=complete_supernet),
+]
+DeviceArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="See `devices list`.", autocompletion=complete_device),
+]
+LOOKED_AT = 10_000
+"""Files of a folder among which a misspelt one is looked for."""
 Server = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +87,8 @@ def settings() -> Settings:
 
 def catalog() -> Catalog:
     """The supernets and devices of this installation."""
+    from service.pairing import open_catalog  # half a second of imports
+
     return open_catalog(settings(), lambda text: typer.echo(f"warning: {text}", err=True))
 
 
@@ -76,10 +100,24 @@ def print_json(document: Any) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Rows for people on stdout, in columns; never cut."""
     lines = [tuple(columns), *(tuple(str(cell) for cell in row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    cells = list(zip(*lines, strict=True))
+    widths = [max(map(len, column)) for column in cells]
+    numeric = [len(column) > 1 and all(map(_is_number, column[1:])) for column in cells]
     for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
         typer.echo("  ".join(padded).rstrip())
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"unknown|[+-]?[\d.]+(e[+-]?\d+)?%?", cell) is not None
+
+
+def shows_unicode() -> bool:
+    """Whether what is printed may hold lines, bars and braille."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def read_json(path: Path) -> Any:
@@ -94,8 +132,19 @@ def read_json(path: Path) -> Any:
 
     try:
         return json.loads(path.read_bytes(), parse_constant=not_a_number)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: expected a JSON file, found none{_nearest(path)}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON file: {error}") from error
+
+
+def _nearest(path: Path) -> str:
+    """Which file beside it may have been meant."""
+    if not path.parent.is_dir():
+        return f": there is no folder {path.parent}"
+    names = (item.name for item in itertools.islice(path.parent.iterdir(), LOOKED_AT))
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f": did you mean {path.parent / near[0]}?" if near else ""
 
 
 class ShowShare(Protocol):

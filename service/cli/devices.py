@@ -10,6 +10,7 @@ import typer
 from models.errors import InputError
 from service.cli import measuring
 from service.cli.common import (
+    DeviceArgument,
     Json,
     Server,
     catalog,
@@ -18,7 +19,6 @@ from service.cli.common import (
     read_json,
 )
 from service.cli.source import open_source
-from service.descriptions import describe_device
 from service.profiles import read_profile
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -36,7 +36,7 @@ def list_(server: Server = None, json: Json = False) -> None:
 
 
 @app.command()
-def show(name: str, server: Server = None, json: Json = False) -> None:
+def show(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
     """Show one device: its latency tables and where they come from."""
     with open_source(server) as source:
         device = source.device(name)
@@ -82,10 +82,7 @@ def import_(
         whole = known.supernets.get(space).space
         table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
     known.keep_device(table, replace=replace)
-    if json:
-        print_json(describe_device(known, table.device).model_dump())
-    else:
-        show(table.device)
+    show(table.device, json=json)
 
 
 app.command()(measuring.measure)
@@ -127,14 +124,11 @@ def fit(
     known = catalog()
     table = known.read_profile(profile)
     known.keep_device(table, replace=replace)
-    if json:
-        print_json(describe_device(known, name).model_dump())
-    else:
-        show(name)
+    show(name, json=json)
 
 
 @app.command()
-def lint(name: str, server: Server = None, json: Json = False) -> None:
+def lint(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
     """Look for what is wrong: units, gaps, order, noise, sums. Errors exit with 1."""
     with open_source(server) as source:
         found = source.device(name).lint

@@ -11,7 +11,6 @@ import typer
 
 from models.arch import Arch
 from models.errors import Infeasible, InputError
-from search.certificate import Certificate
 from service.cli.common import (
     DeviceName,
     Json,
@@ -24,6 +23,8 @@ from service.cli.common import (
     read_json,
     settings,
 )
+from service.cli.completion import complete_device
+from service.cli.drawing import print_plot, print_search, short
 from service.cli.source import open_source
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
@@ -33,7 +34,13 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer."
 def predict(
     supernet: SupernetName,
     archs: Annotated[Path, typer.Option(help="A JSON list of architectures.")],
-    device: Annotated[str | None, typer.Option(help="See `devices list`.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="See `devices list`. Default: none, and no latency.",
+            autocompletion=complete_device,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Predict accuracy and latency of given networks; count MACs and parameters."""
@@ -43,7 +50,7 @@ def predict(
         print_json(rows)
         return
     names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
-    print_table(names, [[_short(row[name]) for name in names] for row in rows])
+    print_table(names, [[short(row[name]) for name in names] for row in rows])
     _echo_provenance(pairing.provenance())
 
 
@@ -91,19 +98,7 @@ def search(
     if json:
         print_json(answer)
         return
-    numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
-    for name in (*numbers, "peak_memory_bytes", "energy_mj", "evaluations", "search_seconds"):
-        if name in answer:
-            bound = answer["provenance"].get(name, {}).get("confidence")
-            tail = "" if bound is None else f" with a probability of {bound:.0%}"
-            typer.echo(f"{name}: {_short(answer[name])}{tail}")
-    typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
-    typer.echo(f"arch: {answer['arch']}")
-    if "int8" in answer:
-        typer.echo(answer["int8"]["in_words"])
-    if "id" in answer:
-        typer.echo(f"search: {answer['id']}")
-    _echo_provenance(answer["provenance"])
+    print_search(answer)
 
 
 def front(
@@ -112,19 +107,25 @@ def front(
     latency_ms: Annotated[
         float | None, typer.Option(help="Only the most accurate network within this budget.")
     ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw it in the terminal.")] = False,
     server: Server = None,
     json: Json = False,
 ) -> None:
     """List every network that none is both faster and more accurate than."""
-    with open_source(server) as source:
-        answer = source.front(supernet, device, latency_ms)
+    if plot and json:
+        raise InputError("--plot is for people and --json for programs: choose one")
+    with open_source(server) as source, progress_bar("computing the front") as show_share:
+        answer = source.front(supernet, device, latency_ms, show_share)
+        whole = source.front(supernet, device, None, show_share) if plot else answer
     if json:
         print_json(answer)
         return
-    print_table(
-        ("latency_ms", "top1"),
-        [(_short(p["latency_ms"]), _short(p["top1"])) for p in answer["points"]],
-    )
+    if plot:
+        print_plot(whole["points"], latency_ms)
+    if not plot or latency_ms is not None:
+        names = ("latency_ms", "top1", "macs", "params")
+        print_table(names, [[short(point[name]) for name in names] for point in answer["points"]])
+    _echo_provenance(answer["provenance"])
 
 
 def export(
@@ -216,12 +217,6 @@ def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
         "nearest": error.nearest,
         "seed": seed,
     }
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _echo_provenance(sources: Mapping[str, Any]) -> None:

@@ -10,18 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service.cli.common import catalog, settings
-from service.descriptions import (
-    describe_device,
-    describe_supernet,
-    summarize_devices,
-    summarize_supernets,
-)
-from service.device_schemas import DeviceRead, DeviceSummary
-from service.pairing import Catalog
-from service.schemas import SupernetRead, SupernetSummary
 
 if TYPE_CHECKING:
     from service.client import Client
+    from service.device_schemas import DeviceRead, DeviceSummary
+    from service.pairing import Catalog
+    from service.schemas import SupernetRead, SupernetSummary
 
 OnShare = Callable[[float, str], None]
 
@@ -41,7 +35,9 @@ class Source(Protocol):
     def device(self, name: str) -> DeviceRead:
         """One device."""
 
-    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+    def front(
+        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+    ) -> dict[str, Any]:
         """A front as the API has it, or the one point that answers a budget."""
 
     def search(
@@ -77,26 +73,38 @@ class Here:
 
     def supernets(self) -> Sequence[SupernetSummary]:
         """Every supernet in a line."""
+        from service.descriptions import summarize_supernets
+
         return summarize_supernets(self._catalog)
 
     def supernet(self, name: str) -> SupernetRead:
         """One supernet."""
+        from service.descriptions import describe_supernet
+
         return describe_supernet(self._catalog, name)
 
     def devices(self) -> Sequence[DeviceSummary]:
         """Every device in a line."""
+        from service.descriptions import summarize_devices
+
         return summarize_devices(self._catalog)
 
     def device(self, name: str) -> DeviceRead:
         """One device."""
+        from service.descriptions import describe_device
+
         return describe_device(self._catalog, name)
 
-    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+    def front(
+        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+    ) -> dict[str, Any]:
         """A front, or the one point that answers a budget."""
         from service.fronts import read_front
 
         pairing = self._catalog.pairing(supernet, device)
-        return read_front(self._catalog.home, pairing, latency_ms)
+        return read_front(
+            self._catalog.home, pairing, latency_ms, on_share=lambda share: on_share(share, "")
+        )
 
     def search(
         self,
@@ -109,6 +117,7 @@ class Here:
     ) -> dict[str, Any]:
         """A network; no file is made of it."""
         from service.delivery import run_search
+        from service.explain import describe_layers
         from service.precision import compare
 
         pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
@@ -124,6 +133,7 @@ class Here:
             "limits": dict(limits),
             "precision": precision,
             **({"int8": compare(pairing, found.arch, {})} if precision == "int8" else {}),
+            "layers": describe_layers(pairing.bundle, pairing.table, found.arch),
             "provenance": pairing.provenance(),
         }
 
@@ -136,7 +146,9 @@ class There:
         self.supernets, self.supernet = client.supernets, client.supernet
         self.devices, self.device = client.devices, client.device
 
-    def front(self, supernet: str, device: str, latency_ms: float | None) -> dict[str, Any]:
+    def front(
+        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+    ) -> dict[str, Any]:
         """A front, or the one point that answers a budget."""
         return self._client.front(supernet, device, latency_ms).model_dump(mode="json")
 
@@ -168,6 +180,7 @@ class There:
             "limits": search.request["constraints"],
             "precision": precision,
             **({"int8": search.found.int8} if search.found.int8 is not None else {}),
+            "layers": search.found.layers,
             "provenance": search.found.provenance,
             "id": search.id,
             "sha256": search.sha256,

@@ -12,12 +12,14 @@ import typer
 from service.cli.common import (
     Json,
     Server,
+    SupernetArgument,
     catalog,
     print_json,
     print_table,
     progress_bar,
     settings,
 )
+from service.cli.completion import complete_recipe, complete_supernet
 from service.cli.source import open_source
 from service.importing import import_supernet, write_checkpoint
 from service.upkeep import (
@@ -45,7 +47,7 @@ def list_(server: Server = None, json: Json = False) -> None:
 
 
 @app.command()
-def show(name: str, server: Server = None, json: Json = False) -> None:
+def show(name: SupernetArgument, server: Server = None, json: Json = False) -> None:
     """Show one supernet: its space, its predictor, its card."""
     with open_source(server) as source:
         supernet = source.supernet(name)
@@ -74,7 +76,12 @@ def _expected_error(predictor: Mapping[str, Any]) -> str:
 
 @app.command("import")
 def import_(
-    name: Annotated[str, typer.Argument(help="A known supernet, such as ofa-mbv3-w1.0.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A known supernet, such as ofa-mbv3-w1.0.", autocompletion=complete_supernet
+        ),
+    ],
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or `none`.")],
     predictor: Annotated[Path | None, typer.Option(help="An accuracy predictor.")] = None,
     space: Annotated[
@@ -104,21 +111,27 @@ def import_(
 
 @app.command("export-checkpoint")
 def export_checkpoint(
-    name: str,
+    name: SupernetArgument,
     out: Annotated[Path, typer.Option("-o", help="File to write.")],
     key_format: Annotated[
         str, typer.Option("--format", help="released or newer: the naming of the tensors.")
     ] = "newer",
+    json: Json = False,
 ) -> None:
     """Write a supernet's weights as a checkpoint in a published format."""
-    path = write_checkpoint(catalog().supernets.get(name), out, key_format)
-    typer.echo(str(path))
+    _echo_path(write_checkpoint(catalog().supernets.get(name), out, key_format), json)
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped recipe's name, or a TOML file.", autocompletion=complete_recipe
+        ),
+    ],
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
+    json: Json = False,
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
     from models.recipe import load_recipe
@@ -136,12 +149,12 @@ def train(
             show_share(now.step / now.steps, word)
 
         path = train_supernet(loaded, home, resume=resume, on_progress=on_progress)
-    typer.echo(str(path))
+    _echo_path(path, json)
 
 
 @app.command()
 def collect(
-    name: str,
+    name: SupernetArgument,
     fit: Annotated[int, typer.Option(min=1, help="Subnets to fit a predictor to.")] = FIT_SUBNETS,
     test: Annotated[int, typer.Option(min=1, help="Subnets to judge it by.")] = TEST_SUBNETS,
     found: Annotated[
@@ -153,6 +166,7 @@ def collect(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
+    json: Json = False,
 ) -> None:
     """Measure many subnets on held-out images; goes on where it stopped."""
     bundle = catalog().supernets.get(name)
@@ -166,12 +180,12 @@ def collect(
             threads=threads,
             on_measured=lambda done, total: show_share(done / total, f"{done}/{total} subnets"),
         )
-    typer.echo(str(bundle.path / "measured.jsonl.gz"))
+    _echo_path(bundle.path / "measured.jsonl.gz", json)
 
 
 @app.command("fit-predictor")
 def fit_predictor_(
-    name: str,
+    name: SupernetArgument,
     measurements: Annotated[
         Path | None, typer.Option(help="Accuracies measured elsewhere: a JSON file.")
     ] = None,
@@ -179,10 +193,11 @@ def fit_predictor_(
 ) -> None:
     """Fit the accuracy predictor to measured subnets and print its error."""
     bundle = catalog().supernets.get(name)
-    if measurements is None:
-        bundle = fit_predictor(bundle)
-    else:
-        bundle = fit_predictor_to(bundle, settings().home, measurements)
+    with progress_bar("fitting the predictor") as show_share:
+        if measurements is None:
+            bundle = fit_predictor(bundle, show_share)
+        else:
+            bundle = fit_predictor_to(bundle, settings().home, measurements, show_share)
     report = bundle.card["predictor"]
     if json:
         print_json(report)
@@ -198,7 +213,7 @@ def fit_predictor_(
 
 @app.command()
 def compare(
-    name: str,
+    name: SupernetArgument,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
@@ -227,3 +242,10 @@ def compare(
         ],
     )
     typer.echo(f"mean gap {sum(row['gap'] for row in rows) / len(rows):+.2f} points")
+
+
+def _echo_path(path: Path, json: bool) -> None:
+    if json:
+        print_json({"path": str(path)})
+    else:
+        typer.echo(str(path))

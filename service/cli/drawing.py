@@ -1,0 +1,181 @@
+"""Answers for people: a search with its network drawn and its layers listed, a front plotted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from json import dumps
+from shutil import get_terminal_size
+from typing import Any
+
+import typer
+
+from search.certificate import Certificate
+from service.cli.common import print_table, shows_unicode
+from service.cli.plot import plot_front
+
+NUMBERS = (
+    *("top1", "latency_ms", "latency_upper_ms", "macs", "params", "peak_memory_bytes"),
+    "energy_mj",
+)
+LABELS = {"top1": "top1 (percent)"}
+FRACTION = "fraction "
+PLOT_HEIGHT = 16
+NARROWEST, WIDEST = 30, 110
+"""Of a plot, characters."""
+BAR = 20
+"""Characters of the bar of the stage that takes longest."""
+
+
+def print_search(answer: Mapping[str, Any]) -> None:
+    """What `search --json` has, for people."""
+    sources = answer["provenance"]
+    rows = [
+        (LABELS.get(name, name), short(answer[name]), *origin(sources.get(name, {})))
+        for name in NUMBERS
+        if answer.get(name) is not None or name == "top1"
+    ]
+    print_table(("number", "value", "origin", "expected error"), rows)
+    typer.echo(
+        f"found in {answer['search_seconds']:.3g} s, {answer['evaluations']} evaluations, "
+        f"seed {answer['seed']}"
+    )
+    typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
+    if "int8" in answer:
+        typer.echo(answer["int8"]["in_words"])
+    if "id" in answer:
+        typer.echo(f"search: {answer['id']}")
+    typer.echo("")
+    bar = "█" if shows_unicode() else "#"
+    for line in draw_arch(answer["arch"], answer["layers"], bar):
+        typer.echo(line)
+    typer.echo("")
+    print_table(*layer_table(answer["layers"]))
+    typer.echo("")
+    typer.echo(f"arch: {dumps(answer['arch'])}")
+
+
+def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> None:
+    """A front as wide as the terminal."""
+    width = min(max(get_terminal_size().columns - 10, NARROWEST), WIDEST)
+    typer.echo("top1, percent")
+    typer.echo(
+        plot_front(
+            [point["latency_ms"] for point in points],
+            [point["top1"] for point in points],
+            width=width,
+            height=PLOT_HEIGHT,
+            budget_ms=budget_ms,
+            braille=shows_unicode(),
+        )
+    )
+    budget = "" if budget_ms is None else f"; upright: {budget_ms:g} ms"
+    ends = f"{points[0]['latency_ms']:.4g} to {points[-1]['latency_ms']:.4g} ms"
+    typer.echo(f"latency_ms; {len(points)} networks, {ends}{budget}")
+
+
+def origin(source: Mapping[str, Any]) -> tuple[str, str]:
+    """Where a number comes from, and how far it may be off."""
+    error, unit = source.get("expected_error"), source.get("expected_error_unit", "")
+    if source.get("origin") == "exact":
+        return "exact", "none"
+    if "confidence" in source:
+        return "predicted", f"holds with a probability of {source['confidence']:.0%}"
+    if error is None:
+        known = "unknown"
+    elif unit.startswith(FRACTION):
+        known = f"{100 * error:.3g} % {unit.removeprefix(FRACTION)}"
+    else:
+        known = f"{error:.3g} {unit}"
+    return source.get("origin", "unknown"), known
+
+
+def short(value: object) -> str:
+    """A number as a table shows it."""
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def draw_arch(
+    arch: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], bar: str = "█"
+) -> list[str]:
+    """One line a stage: its blocks, each kernel x expansion, its channels and its time.
+
+    Args:
+        arch: as JSON, of either family.
+        layers: image to logits, as `service.explain.describe_layers` has them.
+        bar: the character that bars are made of.
+
+    Returns:
+        Lines. What stands before the first stage and after the last is a line each.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        groups.setdefault(_group(layer["name"]), []).append(layer)
+    stages = [name for name in groups if name.startswith("stage")]
+    # What comes before the first stage is "stem", what comes after the last "head".
+    order = list(groups)
+    first, last = order.index(stages[0]), order.index(stages[-1])
+    rows = [
+        ("stem", "", _flat(groups, order[:first])),
+        *((name, _blocks(arch, index), groups[name]) for index, name in enumerate(stages)),
+        ("head", "", _flat(groups, order[last + 1 :])),
+    ]
+    times = [sum(layer["latency_ms"] or 0.0 for layer in some) for _, _, some in rows]
+    total, longest = sum(times), max(times)
+    wide = max(len(blocks) for _, blocks, _ in rows)
+    size = f"{arch['resolution']} x {arch['resolution']}"
+    lines = [f"{size} pixels; a block is kernel x expansion, times are predicted"]
+    for (name, blocks, some), ms in zip(rows, times, strict=True):
+        if not some:
+            continue
+        end = some[-1]
+        shape = f"{end['out_channels']} x {end['out_size']} x {end['out_size']}"
+        line = f"  {name:<7} {blocks:<{wide}}  {shape:<15}"
+        if total:
+            line += f" {ms:8.4f} ms {ms / total:4.0%} {bar * round(BAR * ms / longest)}"
+        lines.append(line.rstrip())
+    return lines
+
+
+def layer_table(
+    layers: Sequence[Mapping[str, Any]],
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Columns and rows: each layer with its shape, time and multiply-accumulates."""
+    columns = ("layer", "kind", "kernel", "stride", "channels", "size")
+    costs = ("latency_ms", "share", "macs", "share")
+    rows = []
+    for layer in layers:
+        middle = f" > {layer['mid_channels']}" if layer["mid_channels"] else ""
+        ms, share = layer["latency_ms"], layer["latency_share"]
+        rows.append(
+            (
+                layer["name"],
+                layer["kind"],
+                f"{layer['kernel']}x{layer['kernel']}",
+                str(layer["stride"]),
+                f"{layer['in_channels']}{middle} > {layer['out_channels']}",
+                f"{layer['in_size']} > {layer['out_size']}",
+                "unknown" if ms is None else f"{ms:.4f}",
+                "unknown" if ms is None else f"{share:.1%}",
+                str(layer["macs"]),
+                f"{layer['macs_share']:.1%}",
+            )
+        )
+    return (*columns, *costs), rows
+
+
+def _blocks(arch: Mapping[str, Any], stage: int) -> str:
+    expand = arch["expand"][stage]
+    kernel = arch["kernel"][stage] if "kernel" in arch else [3] * len(expand)
+    return "  ".join(f"{k}x{e:g}" for k, e in zip(kernel, expand, strict=True))
+
+
+def _flat(
+    groups: Mapping[str, list[Mapping[str, Any]]], names: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    return [layer for name in names for layer in groups[name]]
+
+
+def _group(name: str) -> str:
+    return name.partition("_")[0] if name.startswith("stage") else name

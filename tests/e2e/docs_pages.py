@@ -1,0 +1,111 @@
+"""The documentation as something to run: its commands with what they answer, its Python, its table
+of settings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ANYTHING = "..."
+"""In an answer: any text; as a whole line, any lines."""
+
+
+@dataclass
+class Command:
+    """A command of a page, with the answer that is shown."""
+
+    page: str
+    line: int
+    text: str
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def fails(self) -> bool:
+        """Whether what is shown is a refusal."""
+        return bool(self.shown) and self.shown[0].startswith("error: ")
+
+
+def fences(page: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Each fenced block: its language, the number of its first line, its lines."""
+    language, start, block = "", 0, list[str]()
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if line.startswith("```"):
+            if start:
+                yield language, start, block
+                start = 0
+            else:
+                language, start, block = line[3:], number + 1, []
+        elif start:
+            block.append(line)
+
+
+def commands() -> list[Command]:
+    """Every command, in the order of the pages."""
+    found: list[Command] = []
+    for page in PAGES:
+        for language, start, block in fences(page):
+            if language != "console":
+                continue
+            for number, line in enumerate(block, start):
+                if line.startswith("$ "):
+                    found.append(Command(page.name, number, line[2:]))
+                elif found[-1].text.endswith("\\"):
+                    found[-1].text = found[-1].text[:-1] + line.strip()
+                else:
+                    found[-1].shown.append(line)
+    return found
+
+
+def programs() -> list[tuple[str, str]]:
+    """The Python of each page, all its blocks one after the other."""
+    texts = [
+        (page.name, "\n\n".join("\n".join(b) for kind, _, b in fences(page) if kind == "python"))
+        for page in PAGES
+    ]
+    return [(name, text) for name, text in texts if text]
+
+
+def matches(shown: list[str], answer: str) -> bool:
+    """Whether an answer looks as shown: the same words in the same order, any numbers.
+
+    Numbers differ with the machine and its load, and so may networks found; words may not.
+    """
+    pattern = "" if shown[0] == ANYTHING else r"(?:.*\n)*?"
+    for line in shown:
+        escaped = re.escape(_words(line)).replace(re.escape(ANYTHING), ".*?")
+        pattern += r"(?:.*\n)*?" if line == ANYTHING else rf"{escaped}\n"
+    body = "".join(f"{_words(line)}\n" for line in answer.strip().splitlines())
+    return re.match(pattern, body) is not None
+
+
+def _words(line: str) -> str:
+    line = " ".join(line.split())
+    without = re.sub(r"\b(?=\d*[a-f])[0-9a-f]{16,}\b", "HEX", line)
+    without = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?", "TIME", without)
+    return re.sub(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?", "#", without)
+
+
+def settings_table() -> str:
+    """The settings as service/settings.py has them."""
+    source = ast.parse((ROOT / "service" / "settings.py").read_text())
+    (found,) = [n for n in source.body if isinstance(n, ast.ClassDef) and n.name == "Settings"]
+    rows = ["| variable | default | what |", "|---|---|---|"]
+    for node, after in zip(found.body, [*found.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        assert isinstance(node.target, ast.Name)
+        name, words = node.target.id, ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            words = " ".join(str(after.value.value).split())
+        choices = ", ".join(re.findall(r'"(\w+)"', ast.unparse(node.annotation).replace("'", '"')))
+        value = Settings.model_fields[name].get_default()
+        default = "" if value is None else f"`{value}`"
+        rows.append(f"| `SUBNET_{name.upper()}` | {default} | {words or f'One of {choices}.'} |")
+    return "\n".join(rows)

@@ -1,0 +1,158 @@
+"""Every command and every program of the README and docs/ runs, and answers as it is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from latency_tables import measure
+from latency_tables.store import BuiltinDevices
+from service.cli import app as cli
+from tests.e2e.browser import serve
+from tests.e2e.docs_pages import PAGES, ROOT, commands, matches, programs, settings_table
+from tests.fake_stopwatch import FakeStopwatch, macs_ms
+
+pytestmark = pytest.mark.slow
+
+SKIPPED = (
+    (r"make (run|train|test|bench|headline|check)\b", "a task of hours, or one that stays"),
+    (r"docker ", "needs Docker"),
+    (r".*(postgresql|0\.0\.0\.0)", "needs other machines"),
+    (r"subnet-search worker\b", "stays; tests/service/test_processes.py runs workers"),
+    (
+        r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--arch arch\.json)",
+        "needs a checkpoint to be brought",
+    ),
+    (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
+    (r".*--ofa-lut yaml-folder", "needs published files; tests/unit/test_ofa_lut.py imports some"),
+)
+"""What is not run, and why."""
+SHORTENED = (
+    (r"devices measure host .*", " --target-s 0.5 --networks 2 --resolution 16"),
+    (r"devices kit .*", " --networks 2 --resolution 16"),
+    (r"measure\.py my-board", " --seconds 1"),
+)
+"""What is measured for a moment instead of minutes: options that are added. What a moment says
+beside other tests is noise, which is refused as such, so known figures take its place: a made-up
+stopwatch for this machine, the shipped table's for the file that a kit has written."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("docs")
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    with serve(folder / "home") as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def inside(folder, monkeypatch):
+    """A user's shell: an empty folder, the command on the path, a home of its own."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SUBNET_HOME", str(folder / "home"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(measure, "OrtStopwatch", fast_stopwatch)
+
+
+def fast_stopwatch(*_, precision, **__):
+    return FakeStopwatch(lambda layer: macs_ms(layer) / 10, precision=precision)
+
+
+def quiet(kit_file):
+    """The file of a kit as a quiet machine would have written it."""
+    written = json.loads(kit_file.read_text())
+    table = BuiltinDevices().get("cpu-x86-64-ort").table("fashion-mbv3")
+    figures = {key: {"p50_ms": entry.p50_ms} for key, entry in table.entries.items()}
+    del written["rounds"]
+    kit_file.write_text(json.dumps({**written, "table": figures}))
+
+
+def run(text, url):
+    """Exit code, and what a terminal would show."""
+    text = text.replace(".venv/bin/", "").replace("http://127.0.0.1:8000", url)
+    for pattern, options in SHORTENED:
+        text = re.sub(pattern, rf"\g<0>{options}", text)
+    if text.startswith("subnet-search devices import kit/"):
+        quiet(Path(text.split()[-1]))
+    plain = re.fullmatch(r"subnet-search ([^|;&$'\"<>]*)(?:> (\S+))?", text)
+    if plain is None:
+        command = ["bash", "-o", "pipefail", "-ec", text]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+    result = CliRunner().invoke(cli, plain[1].split())
+    if plain[2]:
+        Path(plain[2]).write_text(result.stdout)
+        return result.exit_code, result.stderr
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("page", [page.name for page in PAGES if "```console" in page.read_text()])
+def test_the_commands_of_a_page_answer_as_shown(page, url):
+    wrong = []
+    for command in commands():
+        if command.page != page or any(re.match(p, command.text) for p, _ in SKIPPED):
+            continue
+        code, answer = run(command.text, url)
+        fails = (code != 0) != command.fails
+        if fails or (command.shown and not matches(command.shown, answer)):
+            wrong.append(f"{page}:{command.line}: $ {command.text}\nexit code {code}:\n{answer}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("page", "text"), programs())
+def test_the_programs_of_a_page_run(page, text, url):
+    program = text.replace("http://127.0.0.1:8000", url)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_skipped_is_on_a_page():
+    """A reason without a command is stale."""
+    texts = [command.text for command in commands()]
+    for pattern, reason in SKIPPED:
+        assert any(re.match(pattern, text) for text in texts), (pattern, reason)
+    for pattern, _ in SHORTENED:
+        assert any(re.search(pattern, text) for text in texts), pattern
+
+
+def test_the_settings_are_those_of_the_service():
+    page = (ROOT / "docs" / "operate.md").read_text()
+    assert settings_table() in page, f"docs/operate.md should have:\n{settings_table()}"
+
+
+def test_links_lead_somewhere():
+    broken = [
+        f"{page.name}: {target}"
+        for page in (*PAGES, *(ROOT / "docs" / "decisions").glob("*.md"))
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer", "same"),
+    [
+        (["top1 92.4"], "top1   91.20\n", True),
+        (["top1 92.4"], "top 91.20\n", False),
+        (["a", "...", "c 3"], "a\nb\nb\nc 4\n", True),
+        (["a", "...", "c"], "a\nb\n", False),
+        (['{"id":"...'], '{"id":"0f0f", "more": 1}', True),
+        (["b"], "a\nb\n", True),
+    ],
+)
+def test_answers_are_compared_but_for_their_numbers(shown, answer, same):
+    assert matches(shown, answer) is same
