@@ -20,6 +20,8 @@ BEARER = {
         "admin (which includes all).",
     }
 }
+NO_NUL = "^[^\\u0000]*$"
+"""Texts of paths, queries and headers: no database takes a NUL."""
 _OF_ALL = (400, 500)
 _WITH_KEY = (401, 403, 429, 503)
 _WITH_BODY = (413, 415)
@@ -59,6 +61,10 @@ def _complete(method: str, path: str, operation: dict[str, Any], access: str) ->
         operation["security"] = [{"bearer": []}] + ([{}] if access != "required" else [])
         operation["description"] = f"{operation['description']}\n\nScope: {rule}."
         statuses += _WITH_KEY
+    for parameter in operation.get("parameters", ()):
+        for schema in (parameter["schema"], *parameter["schema"].get("anyOf", ())):
+            if schema.get("type") == "string" and not {"pattern", "enum"} & set(schema):
+                schema["pattern"] = NO_NUL
     if "requestBody" in operation:
         statuses += _WITH_BODY
     for status in statuses:
