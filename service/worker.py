@@ -204,8 +204,8 @@ class Worker:
             store = partial(self.runs.succeed, search, self.executor, result)
             stored = self._step("store", lambda: {"stored": self._patiently(store)})["stored"]
             return "succeeded" if stored else "dropped"
-        except dbos_error.DBOSException:
-            raise  # this run is another's now, or DBOS gave up: the sweep knows what to do
+        except (dbos_error.DBOSException, StoreUnavailable):
+            raise  # another has this run, or it cannot be ended now: the sweep knows what to do
         except Exception as error:
             if isinstance(error, Failed):
                 problem = error.problem
@@ -216,7 +216,8 @@ class Worker:
 
     def _deliver(self, search: Search, watch: Watch) -> dict[str, Any]:
         request = search.request
-        table = codec.from_json(self.store.profile(search.profile_sha256))
+        profile = self._patiently(lambda: self.store.profile(search.profile_sha256))
+        table = codec.from_json(profile)
         pairing = self.catalog.pair(self.catalog.supernets.get(request["supernet"]), table)
         _check_same_bundle(pairing, request)
         return deliver(
