@@ -31,6 +31,7 @@ SKIPPED = (
         "needs a checkpoint to be brought",
     ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
+    (r"subnet-search devices fit", "needs measured networks; tests/service/test_fit.py fits"),
     (r".*--ofa-lut yaml-folder", "needs published files; tests/unit/test_ofa_lut.py imports some"),
 )
 """What is not run, and why."""
