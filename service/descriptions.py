@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from latency_tables.lint import lint
 from models.bundle import Bundle
 from service.device_schemas import (
     CorrectionRead,
@@ -67,7 +66,7 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
     Raises:
         NotFound: with the nearest known name.
     """
-    kept, spaces = catalog.devices.get(name), catalog.spaces()
+    kept = catalog.devices.get(name)
     return DeviceRead(
         name=name,
         tables=[_table(item) for item in kept],
@@ -80,7 +79,7 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
                 detail=finding.text,
             )
             for item in kept
-            for finding in lint(item.table, spaces.get(item.table.space))
+            for finding in catalog.findings(item)
         ],
     )
 

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any
 
 from latency_tables import codec
-from latency_tables.lint import check
+from latency_tables.lint import Finding, check, lint
 from latency_tables.table import LatencyTable, Precision, space_layers
 from models.arch import Arch
 from models.bundle import Bundle, BundleRegistry
@@ -31,7 +31,7 @@ from search.problem import SubnetProblem
 from service.access import Caller
 from service.device_files import open_devices
 from service.device_store import DeviceStore, Revision
-from service.devices import Devices, revision_of
+from service.devices import Devices, KeptTable, revision_of
 from service.provenance import table_provenance, upper_bound
 from service.settings import Settings
 
@@ -39,6 +39,8 @@ KEPT = 8
 """Pairings kept in memory."""
 CONFIDENCE = "latency_confidence"
 """Among limits: with which probability the one on latency is to hold."""
+FINDINGS_KEPT = 256
+"""Tables whose findings are kept."""
 METADATA_BYTES = 4096
 """What a file's metadata may take, so that a limit on its size holds for the whole file."""
 
@@ -283,6 +285,7 @@ class Catalog:
         self.supernets = BundleRegistry(home)
         self.devices = Devices(open_store)
         self._pairings: dict[tuple[object, ...], Pairing] = {}
+        self._findings: dict[tuple[str, SearchSpace | None], tuple[Finding, ...]] = {}
         self._lock = Lock()
 
     def seen_by(self, caller: Caller) -> Catalog:
@@ -333,6 +336,17 @@ class Catalog:
         """The search spaces of all supernets, by name."""
         bundles = (self.supernets.get(name) for name in self.supernets.names())
         return {bundle.space.name: bundle.space for bundle in bundles}
+
+    def findings(self, item: KeptTable) -> tuple[Finding, ...]:
+        """What is odd about a kept table: looked for once, since a table never changes."""
+        space = self.spaces().get(item.table.space)
+        key = (item.sha256, space)
+        found = self._findings.get(key)
+        if found is None:
+            found = self._findings[key] = lint(item.table, space)
+            while len(self._findings) > FINDINGS_KEPT:
+                self._findings.pop(next(iter(self._findings)), None)
+        return found
 
     def keep_device(self, table: LatencyTable, *, replace: bool = False, **stored: Any) -> Revision:
         """Keep a table that holds; every table of a user's comes in here.

@@ -377,3 +377,19 @@ def test_whole_model_is_timed_at_the_batch_asked() -> None:
     times_ms = timed_session(model, batch=3)(1, 4)
     assert times_ms.shape == (4,)
     assert (times_ms > 0).all()
+
+
+def test_models_that_take_long_to_make_are_kept(tmp_path) -> None:
+    chain = plan_chains(DEBUG).chains[layer_plan(DEBUG, DEBUG.largest)[1].key]
+    asked: list[int] = []
+
+    def tensors_for(layers):
+        asked.append(len(layers))
+        return random_tensors(layers)
+
+    for _ in range(2):  # the second one as after a stop
+        stopwatch = OrtStopwatch(tensors_for, precision="int8", models=tmp_path / "models")
+        assert stopwatch.conditions.precision == "int8"
+        assert (stopwatch.prepare(chain, after=chain)(0, 2) > 0).all()
+    assert len(asked) == 1
+    assert len(list((tmp_path / "models").iterdir())) == 1
