@@ -82,7 +82,7 @@ export class Devices {
   async #list() {
     const { devices } = this.catalog;
     if (!devices.length) return show(this.body, h("p", { class: "empty card" }, "No device yet."));
-    const rows = new Map(devices.map((d) => [d.name, [h("tr", {}, h("th", { scope: "row" }, d.name), h("td", { colspan: 6, class: "hint" }, "…"))]]));
+    const rows = new Map(devices.map((d) => [d.name, [h("tr", {}, h("th", { scope: "row" }, d.name), h("td", { colspan: 6, class: "hint" }, "Loading"))]]));
     const body = h("tbody", {}, [...rows.values()].flat());
     const names = ["Device", "Space", "Precision", "Table", "Conditions", "Layers", "Error on whole networks"];
     const table = h("table", {}, h("thead", {}, h("tr", {}, names.map((n, i) => h("th", { scope: "col", class: i > 4 ? "n" : null }, n)))), body);

@@ -118,7 +118,7 @@ function bar(time, full, center, floor, column, name) {
     { class: "time" },
     s("title", {}, `${name}: ${ms(time)} ms, predicted`),
     s("rect", { x: center - column * 0.3, y: floor - tall, width: column * 0.6, height: tall, rx: 1.5 }),
-    s("text", { x: center, y: floor - tall - 4, "text-anchor": "middle" }, short(time, 2)),
+    s("text", { x: center, y: floor - tall - 4, "text-anchor": "middle" }, time > full / 1000 ? short(time, 2) : ""),
     s("text", { class: "foot-name", x: center, y: floor + 14, "text-anchor": "middle" }, label(name)),
   );
 }

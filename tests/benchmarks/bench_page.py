@@ -70,7 +70,7 @@ def test_page(tmp_path):
         cold = page.evaluate(FIRST_VIEW_MS)
         context.close()
         context, page = first_view(f"/?devices={','.join(names)}")  # their fronts are computed
-        page.wait_for_function("document.querySelectorAll('path.curve').length === 5", timeout=0)
+        page.locator("path.curve").nth(4).wait_for(timeout=120_000)
         context.close()
         for title, path in (("one curve", "/"), ("five curves", f"/?devices={','.join(names)}")):
             shown = []

@@ -33,7 +33,7 @@ pytestmark = [
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
 EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
 EXPLORE_TINY = f"/?supernet={TINY}&devices={TINY_DEVICE}"
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
