@@ -86,8 +86,8 @@ def test_a_fronts_numbers_are_those_of_its_networks(home):
         known = pairing.describe(arch)
         for name in ("macs", "params", "peak_memory_bytes"):
             assert point[name] == known[name]
-        for name in ("latency_ms", "top1"):
-            assert point[name] == pytest.approx(known[name], rel=1e-12)
+        for name in ("latency_ms", "top1"):  # float64 sums of other lengths round otherwise
+            assert point[name] == pytest.approx(known[name], rel=1e-9)
         layers = [known_layers[i] for i in positions]
         for layer, one in zip(
             layers, describe_layers(pairing.bundle, pairing.table, arch), strict=True
