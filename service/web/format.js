@@ -50,6 +50,7 @@ const LIMITS = {
   model_bytes: (value) => `${bytes(value).join(" ")} file`,
   peak_memory_bytes: (value) => `${bytes(value).join(" ")} memory`,
   energy_mj: (value) => `${short(value, 4)} mJ`,
+  latency_confidence: (value) => `with probability ${short(value, 3)}`,
 };
 /** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs". */
 export function limits(constraints) {
