@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from service.access import Caller
 from service.artifacts import ArtifactStore
 from service.audit import AuditLog
+from service.catalog import Catalog
 from service.database import is_current, migrate, open_database
 from service.device_files import open_devices
 from service.durable import Durable
@@ -23,7 +24,6 @@ from service.executors import ExecutorStore
 from service.keys import KeyStore, open_keys
 from service.metrics import HttpMetrics, WorkMetrics
 from service.owners import Owners
-from service.pairing import Catalog
 from service.records import Search
 from service.settings import Settings
 from service.store import SearchStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from models.bundle import Bundle
+from service.catalog import Catalog
 from service.device_schemas import (
     CorrectionRead,
     DeviceFinding,
@@ -14,7 +15,6 @@ from service.device_schemas import (
     MeasuredNetwork,
 )
 from service.devices import KeptTable
-from service.pairing import Catalog
 from service.profiles import Correction
 from service.schemas import SupernetRead, SupernetSummary
 

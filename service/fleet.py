@@ -9,7 +9,7 @@ from models.errors import InputError
 from search import predictor as predictors
 from search.costs import CostModel
 from search.fleet import Fleet, Member, Share, search_fleet, search_shared
-from service.pairing import Catalog
+from service.catalog import Catalog
 
 
 def plan_fleet(

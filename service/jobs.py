@@ -11,9 +11,9 @@ from latency_tables import codec
 from latency_tables.table import LatencyTable
 from models.errors import InputError
 from service.access import LOCAL, Caller
+from service.catalog import Catalog
 from service.devices import revision_of
 from service.owners import identity, own_key
-from service.pairing import Catalog
 from service.records import NewSearch, Search
 from service.schemas import SearchRequest
 from service.store import SearchStore

@@ -17,9 +17,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from service.catalog import Catalog
 from service.fronts import FrontStore
 from service.middleware import Message
-from service.pairing import Catalog
 
 WEB = Path(__file__).with_name("web")
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")

@@ -14,8 +14,8 @@ from latency_tables.table import LatencyTable
 from models.errors import InputError, NotFound
 from models.plan import layer_plan
 from models.space import SearchSpace
+from service.catalog import Catalog
 from service.device_store import Revision
-from service.pairing import Catalog
 
 
 def read_profile(catalog: Catalog, value: object) -> LatencyTable:

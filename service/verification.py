@@ -15,7 +15,8 @@ from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.plan import layer_plan
-from service.pairing import Catalog, Pairing
+from service.catalog import Catalog
+from service.pairing import Pairing
 from service.signing import SIGNATURE_BYTES, is_signed
 from service.timing import HostTimer, Timer
 from service.workshop import PARITY_TOLERANCE, Workshop

@@ -22,11 +22,12 @@ from sqlalchemy import Engine
 from latency_tables import codec
 from models.errors import CorruptBundle, SubnetSearchError
 from service.artifacts import ArtifactStore, ArtifactUnwritable
+from service.catalog import Catalog
 from service.delivery import deliver
 from service.durable import SEARCHES, Durable, configuration
 from service.errors import problem_of
 from service.executors import ExecutorStore, Undertaker, new_executor
-from service.pairing import Catalog, Pairing
+from service.pairing import Pairing
 from service.records import Search
 from service.run_store import RunStore
 from service.settings import Settings

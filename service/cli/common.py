@@ -29,7 +29,7 @@ from service.cli.completion import complete_device, complete_supernet
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.pairing import Catalog
+    from service.catalog import Catalog
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SupernetName = Annotated[
@@ -87,7 +87,7 @@ def settings() -> Settings:
 
 def catalog() -> Catalog:
     """The supernets and devices of this installation."""
-    from service.pairing import open_catalog  # half a second of imports
+    from service.catalog import open_catalog  # half a second of imports
 
     return open_catalog(settings(), lambda text: typer.echo(f"warning: {text}", err=True))
 

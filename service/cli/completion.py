@@ -71,6 +71,6 @@ def _own_devices(given: Settings) -> Iterable[str]:
     url = make_url(given.database)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         return BuiltinDevices().names()  # asking for names makes no database
-    from service.pairing import open_catalog
+    from service.catalog import open_catalog
 
     return open_catalog(given).devices.names()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from service.cli.common import catalog, settings
 
 if TYPE_CHECKING:
+    from service.catalog import Catalog
     from service.client import Client
     from service.device_schemas import DeviceRead, DeviceSummary
-    from service.pairing import Catalog
     from service.schemas import SupernetRead, SupernetSummary
 
 OnShare = Callable[[float, str], None]

@@ -207,8 +207,8 @@ def bench_int8() -> None:
 
 def bench_answers() -> None:
     """Twenty budgets of the shipped supernet: what an answer takes, and how true it is."""
+    from service.catalog import Catalog
     from service.delivery import Memory, deliver
-    from service.pairing import Catalog
     from service.workshop import Workshop
 
     pairing = Catalog(Path("var")).pairing("fashion-mbv3", "cpu-x86-64-ort")

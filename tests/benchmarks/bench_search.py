@@ -31,8 +31,9 @@ from search.mlp import CHUNK, Mlp
 from search.predictor import AccuracyPredictor
 from search.run import DEFAULT_SETTINGS, search_subnet
 from search.termination import AnyOf, MaxGenerations, Stalled
+from service.catalog import open_catalog
 from service.importing import import_supernet
-from service.pairing import Pairing, open_catalog
+from service.pairing import Pairing
 from service.settings import Settings
 from tests.benchmarks.baselines import (
     hypervolume,

@@ -24,11 +24,11 @@ from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.supernet import Supernet, initialize
 from search.gaussian_process_fit import fit
 from service.app import create_app
+from service.catalog import Catalog, open_catalog
 from service.cli import app as cli
 from service.database import migrate, open_database
 from service.device_store import Revision
 from service.durable import Durable
-from service.pairing import Catalog, open_catalog
 from service.settings import Settings
 from service.store import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from service.pairing import open_catalog
+from service.catalog import open_catalog
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,

@@ -16,6 +16,7 @@ import pytest
 from models import errors
 from models.errors import InputError
 from service import client as client_module
+from service.catalog import open_catalog
 from service.client import Client
 from service.client_errors import (
     Conflict,
@@ -31,7 +32,6 @@ from service.client_errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from service.pairing import open_catalog
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, make_profile
 from tests.service.serving import Breaking, serving

@@ -11,7 +11,7 @@ import pytest
 from latency_tables.store import BuiltinDevices
 from models.arch import Arch
 from models.plan import layer_plan
-from service.pairing import open_catalog
+from service.catalog import open_catalog
 from service.schemas import Constraints
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import httpx
 
+from service.catalog import open_catalog
 from service.database import open_database
 from service.executors import ExecutorStore
-from service.pairing import open_catalog
 from service.settings import Settings
 from service.store import SearchStore
 from tests.service.conftest import DEVICE, SUPERNET, make_bundle, make_table
