@@ -60,6 +60,10 @@ class LayerLatency:
         check_number(self.count, "count", MAX_COUNT, positive=True)
 
 
+Keys = tuple[str, str]
+"""What a layer's figures are found by: `layer_keys`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under what a table holds; None where its source does not say."""
@@ -151,18 +155,25 @@ class LatencyTable:
         object.__setattr__(self, "residual_ratios", tuple(sorted(self.residual_ratios)))
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
 
-    def entry(self, layer: LayerSpec) -> LayerLatency | None:
-        """The figures of one layer: those at its network's resolution before those at any."""
-        by_resolution, key = _keys(layer)
+    def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
+        """The figures of one layer: those at its network's resolution before those at any.
+
+        Args:
+            keys: `layer_keys(layer)`, where a caller has them.
+        """
+        by_resolution, key = keys or layer_keys(layer)
         return self.entries.get(by_resolution) or self.entries.get(key)
 
-    def layer_ms(self, layer: LayerSpec) -> float:
+    def layer_ms(self, layer: LayerSpec, keys: Keys | None = None) -> float:
         """Median time of one layer.
+
+        Args:
+            keys: `layer_keys(layer)`, where a caller has them.
 
         Raises:
             NotFound: no entry has the layer's key; names the key and the nearest entries.
         """
-        entry = self.entry(layer)
+        entry = self.entry(layer, keys)
         if entry is None:
             near = difflib.get_close_matches(layer.key, self.entries, n=3, cutoff=0)
             raise NotFound(
@@ -224,8 +235,9 @@ def at_resolution(layer: LayerSpec) -> str:
 
 
 @lru_cache(maxsize=1 << 15)
-def _keys(layer: LayerSpec) -> tuple[str, str]:
-    """Both keys of a layer: their text takes longer to write than to look up."""
+def layer_keys(layer: LayerSpec) -> Keys:
+    """Both keys of a layer, at its network's resolution and at any: their text takes longer to
+    write than to look up."""
     return at_resolution(layer), layer.key
 
 

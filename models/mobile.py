@@ -93,7 +93,7 @@ class MobileSpace(SearchSpace):
             *(Gene("expand", s, b, self.expands) for s, b in blocks),
         )
 
-    @property
+    @cached_property
     def block_counts(self) -> tuple[tuple[int, ...], ...]:
         """See `SearchSpace`."""
         return tuple(stage.depths for stage in self.stages)

@@ -96,7 +96,7 @@ class ResNetSpace(SearchSpace):
             *blocks,
         )
 
-    @property
+    @cached_property
     def block_counts(self) -> tuple[tuple[int, ...], ...]:
         """See `SearchSpace`."""
         return tuple(

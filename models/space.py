@@ -195,21 +195,26 @@ class SearchSpace(ABC):
 
     # -- conversion ----------------------------------------------------------------------
 
+    @cached_property
+    def _block_parts(self) -> tuple[str, ...]:
+        """The parts of an architecture that have an entry a block."""
+        return tuple(sorted({gene.name for gene in self.genes if gene.block >= 0}, reverse=True))
+
+    @cached_property
+    def _lengths(self) -> Mapping[str, int]:
+        """How many entries each part of an architecture has."""
+        names = [gene.name for gene in self.genes]
+        blocks = self._block_parts
+        stages = {name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")}
+        return {"depth": names.count("depth"), "width": names.count("width"), **stages}
+
     def validate(self, arch: Arch) -> None:
         """Check that `arch` is in this space.
 
         Raises:
             InputError: naming the first gene that is not.
         """
-        lengths = {"depth": 0, "width": 0}
-        for gene in self.genes:
-            if gene.name in lengths:
-                lengths[gene.name] += 1
-        blocks = {gene.name for gene in self.genes if gene.block >= 0}
-        lengths |= {
-            name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")
-        }
-        for name, expected in lengths.items():
+        for name, expected in self._lengths.items():
             if (found := len(getattr(arch, name))) != expected:
                 unit = "entries" if name == "width" else "stages"
                 raise InputError(
@@ -220,7 +225,7 @@ class SearchSpace(ABC):
                 where = f"arch.{gene.name}" + (f"[{gene.stage}]" if gene.stage >= 0 else "")
                 _choice(_value(arch, gene), gene.choices, where)
         for s, count in enumerate(self._counts(arch)):
-            for name in sorted(blocks, reverse=True):
+            for name in self._block_parts:
                 values = getattr(arch, name)[s]
                 if len(values) != count:
                     position = self.genes[self.depth_columns[s]].stage

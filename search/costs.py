@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from latency_tables.table import Keys, layer_keys
 from models.arch import Arch
 from models.plan import LayerSpec, layer_plan
 from models.space import GeneMatrix, Scope, SearchSpace
@@ -49,8 +50,8 @@ class LayerTable(Protocol):
         """Time of one forward pass that belongs to no layer."""
         ...
 
-    def layer_ms(self, layer: LayerSpec, /) -> float:
-        """Time of one layer."""
+    def layer_ms(self, layer: LayerSpec, keys: Keys | None = None, /) -> float:
+        """Time of one layer, whose keys may be known already."""
         ...
 
 
@@ -106,11 +107,20 @@ class CostModel:
             layer_cost: cost of one layer.
             constant: cost of a network that belongs to no layer.
         """
+        return cls._tabulated(space, lambda layer, _: layer_cost(layer), constant)
+
+    @classmethod
+    def _tabulated(
+        cls,
+        space: SearchSpace,
+        layer_cost: Callable[[LayerSpec, Keys], float],
+        constant: float,
+    ) -> CostModel:
         factors = []
         for name, places in _places(space).items():
             scope = space.scopes[name]
             table = np.full(space.n_choices[list(scope.columns)], np.nan)
-            table.flat[list(places)] = [layer_cost(layer) for layer in places.values()]
+            table.flat[list(places)] = [layer_cost(*place) for place in places.values()]
             factors.append(_factor(name, scope, table))
         return cls(space, tuple(factors), constant)
 
@@ -211,7 +221,7 @@ def latency_costs(space: SearchSpace, table: LayerTable) -> CostModel:
     Raises:
         NotFound: if the table lacks a layer that a network of `space` can have.
     """
-    return CostModel.compile(space, table.layer_ms, table.network_overhead_ms)
+    return CostModel._tabulated(space, table.layer_ms, table.network_overhead_ms)
 
 
 def scaled(model: CostModel, factor: float) -> CostModel:
@@ -258,9 +268,9 @@ def minimise(factors: Sequence[Factor], n_choices: npt.NDArray[np.int64]) -> Gen
 
 
 @lru_cache(maxsize=16)
-def _places(space: SearchSpace) -> Mapping[str, Mapping[int, LayerSpec]]:
+def _places(space: SearchSpace) -> Mapping[str, Mapping[int, tuple[LayerSpec, Keys]]]:
     """By layer, what it can be and where that goes in its flat table: alike for every cost."""
-    found: dict[str, dict[int, LayerSpec]] = {name: {} for name in space.scopes}
+    found: dict[str, dict[int, tuple[LayerSpec, Keys]]] = {name: {} for name in space.scopes}
     columns = {name: list(scope.columns) for name, scope in space.scopes.items()}
     shapes = {name: tuple(space.n_choices[c].tolist()) for name, c in columns.items()}
     for arch in space.covering():
@@ -268,7 +278,8 @@ def _places(space: SearchSpace) -> Mapping[str, Mapping[int, LayerSpec]]:
         for layer in layer_plan(space, arch):
             index = tuple(row[columns[layer.name]].tolist())
             position = int(np.ravel_multi_index(index, shapes[layer.name]))
-            found[layer.name].setdefault(position, layer)
+            if position not in found[layer.name]:
+                found[layer.name][position] = (layer, layer_keys(layer))
     return found
 
 

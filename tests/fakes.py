@@ -44,7 +44,7 @@ class FakeTable:
     network_overhead_ms: float = 0.25
     layers_asked: set[str] = field(default_factory=set)
 
-    def layer_ms(self, layer: LayerSpec) -> float:
+    def layer_ms(self, layer: LayerSpec, keys: object = None) -> float:
         """Larger layers take longer; the same key always takes the same time."""
         self.layers_asked.add(layer.key)
         wrinkle = zlib.crc32(layer.key.encode()) / 2**32

@@ -301,7 +301,7 @@ def test_no_request_leaves_for_another_host(page, url, hosts):
     for path in ("/", "/?view=searches", "/?view=devices", "/docs"):
         page.goto(path)
         page.wait_for_load_state("networkidle")
-    expect(page.get_by_text("/v1/searches/{search_id}/model.onnx")).to_be_visible()
+    expect(page.get_by_text("/v1/searches/{search_id}/model.onnx", exact=True)).to_be_visible()
     assert hosts == {httpx.URL(url).netloc.decode()}
 
 

@@ -110,7 +110,7 @@ def test_only_layers_that_exist_are_asked_for():
 
 def test_a_layer_that_the_table_lacks_is_named():
     class Incomplete(FakeTable):
-        def layer_ms(self, layer):
+        def layer_ms(self, layer, keys=None):
             raise NotFound(f"no latency of {layer.key}")
 
     with pytest.raises(NotFound, match="conv-in8x8x1"):
