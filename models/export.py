@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,14 @@ class ImageSet:
     ) -> None:
         self.images, self.mean, self.std = images, tuple(mean), tuple(std)
         self._cache: dict[int, npt.NDArray[np.float32]] = {}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the pixels, their shape and the preprocessing: equal sets have equal ones."""
+        stated = repr((self.images.shape, [*map(float, self.mean)], [*map(float, self.std)]))
+        digest = hashlib.sha256(stated.encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
 
     def at(self, resolution: int) -> npt.NDArray[np.float32]:
         """All images as (N, C, resolution, resolution) float32."""

@@ -292,7 +292,9 @@ class Worker:
         """The last one used is kept: loading a supernet takes longer than a search."""
         kept = self._workshop
         if kept is None or kept.bundle.card != pairing.bundle.card:
-            kept = self._workshop = Workshop(pairing.bundle, threads=self.settings.threads)
+            kept = self._workshop = Workshop(
+                pairing.bundle, threads=self.settings.threads, home=self.settings.home
+            )
         return kept
 
 

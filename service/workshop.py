@@ -72,10 +72,12 @@ class Workshop:
         threads: int = 1,
         timer: Timer | None = None,
         calibration: Path | None = None,
+        home: Path | None = None,
     ) -> None:
         """
         Args:
             calibration: a folder of images to recalibrate with instead of the bundle's.
+            home: the installation, which keeps what recalibrating found; None keeps nothing.
 
         Raises:
             InputError: if the bundle has no weights, or the folder no images.
@@ -84,10 +86,12 @@ class Workshop:
         import torch
 
         from models.export import ImageSet
+        from service.recalibrated import RecalibratedStore
 
         torch.set_num_threads(threads)
         self.bundle, self.threads = bundle, threads
         self.supernet = bundle.load_supernet()
+        self._recalibrated = RecalibratedStore(home / "recalibrated") if home else None
         self.calibration = self.validation = None
         if calibration is not None:
             from service.importing import read_calibration
@@ -148,8 +152,12 @@ class Workshop:
                 "batch norms cannot be recalibrated: name a folder of training images "
                 "(`--calibration`), or export with --no-recalibrate"
             )
-        else:
+        elif self._recalibrated is None:
             subnet = calibrated_subnet(self.supernet, arch, self.calibration)
+        else:
+            subnet = self._recalibrated.subnet(
+                self.supernet, self.bundle.sha256, arch, self.calibration
+            )
         report("build", 0.7)
         model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch, "fp32"))
         quantized = None

@@ -152,8 +152,12 @@ def export(
     from service.workshop import Workshop
 
     with progress_bar("exporting") as show_share:
-        threads = settings().threads
-        workshop = Workshop(pairing.bundle, threads=threads, calibration=calibration)
+        workshop = Workshop(
+            pairing.bundle,
+            threads=settings().threads,
+            calibration=calibration,
+            home=settings().home,
+        )
         made = workshop.make(
             pairing,
             chosen,

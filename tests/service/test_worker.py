@@ -9,6 +9,8 @@ from threading import Event
 
 import pytest
 
+import models.extract
+import service.recalibrated
 from models.errors import InputError
 from service.artifacts import ArtifactStore
 from service.database import open_database
@@ -95,6 +97,27 @@ def test_one_search(worker, store, ask, home, durable):
     assert worker.executors.all() == {}, "a worker that stopped in order is forgotten"
     files = [path.name for path in (home / "artifacts").rglob("*") if path.is_file()]
     assert files == [done.artifact_sha256], "drafts are cleared away"
+
+
+def test_a_network_that_another_search_found_is_not_recalibrated_again(
+    store, ask, engine, durable, catalog, settings, monkeypatch
+):
+    """Two searches, two workers, one network: the second finds the statistics of the first."""
+    done: list[object] = []
+
+    def counted(subnet, images):
+        done.append(subnet)
+        models.extract.recalibrate(subnet, images)
+
+    monkeypatch.setattr(service.recalibrated, "recalibrate", counted)
+    results = []
+    for seed in (0, 1):
+        artifacts = ArtifactStore(settings.artifacts)
+        worker = Worker(engine, durable, catalog, artifacts, settings)
+        results.append(finish(worker, store, ask(seed=seed)).result)
+    assert results[0]["arch"] == results[1]["arch"]
+    assert results[0]["sha256"] == results[1]["sha256"]
+    assert len(done) == 1
 
 
 def test_on_either_database_each_search_is_done_once(database_url, settings, catalog):
