@@ -36,6 +36,9 @@ from service.schemas import (
     SupernetRead,
     SupernetSummary,
 )
+from service.webhook_signature import verify_webhook
+
+__all__ = ["Client", "verify_webhook"]
 
 PAGE = 200
 """Searches asked for at a time, the most that the service gives."""
@@ -142,6 +145,7 @@ class Client:
         precision: str = "fp32",
         seed: int = 0,
         shared: bool = False,
+        webhook: str | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
         timeout_s: float = 600.0,
@@ -152,6 +156,7 @@ class Client:
         Args:
             device: a name, or a whole profile.
             shared: whether everybody with a key sees it.
+            webhook: a URL that is told of the end; what arrives there goes to `verify_webhook`.
             wait: for the end; otherwise a search that is not stored is answered as queued.
             timeout_s: longest wait; what is not finished then goes on by itself.
 
@@ -170,6 +175,8 @@ class Client:
             "seed": seed,
             "shared": shared,
         }
+        if webhook is not None:
+            body["webhook"] = webhook
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)
         return self.wait(search, timeout_s=timeout_s, on_progress=on_progress) if wait else search

@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.store import SearchStore
 from service.supervisor import Workers
 from service.tallies import TallyStore
+from service.webhooks import WebhookStore
 
 if TYPE_CHECKING:
     from service.worker import Worker
@@ -51,6 +52,7 @@ class Service:
     keys: KeyStore
     audit: AuditLog
     owners: Owners
+    webhooks: WebhookStore
     stop: Event = field(default_factory=Event)
     workers: Workers = field(default_factory=Workers)
 
@@ -72,7 +74,13 @@ def open_service(settings: Settings) -> Iterator[Service]:
     try:
         migrate(engine)
         durable = Durable(engine)
-        store = SearchStore(engine, enqueue=durable.enqueue, max_queued=settings.max_queued)
+        webhooks = WebhookStore(engine, durable.enqueue_webhook)
+        store = SearchStore(
+            engine,
+            enqueue=durable.enqueue,
+            ended=webhooks.ended,
+            max_queued=settings.max_queued,
+        )
         devices = open_devices(engine, settings.home, lambda text: log.warning("device", text=text))
         registry = CollectorRegistry()
         registry.register(
@@ -90,6 +98,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             open_keys(engine, settings),
             AuditLog(engine),
             Owners(engine),
+            webhooks,
         )
     finally:
         engine.dispose()

@@ -10,20 +10,30 @@ import logging
 from collections.abc import Iterable, Sequence
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    WorkflowStatus,
+)
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service.records import Search
+from service.webhooks import RUN, webhook_run
 
 APPLICATION = "subnet-search"
 VERSION = "1"
 """One for ever: a run whose steps are no longer those noted of it fails in DBOS, and the sweep
 (`service.executors`) starts it anew. By default a new release would leave old runs alone."""
-SEARCHES = "searches"
+SEARCHES, WEBHOOKS = "searches", "webhooks"
 UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
 FINISHED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 BATCH = 500
+AT_ONCE = 4
+"""Webhooks that one worker sends at the same time, beside its search."""
 
 log = structlog.get_logger("dbos")
 
@@ -55,14 +65,28 @@ class Durable:
             search.run,
         )
 
+    def enqueue_webhook(
+        self, session: Session, webhook_id: str, attempt: int, delay_s: float
+    ) -> None:
+        """Enqueue an attempt to send a webhook, in the transaction that calls for it."""
+        options: EnqueueOptions = {
+            "queue_name": WEBHOOKS,
+            "workflow_name": WEBHOOKS,
+            "workflow_id": webhook_run(webhook_id, attempt),
+        }
+        if delay_s > 0:
+            options["delay_seconds"] = delay_s
+        self._client.enqueue_in_transaction(session, options, webhook_id, attempt)
+
     def open_queues(self, poll_interval_s: float) -> None:
         """Set the queues up; a worker takes one search at a time, and looks that often."""
-        self._client.register_queue(
-            SEARCHES,
-            worker_concurrency=1,
-            polling_interval_sec=poll_interval_s,
-            on_conflict="always_update",
-        )
+        for name, at_once in ((SEARCHES, 1), (WEBHOOKS, AT_ONCE)):
+            self._client.register_queue(
+                name,
+                worker_concurrency=at_once,
+                polling_interval_sec=poll_interval_s,
+                on_conflict="always_update",
+            )
 
     def states(self, workflow_ids: Sequence[str]) -> dict[str, WorkflowStatus]:
         """What DBOS knows of some runs."""
@@ -82,8 +106,12 @@ class Durable:
 
     def put_back(self, workflow_ids: Iterable[str]) -> None:
         """Enqueue runs again; each goes on after its last finished step."""
-        if ids := list(workflow_ids):
-            self._client.resume_workflows(ids, queue_name=SEARCHES)
+        found = list(workflow_ids)
+        webhooks = [name for name in found if name.startswith(RUN)]
+        searches = [name for name in found if name not in webhooks]
+        for queue, ids in ((SEARCHES, searches), (WEBHOOKS, webhooks)):
+            if ids:
+                self._client.resume_workflows(ids, queue_name=queue)
 
     def forget(self, ended_before: str) -> list[str]:
         """Delete what DBOS keeps of some runs that ended before an ISO date; returns them."""

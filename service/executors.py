@@ -12,9 +12,10 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -142,7 +143,9 @@ class Undertaker:
         self.durable.put_back(runs)
         return len(runs)
 
-    def sweep(self, at_work: Collection[str]) -> None:
+    def sweep(
+        self, at_work: Collection[str], others: Mapping[str, Callable[[], bool]] | None = None
+    ) -> None:
         """See to it that every unfinished search will be worked on, whatever happened to it.
 
         Runs that DBOS does not know, or has given up, are started anew; so are those that came
@@ -150,19 +153,24 @@ class Undertaker:
 
         Args:
             at_work: runs that this process is at.
+            others: further unfinished runs, and how each is started anew.
         """
-        unfinished = self.runs.unfinished(SWEPT)
-        states = self.durable.states([search.workflow_id for search in unfinished])
+        searches = self.runs.unfinished(SWEPT)
+        unfinished: dict[str, Callable[[], bool]] = {
+            search.workflow_id: partial(self.runs.rerun, search) for search in searches
+        }
+        unfinished.update(others or {})
+        states = self.durable.states(list(unfinished))
         known = self.executors.all()
         stray = set()
-        for search in unfinished:
-            state = states.get(search.workflow_id)
+        for workflow_id, rerun in unfinished.items():
+            state = states.get(workflow_id)
             if state is None or state.status in FINISHED:
-                if self.runs.rerun(search):
-                    log.warning("search_rerun", search=search.id, was=state and state.status)
+                if rerun():
+                    log.warning("run_anew", run=workflow_id, was=state and state.status)
             elif state.status == "PENDING" and state.executor_id == self.executor:
-                if search.workflow_id not in at_work:
-                    stray.add(search.workflow_id)
+                if workflow_id not in at_work:
+                    stray.add(workflow_id)
             elif state.status == "PENDING" and state.executor_id not in known:
                 self.executors.watch(str(state.executor_id))
         # Seen twice: a run that was just taken from the queue may not have begun.

@@ -24,6 +24,7 @@ from service.records import Search
 from service.schemas import SearchPage, SearchQuery, SearchRead, SearchRequest
 from service.signing import read_private
 from service.strict import StrictRoute
+from service.webhooks import check_webhook
 
 router = APIRouter(
     prefix="/v1/searches", tags=["searches"], responses=problems(422), route_class=StrictRoute
@@ -73,10 +74,14 @@ async def create_search(
 
 
 def _submit(service: Service, caller: Caller, request: SearchRequest, key: str | None) -> Search:
+    if request.webhook is not None:
+        check_webhook(request.webhook, service.settings)
     catalog = service.catalog.seen_by(caller)
     search = jobs.submit(service.store, catalog, request, key, caller)
     if caller.owner is not None:
         service.owners.claim(search.id, caller.owner, request.shared)
+    if request.webhook is not None:
+        service.webhooks.register(search.id, request.webhook)
     return search
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Update, case, func, select, update
 
 from service import tallies
 from service.records import Search, read_search
-from service.store import Enqueue, changed, record, row_of, unit_of_work, utc_now
+from service.store import Ended, Enqueue, changed, record, row_of, unit_of_work, utc_now
 from service.tables import SearchRow
 
 
@@ -27,8 +27,9 @@ class RunStore:
         now: Callable[[], datetime] = utc_now,
         *,
         enqueue: Enqueue = lambda session, search: None,
+        ended: Ended = lambda session, search: None,
     ) -> None:
-        self._engine, self._now, self._enqueue = engine, now, enqueue
+        self._engine, self._now, self._enqueue, self._ended = engine, now, enqueue, ended
 
     def start(self, search_id: str, run: int, worker: str) -> Search | None:
         """Give a run to `worker`, whoever had it before; None if it is no longer wanted."""
@@ -90,6 +91,7 @@ class RunStore:
                 seconds = (now - (search.started_at or now)).total_seconds()
                 tallies.add(session, tallies.of_ended(status, seconds))
                 record(session, search.id, status, data, self._now())
+                self._ended(session, read_search(row_of(session, search.id)))
             return finished
 
     def release(self, worker: str, *, forgive: bool) -> int:

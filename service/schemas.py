@@ -88,6 +88,14 @@ class SearchRequest(Schema):
     shared: bool = Field(
         False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
     )
+    webhook: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="An http(s) URL that is posted the search's id, status and links once it has "
+        "ended, at least once, signed (`Subnet-Search-Signature: t=UNIX,v1=HEX`, HMAC-SHA256 of "
+        "`t.body`). Only hosts that the operator allows. No part of what makes requests the same.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -6,8 +6,9 @@ import json
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -56,9 +57,29 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     """What the command line sends to `--server` (SUBNET_SERVER); from `keys create` there."""
 
+    webhook_hosts: str | None = None
+    """Hosts that webhooks may be sent to, as `hooks.example.com, 10.0.0.7:8080`; without a port,
+    on any. Without: requests with a webhook are refused."""
+    webhook_secret: SecretStr | None = None
+    """What webhooks are signed with (HMAC-SHA256), 16 characters or more; receivers know it."""
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str | None) -> str | None:
+        _hosts(value or "")
+        return value
+
+    @cached_property
+    def allowed_webhook_hosts(self) -> frozenset[tuple[str, int | None]]:
+        """Hosts that webhooks may be sent to, each with the one port, or None for any."""
+        return _hosts(self.webhook_hosts or "")
+
     def environment(self) -> dict[str, str]:
         """The variables by which another process gets the same settings."""
         changed = self.model_dump(mode="json", exclude_defaults=True)
+        for name in changed:
+            if isinstance(secret := getattr(self, name), SecretStr):
+                changed[name] = secret.get_secret_value()  # shown as stars otherwise
         return {
             f"SUBNET_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in changed.items()
@@ -73,3 +94,13 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """The artifacts' URL."""
         return self.artifacts_url or (self.home.resolve() / "artifacts").as_uri()
+
+
+def _hosts(value: str) -> frozenset[tuple[str, int | None]]:
+    hosts = set()
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        parts = urlsplit(f"//{entry}")
+        if parts.netloc != entry or parts.hostname is None or "@" in entry:
+            raise ValueError(f"expected hosts such as hooks.example.com or 10.0.0.7:8080: {entry}")
+        hosts.add((parts.hostname, parts.port))
+    return frozenset(hosts)

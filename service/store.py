@@ -59,6 +59,8 @@ class QueueFull(SubnetSearchError):
 
 Enqueue = Callable[[Session, Search], None]
 """Sees to it that a stored search is worked on, in the transaction that stores it."""
+Ended = Callable[[Session, Search], None]
+"""Hears of a search that ended, in the transaction that ends it."""
 
 
 class SearchStore:
@@ -70,6 +72,7 @@ class SearchStore:
         now: Callable[[], datetime] = utc_now,
         *,
         enqueue: Enqueue = lambda session, search: None,
+        ended: Ended = lambda session, search: None,
         max_queued: int | None = None,
     ) -> None:
         """
@@ -78,7 +81,7 @@ class SearchStore:
                 overshoot it by their number.
         """
         self._engine, self._now = engine, now
-        self._enqueue, self._max_queued = enqueue, max_queued
+        self._enqueue, self._ended, self._max_queued = enqueue, ended, max_queued
 
     def session_scope(self) -> AbstractContextManager[Session]:
         """One unit of work, as `unit_of_work` has it."""
@@ -199,9 +202,11 @@ class SearchStore:
             .values(status="cancelled", worker=None, finished_at=self._now())
         )
         with self.session_scope() as session:
-            if changed(session, stop):
-                record(session, search_id, "cancelled", {}, self._now())
+            cancelled = changed(session, stop)
             row = row_of(session, search_id)
+            if cancelled:
+                record(session, search_id, "cancelled", {}, self._now())
+                self._ended(session, read_search(row))
             if row.status != "cancelled":
                 raise Conflict(f"search {search_id} has {row.status} and cannot be cancelled")
             return read_search(row)

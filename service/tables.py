@@ -191,6 +191,33 @@ class IdempotencyRow(Base):
     created_at: Mapped[datetime]
 
 
+class WebhookRow(Base):
+    """An address that is to be told of a search's end, once for each time that was asked."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    status: Mapped[str] = mapped_column(String(9))
+    body: Mapped[str | None] = mapped_column(Text)
+    """What is sent, fixed when the search ends."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(String(300))
+    """What went wrong last."""
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("status IN ('waiting', 'queued', 'delivered', 'failed')", name="status"),
+        CheckConstraint("(status = 'waiting') = (body IS NULL)", name="body"),
+        CheckConstraint(
+            "(status IN ('delivered', 'failed')) = (ended_at IS NOT NULL)", name="ended_at"
+        ),
+        Index(None, "status", "created_at"),
+    )
+
+
 class ApiKeyRow(Base):
     """An API key by the hash of its secret, with its token bucket."""
 

@@ -23,16 +23,18 @@ from latency_tables import codec
 from models.errors import CorruptBundle, SubnetSearchError
 from service.artifacts import ArtifactStore, ArtifactUnwritable
 from service.catalog import Catalog
+from service.courier import Courier
 from service.delivery import deliver
-from service.durable import SEARCHES, Durable, configuration
+from service.durable import SEARCHES, WEBHOOKS, Durable, configuration
 from service.errors import problem_of
-from service.executors import ExecutorStore, Undertaker, new_executor
+from service.executors import SWEPT, ExecutorStore, Undertaker, new_executor
 from service.pairing import Pairing
 from service.records import Search
 from service.run_store import RunStore
 from service.settings import Settings
 from service.store import SearchStore, StoreUnavailable
 from service.tallies import MISSED, TallyStore
+from service.webhooks import WebhookStore, webhook_run
 from service.workshop import Unverified, Workshop
 
 REPORT_EVERY_S = 0.2
@@ -85,13 +87,16 @@ class Worker:
         self.engine, self.durable = engine, durable
         self.catalog, self.artifacts, self.settings = catalog, artifacts, settings
         self.store = SearchStore(engine)
-        self.runs = RunStore(engine, enqueue=durable.enqueue)
+        self.webhooks = WebhookStore(engine, durable.enqueue_webhook)
+        self.runs = RunStore(engine, enqueue=durable.enqueue, ended=self.webhooks.ended)
+        self.courier = Courier(self.webhooks, settings)
         self.executor = new_executor()
         self.executors, self.tallies = ExecutorStore(engine), TallyStore(engine)
         self.undertaker = Undertaker(
             self.executor, self.executors, self.runs, durable, dead_after_s=settings.dead_after_s
         )
         self.at_work: dict[str, Watch] = {}
+        self.sending: set[str] = set()
         self.stopping, self.dropping = Event(), Event()
         self._workshop: Workshop | None = None
 
@@ -109,6 +114,7 @@ class Worker:
         DBOS(config=configuration(self.engine, self.executor))
         # A new function each time: DBOS keeps its notes on it.
         DBOS.workflow(name=SEARCHES)(lambda search_id, run: self.do(search_id, run))
+        DBOS.workflow(name=WEBHOOKS)(lambda webhook_id, attempt: self.send(webhook_id, attempt))
         DBOS.launch()
         pulse = Thread(target=self._pulse, name="pulse", daemon=True)
         pulse.start()
@@ -121,7 +127,7 @@ class Worker:
     def _stop(self, pulse: Thread) -> None:
         self.stopping.set()
         deadline = time.monotonic() + self.settings.shutdown_s
-        while self.at_work and time.monotonic() < deadline:
+        while (self.at_work or self.sending) and time.monotonic() < deadline:
             time.sleep(0.02)
         self.dropping.set()
         while self.at_work and time.monotonic() < deadline + 1:
@@ -143,7 +149,7 @@ class Worker:
                 self.executors.beat(self.executor)
                 self.undertaker.look_around()
                 if time.monotonic() - swept >= SWEEP_EVERY_S:
-                    self.undertaker.sweep(tuple(self.at_work))
+                    self._sweep()
                     for workflow_id in self.undertaker.tidy():
                         self._drafts(workflow_id).clear()
                     swept = time.monotonic()
@@ -156,6 +162,13 @@ class Worker:
                     self._give_up_on(watch)
             if self.dropping.wait(self.settings.dead_after_s / 5):
                 return
+
+    def _sweep(self) -> None:
+        unsent = self.webhooks.undelivered(SWEPT)
+        self.undertaker.sweep(
+            (*self.at_work, *self.sending),
+            {w.workflow_id: partial(self.webhooks.again, w, None, 0.0) for w in unsent},
+        )
 
     def _give_up_on(self, watch: Watch) -> None:
         """End a run that hangs, and this process with it: nothing else stops a thread."""
@@ -192,6 +205,21 @@ class Worker:
             self._drafts(search.workflow_id).clear()
             log.info("search_ended", outcome=outcome, seconds=round(watch.seconds, 3))
         return outcome
+
+    def send(self, webhook_id: str, attempt: int) -> str:
+        """Make one attempt to send a webhook; returns what became of it.
+
+        Raises:
+            Stopped: if this worker stops before.
+        """
+        if self.stopping.is_set():
+            raise Stopped
+        run = webhook_run(webhook_id, attempt)
+        self.sending.add(run)
+        try:
+            return self.courier.send(webhook_id, attempt, self._patiently)
+        finally:
+            self.sending.discard(run)
 
     def _outcome(self, search: Search, watch: Watch) -> str:
         try:
