@@ -7,9 +7,11 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import anyio
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from models.errors import InputError
@@ -35,7 +37,8 @@ class Receiver:
     """An HTTP server of this machine that answers with the statuses it was given, then 204."""
 
     def __init__(self):
-        self.statuses, self.arrived = [], []
+        self.statuses: list[int] = []
+        self.arrived: list[Any] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,7 +75,7 @@ def allowing(settings, receiver):
     return Settings(
         **settings.model_dump(exclude={"webhook_hosts", "webhook_secret"}),
         webhook_hosts=receiver.host,
-        webhook_secret=SECRET,
+        webhook_secret=SecretStr(SECRET),
     )
 
 
@@ -180,7 +183,7 @@ async def test_a_host_that_is_not_allowed_is_refused_and_nothing_queued(allowing
 
 def test_where_webhooks_may_go():
     allowed = {"webhook_secret": SECRET, "webhook_hosts": "hooks.example.com, 10.0.0.7:8080,[::1]"}
-    settings = Settings(**allowed)
+    settings = Settings.model_validate(allowed)
     for url in (
         "https://hooks.example.com/a?b=c",
         "http://HOOKS.example.com:81/",
@@ -207,7 +210,8 @@ def test_where_webhooks_may_go():
         with pytest.raises(InputError, match="^webhook: "):
             check_webhook(url, settings)
     for missing in allowed:
-        less = Settings(**{name: value for name, value in allowed.items() if name != missing})
+        left = {name: value for name, value in allowed.items() if name != missing}
+        less = Settings.model_validate(left)
         with pytest.raises(InputError, match="SUBNET_WEBHOOK_HOSTS and SUBNET_WEBHOOK_SECRET"):
             check_webhook("https://hooks.example.com/", less)
     for wrong in ("http://hooks.example.com", "a/b", "me@host", "host:port", "host:99999"):
@@ -216,7 +220,7 @@ def test_where_webhooks_may_go():
 
 
 def test_worker_processes_get_the_secret_itself():
-    settings = Settings(webhook_secret=SECRET, webhook_hosts="a.example")
+    settings = Settings(webhook_secret=SecretStr(SECRET), webhook_hosts="a.example")
     assert settings.environment()["SUBNET_WEBHOOK_SECRET"] == SECRET
     assert SECRET not in repr(settings)
 
