@@ -60,7 +60,7 @@ def fill(site: Site, count: int, example: dict[str, object]) -> None:
                 {
                     "id": uuid.uuid4().hex,
                     "request_sha256": uuid.uuid4().hex * 2,
-                    "request": {"seed": n},
+                    "request": {"device": f"device-{n % 10}", "seed": n},
                     "supernet": f"net-{n % 3}",
                     "device": f"device-{n % 10}",
                     "profile_sha256": profile,
@@ -90,9 +90,9 @@ def list_p95_ms(site: Site, rounds: int = 30) -> dict[str, float]:
             times = []
             for _ in range(rounds):
                 begun = time.perf_counter()
-                page = client.get("/v1/searches", params={**query, "limit": "20"}).json()
-                if page["next_cursor"]:
-                    more = {**query, "limit": "20", "cursor": page["next_cursor"]}
+                page = client.get("/v1/searches", params={**query, "limit": "20"})
+                if cursor := page.raise_for_status().json()["next_cursor"]:
+                    more = {**query, "limit": "20", "cursor": cursor}
                     client.get("/v1/searches", params=more).raise_for_status()
                 times.append(1000 * (time.perf_counter() - begun))
             found[json.dumps(query)] = statistics.quantiles(times, n=20)[-1]
