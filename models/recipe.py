@@ -13,6 +13,7 @@ from models.mobile import MobileSpace
 from models.space_files import read_space
 
 RECIPES = Path(__file__).with_name("recipes")
+CORNERS = ("largest", "smallest", "smallest-drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,9 @@ class Phase:
     """Random subnets whose gradients are summed before a step."""
     always: tuple[str, ...] = ()
     """Corners trained in every step besides the random ones: "largest" of the space,
-    "smallest" of the phase (the sandwich rule of BigNAS, arXiv 2003.11142)."""
+    "smallest" of the phase (the sandwich rule of BigNAS, arXiv 2003.11142), "smallest-drawn": the
+    same at a resolution drawn anew, every second time the lowest; the kernel transformations would
+    else serve small images only."""
     resolutions: tuple[int, ...] = ()
     """Open choices; empty: the largest only."""
     kernels: tuple[int, ...] = ()
@@ -107,9 +110,9 @@ class Recipe:
                 raise InputError(
                     f"recipe phase {phase.name!r}: epochs or learning_rate out of range"
                 )
-            if not set(phase.always) <= {"smallest", "largest"}:
+            if not set(phase.always) <= set(CORNERS):
                 raise InputError(
-                    f"recipe phase {phase.name!r}: always may hold 'smallest' and 'largest', "
+                    f"recipe phase {phase.name!r}: always may hold {', '.join(CORNERS)}, "
                     f"got {phase.always}"
                 )
             if phase.teacher not in ("full", "largest"):

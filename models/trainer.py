@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,10 @@ class Trainer:
         sampled = part.decode(part.sample(phase.subnets_per_step, rng))
         largest = [whole.largest] if "largest" in phase.always else []
         smallest = [part.smallest] if "smallest" in phase.always else []
+        if "smallest-drawn" in phase.always:
+            low, *others = part.resolutions
+            drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
+            smallest.append(replace(part, resolutions=(drawn,)).smallest)
         return [*largest, *sampled, *smallest]
 
     # -- data ----------------------------------------------------------------------------
