@@ -70,7 +70,7 @@ def collect(
     also_on_test = [arch for arch, split in jobs if split == "fit"][:SHIFT_SUBNETS]
 
     def measure(arch: Arch, split: Split) -> Measured:
-        subnet = calibrated_subnet(supernet, arch, calibration)
+        subnet = calibrated_subnet(supernet, arch, calibration, threads)
         model = subnet_onnx(supernet, arch, subnet, {})
         on_test = None
         if arch in also_on_test:

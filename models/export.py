@@ -14,6 +14,7 @@ import torch
 from models.arch import Arch
 from models.extract import Subnet, extract, recalibrate, slices
 from models.onnx_builder import build_onnx
+from models.parallel import in_order
 from models.plan import layer_plan
 from models.preprocess import preprocess
 from models.supernet import Supernet
@@ -66,10 +67,12 @@ class ImageSet:
             yield torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
 
-def calibrated_subnet(supernet: Supernet, arch: Arch, calibration: ImageSet) -> Subnet:
+def calibrated_subnet(
+    supernet: Supernet, arch: Arch, calibration: ImageSet, threads: int = 1
+) -> Subnet:
     """The subnet as an ordinary module with batch norms recalibrated on `calibration`."""
     subnet = extract(supernet, arch)
-    recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+    recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH), threads)
     return subnet
 
 
@@ -95,16 +98,22 @@ def supernet_onnx(supernet: Supernet, arch: Arch, metadata: Mapping[str, str]) -
 def run_onnx(
     model: bytes, images_BCRR: npt.NDArray[np.float32], threads: int = 1, batch: int = 64
 ) -> npt.NDArray[np.float32]:
-    """Logits (B, classes) of `model` under ONNX Runtime on the CPU."""
+    """Logits (B, classes) of `model` under ONNX Runtime on the CPU.
+
+    Args:
+        threads: batches at the same time, each on one thread.
+    """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    parts = [
-        session.run(["logits"], {"input": images_BCRR[start : start + batch]})[0]
-        for start in range(0, len(images_BCRR), batch)
-    ]
-    return np.concatenate(parts)
+
+    def logits(start: int) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32]
+        (found,) = session.run(["logits"], {"input": images_BCRR[start : start + batch]})
+        return found
+
+    return np.concatenate([*in_order(logits, range(0, len(images_BCRR), batch), threads)])
 
 
 def onnx_top1(
@@ -124,5 +133,5 @@ def measure_top1(
     threads: int = 1,
 ) -> float:
     """Top-1 of one subnet after recalibration, percent, as its ONNX file would score."""
-    subnet = calibrated_subnet(supernet, arch, calibration)
+    subnet = calibrated_subnet(supernet, arch, calibration, threads)
     return onnx_top1(subnet_onnx(supernet, arch, subnet, {}), arch, data, labels, threads)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from models.depthwise import depthwise_conv
 from models.elastic import ElasticMBConv, activate, channels_last
 from models.errors import InputError
 from models.onnx_builder import tensor_shapes
+from models.parallel import in_order
 from models.plan import LayerSpec, layer_plan
 from models.supernet import Supernet
 
@@ -188,8 +191,7 @@ def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:
     return layer
 
 
-@torch.no_grad()
-def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
+def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -> None:
     """Recompute every batch norm's running statistics on `images`, in place.
 
     Statistics are averages over the batches, weighted by their sizes, of each batch's mean and
@@ -198,32 +200,20 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
     Args:
         subnet: an ordinary module with `nn.BatchNorm2d` layers, left in eval mode.
         images: batches (B, C, r, r) of preprocessed training images.
+        threads: batches at the same time, each on one thread and added up in their order, so that
+            the result is the same, bit for bit, on any number of them.
 
     Raises:
         InputError: if there are no images.
     """
-    norms = [module for module in subnet.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    norms = _norms(subnet)
     totals = [(torch.zeros_like(norm.weight), torch.zeros_like(norm.weight)) for norm in norms]
-    hooks = [
-        norm.register_forward_hook(_add_statistics(total))
-        for norm, total in zip(norms, totals, strict=True)
-    ]
     count = 0
-    subnet.eval()
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0  # the running statistics are then the last batch's
-    try:
-        for batch in images:
-            count += len(batch)
-            subnet(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        subnet.eval()
+    for batch, statistics in in_order(_BatchStatistics(subnet, threads), images, threads):
+        count += batch
+        for total, (mean, var) in zip(totals, statistics, strict=True):
+            total[0].add_(mean, alpha=batch)
+            total[1].add_(var, alpha=batch)
     if not count:
         raise InputError("recalibration: expected at least one batch of images, got none")
     for norm, (mean, var) in zip(norms, totals, strict=True):
@@ -233,14 +223,41 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor]) -> None:
         norm.running_var.copy_(var / count)
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.zero_()
+    subnet.eval()
 
 
-def _add_statistics(total: tuple[Tensor, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
-    def hook(norm: nn.Module, inputs: Any, out_BCHW: Tensor) -> None:
-        batch, values = len(out_BCHW), out_BCHW.numel() // out_BCHW.shape[1]
-        total[0].add_(norm.get_buffer("running_mean"), alpha=batch)
-        # torch keeps the unbiased variance; the published statistics are of the biased one.
-        biased = batch * (values - 1) / values
-        total[1].add_(norm.get_buffer("running_var"), alpha=biased)
+class _BatchStatistics:
+    """Means and biased variances of one batch in every norm of a network, for several callers at
+    once: each takes a copy of the network, whose norms keep what they saw last."""
 
-    return hook
+    def __init__(self, subnet: nn.Module, copies: int) -> None:
+        self._idle: SimpleQueue[nn.Module] = SimpleQueue()
+        for _ in range(copies):
+            copy = deepcopy(subnet).eval()
+            for norm in _norms(copy):
+                norm.train()
+                norm.momentum = 1.0  # the running statistics are then the last batch's
+                norm.register_forward_hook(_debias)
+            self._idle.put(copy)
+
+    @torch.no_grad()
+    def __call__(self, batch_BCHW: Tensor) -> tuple[int, list[tuple[Tensor, Tensor]]]:
+        copy = self._idle.get()
+        try:
+            copy(batch_BCHW)
+            return len(batch_BCHW), [
+                (norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone())
+                for norm in _norms(copy)
+            ]
+        finally:
+            self._idle.put(copy)
+
+
+def _norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    return [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)]
+
+
+def _debias(norm: nn.Module, inputs: Any, out_BCHW: Tensor) -> None:
+    """torch keeps the unbiased variance; the published statistics are of the biased one."""
+    values = out_BCHW.numel() // out_BCHW.shape[1]
+    norm.get_buffer("running_var").mul_((values - 1) / values)

@@ -43,7 +43,12 @@ class RecalibratedStore:
         self.folder, self.kept = folder, kept
 
     def subnet(
-        self, supernet: Supernet, weights_sha256: str, arch: Arch, calibration: ImageSet
+        self,
+        supernet: Supernet,
+        weights_sha256: str,
+        arch: Arch,
+        calibration: ImageSet,
+        threads: int = 1,
     ) -> Subnet:
         """`models.export.calibrated_subnet`, bit for bit, recalibrated only the first time.
 
@@ -57,7 +62,8 @@ class RecalibratedStore:
             for name, tensor in kept.items():
                 statistics[name].copy_(tensor)
         else:
-            recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+            batches = calibration.batches(arch.resolution, CALIBRATION_BATCH)
+            recalibrate(subnet, batches, threads)
             self._write(path, statistics)
         return subnet
 
@@ -75,7 +81,6 @@ class RecalibratedStore:
             "torch": torch.__version__,
             "pillow": PIL.__version__,
             "processor": processor(),
-            "threads": torch.get_num_threads(),
         }
         content = json.dumps(origins, sort_keys=True)
         return self.folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"

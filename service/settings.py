@@ -27,8 +27,9 @@ class Settings(BaseSettings):
     """PEM file of an Ed25519 private key (`subnet-search keygen`) that signs finished models."""
     workers: int = Field(default=1, ge=0, le=64)
     """Worker processes that `serve` starts; 0 leaves all work to `subnet-search worker`."""
-    threads: int = Field(default=1, ge=1, le=1024)
-    """Threads of one inference while a model is verified."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Batches of images that a worker recalibrates and verifies with at the same time; without:
+    its share of the cores. The models are the same, and latencies are timed as the table says."""
     poll_interval_s: float = Field(default=0.1, gt=0, le=60)
     """How often an idle worker, a waiting request and an event stream look at the database."""
     dead_after_s: float = Field(default=15.0, ge=0.5, le=3600)

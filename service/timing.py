@@ -20,11 +20,11 @@ Floats = npt.NDArray[np.float64]
 class Timer(Protocol):
     """Times models where they will run."""
 
-    def conditions(self) -> Conditions:
-        """Under what it times."""
+    def conditions(self, threads: int) -> Conditions:
+        """Under what it times an inference of so many threads."""
         ...
 
-    def times_ms(self, model: bytes) -> Floats:
+    def times_ms(self, model: bytes, threads: int) -> Floats:
         """Times of single runs, (visits, runs), those of one visit in a row."""
         ...
 
@@ -32,20 +32,17 @@ class Timer(Protocol):
 class HostTimer:
     """ONNX Runtime on this machine."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def conditions(self) -> Conditions:
+    def conditions(self, threads: int) -> Conditions:
         """This machine, now."""
         from latency_tables.measure import OrtStopwatch, random_tensors
 
-        return OrtStopwatch(random_tensors, threads=self.threads).conditions
+        return OrtStopwatch(random_tensors, threads=threads).conditions
 
-    def times_ms(self, model: bytes) -> Floats:
+    def times_ms(self, model: bytes, threads: int) -> Floats:
         """Several visits, as many as there is time for."""
         from latency_tables.measure import timed_session
 
-        run = timed_session(model, threads=self.threads)
+        run = timed_session(model, threads=threads)
         visits, started = [run(WARMUP, RUNS)], time.monotonic()
         while len(visits) < VISITS and time.monotonic() - started < MOST_S:
             visits.append(run(WARMUP, RUNS))

@@ -21,6 +21,8 @@ from sqlalchemy import Engine
 
 from latency_tables import codec
 from models.errors import CorruptBundle, SubnetSearchError
+from models.memory import give_back_memory
+from models.parallel import cores
 from service.artifacts import ArtifactStore, ArtifactUnwritable
 from service.catalog import Catalog
 from service.courier import Courier
@@ -99,6 +101,7 @@ class Worker:
         self.sending: set[str] = set()
         self.stopping, self.dropping = Event(), Event()
         self._workshop: Workshop | None = None
+        self._threads = settings.threads or max(1, cores() // max(1, settings.workers))
 
     def run(self, stop: Event) -> None:
         """Work until `stop`, then finish the run at hand, or put it back if it takes longer than
@@ -203,6 +206,7 @@ class Worker:
             finally:
                 del self.at_work[search.workflow_id]
             self._drafts(search.workflow_id).clear()
+            give_back_memory()
             log.info("search_ended", outcome=outcome, seconds=round(watch.seconds, 3))
         return outcome
 
@@ -321,7 +325,7 @@ class Worker:
         kept = self._workshop
         if kept is None or kept.bundle.card != pairing.bundle.card:
             kept = self._workshop = Workshop(
-                pairing.bundle, threads=self.settings.threads, home=self.settings.home
+                pairing.bundle, threads=self._threads, home=self.settings.home
             )
         return kept
 

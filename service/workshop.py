@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.table import LatencyTable, Precision
+from latency_tables.table import Conditions, LatencyTable, Precision
 from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
@@ -69,13 +69,15 @@ class Workshop:
         self,
         bundle: Bundle,
         *,
-        threads: int = 1,
+        threads: int | None = None,
         timer: Timer | None = None,
         calibration: Path | None = None,
         home: Path | None = None,
     ) -> None:
         """
         Args:
+            threads: batches of images at the same time; default: as many as there are cores.
+                Whatever the number, the same network becomes the same file.
             calibration: a folder of images to recalibrate with instead of the bundle's.
             home: the installation, which keeps what recalibrating found; None keeps nothing.
 
@@ -86,10 +88,11 @@ class Workshop:
         import torch
 
         from models.export import ImageSet
+        from models.parallel import cores
         from service.recalibrated import RecalibratedStore
 
-        torch.set_num_threads(threads)
-        self.bundle, self.threads = bundle, threads
+        torch.set_num_threads(1)  # of one operator; more would add sums up in another order
+        self.bundle, self.threads = bundle, threads or cores()
         self.supernet = bundle.load_supernet()
         self._recalibrated = RecalibratedStore(home / "recalibrated") if home else None
         self.calibration = self.validation = None
@@ -104,7 +107,7 @@ class Workshop:
             data = bundle.validation()
             self.validation = ImageSet(data.images, bundle.mean, bundle.std)
             self.labels = data.labels
-        self._timer = timer or HostTimer(threads)
+        self._timer = timer or HostTimer()
 
     def make(
         self,
@@ -153,10 +156,10 @@ class Workshop:
                 "(`--calibration`), or export with --no-recalibrate"
             )
         elif self._recalibrated is None:
-            subnet = calibrated_subnet(self.supernet, arch, self.calibration)
+            subnet = calibrated_subnet(self.supernet, arch, self.calibration, self.threads)
         else:
             subnet = self._recalibrated.subnet(
-                self.supernet, self.bundle.sha256, arch, self.calibration
+                self.supernet, self.bundle.sha256, arch, self.calibration, self.threads
             )
         report("build", 0.7)
         model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch, "fp32"))
@@ -200,10 +203,12 @@ class Workshop:
             model = draft.quantized
             findings |= self._verify_quantized(draft, model, arch, findings["top1"])
         timed = None
-        if self._is_device_of(pairing.table, "fp32" if draft.quantized is None else "int8"):
-            timed = findings["latency_ms"] = self._time(model, pairing.precision)
+        here = self._as_device(pairing.table, "fp32" if draft.quantized is None else "int8")
+        if here is not None:
+            timed = findings["latency_ms"] = self._time(model, here)
             if draft.quantized is not None:
-                findings["quantization"]["fp32_latency_ms"] = self._time(draft.model, "fp32")
+                float_here = replace(here, precision="fp32")
+                findings["quantization"]["fp32_latency_ms"] = self._time(draft.model, float_here)
         report("store", 0.95)
         return Verified(
             # The file states what was found of it.
@@ -318,16 +323,17 @@ class Workshop:
             },
         }
 
-    def _is_device_of(self, table: LatencyTable | None, precision: Precision) -> bool:
-        """Whether a file of that precision would run here as it does in `table`."""
+    def _as_device(self, table: LatencyTable | None, precision: Precision) -> Conditions | None:
+        """This host's conditions, if a file of that precision runs here as it does in `table`."""
         if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
-            return False
-        here = self._timer.conditions()
+            return None
+        here = replace(self._timer.conditions(table.conditions.threads or 1), precision=precision)
         alike = ("runtime", "provider", "processor", "threads")
-        return all(getattr(here, name) == getattr(table.conditions, name) for name in alike)
+        same = all(getattr(here, name) == getattr(table.conditions, name) for name in alike)
+        return here if same else None
 
-    def _time(self, model: bytes, precision: Precision) -> dict[str, Any]:
-        times_ms = self._timer.times_ms(model)
+    def _time(self, model: bytes, here: Conditions) -> dict[str, Any]:
+        times_ms = self._timer.times_ms(model, here.threads or 1)
         return {
             # A neighbour on the machine only ever adds time: the least of the visits' medians.
             "value": float(np.median(times_ms, axis=1).min()),
@@ -335,7 +341,7 @@ class Workshop:
             "p99": float(np.quantile(times_ms, 0.99)),
             "runs": times_ms.size,
             "origin": "measured",
-            "conditions": asdict(replace(self._timer.conditions(), precision=precision)),
+            "conditions": asdict(here),
         }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.memory import keep_freed_memory
 from service.access import is_loopback
 from service.cli.common import Json, print_json, settings
 from service.cli.keys import open_admin
@@ -85,6 +86,7 @@ def worker(
 
     configured = settings()
     configure_logging(configured)
+    keep_freed_memory()
     stop = Event()
     # Our parent decides when we end, not the terminal that both of us belong to.
     signal.signal(signal.SIGINT, signal.SIG_IGN if until_stdin_ends else lambda *_: stop.set())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models.memory import keep_freed_memory
 from service.cli.common import (
     Json,
     Server,
@@ -138,6 +139,7 @@ def train(
     from models.train import train as train_supernet
     from models.trainer import Progress
 
+    keep_freed_memory()
     loaded, home = load_recipe(recipe), settings().home
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: one process reports
         train_supernet(loaded, home, resume=resume)
@@ -169,6 +171,7 @@ def collect(
     json: Json = False,
 ) -> None:
     """Measure many subnets on held-out images; goes on where it stopped."""
+    keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"measuring subnets of {name}") as show_share:
         collect_measured(
@@ -218,6 +221,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare five subnets with the same networks trained alone (slow; resumable)."""
+    keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"training networks of {name} alone") as show_share:
         rows = compare_with_alone(

@@ -162,6 +162,16 @@ class TestRecalibration:
         for a, b in zip(once.state_dict().values(), twice.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b)
 
+    @pytest.mark.parametrize("threads", [2, 3, 7])
+    def test_is_the_same_to_the_bit_on_any_number_of_threads(self, threads):
+        arch = DEBUG.largest
+        batches = [images(arch, 2 + seed, seed) for seed in range(5)]
+        one, many = (extract(worn(Supernet(DEBUG)), arch) for _ in range(2))
+        recalibrate(one, batches)
+        recalibrate(many, iter(batches), threads)
+        for a, b in zip(one.state_dict().values(), many.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
     def test_without_images_is_refused(self):
         with pytest.raises(InputError, match="at least one"):
             recalibrate(extract(worn(Supernet(DEBUG)), DEBUG.smallest), [])

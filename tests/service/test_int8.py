@@ -39,10 +39,10 @@ class FakeTimer:
     def __init__(self, **ms):
         self.ms = ms
 
-    def conditions(self):
+    def conditions(self, threads):
         return replace(HERE, precision="fp32")
 
-    def times_ms(self, model):
+    def times_ms(self, model, threads):
         props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
         return np.full((2, 2), self.ms[props["subnet_search.precision"]])
 

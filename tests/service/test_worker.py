@@ -105,9 +105,9 @@ def test_a_network_that_another_search_found_is_not_recalibrated_again(
     """Two searches, two workers, one network: the second finds the statistics of the first."""
     done: list[object] = []
 
-    def counted(subnet, images):
+    def counted(subnet, images, threads):
         done.append(subnet)
-        models.extract.recalibrate(subnet, images)
+        models.extract.recalibrate(subnet, images, threads)
 
     monkeypatch.setattr(service.recalibrated, "recalibrate", counted)
     results = []
