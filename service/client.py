@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from service.client_errors import (
 from service.client_fetch import Fetched, fetch
 from service.client_wire import LONGEST_PAUSE_S, RETRIES, Wire
 from service.device_schemas import CorrectionRead, DeviceList, DeviceRead, DeviceSummary
+from service.moments import read_moment
 from service.paging import Sort
 from service.records import Event
 from service.schemas import (
@@ -201,13 +203,21 @@ class Client:
         status: Status | None = None,
         latency_ms_max: float | None = None,
         top1_min: float | None = None,
+        created_after: datetime | date | str | None = None,
+        created_before: datetime | date | str | None = None,
         sort: Sort = "-created_at",
         limit: int | None = None,
     ) -> Searches:
         """Stored searches, fetched as they are needed; `.to_pandas()` makes a table of them.
 
         Args:
+            created_after: asked then or later: a time with its zone, or a date, which is its
+                midnight in UTC.
+            created_before: asked earlier than that.
             limit: at most so many; None for all.
+
+        Raises:
+            InputError: if a time says no zone.
         """
         filters = {
             "supernet": supernet,
@@ -215,6 +225,8 @@ class Client:
             "status": status,
             "latency_ms_max": latency_ms_max,
             "top1_min": top1_min,
+            "created_after": None if created_after is None else _moment(created_after),
+            "created_before": None if created_before is None else _moment(created_before),
             "sort": sort,
         }
         return Searches(self._listed(filters, limit))
@@ -343,6 +355,10 @@ class SearchPageOf(SearchPage):
 
 def _path(search: Search | str) -> str:
     return f"/v1/searches/{_part(search if isinstance(search, str) else search.id)}"
+
+
+def _moment(given: datetime | date | str) -> str:
+    return read_moment(given).isoformat()
 
 
 def _part(name: str) -> str:

@@ -75,6 +75,21 @@ def migrate(engine: Engine) -> None:
 
 
 @contextmanager
+def open_migrated(url: str) -> Iterator[Engine]:
+    """An engine for `url` at the newest schema, for as long as it is needed.
+
+    Raises:
+        InputError: if `url` is not a URL of SQLite or PostgreSQL.
+    """
+    engine = open_database(url)
+    try:
+        migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def _tables_may_be_remade(connection: Connection) -> Iterator[None]:
     """SQLite changes a table by making another in its place; rows that refer to it must not mind.
 

@@ -1,7 +1,8 @@
-"""Supernets and devices as they are shown, by the API and the command line alike."""
+"""Supernets, devices and searches as they are shown, by the API and the command line alike."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from models.bundle import Bundle
@@ -14,9 +15,10 @@ from service.device_schemas import (
     DeviceTable,
     MeasuredNetwork,
 )
-from service.devices import KeptTable
+from service.devices import Devices, KeptTable
 from service.profiles import Correction
-from service.schemas import SupernetRead, SupernetSummary
+from service.records import Search
+from service.schemas import SearchRead, SupernetRead, SupernetSummary
 
 
 def summarize_supernets(catalog: Catalog) -> list[SupernetSummary]:
@@ -97,6 +99,16 @@ def describe_correction(catalog: Catalog, corrected: Correction) -> CorrectionRe
         mean_error_before=corrected.error_before,
         expected_error=corrected.table.expected_error,
     )
+
+
+def describe_searches(devices: Devices, searches: Sequence[Search]) -> list[SearchRead]:
+    """Searches with whether their tables are current, in one query for all."""
+    known = devices.current_sha256({search.request["device"] for search in searches})
+    return [
+        # A profile that came with the request, of a device that nobody keeps, stays as it is.
+        SearchRead.of(s, s.profile_sha256 in known.get(s.request["device"], {s.profile_sha256}))
+        for s in searches
+    ]
 
 
 def _table(item: KeptTable) -> DeviceTable:

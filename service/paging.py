@@ -34,11 +34,27 @@ class SearchFilter:
     status: str | None = None
     latency_ms_max: float | None = None
     top1_min: float | None = None
+    created_after: datetime | None = None
+    """Asked then or later."""
+    created_before: datetime | None = None
+    """Asked earlier than that: windows that follow one another share nothing."""
     sort: Sort = "-created_at"
     """A leading minus: descending."""
     limit: int = 50
     seen_by: str | None = None
     """Only what this owner sees: their own, and what is shared."""
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            InputError: if it is a time that ends before it starts.
+        """
+        after, before = self.created_after, self.created_before
+        if after is not None and before is not None and after >= before:
+            raise InputError(
+                f"created_before: expected a moment later than created_after, "
+                f"{after.isoformat()}, got {before.isoformat()}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,10 @@ def _filtered(wanted: SearchFilter) -> Select[SearchRow]:
         query = query.where(SearchRow.latency_ms <= wanted.latency_ms_max)
     if wanted.top1_min is not None:
         query = query.where(SearchRow.top1 >= wanted.top1_min)
+    if wanted.created_after is not None:
+        query = query.where(SearchRow.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(SearchRow.created_at < wanted.created_before)
     return query
 
 

@@ -17,6 +17,7 @@ from models.errors import Conflict, NotFound
 from service import jobs
 from service.access import Caller
 from service.dependencies import CallerDep, SearchDep, Service, ServiceDep
+from service.descriptions import describe_searches
 from service.downloads import MEDIA_TYPE, download
 from service.errors import problems
 from service.paging import SearchFilter
@@ -91,14 +92,7 @@ def _read(service: Service, caller: Caller, search: Search) -> SearchRead:
 
 
 def _read_all(service: Service, caller: Caller, searches: Sequence[Search]) -> list[SearchRead]:
-    """Searches with whether their tables are current, in one query for all."""
-    names = {search.request["device"] for search in searches}
-    known = service.catalog.devices.seen_by(caller).current_sha256(names)
-    return [
-        # A profile that came with the request, of a device that nobody keeps, stays as it is.
-        SearchRead.of(s, s.profile_sha256 in known.get(s.request["device"], {s.profile_sha256}))
-        for s in searches
-    ]
+    return describe_searches(service.catalog.devices.seen_by(caller), searches)
 
 
 def parse_wait(prefer: str | None) -> float | None:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
+from service.moments import read_moment
 from service.paging import Sort
 from service.records import Search
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(read_moment),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
 Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
@@ -262,6 +275,14 @@ class SearchQuery(Schema):
     )
     top1_min: float | None = Field(
         None, ge=0, le=100, description="Finished with at least this predicted accuracy, percent."
+    )
+    created_after: Moment | None = Field(
+        None,
+        description="Asked then or later: ISO 8601 with a time zone; a date alone is its midnight "
+        "in UTC. In a URL + is written %2B.",
+    )
+    created_before: Moment | None = Field(
+        None, description="Asked earlier than that; written as created_after."
     )
     sort: Sort = Field("-created_at", description="A leading minus: descending.")
     limit: int = Field(50, ge=1, le=200)

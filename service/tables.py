@@ -100,7 +100,7 @@ class SearchRow(Base):
     request_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     request: Mapped[dict[str, Any]]
     supernet: Mapped[str] = mapped_column(String(64), index=True)
-    device: Mapped[str] = mapped_column(String(64), index=True)
+    device: Mapped[str] = mapped_column(String(64))
     profile_sha256: Mapped[str] = mapped_column(ForeignKey("profiles.sha256"))
     status: Mapped[str] = mapped_column(String(9))
     run: Mapped[int] = mapped_column(default=1, server_default="1")
@@ -127,6 +127,7 @@ class SearchRow(Base):
         ),
         Index(None, "status", "created_at"),
         Index(None, "created_at", "id"),
+        Index(None, "device", "created_at", "id"),
         Index(None, "latency_ms", "id"),
         Index(None, "top1", "id"),
     )

@@ -13,6 +13,7 @@ from service.cli.common import Group
 from service.cli.fleet import fleet
 from service.cli.gc import gc
 from service.cli.ledger import ledger
+from service.cli.searches import searches
 
 __all__ = ["app"]
 
@@ -34,6 +35,7 @@ app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, trai
 app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, import, fit, lint.")
 app.command()(networks.predict)
 app.command()(networks.search)
+app.command()(searches)
 app.command()(networks.front)
 app.command()(fleet)
 app.command()(ledger)

@@ -24,16 +24,12 @@ def ledger(
     json: Json = False,
 ) -> None:
     """Energy of one supernet for many devices, against training a network for each."""
-    from service.database import migrate, open_database
+    from service.database import open_migrated
     from service.ledger import ledger as add_up
 
     bundle = catalog().supernets.get(supernet)
-    engine = open_database(settings().database)
-    try:
-        migrate(engine)
+    with open_migrated(settings().database) as engine:
         worked = SearchStore(engine).worked(supernet)
-    finally:
-        engine.dispose()
     found = add_up(bundle.card, worked, devices=devices, table_s=table_s, power_w=power_w)
     if json:
         print_json(found)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from service.cli.common import catalog, settings
@@ -15,9 +17,20 @@ if TYPE_CHECKING:
     from service.catalog import Catalog
     from service.client import Client
     from service.device_schemas import DeviceRead, DeviceSummary
-    from service.schemas import SupernetRead, SupernetSummary
+    from service.schemas import SearchRead, Status, SupernetRead, SupernetSummary
 
 OnShare = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which stored searches; None does not filter."""
+
+    supernet: str | None = None
+    device: str | None = None
+    status: Status | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 class Source(Protocol):
@@ -50,6 +63,9 @@ class Source(Protocol):
         on_share: OnShare,
     ) -> dict[str, Any]:
         """What `search --json` prints of a network that was found."""
+
+    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+        """At most `limit` stored searches, the newest first."""
 
 
 @contextmanager
@@ -137,6 +153,17 @@ class Here:
             "provenance": pairing.provenance(),
         }
 
+    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+        """At most `limit` stored searches, the newest first."""
+        from service.database import open_migrated
+        from service.descriptions import describe_searches
+        from service.paging import SearchFilter
+        from service.store import SearchStore
+
+        with open_migrated(settings().database) as engine:
+            page = SearchStore(engine).page(SearchFilter(**asdict(wanted), limit=limit))
+        return describe_searches(self._catalog.devices, page.items)
+
 
 class There:
     """A service."""
@@ -185,3 +212,7 @@ class There:
             "id": search.id,
             "sha256": search.sha256,
         }
+
+    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+        """At most `limit` stored searches, the newest first."""
+        return list(self._client.searches(**asdict(wanted), limit=limit))

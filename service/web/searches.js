@@ -24,6 +24,7 @@ export class Searches {
   #frame(section) {
     const field = (name, label, input) => h("div", { class: "field" }, h("label", { for: `f-${name}` }, label), input);
     const number = (name) => h("input", { id: `f-${name}`, name, type: "number", min: 0, step: "any", inputmode: "decimal" });
+    const day = (name) => h("input", { id: `f-${name}`, name, type: "date" });
     this.form = h(
       "form",
       { class: "controls", role: "search", "aria-label": "Filter searches" },
@@ -32,12 +33,15 @@ export class Searches {
       field("status", "Status", h("select", { id: "f-status", name: "status" }, h("option", { value: "" }, "Any"), STATUSES.map((status) => h("option", {}, status)))),
       field("latency_ms_max", "Latency, ms, at most", number("latency_ms_max")),
       field("top1_min", "Top-1, %, at least", number("top1_min")),
+      field("created_after", "Asked since, UTC", day("created_after")),
+      field("created_before", "Asked before, UTC", day("created_before")),
       h("button", { type: "button", class: "quiet", id: "clear", onclick: () => this.#filter({}) }, "Clear"),
     );
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.form.addEventListener("change", () => {
-      const filters = Object.fromEntries([...new FormData(this.form)].filter(([, value]) => value));
-      this.#filter({ ...filters, sort: this.state.filters.sort });
+    // Only what was changed: a link may hold what an input cannot show, such as an hour.
+    this.form.addEventListener("change", ({ target }) => {
+      const { cursor, [target.name]: _, ...filters } = this.state.filters;
+      this.#filter(target.value ? { ...filters, [target.name]: target.value } : filters);
     });
     this.body = h("div", {});
     show(section, h("header", { class: "view" }, h("h1", { id: "searches-title" }, "Searches"), h("p", { class: "hint" }, "Every search of this installation. The address of this page is a link to this view.")), this.form, this.body);
@@ -49,13 +53,17 @@ export class Searches {
     const known = (names, chosen) => (chosen && !names.includes(chosen) ? [...names, chosen] : names);
     fill("supernet", known(catalog.supernets.map((n) => n.name), filters.supernet));
     fill("device", known(catalog.devices.map((d) => d.name), filters.device));
-    for (const name of ["supernet", "device", "status", "latency_ms_max", "top1_min"]) this.form.elements[name].value = filters[name] ?? "";
+    this.#fill(filters);
+  }
+
+  #fill(filters) {
+    for (const input of this.form.elements) if (input.name) input.value = (filters[input.name] ?? "").slice(0, input.type === "date" ? 10 : undefined);
   }
 
   #filter(filters) {
     this.state.filters = filters;
     this.before = [];
-    for (const input of this.form.elements) if (input.name) input.value = filters[input.name] ?? "";
+    this.#fill(filters);
     this.#again();
   }
 

@@ -2,7 +2,7 @@
 
 export const MOST_DEVICES = 5;
 
-const FILTERS = ["supernet", "device", "status", "latency_ms_max", "top1_min", "sort", "cursor"];
+const FILTERS = ["supernet", "device", "status", "latency_ms_max", "top1_min", "created_after", "created_before", "sort", "cursor"];
 
 export function readState(search = location.search) {
   const query = new URLSearchParams(search);

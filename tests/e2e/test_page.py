@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import httpx
 import numpy as np
@@ -266,6 +267,39 @@ def test_a_link_reproduces_the_view(page, url):
     page.go_back()
     expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
     expect(page.locator("tbody tr").first).to_be_visible()
+
+
+def test_searches_are_found_by_when_they_were_asked(page, url):
+    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.7}}
+    search = httpx.post(f"{url}/v1/searches", json=body).json()
+    day = datetime.fromisoformat(search["created_at"]).date()
+    found = page.locator(f'a[href="/?search={search["id"]}"]')
+    page.goto(f"/?view=searches&f.device={TINY_DEVICE}")
+    expect(found).to_be_visible()
+    before, since = page.get_by_label("Asked before, UTC"), page.get_by_label("Asked since, UTC")
+    before.fill(day.isoformat())
+    before.blur()
+    expect(found).not_to_be_visible()
+    expect(page).to_have_url(re.compile(f"f.created_before={day}"))
+    before.fill((day + timedelta(days=1)).isoformat())
+    since.fill(day.isoformat())
+    since.blur()
+    expect(found).to_be_visible()
+    expect(page.get_by_label("Device", exact=True)).to_have_value(TINY_DEVICE)
+    page.reload()
+    expect(found).to_be_visible()
+    expect(since).to_have_value(day.isoformat())
+    # An hour, which the field cannot show, is kept when another filter changes.
+    later = datetime.fromisoformat(search["created_at"]) + timedelta(seconds=1)
+    moment = httpx.QueryParams({"f.created_after": later.isoformat()})
+    page.goto(f"/?view=searches&{moment}")
+    expect(since).to_have_value(later.date().isoformat())
+    page.get_by_label("Device", exact=True).select_option(TINY_DEVICE)
+    expect(page).to_have_url(re.compile("f.device="))
+    expect(page.locator("#searches .card")).to_be_visible()
+    expect(found).not_to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(found).to_be_visible()
 
 
 def test_everything_by_keyboard(page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime, timedelta, timezone
 from subprocess import PIPE, Popen
 
 import anyio
@@ -256,6 +257,26 @@ async def test_pages(client):
     assert rest.json()["next_cursor"] is None
     none = await client.get("/v1/searches", params={"status": "failed", "device": DEVICE})
     assert none.json() == {"items": [], "next_cursor": None}
+
+
+async def test_searches_of_a_time(client):
+    search = (await client.post("/v1/searches", json=body())).json()
+    asked = datetime.fromisoformat(search["created_at"])
+    day, later = asked.date(), asked + timedelta(microseconds=1)
+    elsewhere = timezone(timedelta(hours=-7))
+
+    async def found(**window):
+        answer = await client.get("/v1/searches", params={"device": DEVICE, **window})
+        assert answer.status_code == 200, answer.text
+        return [item["id"] for item in answer.json()["items"]] == [search["id"]]
+
+    assert await found(created_after=day.isoformat())
+    assert await found(created_after=asked.isoformat(), created_before=later.isoformat())
+    assert await found(created_after=asked.astimezone(elsewhere).isoformat())
+    assert await found(created_before=f"{day + timedelta(days=1)}")
+    assert not await found(created_before=asked.isoformat())
+    assert not await found(created_after=later.isoformat())
+    assert not await found(created_before=day.isoformat())
 
 
 async def test_health_and_metrics(busy):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +13,7 @@ from models.errors import Conflict, InputError, NotFound
 from service.database import open_database
 from service.jobs import sha256_of
 from service.ledger import Worked
-from service.paging import SearchFilter
+from service.paging import SearchFilter, page_queries
 from service.records import NewSearch
 from service.run_store import RunStore
 from service.store import QueueFull, SearchStore, StoreUnavailable
@@ -293,6 +294,10 @@ FOUND = [(2.0, 91.0), (1.0, 90.0), (1.0, 89.0), (3.0, 93.0)]
 """(latency_ms, top1) of finished searches, oldest first; a queued one comes after them."""
 
 
+WINDOW = {"created_after", "created_before"}
+"""Filters by time, here in seconds since the first was asked; each came a second after another."""
+
+
 @pytest.fixture
 def filled(store, clock):
     for seed, (latency_ms, top1) in enumerate(FOUND):
@@ -348,11 +353,61 @@ def test_pages_are_the_sorted_whole(filled, sort, limit):
         ({"top1_min": 90.0}, 3),
         ({"latency_ms_max": 2.0, "top1_min": 90.0, "device": "b"}, 1),
         ({"device": "none"}, 0),
+        ({"created_after": 1}, 4),
+        ({"created_before": 1}, 1),
+        ({"created_after": 1, "created_before": 3}, 2),
+        ({"created_after": 1, "device": "a"}, 2),
+        ({"created_after": 5}, 0),
     ],
 )
 def test_filters(filled, wanted, count):
-    items, _ = walk(filled, **wanted)
+    moments = {name: START + timedelta(seconds=wanted[name]) for name in WINDOW & wanted.keys()}
+    items, _ = walk(filled, **{**wanted, **moments})
     assert len(items) == count
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "latency_ms", "-top1"])
+@pytest.mark.parametrize("limit", [1, 200])
+def test_a_window_is_what_was_asked_in_it(filled, sort, limit):
+    """Windows that follow one another have each search once."""
+    every = dumb(filled, sort)
+    edges = [START + timedelta(seconds=s) for s in (0, 1, 3, 4)]
+    for after, before in itertools.pairwise(edges):
+        items, _ = walk(filled, sort=sort, limit=limit, created_after=after, created_before=before)
+        assert [i.id for i in items] == [i.id for i in every if after <= i.created_at < before]
+    zoned = edges[1].astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert len(walk(filled, created_after=zoned)[0]) == 4
+
+
+def test_a_window_that_ends_before_it_starts_is_refused():
+    with pytest.raises(InputError, match="expected a moment later than created_after"):
+        SearchFilter(created_after=START, created_before=START)
+
+
+@pytest.mark.parametrize(
+    ("device", "index"),
+    [(None, "ix_searches_created_at_id"), ("a", "ix_searches_device_created_at_id")],
+)
+def test_an_index_serves_a_window(store, device, index):
+    """Nothing is sorted, and nothing is read that is not in the window."""
+    wanted = SearchFilter(
+        device=device, created_after=START, created_before=START + timedelta(days=7)
+    )
+    (query,) = page_queries(wanted, None)
+    dialect = store._engine.dialect
+    text = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    with store._engine.connect() as connection:
+        if dialect.name == "postgresql":  # which reads a small table as a whole, unless it may not
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            connection.exec_driver_sql("SET enable_bitmapscan = off")
+            plan = connection.exec_driver_sql(f"EXPLAIN {text}").all()
+        else:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+    words = " ".join(str(row) for row in plan)
+    assert index in words
+    assert "created_at" in words.split(index)[1], "the index alone knows the window"
+    assert "Sort" not in words
+    assert "TEMP B-TREE" not in words
 
 
 def test_a_search_stored_meanwhile_repeats_and_hides_nothing(filled):

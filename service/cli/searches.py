@@ -1,0 +1,84 @@
+"""`searches`: what was asked before, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.common import Json, Server, print_json, print_table
+from service.cli.completion import complete_device, complete_supernet
+from service.cli.drawing import short
+from service.cli.source import Wanted, open_source
+from service.moments import read_since
+from service.schemas import Status
+from service.store import utc_now
+
+if TYPE_CHECKING:
+    from service.schemas import SearchRead
+
+Moment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="A date (midnight UTC), a time with its zone, or so long ago: 90m, 12h, 7d, 2w.",
+    ),
+]
+
+
+def searches(
+    device: Annotated[
+        str | None,
+        typer.Option(help="Asked for this device.", autocompletion=complete_device),
+    ] = None,
+    supernet: Annotated[
+        str | None,
+        typer.Option(help="Of this supernet.", autocompletion=complete_supernet),
+    ] = None,
+    status: Annotated[Status | None, typer.Option(help="In this state.")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Annotated[int, typer.Option(min=1, help="List at most so many.")] = 50,
+    server: Server = None,
+    json: Json = False,
+) -> None:
+    """List stored searches, the newest first: asked since a moment, and before another."""
+    wanted = Wanted(
+        device=device,
+        supernet=supernet,
+        status=status,
+        created_after=None if since is None else read_since(since, utc_now),
+        created_before=None if until is None else read_since(until, utc_now),
+    )
+    with open_source(server) as source:
+        found = source.searches(wanted, limit + 1)
+        if not found and device is not None:
+            source.device(device)  # a misspelt one is said to be
+        if not found and supernet is not None:
+            source.supernet(supernet)
+    shown = found[:limit]
+    if json:
+        print_json([search.model_dump(mode="json") for search in shown])
+        return
+    if not shown:
+        typer.echo("no stored search is like that", err=True)
+        return
+    names = ("asked (UTC)", "id", "supernet", "device", "limits", "status", "top1", "latency_ms")
+    print_table(names, map(_row, shown))
+    if len(found) > limit:
+        typer.echo(f"there are more: ask for more than --limit {limit}", err=True)
+
+
+def _row(search: SearchRead) -> tuple[str, ...]:
+    request, result = search.request, search.result
+    limits = ", ".join(f"{name} {limit:g}" for name, limit in request["constraints"].items())
+    return (
+        f"{search.created_at:%Y-%m-%d %H:%M}",
+        search.id,
+        request["supernet"],
+        request["device"],
+        limits if request["precision"] == "fp32" else f"{limits}, {request['precision']}",
+        search.status if search.current else f"{search.status}, older table",
+        "unknown" if result is None else f"{result.top1:.2f}",
+        "unknown" if result is None else short(result.latency_ms),
+    )
