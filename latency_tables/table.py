@@ -6,11 +6,12 @@ No torch and no runtime here. Times are milliseconds of one forward pass of a wh
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -154,6 +155,14 @@ class LatencyTable:
             check_number(resolution, "estimated_resolutions", MAX_COUNT, positive=True)
         object.__setattr__(self, "residual_ratios", tuple(sorted(self.residual_ratios)))
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its text (`codec.to_json`): equal tables, equal ones. Kept, since it takes as long as
+        everything else about a request that was answered before."""
+        from latency_tables.codec import to_json
+
+        return hashlib.sha256(to_json(self).encode()).hexdigest()
 
     def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
         """The figures of one layer: those at its network's resolution before those at any.

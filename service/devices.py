@@ -18,7 +18,7 @@ from latency_tables.store import (
 from latency_tables.table import LatencyTable
 from models.errors import Conflict, NotFound
 from service.access import LOCAL, Caller, NotAllowed
-from service.device_store import DeviceStore, Revision, Seen, sha256_of_text
+from service.device_store import DeviceStore, Revision, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class Devices:
 
 def revision_of(table: LatencyTable) -> str:
     """The sha256 of a table's text: equal tables, equal revisions."""
-    return sha256_of_text(codec.to_json(table))
+    return table.sha256
 
 
 @lru_cache(maxsize=64)

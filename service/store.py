@@ -172,6 +172,17 @@ class SearchStore:
             record(session, row.id, "queued", {}, self._now())
             self._enqueue(session, read_search(row))
 
+    def find_by_request(self, request_sha256: str) -> Search | None:
+        """The stored search of a request, unless it is one that would be done again."""
+        with self.session_scope() as session:
+            row = session.scalar(
+                select(SearchRow).where(
+                    SearchRow.request_sha256 == request_sha256,
+                    SearchRow.status.not_in(("failed", "cancelled")),
+                )
+            )
+            return None if row is None else read_search(row)
+
     def find_by_key(self, key: str, body_sha256: str) -> Search | None:
         """The search that a client's own key stands for.
 

@@ -116,6 +116,18 @@ def test_asking_again_leaves_what_succeeded(store):
     assert store.get(search_id).result == {**RESULT, "latency_ms": 1.0}
 
 
+def test_a_request_is_found_unless_it_would_be_done_again(store, runs):
+    request_sha256 = new().request_sha256
+    assert store.find_by_request(request_sha256) is None
+    search = store.submit(new())
+    assert store.find_by_request(request_sha256) == search
+    runs.start(search.id, search.run, "w")
+    runs.fail(search, "w", PROBLEM)
+    assert store.find_by_request(request_sha256) is None
+    assert store.submit(new()).id == search.id
+    assert store.find_by_request(request_sha256) == store.get(search.id)
+
+
 def test_a_key_stands_for_one_request(store):
     search = store.submit(new(), ("key", "body"))
     assert store.find_by_key("key", "body") == search
