@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 
 from latency_tables.table import Precision
 from service import fronts
@@ -17,9 +17,10 @@ from service.descriptions import (
     summarize_supernets,
 )
 from service.device_schemas import CorrectionRead, DeviceList, DeviceProfile, DeviceRead
+from service.downloads import not_modified
 from service.errors import problems
 from service.profiles import correct_device, read_profile
-from service.schemas import FrontRead, SupernetList, SupernetRead
+from service.schemas import CONFIDENCE, Confidence, FrontRead, SupernetList, SupernetRead
 from service.strict import StrictRoute
 
 router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRoute)
@@ -78,7 +79,12 @@ def add_measurements(
     return describe_correction(catalog, corrected)
 
 
-@router.get("/supernets/{name}/devices/{device}/front", tags=["supernets"], responses=problems(404))
+@router.get(
+    "/supernets/{name}/devices/{device}/front",
+    tags=["supernets"],
+    response_model=FrontRead,
+    responses={304: {"description": "If-None-Match holds the ETag"}, **problems(404)},
+)
 def read_front(
     name: NamePath,
     device: NamePath,
@@ -87,12 +93,18 @@ def read_front(
         float | None,
         Query(gt=0, allow_inf_nan=False, description="Only the best within this latency."),
     ] = None,
+    latency_confidence: Annotated[Confidence | None, Query(description=CONFIDENCE)] = None,
     precision: Annotated[
         Precision | None, Query(description="Of the device's table; fp32 before others.")
     ] = None,
     layers: Annotated[bool, Query(description="Also every network's layers.")] = False,
-) -> FrontRead:
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
     """Every network that none is both faster and more accurate than."""
     pairing = catalog.pairing(name, device, precision)
-    home = catalog.home
-    return FrontRead(**fronts.read_front(home, pairing, latency_ms, layers=layers))
+    asked = fronts.AskedFront(latency_ms, latency_confidence, layers)
+    answer = fronts.front_json(catalog.home, pairing, asked)
+    headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache"}
+    if not_modified(if_none_match, answer.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.content, headers=headers, media_type="application/json")

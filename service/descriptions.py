@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from models.bundle import Bundle
@@ -57,9 +57,18 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
 def summarize_devices(catalog: Catalog) -> list[DeviceSummary]:
     """Every device in a line."""
     return [
-        DeviceSummary(name=name, spaces=sorted({space for space, _ in keys}))
-        for name, keys in catalog.devices.keys().items()
+        DeviceSummary(name=name, spaces=list(tables), precisions=tables)
+        for name, tables in _precisions(catalog)
     ]
+
+
+def _precisions(catalog: Catalog) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Each device's name, and by space the precisions of its tables."""
+    for name, keys in catalog.devices.keys().items():
+        tables: dict[str, list[str]] = {}
+        for space, precision in keys:
+            tables.setdefault(space, []).append(precision)
+        yield name, tables
 
 
 def describe_device(catalog: Catalog, name: str) -> DeviceRead:

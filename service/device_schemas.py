@@ -116,6 +116,7 @@ class DeviceSummary(BaseModel):
 
     name: str
     spaces: list[str] = Field(description="Those that it has latency tables for.")
+    precisions: dict[str, list[str]] = Field(description="Of its tables, by space.")
 
 
 class DeviceList(BaseModel):

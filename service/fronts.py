@@ -11,6 +11,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,10 +26,16 @@ from models.plan import LayerSpec, layer_plan
 from search.costs import CostModel
 from search.front import Front, answer, front
 from service.devices import revision_of
+from service.downloads import entity_tag
 from service.pairing import Pairing, describe_layer
+from service.provenance import upper_bound
+from service.schemas import FrontRead
 
 SEED = 0
 _LOCK = Lock()
+ANSWERS_KEPT = 64
+"""Answers in memory, a quarter of a megabyte each."""
+_ANSWERS: dict[tuple[str, AskedFront], FrontJson] = {}
 FORMAT = 1
 """Raised when fronts come to be computed in another way, so that old files are left alone."""
 
@@ -42,6 +49,7 @@ def read_front(
     pairing: Pairing,
     budget_ms: float | None = None,
     *,
+    confidence: float | None = None,
     layers: bool = False,
     on_share: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -50,26 +58,35 @@ def read_front(
     Args:
         home: the installation, which keeps fronts.
         budget_ms: answer only the most accurate one within this latency.
+        confidence: with which probability a latency is to be within the budget: then its upper
+            bound counts. Bounds in the answer hold with it; None: with that of the table.
         layers: also what each network is made of. Neighbours on a front share most of their
             layers, so each layer is described once and networks name them by position.
         on_share: told how much is done, 0..1, while a front that is not kept is computed.
 
     Raises:
-        InputError: if the supernet has no accuracy predictor, or the budget is not a positive
-            number.
+        InputError: if the supernet has no accuracy predictor, the budget is not a positive
+            number, or the networks measured on the device cannot promise so much confidence.
         Infeasible: if no network is that fast.
     """
     predictor, table = pairing.require_predictor(), pairing.table
     assert table is not None
+    bound = upper_bound(table, confidence)
     found = FrontStore(home / "fronts").get(pairing, on_share)
     if budget_ms is not None:
         if not (math.isfinite(budget_ms) and budget_ms > 0):
             raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
-        index = answer(found, budget_ms)
+        limited = found
+        if confidence is not None and bound is not None:
+            limited = replace(found, latency_ms=found.latency_ms * bound["factor"])
+        index = answer(limited, budget_ms)
         found = found[index : index + 1]
     archs = pairing.space.decode(found.genes)
     columns: dict[str, list[Any]] = {
         "latency_ms": found.latency_ms.tolist(),
+        "latency_upper_ms": [None] * len(found)
+        if bound is None
+        else (found.latency_ms * bound["factor"]).tolist(),
         "top1": found.top1.tolist(),
         "arch": [arch.to_json() for arch in archs],
     }
@@ -91,8 +108,47 @@ def read_front(
             "latency_ms": table.expected_error,
             "top1": predictor.provenance.rmse,
         },
-        "provenance": pairing.provenance(),
+        "provenance": replace(pairing, confidence=confidence).provenance(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFront:
+    """What is asked of a front; as `read_front` takes it."""
+
+    budget_ms: float | None = None
+    confidence: float | None = None
+    layers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrontJson:
+    """A front as the API answers it."""
+
+    content: bytes
+    etag: str
+
+
+def front_json(home: Path, pairing: Pairing, asked: AskedFront) -> FrontJson:
+    """What `read_front` answers, as JSON. Whole fronts are kept as such: writing one takes longer
+    than all else of a request, and a page asks for several at once.
+
+    Raises:
+        InputError, Infeasible: as `read_front`.
+    """
+    pairing.require_predictor()
+    key = (front_sha256(pairing), asked)
+    if (answer := _ANSWERS.get(key)) is None:
+        read = read_front(
+            home, pairing, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
+        )
+        content = FrontRead(**read).model_dump_json().encode()
+        answer = FrontJson(content, entity_tag(content))
+        if asked.budget_ms is None:
+            _ANSWERS[key] = answer
+            while len(_ANSWERS) > ANSWERS_KEPT:
+                _ANSWERS.pop(next(iter(_ANSWERS)), None)
+    return answer
 
 
 def _layers(pairing: Pairing, archs: Sequence[Arch]) -> dict[str, Any]:
@@ -102,6 +158,15 @@ def _layers(pairing: Pairing, archs: Sequence[Arch]) -> dict[str, Any]:
         for arch in archs
     ]
     return {"known": [describe_layer(layer, pairing.table) for layer in known], "points": points}
+
+
+def front_sha256(pairing: Pairing) -> str:
+    """By which a front is known: a hash of all that it comes from."""
+    bundle, table = pairing.bundle, pairing.table
+    assert table is not None
+    predictor = bundle.card["files"][bundle.predictor_path.name]
+    origins = [FORMAT, SEED, pairing.space.to_json(), predictor, revision_of(table)]
+    return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 
 
 class FrontStore:
@@ -118,7 +183,9 @@ class FrontStore:
         """The front of a supernet on a device, from its file or computed and kept."""
         latency = pairing.costs["latency_ms"]
         assert isinstance(latency, CostModel)
-        path = self._path(pairing)
+        path = self.folder / f"{front_sha256(pairing)}.npz"
+        if (kept := self._read(path)) is not None:
+            return kept
         with _LOCK:  # computed once, also if several ask at the same time
             if (kept := self._read(path)) is not None:
                 return kept
@@ -126,14 +193,6 @@ class FrontStore:
             found = front(pairing.space, predictor, latency, seed=SEED, on_share=on_share)
             self._write(path, found)
         return found
-
-    def _path(self, pairing: Pairing) -> Path:
-        bundle, table = pairing.bundle, pairing.table
-        assert table is not None
-        predictor = bundle.card["files"][bundle.predictor_path.name]
-        origins = [FORMAT, SEED, pairing.space.to_json(), predictor, revision_of(table)]
-        content = json.dumps(origins, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(content.encode()).hexdigest()}.npz"
 
     def _read(self, path: Path) -> Front | None:
         try:

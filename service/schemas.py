@@ -25,6 +25,11 @@ Moment = Annotated[
     BeforeValidator(read_moment),
     WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
 ]
+Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+CONFIDENCE = (
+    "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
+    "limited then. With n networks measured on the device, at most n / (n + 1)."
+)
 Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
@@ -54,14 +59,7 @@ class Constraints(Schema):
         description="Energy of one image, millijoules; the device's conditions must state power_w.",
     )
 
-    latency_confidence: float | None = Field(
-        None,
-        strict=True,
-        ge=0.5,
-        lt=1,
-        description="With which probability latency_ms is to hold, such as 0.9: the upper bound of "
-        "the latency is limited then. With n networks measured on the device, at most n / (n + 1).",
-    )
+    latency_confidence: Confidence | None = Field(None, strict=True, description=CONFIDENCE)
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Constraints:
@@ -322,6 +320,11 @@ class FrontPoint(BaseModel):
     """A network that none is both faster and more accurate than."""
 
     latency_ms: float = Field(description="Predicted from the device's table.")
+    latency_upper_ms: float | None = Field(
+        None,
+        description="What the latency is at most, with the probability in "
+        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
+    )
     top1: float = Field(description="Predicted accuracy, percent.")
     arch: Arch
     macs: int = Field(description="Multiply-accumulates of one image, exact.")

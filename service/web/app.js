@@ -19,7 +19,7 @@ async function load() {
 
 const views = {
   explore: new Explore(state, changed),
-  searches: new Searches(state, changed, (search) => go({ view: "explore", search: search.id, supernet: search.request.supernet, devices: [], focus: null, budget: search.request.constraints.latency_ms ?? null })),
+  searches: new Searches(state, changed, (search) => go({ view: "explore", search: search.id, supernet: search.request.supernet, devices: [], focus: null, budget: search.request.constraints.latency_ms ?? null, precision: search.request.precision, confidence: search.request.constraints.latency_confidence ?? null })),
   devices: new Devices(
     async (name) => {
       views.explore.forget(name);

@@ -2,7 +2,7 @@
 
 import { s, show } from "./dom.js";
 import { needsLog, within } from "./front.js";
-import { ms, short } from "./format.js";
+import { ms, share, short } from "./format.js";
 
 const MARGIN = { top: 54, right: 18, bottom: 44, left: 54 };
 
@@ -17,8 +17,9 @@ export class Chart {
     new ResizeObserver(() => this.fronts.length && this.#draw()).observe(container);
   }
 
-  /** Each front: {device, hue, dash, points, expected_error}. */
-  update(fronts, focus, budget) {
+  /** Each front: {device, hue, dash, points, expected_error}; `confidence` of their bounds, or null. */
+  update(fronts, focus, budget, confidence) {
+    this.confidence = confidence;
     this.fronts = fronts;
     this.focus = focus;
     this.budget = budget;
@@ -55,8 +56,8 @@ export class Chart {
 
   #scales() {
     const all = this.fronts.flatMap((front) => front.points);
-    const low = Math.min(...all.map((p) => p.latency_ms));
-    const high = Math.max(...all.map((p) => p.latency_ms));
+    const low = Math.min(...all.map((p) => p.limited_ms));
+    const high = Math.max(...all.map((p) => p.limited_ms));
     this.log = needsLog(low, high);
     const pad = this.log ? Math.log(high / low) * 0.04 : (high - low) * 0.05 || low * 0.1;
     const [from, to] = this.log ? [Math.log(low) - pad, Math.log(high) + pad] : [Math.max(0, low - pad), high + pad];
@@ -90,7 +91,7 @@ export class Chart {
         s("line", { class: "axis", x1: this.x(v), x2: this.x(v), y1: this.bottom, y2: this.bottom + 5 }),
         s("text", { x: this.x(v), y: this.bottom + 19, "text-anchor": "middle" }, short(v)),
       ]).flat(),
-      s("text", { class: "name", x: this.right, y: height - 6, "text-anchor": "end" }, `Latency, ms, predicted${this.log ? " (logarithmic)" : ""}`),
+      s("text", { class: "name", x: this.right, y: height - 6, "text-anchor": "end" }, `${this.#latencyInWords()}${this.log ? " (logarithmic)" : ""}`),
       s("text", { class: "name", x: 2, y: 12 }, "Top-1, %, predicted"),
     );
   }
@@ -99,7 +100,7 @@ export class Chart {
     // A step: between two networks the budget buys the faster one.
     let path = "";
     for (const p of front.points) {
-      const [x, y] = [this.x(p.latency_ms).toFixed(1), this.y(p.top1).toFixed(1)];
+      const [x, y] = [this.x(p.limited_ms).toFixed(1), this.y(p.top1).toFixed(1)];
       path += path ? `H${x}V${y}` : `M${x} ${y}`;
     }
     path += `H${this.right}`;
@@ -109,7 +110,9 @@ export class Chart {
   #band(front) {
     const wide = front.expected_error.latency_ms ?? 0;
     const tall = front.expected_error.top1 ?? 0;
-    const at = (p, sign) => `${this.x(p.latency_ms * (1 - sign * wide)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
+    // Around a prediction its mean error; before a bound, the way from the prediction to it.
+    const edge = (p, sign) => (this.confidence == null ? p.latency_ms * (1 - sign * wide) : sign > 0 ? p.latency_ms : p.limited_ms);
+    const at = (p, sign) => `${this.x(edge(p, sign)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
     const over = front.points.map((p) => at(p, 1));
     const under = front.points.map((p) => at(p, -1)).reverse();
     return s("path", { class: `band${front.device === this.focus ? " focus" : ""}`, d: `M${[...over, ...under].join("L")}Z`, fill: `var(--hue-${front.hue})` });
@@ -135,7 +138,7 @@ export class Chart {
       const point = front.points[within(front.points, this.budget)];
       if (!point) return null;
       const r = front.device === this.focus ? 5.5 : 4;
-      return s("circle", { cx: this.x(point.latency_ms), cy: this.y(point.top1), r, fill: `var(--hue-${front.hue})` });
+      return s("circle", { cx: this.x(point.limited_ms), cy: this.y(point.top1), r, fill: `var(--hue-${front.hue})` });
     });
     show(this.dots, dots);
   }
@@ -156,9 +159,13 @@ export class Chart {
   #inWords() {
     const ends = this.fronts.map((f) => {
       const [a, b] = [f.points[0], f.points.at(-1)];
-      return `${f.device}: from ${a.top1.toFixed(2)} % at ${ms(a.latency_ms)} ms to ${b.top1.toFixed(2)} % at ${ms(b.latency_ms)} ms`;
+      return `${f.device}: from ${a.top1.toFixed(2)} % at ${ms(a.limited_ms)} ms to ${b.top1.toFixed(2)} % at ${ms(b.limited_ms)} ms`;
     });
-    return `Predicted accuracy against predicted latency. ${ends.join(". ")}.`;
+    return `Predicted accuracy. ${this.#latencyInWords()}. ${ends.join(". ")}.`;
+  }
+
+  #latencyInWords() {
+    return this.confidence == null ? "Latency, ms, predicted" : `Latency, ms, that ${share(this.confidence, 4)} stay within`;
   }
 }
 

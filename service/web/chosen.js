@@ -2,17 +2,17 @@
 
 import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
-import { bytes, ms, percent, scaled, short } from "./format.js";
+import { bytes, ms, percent, scaled, share, short } from "./format.js";
 import { conditionsInWords, figure, latencyTag, tag, top1Tag } from "./origin.js";
 
 /** Fill `body`; answers the chosen point, or null if no network is that fast. */
 export function showChosen(body, front, budget, onBudget) {
   const index = within(front.points, budget);
   if (index < 0) {
-    const floor = front.points[0].latency_ms;
+    const floor = front.points[0].limited_ms;
     show(
       body,
-      h("div", { class: "empty" }, h("p", {}, `No network of this supernet is that fast on ${front.device}. The fastest is predicted to take ${ms(floor)} ms.`), h("button", { type: "button", class: "quiet", onclick: () => onBudget(floor) }, `Set the budget to ${ms(floor)} ms`)),
+      h("div", { class: "empty" }, h("p", {}, `No network of this supernet is that fast on ${front.device}. The fastest ${front.confidence == null ? "is predicted to take" : `stays, with probability ${share(front.confidence, 4)}, within`} ${ms(floor)} ms.`), h("button", { type: "button", class: "quiet", onclick: () => onBudget(floor) }, `Set the budget to ${ms(floor)} ms`)),
     );
     return null;
   }
@@ -21,7 +21,7 @@ export function showChosen(body, front, budget, onBudget) {
   const batch = source.latency_ms?.conditions?.batch ?? 1;
   show(
     body,
-    h("p", { class: "on" }, `within ${ms(budget)} ms on `, h("b", {}, front.device), batch > 1 ? ` (per batch of ${batch})` : ""),
+    h("p", { class: "on" }, `within ${ms(budget)} ms on `, h("b", {}, front.device), front.confidence == null ? "" : ` with probability ${share(front.confidence, 4)}`, front.precision === "int8" ? ", int8" : "", batch > 1 ? ` (per batch of ${batch})` : ""),
     h(
       "dl",
       { class: "figures headline" },

@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { showChosen } from "./chosen.js";
 import { $, announce, h, s, show } from "./dom.js";
 import { within } from "./front.js";
-import { ms, percent, scaled } from "./format.js";
+import { ms, percent, scaled, share } from "./format.js";
 import { tag } from "./origin.js";
 import { Prices } from "./prices.js";
 import { layerTable, picture, scaleOf } from "./picture.js";
@@ -18,11 +18,13 @@ export class Explore {
   /** `changed()` after the state has changed. `catalog`: {supernets, devices}. */
   constructor(state, changed) {
     Object.assign(this, { state, changed });
-    this.fronts = new Map(); // "supernet device" -> {status, ...}
+    this.fronts = new Map(); // by #key -> {status, ...}
     this.supernets = new Map();
     this.chart = new Chart($("#chart"), (budget) => this.setBudget(budget));
     this.searchCard = new SearchCard($("#search-card"), $("#search-body"), (search) => this.#searched(search));
     $("#supernet").addEventListener("change", (event) => this.#choose(event.target.value));
+    $("#precision").addEventListener("change", (event) => this.#ask({ precision: event.target.value }));
+    $("#confidence").addEventListener("change", ({ target }) => target.reportValidity() && this.#ask({ confidence: target.value === "" ? null : Number((Number(target.value) / 100).toPrecision(6)) }));
     $("#budget").addEventListener("input", (event) => Number(event.target.value) > 0 && this.setBudget(Number(event.target.value), event.target));
     $("#slider").addEventListener("input", (event) => this.setBudget(Number(event.target.value), event.target));
     new ResizeObserver(() => this.#showPicture()).observe($("#picture-card"));
@@ -59,7 +61,7 @@ export class Explore {
 
   /** A device's table has changed: its fronts are asked for again. */
   forget(device) {
-    for (const key of this.fronts.keys()) if (key.endsWith(` ${device}`)) this.fronts.delete(key);
+    for (const key of this.fronts.keys()) if (key.split(" ")[1] === device) this.fronts.delete(key);
   }
 
   async refresh() {
@@ -78,14 +80,49 @@ export class Explore {
     if (!this.supernets.has(name)) this.supernets.set(name, await get(`/v1/supernets/${encodeURIComponent(name)}`).catch(() => null));
   }
 
+  #key(supernet, device) {
+    return [supernet, device, this.state.precision, this.state.confidence].join(" ");
+  }
+
+  /** Other curves: of another precision, or of another bound. */
+  #ask(patch) {
+    Object.assign(this.state, patch);
+    this.delivered = null;
+    this.#again();
+  }
+
+  /** Why there is no curve at this precision, if the device's tables say so. */
+  #lacks(device) {
+    const { space } = this.catalog.supernets.find((n) => n.name === this.state.supernet);
+    const known = this.catalog.devices.find((d) => d.name === device).precisions[space];
+    const int8 = known.includes("int8");
+    if (this.state.precision === "int8" ? int8 : known.some((precision) => precision !== "int8")) return null;
+    const { precision } = this.state;
+    return {
+      title: `No ${precision} table`,
+      detail: `${device} has no latency table at ${precision} for space ${space}, so it has no ${precision} curve and no ${precision} search. Measure one (subnet-search devices measure, or a kit, with --precision ${precision}) and add it under Devices.`,
+    };
+  }
+
   async #loadFront(supernet, device) {
-    const key = `${supernet} ${device}`;
+    const key = this.#key(supernet, device);
+    const lack = this.#lacks(device);
+    if (lack) return void (this.failed = { ...this.failed, [key]: lack });
     if (this.fronts.has(key)) return this.fronts.get(key).loaded;
     const entry = { status: "loading" };
     this.fronts.set(key, entry);
-    const path = `/v1/supernets/${encodeURIComponent(supernet)}/devices/${encodeURIComponent(device)}/front?layers=true`;
+    const { precision, confidence } = this.state;
+    const query = new URLSearchParams({ layers: true, ...(precision === "int8" && { precision }), ...(confidence && { latency_confidence: confidence }) });
+    const path = `/v1/supernets/${encodeURIComponent(supernet)}/devices/${encodeURIComponent(device)}/front?${query}`;
     entry.loaded = get(path).then(
-      (front) => Object.assign(entry, { status: "ready", ...front, device, scale: scaleOf(front.layers.known) }),
+      (front) => {
+        for (const point of front.points) point.limited_ms = confidence ? point.latency_upper_ms : point.latency_ms;
+        front.provenance.latency_ms.upper_bound = front.provenance.latency_upper_ms;
+        const failed = { ...this.failed };
+        delete failed[key];
+        Object.assign(this, { failed });
+        Object.assign(entry, { status: "ready", ...front, device, precision, confidence, scale: scaleOf(front.layers.known) });
+      },
       (error) => {
         Object.assign(entry, { status: "failed", document: error.document ?? { detail: String(error) } });
         this.fronts.delete(key); // asked for again next time
@@ -96,7 +133,7 @@ export class Explore {
   }
 
   #front(device) {
-    return this.fronts.get(`${this.state.supernet} ${device}`);
+    return this.fronts.get(this.#key(this.state.supernet, device));
   }
 
   get ready() {
@@ -109,6 +146,9 @@ export class Explore {
 
   #controls() {
     const { state, catalog } = this;
+    $("#precision").value = state.precision;
+    $("#confidence").value = state.confidence == null ? "" : Number((100 * state.confidence).toPrecision(6));
+    $("#shaded").textContent = state.confidence == null ? "Shaded: expected error." : "Shaded: from the prediction to the bound.";
     show(
       $("#supernet"),
       catalog.supernets.map((n) => h("option", { value: n.name, selected: n.name === state.supernet }, n.name + (n.searchable ? "" : " (no accuracy predictor)"))),
@@ -167,7 +207,7 @@ export class Explore {
     const { state } = this;
     const { supernet } = state;
     this.#facts();
-    const failed = state.devices.map((d) => this.failed?.[`${supernet} ${d}`]).filter(Boolean);
+    const failed = state.devices.map((d) => this.failed?.[this.#key(supernet, d)]).filter(Boolean);
     const waiting = state.devices.filter((d) => this.#front(d)?.status === "loading");
     const ready = this.ready;
     this.chart.fronts = ready;
@@ -182,12 +222,12 @@ export class Explore {
       show($("#chart"), reason ?? (waiting.length ? loadingFront(waiting) : none));
       return show($("#chosen-body"), h("p", { class: "empty" }, waiting.length ? "Waiting for the first curve." : "Nothing to choose from."));
     }
-    const [low, high] = [focus.points[0].latency_ms, focus.points.at(-1).latency_ms];
+    const [low, high] = [focus.points[0].limited_ms, focus.points.at(-1).limited_ms];
     // The first view: a budget in the middle of what there is.
     state.budget ??= Number((low + 0.4 * (high - low)).toPrecision(3));
     const slider = $("#slider");
     Object.assign(slider, { min: low, max: high, step: (high - low) / 400 });
-    this.chart.update(ready, focus.device, state.budget);
+    this.chart.update(ready, focus.device, state.budget, state.confidence);
     this.notes = [...failed.map(problem), waiting.length ? loadingFront(waiting) : null];
     this.#apply(state.budget);
     if (!performance.getEntriesByName("usable").length) performance.mark("usable");
@@ -246,7 +286,7 @@ export class Explore {
     const name = h("th", { scope: "row" }, swatch(i), front.device, batch > 1 ? h("small", {}, ` batch ${batch}`) : null);
     const origin = front.provenance.latency_ms.table_origin;
     const table = h("td", {}, tag(origin));
-    if (!point) return h("tr", {}, name, table, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].latency_ms)} ms`));
+    if (!point) return h("tr", {}, name, table, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].limited_ms)} ms`));
     return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, table, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
   }
 
@@ -272,7 +312,7 @@ export class Explore {
       this.prices = new Prices(prices);
       show($("#picture"), legend(), frame, prices, this.layerDetails);
     }
-    this.prices.ask(this.state.supernet, front.device, arch);
+    this.prices.ask(this.state.supernet, front.device, front.provenance.latency_ms.conditions.precision, arch);
     this.tableOf = { layers, overhead_ms };
     this.#fillTable();
   }
@@ -293,7 +333,7 @@ export class Explore {
         h(
           "details",
           {},
-          h("summary", {}, "More limits, precision, seed"),
+          h("summary", {}, "More limits, seed"),
           h(
             "div",
             { class: "more" },
@@ -302,7 +342,6 @@ export class Explore {
             field("model_bytes", "ONNX file, MB, at most"),
             field("peak_memory_bytes", "Peak memory, MB, at most"),
             field("energy_mj", "Energy, mJ, at most"),
-            h("label", {}, "Precision", h("select", { name: "precision" }, h("option", {}, "fp32"), h("option", {}, "int8"))),
             field("seed", "Seed", { step: 1, value: 0 }),
           ),
         ),
@@ -313,17 +352,18 @@ export class Explore {
         this.#search();
       });
     }
-    this.form.querySelector("#search-button").textContent = `Search within ${ms(this.state.budget)} ms and build the ONNX`;
+    const { confidence, precision } = this.state;
+    this.form.querySelector("#search-button").textContent = `Search within ${ms(this.state.budget)} ms${confidence ? ` for ${share(confidence, 4)}` : ""} and build the ${precision === "int8" ? "int8 " : ""}ONNX`;
     return this.form;
   }
 
   #search() {
     const { state } = this;
     const given = new FormData(this.form);
-    const constraints = { latency_ms: state.budget };
+    const constraints = { latency_ms: state.budget, ...(state.confidence && { latency_confidence: state.confidence }) };
     for (const [name, unit] of [["macs", 1e6], ["params", 1e6], ["model_bytes", 1e6], ["peak_memory_bytes", 1e6], ["energy_mj", 1]])
       if (Number(given.get(name)) > 0) constraints[name] = Number(given.get(name)) * unit;
-    const wanted = { supernet: state.supernet, device: this.shown.device, constraints, precision: given.get("precision"), seed: Number(given.get("seed")) || 0 };
+    const wanted = { supernet: state.supernet, device: this.shown.device, constraints, precision: state.precision, seed: Number(given.get("seed")) || 0 };
     this.searchCard.start(wanted);
     $("#search-card").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   }
@@ -333,9 +373,13 @@ export class Explore {
     const first = state.search !== search.id;
     state.search = search.id;
     const [supernet, device] = [search.request.supernet, deviceName(search)];
+    const asked = { precision: search.request.precision, confidence: search.request.constraints.latency_confidence ?? null };
+    // Once: whoever chooses others while it runs keeps them.
+    const other = this.synced !== search.id && (state.precision !== asked.precision || state.confidence !== asked.confidence);
+    this.synced = search.id;
     const here = this.catalog.supernets.some((n) => n.name === supernet) && this.catalog.devices.some((d) => d.name === device);
-    if (here && (state.supernet !== supernet || !state.devices.includes(device))) {
-      Object.assign(state, { supernet, devices: [device], focus: device, budget: search.request.constraints.latency_ms ?? null });
+    if (here && (other || state.supernet !== supernet || !state.devices.includes(device))) {
+      Object.assign(state, { supernet, devices: [device], focus: device, budget: search.request.constraints.latency_ms ?? null }, asked);
       this.open(this.catalog).then(() => this.#deliver(search));
     } else this.#deliver(search);
     if (first) this.changed({ push: true });

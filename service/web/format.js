@@ -15,7 +15,7 @@ export function ms(value) {
 }
 
 export const percent = (value) => (value == null ? "–" : value.toFixed(2));
-export const share = (fraction) => `${short(100 * fraction, 2)} %`;
+export const share = (fraction, digits = 2) => `${short(100 * fraction, digits)} %`;
 
 /** 11842664 -> ["11.8", "M"]. */
 export function scaled(value) {

@@ -1,4 +1,5 @@
 // Answers from a front that is loaded: no request, no waiting. A front rises in both numbers.
+// `limited_ms` is what a budget limits: the predicted latency, or its bound where one is asked for.
 
 /** Position of the most accurate point within `budget`, -1 if none is that fast. */
 export function within(points, budget) {
@@ -6,7 +7,7 @@ export function within(points, budget) {
   let high = points.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (points[middle].latency_ms <= budget) low = middle + 1;
+    if (points[middle].limited_ms <= budget) low = middle + 1;
     else high = middle;
   }
   return low - 1;
@@ -15,7 +16,7 @@ export function within(points, budget) {
 /** How much more time is worth asking about: a millisecond, where the front's range makes sense of
  * one, else a round tenth of it. */
 export function step(points) {
-  const range = points.at(-1).latency_ms - points[0].latency_ms;
+  const range = points.at(-1).limited_ms - points[0].limited_ms;
   if (range >= 5 && range <= 200) return 1;
   const power = 10 ** Math.floor(Math.log10(range / 10));
   const unit = [1, 2, 5, 10].find((u) => u * power >= range / 10) ?? 10;
@@ -30,15 +31,15 @@ export function trades(points, index, budget) {
     target >= 0 && target !== index && points[target]
       ? {
           label,
-          budget: points[target].latency_ms,
-          latency_ms: points[target].latency_ms - here.latency_ms,
+          budget: points[target].limited_ms,
+          latency_ms: points[target].limited_ms - here.limited_ms,
           top1: points[target].top1 - here.top1,
         }
       : null;
   return [
     to("0.1 points more", points.findIndex((point) => point.top1 >= here.top1 + 0.1)),
-    to(`${amount} ms more`, within(points, Math.max(budget, here.latency_ms) + amount)),
-    to(`${amount} ms less`, within(points, Math.min(budget, points.at(-1).latency_ms) - amount)),
+    to(`${amount} ms more`, within(points, Math.max(budget, here.limited_ms) + amount)),
+    to(`${amount} ms less`, within(points, Math.min(budget, points.at(-1).limited_ms) - amount)),
   ].filter(Boolean);
 }
 

@@ -13,8 +13,8 @@ export class Prices {
   }
 
   /** Of a network of a supernet on a device; shown when the answer is there. */
-  ask(supernet, device, arch) {
-    const key = JSON.stringify([supernet, device, arch]);
+  ask(supernet, device, precision, arch) {
+    const key = JSON.stringify([supernet, device, precision, arch]);
     if (key === this.key) return;
     this.key = key;
     clearTimeout(this.resting);
@@ -23,7 +23,7 @@ export class Prices {
     this.resting = setTimeout(async () => {
       this.asked = new AbortController();
       const path = `/v1/supernets/${encodeURIComponent(supernet)}/devices/${encodeURIComponent(device)}/explain`;
-      const query = new URLSearchParams({ arch: JSON.stringify(arch) });
+      const query = new URLSearchParams({ arch: JSON.stringify(arch), precision });
       try {
         const { prices } = await get(`${path}?${query}`, { signal: this.asked.signal });
         if (key === this.key) show(this.container, table("Shrink first: least lost for the time", prices.shrink_first), table("Grow first: most gained for the time", prices.grow_first));

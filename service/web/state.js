@@ -7,6 +7,7 @@ const FILTERS = ["supernet", "device", "status", "latency_ms_max", "top1_min", "
 export function readState(search = location.search) {
   const query = new URLSearchParams(search);
   const budget = Number(query.get("budget"));
+  const confidence = Number(query.get("confidence"));
   const filters = {};
   for (const name of FILTERS) {
     const value = query.get(`f.${name}`);
@@ -17,6 +18,8 @@ export function readState(search = location.search) {
     supernet: query.get("supernet"),
     devices: [...new Set(query.get("devices")?.split(",").filter(Boolean) ?? [])].slice(0, MOST_DEVICES),
     focus: query.get("focus"),
+    precision: query.get("precision") === "int8" ? "int8" : "fp32",
+    confidence: confidence >= 0.5 && confidence < 1 ? confidence : null,
     budget: budget > 0 && Number.isFinite(budget) ? budget : null,
     search: query.get("search"),
     filters,
@@ -30,6 +33,8 @@ export function writeState(state, { push = false } = {}) {
     if (state.supernet) query.set("supernet", state.supernet);
     if (state.devices.length) query.set("devices", state.devices.join(","));
     if (state.focus && state.focus !== state.devices[0]) query.set("focus", state.focus);
+    if (state.precision !== "fp32") query.set("precision", state.precision);
+    if (state.confidence) query.set("confidence", String(state.confidence));
     if (state.budget) query.set("budget", String(Number(state.budget.toPrecision(5))));
     if (state.search) query.set("search", state.search);
   } else if (state.view === "searches") {

@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
+from latency_tables.table import Conditions
 from service.database import migrate, open_database
 from service.keys import KeyStore
 from service.settings import Settings
@@ -34,6 +35,9 @@ pytestmark = [
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
 EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
 EXPLORE_TINY = f"/?supernet={TINY}&devices={TINY_DEVICE}"
+BOUNDED = "bounded-device"
+RATIOS = [0.9, 0.95, 0.98, 1.0, 1.0, 1.02, 1.05, 1.1, 1.2]
+"""Its whole networks, measured over predicted: the ninth of nine bounds at 90 %."""
 PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -43,6 +47,9 @@ def url(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     make_bundle(home / "supernets" / TINY)
     keep(home, make_table())
+    int8 = Conditions(runtime="fake", precision="int8", batch=1)
+    keep(home, make_table(BOUNDED, residual_ratios=RATIOS))
+    keep(home, make_table(BOUNDED, conditions=int8, network_overhead_ms=0.05))
     with serve(home) as url:
         yield url
 
@@ -167,6 +174,73 @@ def test_a_budget_is_answered_from_the_front_as_the_service_answers_it(page, url
     assert headline(page)[1] == round(ends[0], 3)
 
 
+def test_a_budget_that_is_to_hold_with_a_probability(page, url):
+    front = f"{url}/v1/supernets/{TINY}/devices/{BOUNDED}/front"
+    points = httpx.get(front, params={"latency_confidence": 0.9}).json()["points"]
+    open_explore(page, f"/?supernet={TINY}&devices={BOUNDED},{TINY_DEVICE}")
+    expect(page.locator("path.curve")).to_have_count(2)
+    page.get_by_label("Latency confidence, %").fill("90")
+    page.get_by_label("Latency confidence, %").blur()
+    # Of the other device no network was measured, and it says so.
+    expect(page.get_by_role("alert")).to_contain_text("no whole network")
+    expect(page.locator("path.curve")).to_have_count(1)
+    expect(page.locator("#chart")).to_contain_text("that 90 % stay within")
+    expect(page).to_have_url(re.compile("confidence=0.9"))
+    for budget in (
+        np.linspace(points[0]["latency_upper_ms"], 1.1 * points[-1]["latency_ms"], 4) + 1e-4
+    ):
+        set_budget(page, budget.round(4))
+        params = {"latency_ms": budget.round(4), "latency_confidence": 0.9}
+        (point,) = httpx.get(front, params=params).json()["points"]
+        assert headline(page) == [round(point["top1"], 2), round(point["latency_ms"], 3)]
+        bound = f"≤ {point['latency_upper_ms']:.3f} ms for 90 %"
+        expect(page.locator("#chosen-body .bound")).to_have_text(bound)
+    # Predicted to be fast enough, but not for nine of ten.
+    set_budget(page, (points[0]["latency_ms"] + points[0]["latency_upper_ms"]) / 2)
+    expect(page.locator("#chosen-body")).to_contain_text("with probability 90 %")
+    page.get_by_role("button", name="Set the budget").click()
+    page.get_by_role("button", name="Search within").click()
+    expect(page.get_by_role("button", name="Download ONNX")).to_be_visible()
+    search = httpx.get(f"{url}/v1/searches/{search_id(page)}").json()
+    limits = search["request"]["constraints"]
+    assert limits["latency_confidence"] == 0.9
+    assert search["result"]["latency_upper_ms"] <= limits["latency_ms"]
+
+    # A link to the search brings both, and the fields say so.
+    page.goto(f"/?search={search['id']}")
+    expect(page.get_by_label("Latency confidence, %")).to_have_value("90")
+    expect(page.locator("#chosen-body .on")).to_contain_text("with probability 90 %")
+    page.get_by_label("Latency confidence, %").fill("99")
+    page.get_by_label("Latency confidence, %").blur()
+    expect(page.get_by_role("alert")).to_contain_text("9 measured networks can promise at most 0.9")
+
+
+def test_int8_curves_and_searches_where_there_is_a_table(page, url):
+    front = f"{url}/v1/supernets/{TINY}/devices/{BOUNDED}/front"
+    open_explore(page, f"/?supernet={TINY}&devices={BOUNDED},{TINY_DEVICE}")
+    expect(page.locator("path.curve")).to_have_count(2)
+    page.get_by_label("Precision", exact=True).select_option("int8")
+    expect(page.get_by_role("alert")).to_contain_text(f"{TINY_DEVICE} has no latency table at int8")
+    expect(page.locator("path.curve")).to_have_count(1)
+    points = httpx.get(front, params={"precision": "int8"}).json()["points"]
+    set_budget(page, points[-1]["latency_ms"] + 1e-3)
+    assert headline(page)[1] == round(points[-1]["latency_ms"], 3)
+    expect(page.locator("#chosen-body .on")).to_contain_text("int8")
+    page.get_by_role("button", name="build the int8 ONNX").click()
+    expect(page.get_by_role("button", name="Download ONNX")).to_be_visible()
+    search = httpx.get(f"{url}/v1/searches/{search_id(page)}").json()
+    assert search["request"]["precision"] == "int8"
+    expect(page.locator("#search-body .on")).to_contain_text("int8")
+    page.reload()
+    expect(page.get_by_label("Precision", exact=True)).to_have_value("int8")
+
+    page.goto(f"/?supernet={TINY}&devices={TINY_DEVICE}&precision=int8")
+    expect(page.get_by_role("alert")).to_contain_text("--precision int8")
+    expect(page.locator("#search-button")).to_have_count(0)
+    page.get_by_label("Precision", exact=True).select_option("fp32")
+    expect(page.locator("#chosen-body .headline")).to_be_visible()
+
+
 def test_bisecting_is_looking_at_every_point(page):
     page.goto("/assets/front.js")
     wrong = page.evaluate(
@@ -174,11 +248,11 @@ def test_bisecting_is_looking_at_every_point(page):
           const { within } = await import("/assets/front.js");
           let wrong = 0;
           for (let n = 0; n < 300; n++) {
-            const points = Array.from({ length: n % 40 }, () => ({ latency_ms: Math.random() }));
-            points.sort((a, b) => a.latency_ms - b.latency_ms);
-            const budgets = [-1, 2, Math.random(), points[n % 7]?.latency_ms ?? 0];
+            const points = Array.from({ length: n % 40 }, () => ({ limited_ms: Math.random() }));
+            points.sort((a, b) => a.limited_ms - b.limited_ms);
+            const budgets = [-1, 2, Math.random(), points[n % 7]?.limited_ms ?? 0];
             for (const budget of budgets) {
-              const slow = points.filter((p) => p.latency_ms <= budget).length - 1;
+              const slow = points.filter((p) => p.limited_ms <= budget).length - 1;
               if (within(points, budget) !== slow) wrong += 1;
             }
           }

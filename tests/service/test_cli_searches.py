@@ -28,7 +28,7 @@ def stored(home):
         for seed, (age, device) in enumerate(
             zip(AGES, (DEVICE, DEVICE, "other-device"), strict=True)
         ):
-            store = SearchStore(engine, now=lambda age=age: NOW - age)
+            store = SearchStore(engine, now=iter([NOW - age] * 9).__next__)
             asked = {"supernet": SUPERNET, "device": device, "constraints": {"latency_ms": 0.8}}
             request = SearchRequest.model_validate({**asked, "seed": seed})
             ids.append(submit(store, open_catalog(settings), request).id)

@@ -76,6 +76,33 @@ async def test_nothing_is_promised_of_a_device_without_networks(client):
     assert (answer.status_code, "no whole network" in answer.json()["detail"]) == (422, True)
 
 
+async def test_a_front_takes_confidence_as_a_search_does(client):
+    device = make_profile("bounded", residual_ratios=RATIOS)
+    assert (await client.post("/v1/devices", json=device)).status_code == 201
+    url = f"/v1/supernets/{SUPERNET}/devices/bounded/front"
+    answer = await client.get(url, params={"latency_confidence": 0.9})
+    first = answer.json()["points"][0]
+    assert first["latency_upper_ms"] == pytest.approx(1.2 * first["latency_ms"])
+    request = request_of(0.9, 1e-3)
+    floor = (await client.post("/v1/searches", json=request)).json()["floor"]
+    assert floor == pytest.approx(first["latency_upper_ms"])
+    again = await client.get(
+        url,
+        params={"latency_confidence": 0.9},
+        headers={"If-None-Match": answer.headers["ETag"]},
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    other = await client.get(
+        url,
+        params={"latency_confidence": 0.5},
+        headers={"If-None-Match": answer.headers["ETag"]},
+    )
+    assert other.status_code == 200
+    for confidence, words in ((0.95, "can promise at most 0.9"), (1, "latency_confidence")):
+        refused = await client.get(url, params={"latency_confidence": confidence})
+        assert (refused.status_code, words in refused.text) == (422, True)
+
+
 async def test_the_same_budget_with_and_without_are_two_searches(client):
     ids = [
         (await client.post("/v1/searches", json=request_of(c))).json()["id"]

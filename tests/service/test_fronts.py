@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import numpy as np
 import pytest
 
 from models.bundle import BundleRegistry, add_to_bundle
+from models.errors import Infeasible, InputError
 from search.front import front
 from search.gaussian_process_fit import fit
 from service import fronts
-from service.fronts import FrontStore, read_front
+from service.fronts import AskedFront, FrontStore, front_json, read_front
+from service.schemas import FrontRead
 from tests.fakes import LinearAccuracy
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 from tests.spaces import DEBUG
@@ -80,3 +85,57 @@ def test_a_torn_file_is_computed_again(home, store, computed, content):
 def test_a_folder_that_takes_nothing_still_answers(home, computed):
     (home / "fronts").write_text("in the way")
     assert read_front(home, catalog_of(home).pairing(SUPERNET, DEVICE))["points"]
+
+
+RATIOS = tuple(1 + i / 100 for i in range(9))
+"""Nine networks: the ninth, 8 % over, bounds at 90 %, the fifth at 50 %."""
+
+
+@pytest.mark.parametrize(("confidence", "factor"), [(0.9, 1.08), (0.5, 1.04)])
+def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
+    keep(home, make_table("bounded", residual_ratios=RATIOS))
+    pairing = catalog_of(home).pairing(SUPERNET, "bounded")
+    usual, asked = read_front(home, pairing), read_front(home, pairing, confidence=confidence)
+    assert asked["provenance"]["latency_upper_ms"]["confidence"] == confidence
+    for point, same in zip(asked["points"], usual["points"], strict=True):
+        assert point["latency_ms"] == same["latency_ms"]
+        assert point["latency_upper_ms"] == pytest.approx(factor * point["latency_ms"])
+        assert same["latency_upper_ms"] == pytest.approx(1.08 * same["latency_ms"])
+    for budget in np.linspace(0.99, 2, 9) * asked["points"][0]["latency_upper_ms"]:
+        fits = [p for p in asked["points"] if p["latency_upper_ms"] <= budget]
+        if fits:
+            found = read_front(home, pairing, budget, confidence=confidence)
+            assert found["points"] == [fits[-1]]
+        else:
+            with pytest.raises(Infeasible) as info:
+                read_front(home, pairing, budget, confidence=confidence)
+            assert info.value.floor == asked["points"][0]["latency_upper_ms"]
+    with pytest.raises(InputError, match="9 measured networks can promise at most 0.9"):
+        read_front(home, pairing, confidence=0.95)
+
+
+def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
+    keep(home, make_table("bounded", residual_ratios=RATIOS))
+    pairing = catalog_of(home).pairing(SUPERNET, "bounded")
+    budget = read_front(home, pairing)["points"][-1]["latency_ms"]
+    every = [
+        AskedFront(*asked)
+        for asked in itertools.product((None, budget), (None, 0.5, 0.7), (False, True))
+    ]
+    for asked in (*every, *every):
+        answer = front_json(home, pairing, asked)
+        plain = read_front(
+            home, pairing, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
+        )
+        assert answer.content == FrontRead(**plain).model_dump_json().encode()
+    assert len({front_json(home, pairing, asked).etag for asked in every}) == len(every)
+    keep(home, make_table("bounded", residual_ratios=RATIOS, network_overhead_ms=9.0), replace=True)
+    slower = catalog_of(home).pairing(SUPERNET, "bounded")
+    assert (
+        json.loads(front_json(home, slower, AskedFront()).content)["points"][0]["latency_ms"] >= 9.0
+    )
+    monkeypatch.setattr(fronts, "ANSWERS_KEPT", 1)
+    monkeypatch.setattr(fronts, "_ANSWERS", {})
+    for asked in every:
+        front_json(home, pairing, asked)
+    assert len(fronts._ANSWERS) == 1
