@@ -63,8 +63,9 @@ def to_json(table: LatencyTable) -> str:
         "network_overhead_ms": table.network_overhead_ms,
         "expected_error": table.expected_error,
     }
-    lines = [
-        f"  {json.dumps(key)}: {json.dumps(asdict(entry))}"
+    encode = json.JSONEncoder().encode
+    lines = [  # asdict takes three times as long
+        f"  {encode(key)}: {encode({name: getattr(entry, name) for name in _ENTRY})}"
         for key, entry in sorted(table.entries.items())
     ]
     opening = json.dumps(head, indent=1)[: -len("\n}")]

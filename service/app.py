@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
+from anyio import to_thread
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -19,6 +20,10 @@ from service.settings import Settings
 
 VERSION = "0.1.0"
 
+THREADS, SWITCH_S = 10, 0.001
+"""Requests that are worked on at the same time, and how long one of them computes before it lets
+others: together what the event loop may have to wait for before it goes on."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +34,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
+        sys.setswitchinterval(SWITCH_S)
         with open_service(settings) as service, working(service):
             app.state.service = service
             if settings.workers:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from service.access import Caller
+from service.answers import Answers
 from service.artifacts import ArtifactStore
 from service.audit import AuditLog
 from service.catalog import Catalog
@@ -53,6 +54,7 @@ class Service:
     audit: AuditLog
     owners: Owners
     webhooks: WebhookStore
+    answers: Answers
     stop: Event = field(default_factory=Event)
     workers: Workers = field(default_factory=Workers)
 
@@ -99,6 +101,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             AuditLog(engine),
             Owners(engine),
             webhooks,
+            Answers(store),
         )
     finally:
         engine.dispose()
@@ -115,8 +118,8 @@ def working(service: Service) -> Iterator[None]:
         service.workers.stop(service.settings.shutdown_s)
 
 
-def get_service(request: Request) -> Service:
-    """The parts of this process."""
+async def get_service(request: Request) -> Service:
+    """The parts of this process. Not asked in a thread, as what does not wait need not be."""
     service: Service = request.app.state.service
     return service
 
@@ -124,7 +127,7 @@ def get_service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(get_service)]
 
 
-def get_caller(request: Request) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Who asks, as the middleware found out."""
     caller: Caller = request.state.caller
     return caller
@@ -133,7 +136,7 @@ def get_caller(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_catalog(service: ServiceDep, caller: CallerDep) -> Catalog:
+async def get_catalog(service: ServiceDep, caller: CallerDep) -> Catalog:
     """Supernets and devices as far as the caller sees them."""
     return service.catalog.seen_by(caller)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from models.bundle import Bundle
@@ -114,10 +114,14 @@ def describe_searches(devices: Devices, searches: Sequence[Search]) -> list[Sear
     """Searches with whether their tables are current, in one query for all."""
     known = devices.current_sha256({search.request["device"] for search in searches})
     return [
-        # A profile that came with the request, of a device that nobody keeps, stays as it is.
-        SearchRead.of(s, s.profile_sha256 in known.get(s.request["device"], {s.profile_sha256}))
-        for s in searches
+        SearchRead.of(s, is_current(s.request["device"], s.profile_sha256, known)) for s in searches
     ]
+
+
+def is_current(device: str, sha256: str, known: Mapping[str, Collection[str]]) -> bool:
+    """Whether a table is one of what its device has now (`Devices.current_sha256`). A profile that
+    came with a request, of a device that nobody keeps, stays as it is."""
+    return sha256 in known.get(device, (sha256,))
 
 
 def _table(item: KeptTable) -> DeviceTable:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, select, true, tuple_
+from sqlalchemy import Engine, bindparam, func, select, true, tuple_
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
 from latency_tables import codec
 from latency_tables.table import LatencyTable
 from models.errors import Conflict
-from service.store import unit_of_work, utc_now
+from service.store import reading, unit_of_work, utc_now
 from service.tables import DeviceTableRow, ProfileRow
 
 Seen = Sequence[str] | None
@@ -143,14 +144,14 @@ class DeviceStore:
 
         Shared ones come before the private ones of that name.
         """
-        return self._revisions(_current().where(DeviceTableRow.device == device, _among(seen)))
+        return self._revisions(*_asked(_CURRENT, [device], seen))
 
     def history(
         self, device: str, space: str, precision: str, private_to: str = ""
     ) -> list[Revision]:
         """Every revision of one table, the oldest first."""
-        query = _all().where(_key() == (private_to, device, space, precision))
-        return self._revisions(query.order_by(DeviceTableRow.revision))
+        key = (private_to, device, space, precision)
+        return self._revisions(_ALL.where(_key() == key).order_by(DeviceTableRow.revision))
 
     def current_sha256(
         self, devices: Iterable[str], seen: Seen = None
@@ -159,17 +160,15 @@ class DeviceStore:
 
         Of a private table and a shared one of the same name the private one counts.
         """
-        row = DeviceTableRow
-        query = _current(row.device, row.space, row.precision, row.sha256)
-        with unit_of_work(self._engine) as session:
-            rows = session.execute(query.where(row.device.in_(set(devices)), _among(seen)))
+        with reading(self._engine) as connection:
+            rows = connection.execute(*_asked(_CURRENT_SHA256, devices, seen))
             return {
                 (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
             }
 
-    def _revisions(self, query: Any) -> list[Revision]:
-        with unit_of_work(self._engine) as session:
-            return [_read(row, content) for row, content in session.execute(query)]
+    def _revisions(self, query: Any, values: Mapping[str, Any] | None = None) -> list[Revision]:
+        with reading(self._engine) as connection:
+            return [_read(row, row.content) for row in connection.execute(query, values)]
 
 
 def sha256_of_text(content: str) -> str:
@@ -196,27 +195,35 @@ def _among(seen: Seen) -> Any:
     return true() if seen is None else DeviceTableRow.private_to.in_(seen)
 
 
-def _all() -> Any:
-    return select(DeviceTableRow, ProfileRow.content).join(
-        ProfileRow, ProfileRow.sha256 == DeviceTableRow.sha256
-    )
+def _current(query: Any) -> tuple[Any, Any]:
+    """Of the tables of some devices, the newest revision of each: of all, and of those `seen`."""
+    other = aliased(DeviceTableRow)
+    same = [getattr(other, column.key) == column for column in _KEY]
+    newest = select(func.max(other.revision)).where(*same).scalar_subquery()
+    among = DeviceTableRow.device.in_(bindparam("devices", expanding=True))
+    seen = DeviceTableRow.private_to.in_(bindparam("seen", expanding=True))
+    every = query.where(among, DeviceTableRow.revision == newest).order_by(*_KEY)
+    return every, every.where(seen)
 
 
-def _current(*columns: Any) -> Any:
-    """The newest revision of each table: whole rows with their text, or only `columns`."""
-    newest = (
-        select(*_KEY, func.max(DeviceTableRow.revision).label("revision"))
-        .group_by(*_KEY)
-        .subquery()
-    )
-    same = [newest.c[column.key] == column for column in (*_KEY, DeviceTableRow.revision)]
-    query: Any = _all()
-    if columns:
-        query = query.with_only_columns(*columns, maintain_column_froms=True)
-    return query.join(newest, and_(*same)).order_by(*_KEY)
+_ALL: Any = select(*DeviceTableRow.__table__.columns, ProfileRow.content).join(
+    ProfileRow, ProfileRow.sha256 == DeviceTableRow.sha256
+)
+# Made once: to put a statement together takes longer than to run one of these.
+_CURRENT = _current(_ALL)
+_CURRENT_SHA256 = _current(select(*_KEY[1:], DeviceTableRow.sha256))
 
 
-def _read(row: DeviceTableRow, content: str) -> Revision:
+def _asked(
+    queries: tuple[Any, Any], devices: Iterable[str], seen: Seen
+) -> tuple[Any, dict[str, list[str]]]:
+    """One of `_current`'s queries and its values."""
+    every, among = queries
+    values = {"devices": sorted(set(devices))}
+    return (every, values) if seen is None else (among, {**values, "seen": list(seen)})
+
+
+def _read(row: Any, content: str) -> Revision:
     return Revision(
         device=row.device,
         space=row.space,

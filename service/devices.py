@@ -57,7 +57,7 @@ class Devices:
 
     def seen_by(self, caller: Caller) -> Devices:
         """The same devices as far as `caller` sees them."""
-        _ = self.store  # opened once, for all
+        _ = self.store, self._shipped_keys  # found once, for all
         seen = copy.copy(self)
         seen._caller = caller
         return seen
@@ -73,6 +73,11 @@ class Devices:
     def store(self) -> DeviceStore | None:
         """Users' tables."""
         return None if self._open_store is None else self._open_store()
+
+    @cached_property
+    def _shipped_keys(self) -> Mapping[str, list[TableKey]]:
+        """Of the devices that come with the program, which stay as they are while it runs."""
+        return {name: self._builtin.keys(name) for name in self._builtin.names()}
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -219,8 +224,8 @@ class Devices:
         wanted = set(names)
         found: dict[tuple[str, TableKey], str] = {
             (name, key): self._shipped(name, key).sha256
-            for name in wanted & set(self._builtin.names())
-            for key in self._builtin.keys(name)
+            for name in wanted
+            for key in self._shipped_keys.get(name, ())
         }
         found |= {} if self.store is None else self.store.current_sha256(wanted, self._seen)
         by_name: dict[str, set[str]] = {}

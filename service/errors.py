@@ -9,8 +9,7 @@ SubnetSearchError           500
 │   ├── BadRequest          400
 │   ├── InvalidKey          401
 │   ├── NotAllowed          403
-│   ├── TooManyRequests     429, with Retry-After
-│   └── NotAvailable        501
+│   └── TooManyRequests     429, with Retry-After
 ├── QueueFull               429, with Retry-After
 └── StoreUnavailable        503, with Retry-After
 
@@ -55,16 +54,11 @@ log = structlog.get_logger(__name__)
 TYPES = "urn:subnet-search:problem:"
 
 
-class NotAvailable(InputError):
-    """A valid request for something that this version does not do."""
-
-
 class BadRequest(InputError):
     """What is no request at all."""
 
 
 STATUS: Mapping[type[Exception], int] = {
-    NotAvailable: 501,
     BadRequest: 400,
     InvalidKey: 401,
     NotAllowed: 403,

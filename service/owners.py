@@ -9,13 +9,16 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
-from models.errors import NotFound
 from service.access import Caller, NotAllowed
-from service.store import unit_of_work
+from service.store import reading, unit_of_work, unknown
 from service.tables import SearchOwnerRow
+
+_ONE = select(SearchOwnerRow.owner, SearchOwnerRow.shared).where(
+    SearchOwnerRow.search_id == bindparam("id")
+)
 
 
 class Owners:
@@ -40,7 +43,7 @@ class Owners:
             NotFound: in the words of a search that does not exist.
         """
         if not caller.sees_all and not caller.sees(*self._of(search_id)):
-            raise NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")
+            raise unknown(search_id)
 
     def check_owned(self, search_id: str, caller: Caller) -> None:
         """Refuse to have a search changed by others than its owner.
@@ -52,9 +55,9 @@ class Owners:
             raise NotAllowed(f"search {search_id} is shared, but not yours")
 
     def _of(self, search_id: str) -> tuple[str | None, bool]:
-        with unit_of_work(self._engine) as session:
-            row = session.get(SearchOwnerRow, search_id)
-            return (None, False) if row is None else (row.owner, row.shared)
+        with reading(self._engine) as connection:
+            row = connection.execute(_ONE, {"id": search_id}).one_or_none()
+        return (None, False) if row is None else (row.owner, row.shared)
 
 
 def identity(canonical: Mapping[str, Any], caller: Caller, shared: bool) -> dict[str, Any]:

@@ -38,6 +38,8 @@ HEADERS = MappingProxyType(
     }
 )
 
+COMPRESSION = 3
+"""zlib's level: 6 takes half as long again for answers that are a fourteenth smaller."""
 UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
 """Models are dense already, and their ranges and ETags are of the bytes as they are; an event
 is sent when it happens."""
@@ -59,7 +61,9 @@ def register(app: FastAPI) -> None:
     app.add_api_route("/docs", docs, include_in_schema=False, methods=["GET", "HEAD"])
     app.mount("/assets/swagger", Assets(directory=SWAGGER))
     app.mount("/assets", Assets(directory=WEB))
-    app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=UNCOMPRESSED)
+    app.add_middleware(
+        GZipMiddleware, compresslevel=COMPRESSION, exclude_content_types=UNCOMPRESSED
+    )
 
 
 def warm(catalog: Catalog) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Row
+
 from service.tables import SearchRow
 
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -56,6 +58,22 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchState:
+    """Of one stored search what may change, and what the answer to that depends on."""
+
+    id: str
+    run: int
+    status: str
+    device: str
+    profile_sha256: str
+
+    @property
+    def finished(self) -> bool:
+        """As `Search.finished`."""
+        return self.status in FINISHED
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a search."""
 
@@ -64,8 +82,8 @@ class Event:
     data: Mapping[str, Any]
 
 
-def read_search(row: SearchRow) -> Search:
-    """The value of a row."""
+def read_search(row: SearchRow | Row[Any]) -> Search:
+    """The value of a row, or of a row's columns."""
     return Search(
         id=row.id,
         request=row.request,

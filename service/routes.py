@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -16,7 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from models.errors import Conflict, NotFound
 from service import jobs
 from service.access import Caller
-from service.dependencies import CallerDep, SearchDep, Service, ServiceDep
+from service.dependencies import CallerDep, NamePath, SearchDep, Service, ServiceDep
 from service.descriptions import describe_searches
 from service.downloads import MEDIA_TYPE, download
 from service.errors import problems
@@ -87,12 +87,8 @@ def _submit(service: Service, caller: Caller, request: SearchRequest, key: str |
 
 
 def _read(service: Service, caller: Caller, search: Search) -> SearchRead:
-    (read,) = _read_all(service, caller, [search])
+    (read,) = describe_searches(service.catalog.devices.seen_by(caller), [search])
     return read
-
-
-def _read_all(service: Service, caller: Caller, searches: Sequence[Search]) -> list[SearchRead]:
-    return describe_searches(service.catalog.devices.seen_by(caller), searches)
 
 
 def parse_wait(prefer: str | None) -> float | None:
@@ -120,13 +116,18 @@ def list_searches(
     values = query.model_dump(exclude={"cursor"})
     seen_by = None if caller.sees_all else caller.owner
     page = service.store.page(SearchFilter(**values, seen_by=seen_by), query.cursor)
-    return SearchPage(items=_read_all(service, caller, page.items), next_cursor=page.next_cursor)
+    items = describe_searches(service.catalog.devices.seen_by(caller), page.items)
+    return SearchPage(items=items, next_cursor=page.next_cursor)
 
 
-@router.get("/{search_id}", responses=problems(404))
-def read_search(search: SearchDep, service: ServiceDep, caller: CallerDep) -> SearchRead:
+@router.get("/{search_id}", response_model=SearchRead, responses=problems(404))
+def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Response:
     """One search as it is now."""
-    return _read(service, caller, search)
+    # What is asked most often: known, seen and written in one visit to a thread.
+    state = service.store.state(search_id)
+    service.owners.check_seen(search_id, caller)
+    text = service.answers.text(state, service.catalog.devices.seen_by(caller))
+    return Response(text, media_type="application/json")
 
 
 @router.delete("/{search_id}", responses=problems(404, 409))

@@ -12,10 +12,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Update, func, select, update
+from sqlalchemy import Connection, Engine, Update, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
@@ -23,7 +24,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, InputError, NotFound, SubnetSearchError
 from service.ledger import Worked
 from service.paging import Page, SearchFilter, page_queries, read_page
-from service.records import Event, NewSearch, Search, read_search
+from service.records import Event, NewSearch, Search, SearchState, read_search
 from service.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
 
 
@@ -43,9 +44,26 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
     Raises:
         StoreUnavailable: if the database does not answer.
     """
+    with _answering(), Session(engine) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for queries that are asked at every turn: a session takes longer to make than
+    they to run.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
+    with _answering(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
     try:
-        with Session(engine) as session, session.begin():
-            yield session
+        yield
     except (OperationalError, InterfaceError, NoConnectionLeft) as error:
         reason = getattr(error, "orig", error)
         raise StoreUnavailable(f"the database does not answer: {reason}") from error
@@ -56,6 +74,10 @@ class QueueFull(SubnetSearchError):
 
     retry_after_s = 10
 
+
+# Made once: to put a statement together takes longer than to run one of these.
+_ONE = select(*SearchRow.__table__.columns).where(SearchRow.id == bindparam("id"))
+_STATE = _ONE.with_only_columns(*(getattr(SearchRow, field.name) for field in fields(SearchState)))
 
 Enqueue = Callable[[Session, Search], None]
 """Sees to it that a stored search is worked on, in the transaction that stores it."""
@@ -230,8 +252,23 @@ class SearchStore:
         Raises:
             NotFound: if there is no such search.
         """
-        with self.session_scope() as session:
-            return read_search(row_of(session, search_id))
+        with reading(self._engine) as connection:
+            row = connection.execute(_ONE, {"id": search_id}).one_or_none()
+        if row is None:
+            raise unknown(search_id)
+        return read_search(row)
+
+    def state(self, search_id: str) -> SearchState:
+        """What may change of one search.
+
+        Raises:
+            NotFound: if there is no such search.
+        """
+        with reading(self._engine) as connection:
+            row = connection.execute(_STATE, {"id": search_id}).one_or_none()
+        if row is None:
+            raise unknown(search_id)
+        return SearchState(*row)
 
     def profile(self, sha256: str) -> str:
         """Text of the latency table that a search was asked with."""
@@ -309,5 +346,10 @@ def row_of(session: Session, search_id: str) -> SearchRow:
     """
     row = session.get(SearchRow, search_id, populate_existing=True)
     if row is None:
-        raise NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")
+        raise unknown(search_id)
     return row
+
+
+def unknown(search_id: str) -> NotFound:
+    """What is said of a search that does not exist, or not for who asks."""
+    return NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from models.errors import InputError
+from service.catalog import open_catalog
 from service.client import verify_webhook
 from service.database import open_database
 from service.durable import Durable
@@ -25,7 +26,7 @@ from service.store import SearchStore, unit_of_work
 from service.tables import WebhookRow
 from service.webhook_signature import BadSignature, sign
 from service.webhooks import MAX_WAITING, WebhookStore, check_webhook
-from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on
+from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_table
 from tests.service.test_store import PROBLEM, RESULT, new
 
 PATIENCE_S = 60
@@ -71,12 +72,16 @@ def receiver():
 
 
 @pytest.fixture
-def allowing(settings, receiver):
-    return Settings(
-        **settings.model_dump(exclude={"webhook_hosts", "webhook_secret"}),
+def allowing(settings, receiver, database_url):
+    """Settings that allow the receiver, on a database of each kind that knows the device."""
+    allowing = Settings(
+        **settings.model_dump(exclude={"database_url", "webhook_hosts", "webhook_secret"}),
+        database_url=database_url,
         webhook_hosts=receiver.host,
         webhook_secret=SecretStr(SECRET),
     )
+    open_catalog(allowing).devices.add(make_table())
+    return allowing
 
 
 @pytest.fixture(autouse=True)
