@@ -88,12 +88,14 @@ class Bundle:
         return self.path / "predictor.safetensors"
 
     def load_supernet(self) -> Supernet:
-        """The trained supernet, in eval mode.
+        """The trained supernet, in eval mode, its weights mapped from their file: processes on one
+        machine share them, and only what a subnet uses is read. Writing to them writes a copy.
 
         Raises:
             InputError: if the bundle has no weights yet.
             CorruptBundle: if the weights are not the file that the card names.
         """
+        import torch
         from safetensors.torch import load_file
 
         from models.checkpoint import COUNTER
@@ -102,9 +104,11 @@ class Bundle:
 
         self.check_weights()
         self.check(WEIGHTS)
-        supernet = Supernet(self.space)
+        with torch.device("meta"):
+            supernet = Supernet(self.space)
         tensors = load_file(self.path / WEIGHTS)
-        supernet.load_state_dict({k: v for k, v in tensors.items() if not k.endswith(COUNTER)})
+        weights = {k: v for k, v in tensors.items() if not k.endswith(COUNTER)}
+        supernet.load_state_dict(weights, assign=True)
         return channels_last(supernet).eval()
 
     def calibration(self) -> npt.NDArray[np.uint8]:

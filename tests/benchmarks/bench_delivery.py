@@ -8,6 +8,7 @@ Every figure is measured on this machine, ratios in one run, interleaved.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import tracemalloc
@@ -206,31 +207,37 @@ def bench_int8() -> None:
 
 
 def bench_answers() -> None:
-    """Twenty budgets of the shipped supernet: what an answer takes, and how true it is."""
-    from service.catalog import Catalog
+    """Twenty budgets of the shipped supernet: what an answer takes, and how true it is.
+
+    SUBNET_BENCH_DEVICE names the device: one measured on this machine, in SUBNET_HOME, is timed.
+    """
+    from models.memory import keep_freed_memory
+    from service.catalog import open_catalog
     from service.delivery import Memory, deliver
+    from service.settings import Settings
     from service.workshop import Workshop
 
-    pairing = Catalog(Path("var")).pairing("fashion-mbv3", "cpu-x86-64-ort")
+    keep_freed_memory()  # as workers do
+    device = os.environ.get("SUBNET_BENCH_DEVICE", "cpu-x86-64-ort")
+    pairing = open_catalog(Settings()).pairing("fashion-mbv3", device)
     workshop = Workshop(pairing.bundle)
     assert pairing.table is not None
-    stated = pairing.table.expected_error or 0.0
     floor = pairing.costs["latency_ms"].floor()
-    taken, top1, late = [], [], []
+    taken, top1, within = [], [], []
     for budget in np.geomspace(1.1 * floor, 4 * floor, 20).tolist():
         started = time.perf_counter()
         result = deliver(pairing, lambda: workshop, {"latency_ms": budget}, 0, shelf=Memory())
         taken.append(time.perf_counter() - started)
         top1.append(result["top1"] - result["verified"]["top1"]["value"])
         if (timed := result["verified"].get("latency_ms")) is not None:
-            late.append(timed["value"] <= budget * (1 + stated))
+            within.append(timed["value"] <= result.get("latency_upper_ms", 0.0))
     print(f"20 budgets of fashion-mbv3: p50 {np.median(taken):.2f} s, most {max(taken):.2f} s")
     print(
         f"  predicted less measured top-1 (validation images): mean {np.mean(top1):+.2f}, "
         f"mean absolute {np.abs(top1).mean():.2f} points"
     )
-    if late:
-        print(f"  latency on this host within the stated error: {sum(late)} of {len(late)}")
+    if within:
+        print(f"  latency on this host within the stated bound: {sum(within)} of {len(within)}")
     else:
         print("  latency: this host is not the device of the shipped table")
 

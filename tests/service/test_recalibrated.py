@@ -36,9 +36,9 @@ def recalibrations(monkeypatch):
     done: list[int] = []
     real = models.extract.recalibrate
 
-    def counted(subnet, images):
+    def counted(subnet, images, threads=1):
         done.append(sum(weight.numel() for weight in subnet.parameters()))
-        real(subnet, images)
+        real(subnet, images, threads)
 
     monkeypatch.setattr(service.recalibrated, "recalibrate", counted)
     return done

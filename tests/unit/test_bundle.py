@@ -39,6 +39,19 @@ def test_round_trip(tmp_path):
     torch.testing.assert_close(ours, theirs)
 
 
+def test_writing_to_mapped_weights_leaves_their_file_alone(tmp_path):
+    bundle = make(tmp_path / "tiny")
+    before = (bundle.path / "weights.safetensors").read_bytes()
+    first, second = bundle.load_supernet(), bundle.load_supernet()
+    expected = {name: tensor.clone() for name, tensor in second.state_dict().items()}
+    with torch.no_grad():
+        for tensor in first.state_dict().values():
+            tensor.fill_(7.0)
+    assert (bundle.path / "weights.safetensors").read_bytes() == before
+    for name, tensor in second.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+
+
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"\0" + raw[1:]])
 def test_altered_weights_are_named(tmp_path, damage):
     bundle = make(tmp_path / "tiny")
