@@ -118,17 +118,34 @@ class Client:
         path = f"/v1/devices/{_part(device)}/measurements"
         return self._wire.send("POST", path, CorrectionRead, json=dict(measurements))
 
-    def front(self, supernet: str, device: str, latency_ms: float | None = None) -> Front:
+    def front(
+        self,
+        supernet: str,
+        device: str,
+        latency_ms: float | None = None,
+        *,
+        latency_confidence: float | None = None,
+        precision: str | None = None,
+    ) -> Front:
         """Every network that none is both faster and more accurate than, by rising latency.
 
         Args:
             latency_ms: only the most accurate one within this.
+            latency_confidence: with which probability a latency is to be within `latency_ms`; that
+                of every point's `latency_upper_ms`.
+            precision: of the device's table; fp32 before others.
 
         Raises:
             Infeasible: if no network is that fast.
         """
         path = f"/v1/supernets/{_part(supernet)}/devices/{_part(device)}/front"
-        return self._wire.get(path, Front, latency_ms=latency_ms)
+        return self._wire.get(
+            path,
+            Front,
+            latency_ms=latency_ms,
+            latency_confidence=latency_confidence,
+            precision=precision,
+        )
 
     # -- searches ------------------------------------------------------------------------
 

@@ -101,7 +101,8 @@ class DeviceStore:
             if last is not None and not replace:
                 raise Conflict(
                     f"device {table.device!r} has a table for space {table.space!r} at "
-                    f"{precision}: ask for it to be replaced, or choose another name"
+                    f"{precision}: choose another name, or replace it by "
+                    "`subnet-search devices import FILE --replace`"
                 )
             sha256 = sha256_of_text(content)
             if last is None or last.sha256 != sha256 or measurements is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import InputError
 from service.cli.common import Json, Server, print_json, print_table
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.drawing import short
@@ -47,8 +49,8 @@ def searches(
         device=device,
         supernet=supernet,
         status=status,
-        created_after=None if since is None else read_since(since, utc_now),
-        created_before=None if until is None else read_since(until, utc_now),
+        created_after=_moment("--since", since),
+        created_before=_moment("--until", until),
     )
     with open_source(server) as source:
         found = source.searches(wanted, limit + 1)
@@ -67,6 +69,13 @@ def searches(
     print_table(names, map(_row, shown))
     if len(found) > limit:
         typer.echo(f"there are more: ask for more than --limit {limit}", err=True)
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else read_since(text, utc_now)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
 
 
 def _row(search: SearchRead) -> tuple[str, ...]:

@@ -235,7 +235,7 @@ def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
     table = catalog_of(home).devices.table("board", "debug")
     largest = layer_plan(DEBUG, DEBUG.largest)
     assert table.network_ms(largest) == pytest.approx(device.network_ms(largest), rel=1e-3)
-    assert "ask for it to be replaced" in run("devices", "import", file, code=2).stderr
+    assert "devices import FILE --replace" in run("devices", "import", file, code=2).stderr
     run("devices", "import", file, "--replace")
 
 

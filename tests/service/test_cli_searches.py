@@ -84,7 +84,7 @@ def test_a_table_for_people(run, stored):
     [
         (("--device", "debug-devise"), "did you mean 'debug-device'"),
         (("--supernet", "debug-nat"), "did you mean 'debug-net'"),
-        (("--since", "yesterday"), "expected a date such as"),
+        (("--since", "yesterday"), "--since: expected a date such as"),
         (("--since", "2026-11-24T10:00"), "says no time zone"),
         (("--since", "1d", "--until", "2d"), "later than created_after"),
         (("--status", "lost"), "queued"),

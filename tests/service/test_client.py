@@ -97,6 +97,11 @@ def test_a_front_answers_a_budget(client):
     points = client.front(SUPERNET, DEVICE).points
     (point,) = client.front(SUPERNET, DEVICE, points[2].latency_ms).points
     assert point == points[2]
+    assert client.front(SUPERNET, DEVICE, precision="fp32").points == points
+    with pytest.raises(NotFound, match="at int8"):
+        client.front(SUPERNET, DEVICE, precision="int8")
+    with pytest.raises(Refused, match="no whole network"):
+        client.front(SUPERNET, DEVICE, latency_confidence=0.9)
     with pytest.raises(Infeasible) as info:
         client.front(SUPERNET, DEVICE, 1e-3)
     assert info.value.floor == points[0].latency_ms
