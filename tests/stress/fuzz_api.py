@@ -1,6 +1,6 @@
 """Ask a service on a real port what its own description allows and what it does not.
 
-    python -m tests.stress.fuzz_api [--cases 10000] [--seed 1]
+    python -m tests.stress.fuzz_api [--cases 10000] [--minutes 20] [--seed 1]
 
 Every check of schemathesis is on: no 5xx, answers as described, bad requests refused and good
 ones taken, keys asked for. The service has one tiny supernet, a worker, and keys.
@@ -31,23 +31,30 @@ expected-statuses = ["2xx", "304", "401", "403", "404", "409", "422"]
 """
 OPERATIONS = 20
 """Roughly; schemathesis spreads its examples over them."""
+OUT_OF_TIME = 3
 
 
 def main() -> int:
     """Run; the exit code is that of schemathesis."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, default=20.0, help="At most.")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return fuzz(Path(folder), given.cases, given.seed)
+        return fuzz(Path(folder), given.cases, given.seed, seconds=60 * given.minutes)
 
 
-def fuzz(folder: Path, cases: int, seed: int, *, quick: bool = False) -> int:
-    """At least so many cases on a fresh service in `folder`.
+def fuzz(
+    folder: Path, cases: int, seed: int, *, seconds: float = 1200.0, quick: bool = False
+) -> int:
+    """At least so many cases on a fresh service in `folder`, in at most so many seconds.
 
     Args:
         quick: without a worker, and so without the cases that follow a search to its end.
+
+    Returns:
+        0 if all held; else schemathesis' exit code, or 3 if time was too short for all.
     """
     settings = Settings(
         home=folder,
@@ -66,16 +73,19 @@ def fuzz(folder: Path, cases: int, seed: int, *, quick: bool = False) -> int:
     engine.dispose()
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
-    started, done, code = time.monotonic(), 0, 0
+    started, passed_s, done, code = time.monotonic(), 0.0, 0, 0
     with serving(settings) as url:
         while done < cases and code == 0:
             examples = max(5, min(60, (cases - done) // OPERATIONS))
             code, ran = _run(url, secret, config, examples, seed, quick)
             done, seed = done + ran, seed + 1
-            seconds = time.monotonic() - started
-            sys.stdout.write(f"{done} cases, {seconds:.0f} s, exit code {code}\n")
-            if ran == 0:
-                break
+            passed_s = time.monotonic() - started
+            sys.stdout.write(f"{done} cases, {passed_s:.0f} s, exit code {code}\n")
+            sys.stdout.flush()
+            if code == 0 and done < cases and (ran == 0 or passed_s > seconds):
+                code = OUT_OF_TIME
+    verdict = {0: "passed", OUT_OF_TIME: "out of time"}.get(code, "FAILED")
+    sys.stdout.write(f"{verdict}: {done} of {cases} cases, {passed_s:.0f} s\n")
     return code
 
 

@@ -52,6 +52,7 @@ class Site:
         }
         self.port = _free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.starts: collections.Counter[str] = collections.Counter()
         make_bundle(self.home / "supernets" / SUPERNET)
         open_catalog(self.settings).devices.add(make_table())
 
@@ -59,6 +60,7 @@ class Site:
         """Start `serve` or a worker, whose names begin with "worker"."""
         serve = ("serve", "--port", str(self.port))
         arguments = serve if name == "serve" else ("worker",)
+        self.starts[name] += 1
         with open(self.home / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "service", *arguments],
@@ -67,6 +69,16 @@ class Site:
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
+
+    def logged(self, name: str, event: str) -> int:
+        """How often a process has logged an event, over all its starts."""
+        return (self.home / f"{name}.log").read_text().count(f'"event": "{event}"')
+
+    def is_up(self, name: str) -> bool:
+        """Whether a process has come as far as to do its work since it was started last."""
+        # One that was killed before it came so far has not logged it: this may be too strict, as
+        # long as nobody kills what is not up.
+        return self.logged(name, "ready" if name == "serve" else "working") >= self.starts[name]
 
     def kill(self, name: str) -> None:
         """kill -9, and start again."""

@@ -48,14 +48,9 @@ def share(site: Site, searches: int) -> dict[str, object]:
     seconds = time.monotonic() - started
     found = check(site, ids)
     assert found["started again"] == 0, f"duplicate work: {found}"
-    shares = [log_count(site, name) for name in ("worker-1", "worker-2")]
+    shares = [site.logged(name, "search_started") for name in ("worker-1", "worker-2")]
     assert sum(shares) == searches
     return {**found, "shares": shares, "seconds": round(seconds, 1)}
-
-
-def log_count(site: Site, name: str) -> int:
-    """How many searches a worker began."""
-    return (site.home / f"{name}.log").read_text().count('"event": "search_started"')
 
 
 def outage(site: Site, server: Cluster, searches: int, seconds: float) -> dict[str, object]:
