@@ -131,7 +131,7 @@ export class Searches {
       h("th", { scope: "row" }, open),
       h("td", {}, search.request.supernet),
       h("td", {}, deviceName(search)),
-      h("td", {}, limits(search.request.constraints)),
+      h("td", {}, limits(search.request.constraints), search.request.precision === "int8" ? ", int8" : ""),
       h("td", {}, h("span", { class: `badge ${search.status}`, title: search.error?.detail ?? null }, search.status), search.current === false ? h("small", { title: "the device's latency table has changed since" }, " older table") : null),
       h("td", { class: "n" }, percent(found?.top1)),
       h("td", { class: "n" }, ms(found?.latency_ms)),
