@@ -32,6 +32,7 @@ SEARCHES, WEBHOOKS = "searches", "webhooks"
 UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
 FINISHED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 BATCH = 500
+WEBHOOKS_EVERY_S = 1.0
 AT_ONCE = 4
 """Webhooks that one worker sends at the same time, beside its search."""
 
@@ -80,11 +81,16 @@ class Durable:
 
     def open_queues(self, poll_interval_s: float) -> None:
         """Set the queues up; a worker takes one search at a time, and looks that often."""
-        for name, at_once in ((SEARCHES, 1), (WEBHOOKS, AT_ONCE)):
+        # Looking takes some milliseconds from the search at hand; nobody waits for a webhook.
+        unhurried_s = max(poll_interval_s, WEBHOOKS_EVERY_S)
+        for name, at_once, every_s in (
+            (SEARCHES, 1, poll_interval_s),
+            (WEBHOOKS, AT_ONCE, unhurried_s),
+        ):
             self._client.register_queue(
                 name,
                 worker_concurrency=at_once,
-                polling_interval_sec=poll_interval_s,
+                polling_interval_sec=every_s,
                 on_conflict="always_update",
             )
 

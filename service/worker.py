@@ -49,6 +49,8 @@ HUNG_AFTER_S = 60.0
 """How long after its time a run that does not even report may go on."""
 EXIT_HUNG = 70
 PULSE_ENDS_S = 10.0
+IDLE_S = 10.0
+"""How long after a search the memory of its tensors is kept for the next one."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -101,6 +103,7 @@ class Worker:
         self.sending: set[str] = set()
         self.stopping, self.dropping = Event(), Event()
         self._workshop: Workshop | None = None
+        self._ended_at: float | None = None
         self._threads = settings.threads or max(1, cores() // max(1, settings.workers))
 
     def run(self, stop: Event) -> None:
@@ -160,6 +163,9 @@ class Worker:
                 log.error("store_unavailable", error=str(error))
             except Exception:
                 log.exception("pulse_missed")
+            if self._ended_at is not None and time.monotonic() - self._ended_at > IDLE_S:
+                self._ended_at = None
+                give_back_memory()
             for watch in tuple(self.at_work.values()):
                 if watch.overdue_s > HUNG_AFTER_S:
                     self._give_up_on(watch)
@@ -206,7 +212,7 @@ class Worker:
             finally:
                 del self.at_work[search.workflow_id]
             self._drafts(search.workflow_id).clear()
-            give_back_memory()
+            self._ended_at = time.monotonic()
             log.info("search_ended", outcome=outcome, seconds=round(watch.seconds, 3))
         return outcome
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
@@ -97,6 +98,8 @@ def worker(
         if not until_stdin_ends:
             typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
         worker = service.worker()
+        for slow in ("onnx", "models.export"):  # the first search would wait two seconds for them
+            import_module(slow)
         worker.run(stop)
     if worker.at_work:
         # A run that does not even report cannot be stopped; others have it already.
