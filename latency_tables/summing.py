@@ -6,7 +6,7 @@ Shapes: R rounds, N networks.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,8 @@ SHARE_SPREAD, OVERHEAD_SPREAD = 0.5, 10.0
 NOISE = 0.03
 """Relative error up to which a network counts in full; beyond, its pull no longer grows."""
 REFITS = 10
+PARTS, LEAST_ROUNDS = 4, 5
+"""Parts of a measurement, and the rounds that each needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ def table_of(
         key: _latency(float(share @ layers[key]), _mixed(times, pair, mix), runs)
         for key, pair in pairs.items()
     }
-    ratios_N = left_out_ratios(sums_N2, measured_N)
+    ratios_N = seen_in_parts([times[name] for name in plan.networks]) / left_out_ms(
+        sums_N2, measured_N
+    )
     rounds = len(next(iter(times.values())))
     return LatencyTable(
         device=device,
@@ -119,7 +123,7 @@ def table_of(
             "each layer behind a 1x1 convolution, less that convolution alone, "
             f"{mix.warm:.2f} x run after run + {mix.cold:.2f} x after a whole network as fitted on "
             f"{len(ratios_N)} networks; first decile of {rounds} rounds' medians of {runs} runs; "
-            "error of each network predicted without itself"
+            f"error of each network predicted without itself, in one of {PARTS} parts of the time"
         ),
         conditions=conditions,
         entries=entries,
@@ -156,15 +160,30 @@ def fit_mix(sums_N2: Floats, measured_N: Floats) -> Mix:
     return Mix(warm, cold, round(overhead * typical_ms, 7))
 
 
-def left_out_ratios(sums_N2: Floats, measured_N: Floats) -> Floats:
-    """Measured over predicted time of each network, by a mix fitted to the others, (N,)."""
-    ratios_N = np.ones(len(measured_N))
+def left_out_ms(sums_N2: Floats, measured_N: Floats) -> Floats:
+    """Predicted time of each network, by a mix fitted to the others, (N,); one alone as it is."""
+    predicted_N = measured_N.copy()
     for n in range(len(measured_N) if len(measured_N) > 1 else 0):
         others = np.arange(len(measured_N)) != n
         mix = fit_mix(sums_N2[others], measured_N[others])
-        predicted_ms = sums_N2[n] @ (mix.warm, mix.cold) + mix.overhead_ms
-        ratios_N[n] = measured_N[n] / predicted_ms
-    return ratios_N
+        predicted_N[n] = sums_N2[n] @ (mix.warm, mix.cold) + mix.overhead_ms
+    return predicted_N
+
+
+def seen_in_parts(visits: Sequence[Floats]) -> Floats:
+    """The time of each network as one of `PARTS` parts of the measurement saw it, (N,).
+
+    What a device does drifts over minutes. Bounds are held against shorter measurements at other
+    times, so errors are of such, each network's of the next part in turn.
+
+    Args:
+        visits: of each network, (R, 2).
+    """
+    if len(visits[0]) < PARTS * LEAST_ROUNDS:
+        return np.array([undisturbed_ms(each) for each in visits])
+    return np.array(
+        [undisturbed_ms(np.array_split(each, PARTS)[n % PARTS]) for n, each in enumerate(visits)]
+    )
 
 
 def _mixed(times: Mapping[str, Floats], pair: LayerChains, mix: Mix) -> Floats:

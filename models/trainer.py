@@ -33,6 +33,7 @@ from models.elastic import channels_last
 from models.energy import EnergyMeter
 from models.errors import Conflict, InputError
 from models.images import LabelledImages, hold_out, to_tensor
+from models.mobile import MobileSpace
 from models.recipe import Phase, Recipe
 from models.sgd import (
     batch_at,
@@ -163,7 +164,7 @@ class Trainer:
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, self.phase, self.step])
         batch = batch_at(recipe, self.data, self.phase, self.step, rng)
-        archs = self._archs(phase, rng)
+        archs = archs_of_step(phase, recipe.space, rng)
         antialias = draw_antialias(rng)
         mine = slice(self.rank, None, self.world)
         labels = torch.from_numpy(batch.labels[mine]).to(self.device)
@@ -188,17 +189,6 @@ class Trainer:
         sum_gradients(self.supernet, self.world)
         self.optimizer.step()
         return total / len(archs)
-
-    def _archs(self, phase: Phase, rng: np.random.Generator) -> list[Arch]:
-        whole, part = self.recipe.space, phase.space(self.recipe.space)
-        sampled = part.decode(part.sample(phase.subnets_per_step, rng))
-        largest = [whole.largest] if "largest" in phase.always else []
-        smallest = [part.smallest] if "smallest" in phase.always else []
-        if "smallest-drawn" in phase.always:
-            low, *others = part.resolutions
-            drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
-            smallest.append(replace(part, resolutions=(drawn,)).smallest)
-        return [*largest, *sampled, *smallest]
 
     # -- data ----------------------------------------------------------------------------
 
@@ -292,6 +282,19 @@ class Trainer:
                 layout = torch.preserve_format
                 buffer = torch.empty_like(weight, memory_format=layout).copy_(momentum)
                 self.optimizer.state[weight]["momentum_buffer"] = buffer
+
+
+def archs_of_step(phase: Phase, whole: MobileSpace, rng: np.random.Generator) -> list[Arch]:
+    """The networks whose gradients one step sums; the largest, if it is among them, first."""
+    part = phase.space(whole)
+    sampled = part.decode(part.sample(phase.subnets_per_step, rng))
+    largest = [whole.largest] if "largest" in phase.always else []
+    smallest = [part.smallest] if "smallest" in phase.always else []
+    if "smallest-drawn" in phase.always:
+        low, *others = part.resolutions
+        drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
+        smallest.append(replace(part, resolutions=(drawn,)).smallest)
+    return [*largest, *sampled, *smallest]
 
 
 def sum_gradients(model: nn.Module, world: int) -> None:

@@ -13,7 +13,7 @@ from service.cli.common import Group
 from service.cli.fleet import fleet
 from service.cli.gc import gc
 from service.cli.ledger import ledger
-from service.cli.searches import searches
+from service.cli.searches import download, searches
 
 __all__ = ["app"]
 
@@ -36,6 +36,7 @@ app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, i
 app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(searches)
+app.command()(download)
 app.command()(networks.front)
 app.command()(fleet)
 app.command()(ledger)

@@ -107,6 +107,13 @@ def front(
     latency_ms: Annotated[
         float | None, typer.Option(help="Only the most accurate network within this budget.")
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="With which probability latencies are to be within it, such as 0.9."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the device's table. Default: fp32 before others.")
+    ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw it in the terminal.")] = False,
     server: Server = None,
     json: Json = False,
@@ -115,16 +122,25 @@ def front(
     if plot and json:
         raise InputError("--plot is for people and --json for programs: choose one")
     with open_source(server) as source, progress_bar("computing the front") as show_share:
-        answer = source.front(supernet, device, latency_ms, show_share)
-        whole = source.front(supernet, device, None, show_share) if plot else answer
+
+        def ask(budget_ms: float | None) -> dict[str, Any]:
+            return source.front(
+                supernet, device, budget_ms, show_share, confidence=confidence, precision=precision
+            )
+
+        answer = ask(latency_ms)
+        whole = ask(None) if plot else answer
     if json:
         print_json(answer)
         return
     if plot:
         print_plot(whole["points"], latency_ms)
     if not plot or latency_ms is not None:
-        names = ("latency_ms", "top1", "macs", "params")
-        print_table(names, [[short(point[name]) for name in names] for point in answer["points"]])
+        points = answer["points"]
+        names = ["latency_ms", "latency_upper_ms", "top1", "macs", "params"]
+        if not all(point.get("latency_upper_ms") for point in points):
+            names.remove("latency_upper_ms")
+        print_table(names, [[short(point[name]) for name in names] for point in points])
     _echo_provenance(answer["provenance"])
 
 

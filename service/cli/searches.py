@@ -1,14 +1,16 @@
-"""`searches`: what was asked before, and what came of it."""
+"""`searches` and `download`: what was asked before, and what came of it."""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, Server, print_json, print_table
+from service.cli.common import Json, Server, print_json, print_table, progress_bar
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.drawing import short
 from service.cli.source import Wanted, open_source
@@ -69,6 +71,25 @@ def searches(
     print_table(names, map(_row, shown))
     if len(found) > limit:
         typer.echo(f"there are more: ask for more than --limit {limit}", err=True)
+
+
+def download(
+    search_id: Annotated[str, typer.Argument(metavar="ID", help="See `searches`.")],
+    out: Annotated[Path, typer.Option("-o", help="File to write.")],
+    server: Server = None,
+    json: Json = False,
+) -> None:
+    """Write the ONNX file of a stored search."""
+    if not out.absolute().parent.is_dir() or out.is_dir():
+        raise InputError(f"{out}: expected a file in a folder that exists")
+    with open_source(server) as source, progress_bar("downloading") as show_share:
+        source.download(search_id, out, show_share)
+    content = out.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if json:
+        print_json({"path": str(out), "sha256": sha256, "model_bytes": len(content)})
+    else:
+        typer.echo(f"{out}: {len(content)} bytes, sha256 {sha256}")
 
 
 def _moment(option: str, text: str | None) -> datetime | None:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from models.errors import Conflict
 from service.cli.common import catalog, settings
 
 if TYPE_CHECKING:
@@ -49,7 +51,14 @@ class Source(Protocol):
         """One device."""
 
     def front(
-        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+        self,
+        supernet: str,
+        device: str,
+        latency_ms: float | None,
+        on_share: OnShare,
+        *,
+        confidence: float | None = None,
+        precision: str | None = None,
     ) -> dict[str, Any]:
         """A front as the API has it, or the one point that answers a budget."""
 
@@ -66,6 +75,9 @@ class Source(Protocol):
 
     def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
+
+    def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
+        """Write the model of a stored search to a file, whole or not at all."""
 
 
 @contextmanager
@@ -112,14 +124,24 @@ class Here:
         return describe_device(self._catalog, name)
 
     def front(
-        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+        self,
+        supernet: str,
+        device: str,
+        latency_ms: float | None,
+        on_share: OnShare,
+        *,
+        confidence: float | None = None,
+        precision: str | None = None,
     ) -> dict[str, Any]:
         """A front, or the one point that answers a budget."""
         from service.fronts import read_front
 
-        pairing = self._catalog.pairing(supernet, device)
         return read_front(
-            self._catalog.home, pairing, latency_ms, on_share=lambda share: on_share(share, "")
+            self._catalog.home,
+            self._catalog.pairing(supernet, device, precision),
+            latency_ms,
+            confidence=confidence,
+            on_share=lambda share: on_share(share, ""),
         )
 
     def search(
@@ -164,6 +186,24 @@ class Here:
             page = SearchStore(engine).page(SearchFilter(**asdict(wanted), limit=limit))
         return describe_searches(self._catalog.devices, page.items)
 
+    def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
+        """Copy it from where the models are.
+
+        Raises:
+            NotFound: if there is no such search.
+            Conflict: if it has no model.
+        """
+        from latency_tables.store import write_atomically
+        from service.artifacts import ArtifactStore
+        from service.database import open_migrated
+        from service.store import SearchStore
+
+        with open_migrated(settings().database) as engine:
+            search = SearchStore(engine).get(search_id)
+        if search.artifact_sha256 is None:
+            raise Conflict(f"search {search_id} is {search.status} and has no model")
+        write_atomically(target, ArtifactStore(settings().artifacts).get(search.artifact_sha256))
+
 
 class There:
     """A service."""
@@ -174,10 +214,20 @@ class There:
         self.devices, self.device = client.devices, client.device
 
     def front(
-        self, supernet: str, device: str, latency_ms: float | None, on_share: OnShare
+        self,
+        supernet: str,
+        device: str,
+        latency_ms: float | None,
+        on_share: OnShare,
+        *,
+        confidence: float | None = None,
+        precision: str | None = None,
     ) -> dict[str, Any]:
         """A front, or the one point that answers a budget."""
-        return self._client.front(supernet, device, latency_ms).model_dump(mode="json")
+        front = self._client.front(
+            supernet, device, latency_ms, latency_confidence=confidence, precision=precision
+        )
+        return front.model_dump(mode="json")
 
     def search(
         self,
@@ -216,3 +266,9 @@ class There:
     def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
         return list(self._client.searches(**asdict(wanted), limit=limit))
+
+    def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
+        """Fetch it; goes on where an earlier try broke."""
+        self._client.download(
+            search_id, target, progress=lambda done, whole: on_share(done / max(whole, 1), "")
+        )

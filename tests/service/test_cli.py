@@ -148,6 +148,8 @@ def test_front(run, run_json):
     budget = (points[1]["latency_ms"] + points[2]["latency_ms"]) / 2
     assert run_json("front", *ON, "--latency-ms", budget)["points"] == [points[1]]
     assert "infeasible" in run("front", *ON, "--latency-ms", 0.01, code=2).stderr
+    assert run_json("front", *ON, "--precision", "fp32")["points"] == points
+    assert "no latency table" in run("front", *ON, "--precision", "int8", code=2).stderr
     assert "positive finite" in run("front", *ON, "--latency-ms", "nan", code=2).stderr
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.catalog import open_catalog
+from service.client import Client
 from service.database import open_migrated
 from service.jobs import submit
 from service.schemas import SearchRequest
@@ -93,3 +94,24 @@ def test_a_table_for_people(run, stored):
 )
 def test_what_does_not_hold_says_what_would(run, stored, options, words):
     assert words in run("searches", *options, code=2).stderr
+
+
+def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
+    asked = {"supernet": SUPERNET, "device": DEVICE, "latency_ms": 0.8}
+    with serving(Settings(home=home)) as url:
+        with Client(url) as client:
+            search = client.search(**asked)
+        there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)
+    here = run_json("download", search.id, "-o", tmp_path / "here.onnx")
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+    assert here["sha256"] == there["sha256"] == search.sha256
+    assert here["model_bytes"] == len((tmp_path / "here.onnx").read_bytes())
+
+
+def test_what_cannot_be_downloaded(run, stored, tmp_path):
+    out = tmp_path / "net.onnx"
+    assert "unknown search" in run("download", "none", "-o", out, code=2).stderr
+    assert "is queued and has no model" in run("download", stored[0], "-o", out, code=2).stderr
+    nowhere = tmp_path / "nowhere" / "net.onnx"
+    assert "folder that exists" in run("download", stored[0], "-o", nowhere, code=2).stderr
+    assert list(tmp_path.rglob("*.onnx")) == []

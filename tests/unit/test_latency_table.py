@@ -13,7 +13,15 @@ from latency_tables.chain_models import random_tensors
 from latency_tables.chains import COLD, LEAD, Timing, plan_chains
 from latency_tables.measure import OrtStopwatch, measure_space, timed_session
 from latency_tables.rounds import MeasureOptions, time_chains
-from latency_tables.summing import Mix, _latency, fit_mix, plan_measurement
+from latency_tables.summing import (
+    LEAST_ROUNDS,
+    PARTS,
+    Mix,
+    _latency,
+    fit_mix,
+    plan_measurement,
+    seen_in_parts,
+)
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.arch import Arch
 from models.errors import InputError, NotFound
@@ -40,6 +48,26 @@ def table_of(space, layer_ms=macs_ms, /, **fields):
         "entries": entries,
     }
     return LatencyTable(**{**values, **fields})
+
+
+class TestErrorsAreOfParts:
+    def test_each_network_is_seen_by_the_next_part(self):
+        rng = np.random.default_rng(0)
+        visits = [rng.uniform(1, 2, (PARTS * 7, 2)) for _ in range(2 * PARTS + 1)]
+        seen = seen_in_parts(visits)
+        for n, each in enumerate(visits):
+            start = 7 * (n % PARTS)
+            assert seen[n] == np.quantile(each[start : start + 7, 0], 0.1)
+
+    def test_a_device_that_drifts_is_not_said_to_be_steady(self):
+        steady = np.ones((PARTS * LEAST_ROUNDS, 2))
+        drifting = steady * np.repeat([1.0, 1.0, 1.0, 1.2], LEAST_ROUNDS)[:, None]
+        assert set(seen_in_parts([steady] * 8)) == {1.0}
+        assert sorted(seen_in_parts([drifting] * 8)) == [1.0] * 6 + [1.2] * 2
+
+    def test_few_rounds_are_not_parted(self):
+        visits = [np.arange(1.0, 2 * PARTS * LEAST_ROUNDS - 1).reshape(-1, 2)] * 3
+        assert set(seen_in_parts(visits)) == {np.quantile(visits[0][:, 0], 0.1)}
 
 
 def every_arch(space):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,38 @@ import models.trainer
 from models.errors import Conflict, InputError
 from models.images import FASHION_MNIST_FOLDERS, augment, hold_out, load_fashion_mnist, to_tensor
 from models.preprocess import preprocess
-from models.recipe import load_recipe
+from models.recipe import Phase, load_recipe
 from models.sgd import learning_rate, make_optimizer
 from models.supernet import Supernet
 from models.train import train
-from models.trainer import Trainer, sum_gradients
+from models.trainer import Trainer, archs_of_step, sum_gradients
 from tests.spaces import DEBUG
 
 HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
     Path(folder).is_dir() for folder in FASHION_MNIST_FOLDERS
 )
 needs_data = pytest.mark.skipif(not HAS_DATA, reason="Fashion-MNIST is not on this machine")
+
+
+def test_the_corners_of_a_step():
+    open_all = {
+        "resolutions": DEBUG.resolutions,
+        "kernels": DEBUG.kernels,
+        "expands": DEBUG.expands,
+    }
+    depths = DEBUG.stages[0].depths
+    phase = Phase(
+        **open_all, depths=depths, name="all", epochs=1, learning_rate=0.1,
+        always=("largest", "smallest", "smallest-drawn"),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    steps = [archs_of_step(phase, DEBUG, rng) for _ in range(400)]
+    assert {step[0] for step in steps} == {DEBUG.largest}
+    assert {step[2] for step in steps} == {DEBUG.smallest}
+    assert {replace(step[3], resolution=DEBUG.resolutions[0]) for step in steps} == {DEBUG.smallest}
+    lowest = sum(step[3] == DEBUG.smallest for step in steps)
+    assert 160 < lowest < 240, "every second time the lowest resolution"
+    assert {step[3].resolution for step in steps} == set(DEBUG.resolutions)
 
 
 class Killed(Exception):
