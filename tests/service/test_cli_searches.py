@@ -97,10 +97,9 @@ def test_what_does_not_hold_says_what_would(run, stored, options, words):
 
 
 def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
-    asked = {"supernet": SUPERNET, "device": DEVICE, "latency_ms": 0.8}
     with serving(Settings(home=home)) as url:
         with Client(url) as client:
-            search = client.search(**asked)
+            search = client.search(SUPERNET, DEVICE, latency_ms=0.8)
         there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)
     here = run_json("download", search.id, "-o", tmp_path / "here.onnx")
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()

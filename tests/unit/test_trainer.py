@@ -32,16 +32,16 @@ needs_data = pytest.mark.skipif(not HAS_DATA, reason="Fashion-MNIST is not on th
 
 
 def test_the_corners_of_a_step():
-    open_all = {
-        "resolutions": DEBUG.resolutions,
-        "kernels": DEBUG.kernels,
-        "expands": DEBUG.expands,
-    }
-    depths = DEBUG.stages[0].depths
     phase = Phase(
-        **open_all, depths=depths, name="all", epochs=1, learning_rate=0.1,
+        name="all",
+        epochs=1,
+        learning_rate=0.1,
+        resolutions=DEBUG.resolutions,
+        kernels=DEBUG.kernels,
+        expands=DEBUG.expands,
+        depths=DEBUG.stages[0].depths,
         always=("largest", "smallest", "smallest-drawn"),
-    )  # fmt: skip
+    )
     rng = np.random.default_rng(0)
     steps = [archs_of_step(phase, DEBUG, rng) for _ in range(400)]
     assert {step[0] for step in steps} == {DEBUG.largest}
