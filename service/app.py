@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -41,7 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if settings.workers:
                 pages.warm(service.catalog)
             log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
+            watching = asyncio.create_task(service.http_metrics.watch_loop())
             yield
+            watching.cancel()
 
     app = FastAPI(
         title="Subnet Search",

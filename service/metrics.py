@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -17,6 +19,8 @@ from service import tallies
 from service.store import StoreUnavailable
 from service.tables import STATUSES
 
+LOOP_EVERY_S = 0.02
+LOOP_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -40,6 +44,13 @@ class HttpMetrics:
         for outcome in ("hit", "miss"):
             self._submitted.labels(outcome)
 
+        self._loop_wait = Histogram(
+            "subnet_search_event_loop_wait_seconds",
+            "How much later than it was due a task of the event loop went on, seconds.",
+            buckets=LOOP_BUCKETS_S,
+            registry=registry,
+        )
+
     def submitted(self, *, stored: bool) -> None:
         """Count one search that was asked for."""
         self._submitted.labels("hit" if stored else "miss").inc()
@@ -47,6 +58,13 @@ class HttpMetrics:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
         self._seconds.labels(method, route, str(status)).observe(seconds)
+
+    async def watch_loop(self) -> None:
+        """Observe, until cancelled, what a request waits for the event loop alone."""
+        while True:
+            due = time.monotonic() + LOOP_EVERY_S
+            await asyncio.sleep(LOOP_EVERY_S)
+            self._loop_wait.observe(max(0.0, time.monotonic() - due))
 
 
 class WorkMetrics(Collector):

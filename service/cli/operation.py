@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
 
+SERVED_FIRST = 5
+"""By how much the workers of `serve` are nicer than it: requests come before searches."""
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -88,6 +91,8 @@ def worker(
     configured = settings()
     configure_logging(configured)
     keep_freed_memory()
+    if until_stdin_ends and hasattr(os, "nice"):
+        os.nice(SERVED_FIRST)
     stop = Event()
     # Our parent decides when we end, not the terminal that both of us belong to.
     signal.signal(signal.SIGINT, signal.SIG_IGN if until_stdin_ends else lambda *_: stop.set())
