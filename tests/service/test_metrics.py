@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from service.metrics import HttpMetrics
+
+pytestmark = pytest.mark.anyio
 
 NAME = "subnet_search_event_loop_wait_seconds"
 
