@@ -107,8 +107,8 @@ def test_downloaded_model_keeps_its_promise(client, points, share):
     images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)
     labels = read_idx("t10k-labels-idx1", 8)
     measured = top1_by_metadata(download.content, images, labels)
-    # A search picks where the predictor errs upwards: more than its RMSE of 0.2 points.
-    assert measured == pytest.approx(result["top1"], abs=1)
+    # Of 20 budgets the mean was 0.12 points off, the worst 0.36 (`make bench`).
+    assert measured == pytest.approx(result["top1"], abs=0.5)
     again = post(client, budget)
     assert again.status_code == 201
     assert again.json()["id"] == search["id"]
