@@ -40,9 +40,9 @@ def load(site: Site, stop: threading.Event, seed: int) -> None:
             try:
                 action = rng.random()
                 if action < 0.15 or not ids:
-                    number = rng.randrange(10**6)
-                    ids.append(client.post("/v1/searches", json=body(number)).json()["id"])
-                    ids = ids[-200:]
+                    answer = client.post("/v1/searches", json=body(rng.randrange(10**6)))
+                    if answer.status_code != 429:  # the queue is full after some minutes
+                        ids = [*ids, answer.raise_for_status().json()["id"]][-200:]
                 elif action < 0.25:
                     client.post("/v1/searches", json={**body(1), "constraints": {"macs": 1.0}})
                 elif action < 0.3:
@@ -84,6 +84,11 @@ def main() -> None:
                 time.sleep(seconds / 200)
                 for name, pid in pids.items():
                     samples[name].append(resident_mb(pid))
+                if len(samples["server"]) % 20 == 0:
+                    now = ", ".join(
+                        f"{name} {values[-1]:.0f} MB" for name, values in samples.items()
+                    )
+                    print(f"{(time.monotonic() - begun) / 60:.0f} min: {now}", flush=True)
             stop.set()
             for client in clients:
                 client.join()
