@@ -113,8 +113,11 @@ export class Chart {
     // Around a prediction its mean error; before a bound, the way from the prediction to it.
     const edge = (p, sign) => (this.confidence == null ? p.latency_ms * (1 - sign * wide) : sign > 0 ? p.latency_ms : p.limited_ms);
     const at = (p, sign) => `${this.x(edge(p, sign)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
-    const over = front.points.map((p) => at(p, 1));
-    const under = front.points.map((p) => at(p, -1)).reverse();
+    // Like the curve, it goes on to the right of the last network.
+    const last = front.points.at(-1);
+    const end = (sign) => `${this.right} ${this.y(last.top1 + sign * tall).toFixed(1)}`;
+    const over = [...front.points.map((p) => at(p, 1)), end(1)];
+    const under = [...front.points.map((p) => at(p, -1)), end(-1)].reverse();
     return s("path", { class: `band${front.device === this.focus ? " focus" : ""}`, d: `M${[...over, ...under].join("L")}Z`, fill: `var(--hue-${front.hue})` });
   }
 

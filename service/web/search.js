@@ -153,7 +153,7 @@ function result(search) {
       figure("ONNX file", ...bytes(found.model_bytes), tag("exact")),
       found.energy_mj != null ? figure("Energy", short(found.energy_mj), "mJ", tag("estimated")) : null,
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
-      figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `${short(found.search.seconds, 2)} s`)),
+      figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),
     ),
     download(search),
     snippet("curl", curl(search)),
