@@ -44,7 +44,7 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
     Raises:
         StoreUnavailable: if the database does not answer.
     """
-    with _answering(), Session(engine) as session, session.begin():
+    with answering(), Session(engine) as session, session.begin():
         yield session
 
 
@@ -56,12 +56,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreUnavailable: if the database does not answer.
     """
-    with _answering(), engine.connect() as connection:
+    with answering(), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
+    """What is asked of a database within, by us or by a library.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
     try:
         yield
     except (OperationalError, InterfaceError, NoConnectionLeft) as error:

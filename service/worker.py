@@ -34,7 +34,7 @@ from service.pairing import Pairing
 from service.records import Search
 from service.run_store import RunStore
 from service.settings import Settings
-from service.store import SearchStore, StoreUnavailable
+from service.store import SearchStore, StoreUnavailable, answering
 from service.tallies import MISSED, TallyStore
 from service.webhooks import WebhookStore, webhook_run
 from service.workshop import Unverified, Workshop
@@ -271,17 +271,22 @@ class Worker:
         )
 
     def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a step unless it is noted as done; what it answers, or how it failed, is noted."""
-        noted = DBOS.run_step(
-            {
-                "name": name,
-                "retries_allowed": True,
-                "max_attempts": STEP_ATTEMPTS,
-                "interval_seconds": STEP_BACKOFF_S,
-            },
-            self._answer,
-            work,
-        )
+        """Do a step unless it is noted as done; what it answers, or how it failed, is noted.
+
+        Raises:
+            StoreUnavailable: if it cannot be noted, for which DBOS waits in most cases, not in all.
+        """
+        with answering():
+            noted = DBOS.run_step(
+                {
+                    "name": name,
+                    "retries_allowed": True,
+                    "max_attempts": STEP_ATTEMPTS,
+                    "interval_seconds": STEP_BACKOFF_S,
+                },
+                self._answer,
+                work,
+            )
         if "problem" in noted:
             raise Failed(noted["problem"])
         answer: dict[str, Any] = noted["answer"]

@@ -18,12 +18,15 @@ CONFIG = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 max_connections = 200
-fsync = off
-synchronous_commit = off
-full_page_writes = off
 shared_buffers = 32MB
 log_min_messages = fatal
 """
+FORGETFUL = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+"""
+"""Faster, and a crash may lose what was said to be stored."""
 
 
 def find_binaries() -> Path | None:
@@ -77,11 +80,13 @@ class Cluster:
         user = f"user={self._user} " if self._user else ""
         return f"{user}host={self.folder} dbname=postgres"
 
-    def make(self) -> None:
-        """Make the cluster: no password, no syncing, nobody else can reach the folder."""
+    def make(self, durable: bool) -> None:
+        """Make the cluster: no password, nobody else can reach the folder."""
         self._run("initdb", "-D", self._data, "-A", "trust", "-E", "UTF8", "--no-sync")
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
             file.write(CONFIG.format(folder=self.folder))
+            if not durable:
+                file.write(FORGETFUL)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -124,8 +129,11 @@ def _unprivileged() -> str | None:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """A running cluster.
+
+    Args:
+        durable: what was stored outlives a crash.
 
     Raises:
         FileNotFoundError: if PostgreSQL is not installed.
@@ -139,7 +147,7 @@ def cluster() -> Iterator[Cluster]:
         made = Cluster(folder, binaries)
         if (user := _unprivileged()) is not None:
             shutil.chown(folder, user)
-        made.make()
+        made.make(durable)
         made.start()
         try:
             yield made

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from dbos import DBOS
+from sqlalchemy.exc import OperationalError
 
 import models.extract
 import service.recalibrated
+import service.worker
 from models.errors import InputError
 from service.artifacts import ArtifactStore
 from service.database import open_database
@@ -97,6 +100,25 @@ def test_one_search(worker, store, ask, home, durable):
     assert worker.executors.all() == {}, "a worker that stopped in order is forgotten"
     files = [path.name for path in (home / "artifacts").rglob("*") if path.is_file()]
     assert files == [done.artifact_sha256], "drafts are cleared away"
+
+
+def test_a_step_that_cannot_be_noted_is_no_failure(worker, store, ask, monkeypatch):
+    """The database goes away as DBOS notes a step: the run ends in success all the same."""
+    monkeypatch.setattr(service.worker, "SWEEP_EVERY_S", 0.0)
+    real, refused = DBOS.run_step, list[str]()
+
+    def run_step(options, *args):
+        if options["name"] == "build" and not refused:
+            refused.append(options["name"])
+            raise OperationalError("INSERT", {}, Exception("connection is bad"))
+        return real(options, *args)
+
+    monkeypatch.setattr(DBOS, "run_step", run_step)
+    search = ask()
+    done = finish(worker, store, search)
+    assert len(refused) == 1
+    assert (done.status, done.error) == ("succeeded", None)
+    assert "failed" not in kinds(store, search)
 
 
 def test_a_network_that_another_search_found_is_not_recalibrated_again(

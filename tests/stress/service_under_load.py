@@ -192,6 +192,7 @@ def check(site: Site, ids: list[str]) -> dict[str, int]:
             assert kinds[-1] == search.status, f"{search_id} went on after its end: {kinds}"
             if search.status == "failed":
                 assert (search.error or {}).get("detail"), f"{search_id}: no reason"
+                print(f"{search_id} failed: {search.error}", flush=True)
             else:
                 sha256 = str(search.artifact_sha256)
                 content = (artifacts / sha256[:2] / sha256).read_bytes()

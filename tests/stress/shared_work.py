@@ -53,9 +53,10 @@ def share(site: Site, searches: int) -> dict[str, object]:
     return {**found, "shares": shares, "seconds": round(seconds, 1)}
 
 
-def outage(site: Site, server: Cluster, searches: int, seconds: float) -> dict[str, object]:
+def outage(
+    site: Site, server: Cluster, searches: int, seconds: float, first: int = 10_000
+) -> dict[str, object]:
     """Stop PostgreSQL under load; what was accepted must end, and readiness tell the truth."""
-    first = 10_000
     ids = post_all(site, range(first, first + searches // 2), clients=8)
     server.stop("immediate")
     stopped = time.monotonic()
@@ -109,7 +110,7 @@ def main() -> None:
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(cluster())
+        server = stack.enter_context(cluster(durable=True))
         # Stopped with "immediate" it must come back with what it had said was stored.
         site = Site(folder, server.create_database(), SUBNET_DEAD_AFTER_S="15")
         stack.callback(site.stop)
