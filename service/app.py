@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -42,6 +43,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if settings.workers:
                 pages.warm(service.catalog)
             log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
+            # Looking through all that is there for good takes 100 ms, with the event loop waiting.
+            gc.collect()
+            gc.freeze()
             watching = asyncio.create_task(service.http_metrics.watch_loop())
             yield
             watching.cancel()

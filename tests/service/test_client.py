@@ -209,11 +209,11 @@ def test_stored_searches_are_listed_over_pages(idle, monkeypatch):
     assert list(idle.searches(status="queued", sort="created_at", limit=3)) == every[:3]
     assert list(idle.searches(limit=0)) == []
     assert list(idle.searches(device="another")) == []
-    third = every[2].created_at
-    assert list(idle.searches(sort="created_at", created_before=third)) == every[:2]
+    third, queued = every[2].created_at, {"status": "queued", "sort": "created_at"}
+    assert list(idle.searches(**queued, created_before=third)) == every[:2]
     zoned = third.astimezone(timezone(timedelta(hours=2)))
-    assert list(idle.searches(sort="created_at", created_after=zoned)) == every[2:]
-    assert list(idle.searches(sort="created_at", created_after=third.date())) == every
+    assert list(idle.searches(**queued, created_after=zoned)) == every[2:]
+    assert list(idle.searches(**queued, created_after=third.date())) == every
     assert list(idle.searches(created_after="2100-01-01")) == []
     with pytest.raises(InputError, match="no time zone"):
         idle.searches(created_after=datetime(2026, 11, 24))

@@ -53,9 +53,9 @@ def measured_archs(monkeypatch) -> list:
     done = []
     real = models.export.calibrated_subnet
 
-    def counted(supernet, arch, calibration):
+    def counted(supernet, arch, calibration, threads):
         done.append(arch)
-        return real(supernet, arch, calibration)
+        return real(supernet, arch, calibration, threads)
 
     monkeypatch.setattr(models.collect, "calibrated_subnet", counted)
     return done

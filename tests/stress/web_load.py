@@ -97,7 +97,7 @@ def fill(site: Site, count: int, example: dict[str, object]) -> None:
     engine.dispose()
 
 
-def list_p95_ms(site: Site, rounds: int = 30) -> dict[str, float]:
+def list_p95_ms(site: Site, rounds: int = 100) -> dict[str, float]:
     """p95 of each kind of list, and of going on to its second page."""
     found = {}
     with site.client() as client:
