@@ -29,7 +29,7 @@ from models.plan import LayerSpec
 from models.recipe import load_recipe
 from models.sgd import batch_at, draw_antialias, make_optimizer, set_learning_rate
 from models.supernet import Supernet, initialize
-from models.trainer import Trainer
+from models.trainer import Trainer, archs_of_step
 
 PHASE = 5
 """The recipe's last: every choice open, largest and smallest in every step."""
@@ -81,7 +81,7 @@ def _published_step(trainer: Trainer) -> float:
     recipe, phase = trainer.recipe, trainer.recipe.phases[PHASE]
     rng = np.random.default_rng([recipe.seed, trainer.phase, trainer.step])
     batch = batch_at(recipe, trainer.data, trainer.phase, trainer.step, rng)
-    archs = trainer._archs(phase, rng)
+    archs = archs_of_step(phase, trainer.recipe.space, rng)
     antialias = draw_antialias(rng)
     labels = torch.from_numpy(batch.labels)
     trainer.supernet.train()
