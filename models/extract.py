@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -209,7 +209,7 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -
     norms = _norms(subnet)
     totals = [(torch.zeros_like(norm.weight), torch.zeros_like(norm.weight)) for norm in norms]
     count = 0
-    for batch, statistics in in_order(_BatchStatistics(subnet, threads), images, threads):
+    for batch, statistics in in_order(_BatchStatistics(subnet), images, threads):
         count += batch
         for total, (mean, var) in zip(totals, statistics, strict=True):
             total[0].add_(mean, alpha=batch)
@@ -228,29 +228,34 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -
 
 class _BatchStatistics:
     """Means and biased variances of one batch in every norm of a network, for several callers at
-    once: each takes a copy of the network, whose norms keep what they saw last."""
+    once: each takes a copy of the network, whose norms keep what they saw last. There are as many
+    copies as there were callers at once, which few batches keep few on any number of cores."""
 
-    def __init__(self, subnet: nn.Module, copies: int) -> None:
+    def __init__(self, subnet: nn.Module) -> None:
+        self._subnet = subnet
         self._idle: SimpleQueue[nn.Module] = SimpleQueue()
-        for _ in range(copies):
-            copy = deepcopy(subnet).eval()
-            for norm in _norms(copy):
-                norm.train()
-                norm.momentum = 1.0  # the running statistics are then the last batch's
-                norm.register_forward_hook(_debias)
-            self._idle.put(copy)
 
     @torch.no_grad()
     def __call__(self, batch_BCHW: Tensor) -> tuple[int, list[tuple[Tensor, Tensor]]]:
-        copy = self._idle.get()
         try:
-            copy(batch_BCHW)
-            return len(batch_BCHW), [
-                (norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone())
-                for norm in _norms(copy)
-            ]
-        finally:
-            self._idle.put(copy)
+            copy = self._idle.get_nowait()
+        except Empty:
+            copy = self._copied()
+        copy(batch_BCHW)
+        found = [
+            (norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone())
+            for norm in _norms(copy)
+        ]
+        self._idle.put(copy)
+        return len(batch_BCHW), found
+
+    def _copied(self) -> nn.Module:
+        copy = deepcopy(self._subnet).eval()
+        for norm in _norms(copy):
+            norm.train()
+            norm.momentum = 1.0  # the running statistics are then the last batch's
+            norm.register_forward_hook(_debias)
+        return copy
 
 
 def _norms(module: nn.Module) -> list[nn.BatchNorm2d]:

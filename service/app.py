@@ -47,8 +47,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             gc.collect()
             gc.freeze()
             watching = asyncio.create_task(service.http_metrics.watch_loop())
-            yield
-            watching.cancel()
+            try:
+                yield
+            finally:
+                watching.cancel()
 
     app = FastAPI(
         title="Subnet Search",

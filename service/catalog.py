@@ -23,7 +23,7 @@ from models.space_files import published_spaces
 from service.access import Caller
 from service.device_files import open_devices
 from service.device_store import DeviceStore, Revision
-from service.devices import Devices, KeptTable, revision_of
+from service.devices import Devices, KeptTable
 from service.pairing import Pairing
 from service.settings import Settings
 
@@ -146,7 +146,7 @@ class Catalog:
             bundle.path,
             bundle.sha256,
             bundle.card["files"].get(bundle.predictor_path.name),
-            *(known and revision_of(known) for known in (table, float_table)),
+            *(known and known.sha256 for known in (table, float_table)),
         )
         with self._lock:
             if (pairing := self._pairings.pop(key, None)) is None:

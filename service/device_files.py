@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from latency_tables import codec
 from latency_tables.store import BuiltinDevices, load_named
 from models.errors import InputError
-from service.device_store import DeviceStore, sha256_of_text
+from service.device_store import DeviceStore
 
 DONE = ".taken-over"
 
@@ -44,7 +43,7 @@ def take_over_files(folder: Path, store: DeviceStore, builtin: BuiltinDevices) -
             continue
         # Another process may do the same at this moment; a revision is stored once.
         known = {revision.sha256 for revision in store.history(table.device, *key)}
-        if sha256_of_text(codec.to_json(table)) not in known:
+        if table.sha256 not in known:
             store.add(table, replace=True)
         try:
             path.rename(path.with_name(path.name + DONE))

@@ -117,7 +117,7 @@ class Devices:
         if (name, key) not in self._files:
             table = self._builtin.table(name, key)
             assert table is not None
-            self._files[name, key] = KeptTable(table, revision_of(table), None, None)
+            self._files[name, key] = KeptTable(table, table.sha256, None, None)
         return self._files[name, key]
 
     def _current(self, name: str) -> list[Revision]:
@@ -232,11 +232,6 @@ class Devices:
         for (name, _), sha256 in found.items():
             by_name.setdefault(name, set()).add(sha256)
         return by_name
-
-
-def revision_of(table: LatencyTable) -> str:
-    """The sha256 of a table's text: equal tables, equal revisions."""
-    return table.sha256
 
 
 @lru_cache(maxsize=64)

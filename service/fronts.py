@@ -25,7 +25,6 @@ from models.errors import InputError
 from models.plan import LayerSpec, layer_plan
 from search.costs import CostModel
 from search.front import Front, answer, front
-from service.devices import revision_of
 from service.downloads import entity_tag
 from service.pairing import Pairing, describe_layer
 from service.provenance import upper_bound
@@ -165,7 +164,7 @@ def front_sha256(pairing: Pairing) -> str:
     bundle, table = pairing.bundle, pairing.table
     assert table is not None
     predictor = bundle.card["files"][bundle.predictor_path.name]
-    origins = [FORMAT, SEED, pairing.space.to_json(), predictor, revision_of(table)]
+    origins = [FORMAT, SEED, pairing.space.to_json(), predictor, table.sha256]
     return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 
 

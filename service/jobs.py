@@ -12,7 +12,6 @@ from latency_tables.table import LatencyTable
 from models.errors import InputError
 from service.access import LOCAL, Caller
 from service.catalog import Catalog
-from service.devices import revision_of
 from service.owners import identity, own_key
 from service.records import NewSearch, Search
 from service.schemas import SearchRequest
@@ -59,7 +58,7 @@ def submit(
         "supernet_sha256": bundle.sha256,
         "predictor_sha256": bundle.card["files"][bundle.predictor_path.name],
         "device": table.device,
-        "device_sha256": revision_of(table),
+        "device_sha256": table.sha256,
         "constraints": limits,
         "precision": request.precision,
         "seed": request.seed,

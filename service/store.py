@@ -16,7 +16,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
@@ -257,11 +257,7 @@ class SearchStore:
         Raises:
             NotFound: if there is no such search.
         """
-        with reading(self._engine) as connection:
-            row = connection.execute(_ONE, {"id": search_id}).one_or_none()
-        if row is None:
-            raise unknown(search_id)
-        return read_search(row)
+        return read_search(self._one(_ONE, search_id))
 
     def state(self, search_id: str) -> SearchState:
         """What may change of one search.
@@ -269,11 +265,14 @@ class SearchStore:
         Raises:
             NotFound: if there is no such search.
         """
+        return SearchState(*self._one(_STATE, search_id))
+
+    def _one(self, query: Select[Any], search_id: str) -> Any:
         with reading(self._engine) as connection:
-            row = connection.execute(_STATE, {"id": search_id}).one_or_none()
+            row = connection.execute(query, {"id": search_id}).one_or_none()
         if row is None:
             raise unknown(search_id)
-        return SearchState(*row)
+        return row
 
     def profile(self, sha256: str) -> str:
         """Text of the latency table that a search was asked with."""

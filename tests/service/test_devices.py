@@ -15,7 +15,7 @@ from models.errors import Conflict, NotFound
 from service.database import open_database
 from service.device_files import take_over_files
 from service.device_store import DeviceStore
-from service.devices import Devices, revision_of
+from service.devices import Devices
 from service.store import unit_of_work
 from tests.service.conftest import make_table
 from tests.service.test_store import START, ManualClock
@@ -58,7 +58,7 @@ def test_a_table_comes_back_as_it_was_given(store):
     assert from_json(current.content) == table
     assert (current.space, current.precision, current.number) == ("debug", "fp32", 1)
     assert (current.created_at, current.owner, current.shared) == (START, "ann", False)
-    assert current.sha256 == revision_of(table)
+    assert current.sha256 == table.sha256
     assert store.names() == ["phone"]
     assert store.current("unknown") == []
 
@@ -129,7 +129,7 @@ def test_current_hashes_of_many_devices(store):
             store.add(table, replace=True)
     store.add(make_table("a", conditions=INT8))
     dumb = {
-        (device, (table.space, table.conditions.precision)): revision_of(table)
+        (device, (table.space, table.conditions.precision)): table.sha256
         for device in ("a", "b")
         for table in tables(store, device)
     }
@@ -173,7 +173,7 @@ def test_a_builtin_table_may_be_corrected(devices):
     assert devices.table("shipped", "debug") == corrected
     (kept,) = devices.get("shipped")
     assert kept.revision == 1
-    assert devices.current_sha256(["shipped"]) == {"shipped": {revision_of(corrected)}}
+    assert devices.current_sha256(["shipped"]) == {"shipped": {corrected.sha256}}
 
 
 def test_unknown_devices_and_spaces_are_answered_with_known_ones(devices):
@@ -189,7 +189,7 @@ def test_unknown_devices_and_spaces_are_answered_with_known_ones(devices):
 def test_hashes_of_all_current_tables(devices):
     devices.add(make_table("host"))
     devices.add(make_table("shipped", conditions=INT8))
-    dumb = {n: {revision_of(t) for t in devices.tables(n)} for n in devices.names()}
+    dumb = {n: {t.sha256 for t in devices.tables(n)} for n in devices.names()}
     assert devices.current_sha256(["host", "shipped", "unknown"]) == dumb
 
 
