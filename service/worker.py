@@ -163,20 +163,14 @@ class Worker:
                 log.error("store_unavailable", error=str(error))
             except Exception:
                 log.exception("pulse_missed")
-            self._rest()
+            if self._ended_at and not self.at_work and time.monotonic() > self._ended_at + IDLE_S:
+                self._ended_at = None
+                give_back_memory()
             for watch in tuple(self.at_work.values()):
                 if watch.overdue_s > HUNG_AFTER_S:
                     self._give_up_on(watch)
             if self.dropping.wait(self.settings.dead_after_s / 5):
                 return
-
-    def _rest(self) -> None:
-        """After a while without a search, give back the memory kept for the next one."""
-        ended_at = self._ended_at
-        if ended_at is None or self.at_work or time.monotonic() - ended_at <= IDLE_S:
-            return
-        self._ended_at = None
-        give_back_memory()
 
     def _sweep(self) -> None:
         unsent = self.webhooks.undelivered(SWEPT)
