@@ -35,6 +35,7 @@ class Explanation(BaseModel):
     params: int
     peak_memory_bytes: int
     energy_mj: float | None = None
+    footprint: dict[str, Any] = Field(description="As a search's result has it.")
     layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
     network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
     prices: dict[str, Any] = Field(description="As a search's result has them.")

@@ -59,7 +59,7 @@ def ledger(
         raise InputError(
             "power: the supernet's card states none; say what a busy machine draws (--power-w)"
         )
-    intensity = _intensity(energy)
+    intensity = co2e_kg_per_kwh(card)
     once = {name: _entry(energy[name]) for name in ONCE if name in energy}
     missing = [
         f"energy of {name}: measured by `subnet-search {command}`"
@@ -104,6 +104,14 @@ def ledger(
     }
 
 
+def co2e_kg_per_kwh(card: Mapping[str, Any]) -> float | None:
+    """Carbon intensity of the electricity that a supernet was trained with; None: not known."""
+    training = card.get("energy", {}).get("training", {})
+    if not training.get("energy_kwh"):
+        return None
+    return float(training["co2e_kg"] / training["energy_kwh"])
+
+
 def _entry(spent: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("energy_kwh", "co2e_kg", "duration_s", "provenance", "method")
     return {name: spent[name] for name in kept if name in spent}
@@ -131,10 +139,3 @@ def _alone(card: Mapping[str, Any]) -> dict[str, Any] | None:
         "method": spent[0]["method"],
         "what": "training one network; without any search for its architecture",
     }
-
-
-def _intensity(energy: Mapping[str, Any]) -> float | None:
-    training = energy.get("training", {})
-    if not training.get("energy_kwh"):
-        return None
-    return float(training["co2e_kg"] / training["energy_kwh"])

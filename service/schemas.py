@@ -195,6 +195,11 @@ class SearchResult(BaseModel):
     energy_mj: float | None = Field(
         None, description="Energy of one image, estimated, where the device states its power."
     )
+    footprint: dict[str, Any] | None = Field(
+        None,
+        description="Energy and CO2e of a year of a million inferences a day, estimated; null, and "
+        "what is missing in `method`, where the device's power is not known.",
+    )
     layers: list[dict[str, Any]] = Field(
         description="Image to logits: name, kind, shape, predicted latency_ms, macs, each with its "
         "share of the sum over all layers, params."

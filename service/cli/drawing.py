@@ -40,6 +40,7 @@ def print_search(answer: Mapping[str, Any]) -> None:
         f"seed {answer['seed']}"
     )
     typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
+    typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
     if "int8" in answer:
         typer.echo(answer["int8"]["in_words"])
     if "id" in answer:
@@ -52,6 +53,15 @@ def print_search(answer: Mapping[str, Any]) -> None:
     print_table(*layer_table(answer["layers"]))
     typer.echo("")
     typer.echo(f"arch: {dumps(answer['arch'])}")
+
+
+def footprint_in_words(found: Mapping[str, Any]) -> str:
+    """Energy and CO2e of the stated volume, or what is missing."""
+    if (kwh := found["energy_kwh_per_year"]) is None:
+        return str(found["method"])
+    co2e = found["co2e_kg_per_year"]
+    kg = "" if co2e is None else f", {co2e:.3g} kg CO2e"
+    return f"{kwh:.3g} kWh{kg} at {found['inferences_per_day']:,} images a day, estimated"
 
 
 def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> None:

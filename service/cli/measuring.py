@@ -28,6 +28,9 @@ Resolutions = Annotated[
     list[int] | None,
     typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
 ]
+COUNTRY = "USA"
+"""Only its power is asked of the meter, which wants to know where it is."""
+
 Networks = Annotated[
     int, typer.Option(min=1, help="Whole networks to time beside the layers: for the error.")
 ]
@@ -46,7 +49,8 @@ def measure(
     networks: Networks = 40,
     resolution: Resolutions = None,
     power_w: Annotated[
-        float | None, typer.Option(help="Its mean power when busy, watts: to estimate energy.")
+        float | None,
+        typer.Option(help="Its mean power when busy, watts. Default: estimated while it measures."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
@@ -55,6 +59,7 @@ def measure(
     """Measure this machine with ONNX Runtime; cut off, it goes on with --resume."""
     from latency_tables.measure import measure_space
     from latency_tables.rounds import MeasureOptions
+    from models.energy import EnergyMeter
 
     known, home = catalog(), settings().home
     space = _space(supernet, resolution)
@@ -80,8 +85,10 @@ def measure(
             "--resume, or remove the file"
         )
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bar(f"measuring {space.name}") as show_share:
+    with EnergyMeter(COUNTRY) as meter, progress_bar(f"measuring {space.name}") as show_share:
         table = measure_space(space, options=options, on_progress=show_share)
+        meter.read()
+    power_w = power_w or meter.conditions["mean_power_w"] or None
     conditions = dataclasses.replace(table.conditions, power_w=power_w)
     table = dataclasses.replace(table, conditions=conditions)
     # Until the table is kept the rounds are: a refused one can be measured for longer.

@@ -156,14 +156,17 @@ class Here:
         """A network; no file is made of it."""
         from service.delivery import run_search
         from service.explain import describe_layers
+        from service.footprint import footprint
         from service.precision import compare
 
         pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
         pairing.check_limits(given)
         found = run_search(pairing, given, seed, lambda now: on_share(now.share, ""))
+        described = pairing.describe(found.arch)
         return {
             "feasible": True,
-            **pairing.describe(found.arch),
+            **described,
+            "footprint": footprint(described.get("energy_mj"), pairing.bundle.card),
             "seed": seed,
             "evaluations": found.evaluations,
             "search_seconds": found.seconds,
@@ -246,7 +249,7 @@ class There:
         found = search.found.model_dump(mode="json", exclude_none=True)
         how = found["search"]
         numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
-        known = ("arch", *numbers, "peak_memory_bytes", "energy_mj")
+        known = ("arch", *numbers, "peak_memory_bytes", "energy_mj", "footprint")
         return {
             "feasible": True,
             **{name: found[name] for name in known if name in found},

@@ -152,6 +152,7 @@ function result(search) {
       figure("Parameters", ...scaled(found.params), tag("exact")),
       figure("ONNX file", ...bytes(found.model_bytes), tag("exact")),
       found.energy_mj != null ? figure("Energy", short(found.energy_mj), "mJ", tag("estimated")) : null,
+      yearly(found.footprint),
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
       figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),
     ),
@@ -159,6 +160,14 @@ function result(search) {
     snippet("curl", curl(search)),
     snippet("Python", python(search)),
   );
+}
+
+function yearly(found) {
+  if (found?.energy_kwh_per_year == null)
+    return null;
+  const images = `${found.inferences_per_day.toLocaleString("en")} images a day`;
+  const co2e = found.co2e_kg_per_year == null ? "" : `, ${short(found.co2e_kg_per_year)} kg CO2e`;
+  return figure("A year", `${short(found.energy_kwh_per_year)} kWh${co2e}`, "", tag("estimated", images, found.method));
 }
 
 function download(search) {

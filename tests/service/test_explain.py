@@ -25,7 +25,17 @@ async def test_a_search_explains_itself(client):
     search = (await client.post("/v1/searches", json=REQUEST, headers={"Prefer": "wait=60"})).json()
     result, at = search["result"], f"/v1/searches/{search['id']}"
     told = (await client.get(f"{at}/explain")).json()
-    for name in ("arch", "top1", "latency_ms", "macs", "params", "layers", "prices", "provenance"):
+    for name in (
+        "arch",
+        "top1",
+        "latency_ms",
+        "macs",
+        "params",
+        "layers",
+        "prices",
+        "footprint",
+        "provenance",
+    ):
         assert told[name] == result[name], name
     for share in ("latency_share", "macs_share"):
         assert sum(layer[share] for layer in told["layers"]) == pytest.approx(1)
