@@ -24,6 +24,7 @@ from latency_tables.chains import (
 )
 from latency_tables.rounds import MeasureOptions, undisturbed_ms
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
+from models.errors import InputError
 from models.plan import layer_plan
 from models.space import SearchSpace
 
@@ -90,6 +91,9 @@ def table_of(
     Args:
         times: (R, 2) milliseconds of each of `plan.timings`: median and mean of each visit.
         runs: timed runs of each visit.
+
+    Raises:
+        InputError: if the times are so disturbed that a network would take no time at all.
     """
     pairs = plan.chains.layers
     undisturbed = {name: undisturbed_ms(visits) for name, visits in times.items()}
@@ -111,9 +115,13 @@ def table_of(
         key: _latency(float(share @ layers[key]), _mixed(times, pair, mix), runs)
         for key, pair in pairs.items()
     }
-    ratios_N = seen_in_parts([times[name] for name in plan.networks]) / left_out_ms(
-        sums_N2, measured_N
-    )
+    expected_N = left_out_ms(sums_N2, measured_N)
+    if (least_ms := float(expected_N.min())) <= 0:
+        raise InputError(
+            f"measuring: expected layers that add to more than 0 ms, got {least_ms:.3g} ms: other "
+            "work disturbed so short a measurement; measure for longer, on an idle machine"
+        )
+    ratios_N = seen_in_parts([times[name] for name in plan.networks]) / expected_N
     rounds = len(next(iter(times.values())))
     return LatencyTable(
         device=device,

@@ -265,7 +265,9 @@ def test_bisecting_is_looking_at_every_point(page):
 def test_the_layers_shown_add_up_to_the_latency_shown(page):
     open_explore(page)
     page.locator("summary", has_text="Every layer").click()
-    rows = page.locator("#picture details tbody tr").all()
+    rows = page.locator("#picture details tbody tr")
+    rows.first.wait_for()
+    rows = rows.all()
     cells = [row.locator("td").all_inner_texts() for row in rows]
     # A layer's time is its fifth figure; a network's overhead, where there is one, has two.
     times = [float(texts[4] if len(texts) == 8 else texts[1]) for texts in cells]

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from latency_tables import summing
 from latency_tables.additivity import Additivity, check_additivity
 from latency_tables.chain_models import random_tensors
 from latency_tables.chains import COLD, LEAD, Timing, plan_chains
@@ -366,8 +367,14 @@ def test_additivity_figures() -> None:
 # -- with the runtime itself (no figures: the machine may be busy) ---------------------------
 
 
+def test_a_measurement_too_disturbed_to_add_up_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(summing, "left_out_ms", lambda sums_N2, measured_N: 0 - measured_N)
+    with pytest.raises(InputError, match="measure for longer, on an idle machine"):
+        measure_space(DEBUG, options=QUICK)
+
+
 def test_onnx_runtime_measures_a_whole_space() -> None:
-    options = dataclasses.replace(QUICK, min_rounds=1, device="host", batch=2)
+    options = dataclasses.replace(QUICK, min_rounds=8, device="host", batch=2)
     table = measure_space(DEBUG, options=options)
     assert table.missing(DEBUG) == []
     conditions = table.conditions

@@ -187,8 +187,9 @@ def test_constant_accuracies_are_learnt():
 def test_long_batches_are_predicted_in_chunks(predictor):
     genes = np.tile(GENES, (4, 1))
     assert len(genes) > CHUNK
+    # BLAS adds float32 products in another order for another number of rows, on some processors.
     np.testing.assert_allclose(
-        predictor.predict(genes), np.tile(predictor.predict(GENES), 4), atol=1e-9
+        predictor.predict(genes), np.tile(predictor.predict(GENES), 4), rtol=2e-5
     )
     assert predictor.predict(GENES[:0]).shape == (0,)
 
