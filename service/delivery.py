@@ -15,7 +15,6 @@ from models.arch import Arch
 from search.run import SearchResult, search_subnet
 from search.termination import Progress
 from service.explain import describe_layers, describe_prices
-from service.footprint import footprint
 from service.pairing import Pairing
 from service.precision import compare
 from service.workshop import Draft, Report, Unverified, Workshop
@@ -106,10 +105,8 @@ def deliver(
         if timed is None or timed <= _tolerated_ms(pairing, limits):
             _check_size(made, limits)
             verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
-            described = asked.describe(arch)
             return {
-                **described,
-                "footprint": footprint(described.get("energy_mj"), pairing.bundle.card),
+                **asked.describe(arch),
                 "layers": describe_layers(pairing.bundle, pairing.table, arch),
                 "prices": describe_prices(pairing, arch),
                 "verified": verified,

@@ -14,7 +14,6 @@ from models.picture import architecture_svg
 from models.plan import layer_plan
 from search.costs import CostModel
 from search.prices import Change, MoreTime, changes, grow_first, more_time, shrink_first
-from service.footprint import footprint
 from service.fronts import FrontStore
 from service.pairing import Pairing, describe_layer
 
@@ -41,7 +40,6 @@ def explain(home: Path, pairing: Pairing, arch: Arch) -> dict[str, Any]:
     assert table is not None
     return {
         **described,
-        "footprint": footprint(described.get("energy_mj"), pairing.bundle.card),
         "layers": describe_layers(pairing.bundle, table, arch),
         "network_overhead_ms": table.network_overhead_ms,
         "prices": prices,

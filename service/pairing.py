@@ -17,6 +17,7 @@ from search.costs import Cost, CostModel, Floats, latency_costs, macs_costs, par
 from search.peak import peak_memory_costs
 from search.predictor import AccuracyPredictor
 from search.problem import SubnetProblem
+from service.footprint import footprint
 from service.provenance import table_provenance, upper_bound
 
 CONFIDENCE = "latency_confidence"
@@ -108,13 +109,14 @@ class Pairing:
         return self._describe(archs, names)
 
     def describe(self, arch: Arch) -> dict[str, Any]:
-        """One network as `predict` has it, with memory, and where they are known, energy and the
-        upper bound of its latency."""
+        """One network as `predict` has it, with memory, its footprint, and where they are known,
+        energy and the upper bound of its latency."""
         names = ["top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj"]
         found = self._describe([arch], [n for n in names if n in self._everywhere])[0]
         bound = self.table and upper_bound(self.table, self.confidence)
         if bound and found["latency_ms"] is not None:
             found["latency_upper_ms"] = found["latency_ms"] * bound["factor"]
+        found["footprint"] = footprint(found.get("energy_mj"), self.bundle.card)
         return found
 
     def _describe(self, archs: Sequence[Arch], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -40,7 +40,8 @@ def print_search(answer: Mapping[str, Any]) -> None:
         f"seed {answer['seed']}"
     )
     typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
-    typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
+    if "footprint" in answer:  # searches stored by earlier versions have none
+        typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
     if "int8" in answer:
         typer.echo(answer["int8"]["in_words"])
     if "id" in answer:

@@ -156,17 +156,14 @@ class Here:
         """A network; no file is made of it."""
         from service.delivery import run_search
         from service.explain import describe_layers
-        from service.footprint import footprint
         from service.precision import compare
 
         pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
         pairing.check_limits(given)
         found = run_search(pairing, given, seed, lambda now: on_share(now.share, ""))
-        described = pairing.describe(found.arch)
         return {
             "feasible": True,
-            **described,
-            "footprint": footprint(described.get("energy_mj"), pairing.bundle.card),
+            **pairing.describe(found.arch),
             "seed": seed,
             "evaluations": found.evaluations,
             "search_seconds": found.seconds,
