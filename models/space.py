@@ -143,27 +143,39 @@ class SearchSpace(ABC):
 
     def active(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
         """Which genes of each row take part in its network, (N, n_genes)."""
-        mask = np.ones(genes.shape, np.uint8)
-        for column, kept in self._kept:
-            mask *= kept[genes[:, column]]
-        return mask.view(bool)
+        return self._kept_by(genes).view(bool)
 
     def canonical(self, genes: GeneMatrix) -> GeneMatrix:
         """The same networks with every inactive gene at 0."""
-        for column, kept in self._kept:
-            genes = genes * kept[genes[:, column]]
-        return genes
+        return genes * self._kept_by(genes)
+
+    def _kept_by(self, genes: GeneMatrix) -> GeneMatrix:
+        """1 where a gene is active, else 0, (N, n_genes)."""
+        first, *rest = [
+            table.take(genes[:, columns] @ strides, axis=0)
+            for columns, strides, table in self._kept
+        ]
+        for mask in rest:
+            first *= mask
+        return first
 
     @cached_property
-    def _kept(self) -> list[tuple[int, GeneMatrix]]:
-        """Each depth's column, and for each of its choices 0 where a gene is inactive, else 1."""
+    def _kept(self) -> list[tuple[list[int], npt.NDArray[np.int64], GeneMatrix]]:
+        """Some depths' columns, how much a choice of each counts in an index, and for each index
+        1 where a gene is active as far as these depths say, else 0. One such table, in most
+        spaces: looking up a row of genes is much faster than multiplying the rows of each depth."""
         kept = []
-        for s, column in enumerate(self.depth_columns):
-            table = np.ones((len(self.block_counts[s]), len(self.genes)), np.uint8)
+        for stages in _few_choices(self.n_choices[list(self.depth_columns)].tolist()):
+            shape = [len(self.block_counts[s]) for s in stages]
+            table = np.ones((*shape, len(self.genes)), np.uint8)
             for (stage, block), columns in self.block_columns.items():
-                if stage == s:
-                    table[:, columns] = (np.array(self.block_counts[s]) > block)[:, None]
-            kept.append((column, table))
+                if stage in stages:
+                    exists = np.array(self.block_counts[stage]) > block
+                    axis = [-1 if s == stage else 1 for s in stages]
+                    table[..., columns] *= exists.reshape(*axis, 1)
+            strides = np.cumprod([1, *shape[:0:-1]])[::-1]
+            columns_of = [self.depth_columns[s] for s in stages]
+            kept.append((columns_of, strides, table.reshape(-1, len(self.genes))))
         return kept
 
     def sample(self, count: int, rng: np.random.Generator) -> GeneMatrix:
@@ -330,6 +342,16 @@ class SearchSpace(ABC):
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of `models.space_files.read_space`."""
         return {"family": self.family, **asdict(self)}
+
+
+def _few_choices(sizes: Sequence[int], most: int = 4096) -> list[list[int]]:
+    """Positions of `sizes` in runs whose product stays at or under `most`, where it can."""
+    runs: list[list[int]] = [[]]
+    for position, size in enumerate(sizes):
+        if runs[-1] and size * math.prod(sizes[i] for i in runs[-1]) > most:
+            runs.append([])
+        runs[-1].append(position)
+    return runs
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

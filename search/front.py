@@ -25,6 +25,7 @@ from search.operators import crossover, mutate, neighbours
 from search.pareto import non_dominated, pareto_front
 from search.predictor import AccuracyPredictor
 from search.surrogate import fit_additive
+from search.threads import one_blas_thread
 from search.warm_start import TILT
 
 
@@ -86,10 +87,13 @@ def front(
 ) -> Front:
     """The trade-off between latency and predicted accuracy, from the floor of the space up.
 
+    BLAS has one thread in this process from then on (`search.threads`).
+
     Args:
         seed: of the one random generator; the same seed gives the same front, bit for bit.
         on_share: told how much is done, 0..1, after each generation.
     """
+    one_blas_thread()
     rng = np.random.default_rng(seed)
     archive = _Archive(space, predictor, latency)
     sampled = space.sample_tilted(settings.samples, TILT, rng)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +146,28 @@ def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
         changed[n, columns_] = True
     unit = np.array([unit_of[min(move)] for move in moves], np.int64)
     return Neighbours(space.canonical(genes), changed, unit)
+
+
+KEY_BITS = 53
+
+
+def keys(genes: GeneMatrix, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A number for each row and its group, (N,): a sum of random weights below 2^53, so that it is
+    exact in any order, and the group above it. Different networks share one so rarely that losing
+    one does not matter."""
+    summed: npt.NDArray[np.int64] = (genes @ _key_weights(genes.shape[1])).astype(np.int64)
+    return summed + (group << KEY_BITS)
+
+
+@lru_cache(maxsize=64)
+def _key_weights(n_genes: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(0).integers(1, 2**42, n_genes).astype(np.float64)
+
+
+def place(groups: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Position of each entry among those of its group, groups being contiguous, (N,)."""
+    starts = np.flatnonzero(np.diff(groups.astype(np.int64), prepend=-1))
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
 def _drawn(

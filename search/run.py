@@ -21,19 +21,18 @@ from search.exchange import climb
 from search.predictor import AccuracyPredictor, Sloped
 from search.problem import Evaluator, SubnetProblem
 from search.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
+from search.threads import one_blas_thread
 from search.warm_start import WarmStartSettings, warm_start
 
-DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(25)))
+DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(15)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Parameters of the three parts of a search."""
+    """Parameters of the parts of a search."""
 
     warm_start: WarmStartSettings = WarmStartSettings()
     evolution: EvolutionSettings = EvolutionSettings()
-    climbs: int = 1
-    """Networks of the last generation, from the best to the worst, that a climb starts from."""
 
 
 DEFAULT_SETTINGS = SearchSettings()
@@ -78,7 +77,8 @@ def search_subnet(
 ) -> SearchResult:
     """Find the most accurate network of `space` that meets every limit.
 
-    A warm start, evolution, then local exchange from some of the networks found.
+    A warm start, evolution, then local exchange from the best network found. BLAS has one thread
+    in this process from then on (`search.threads`).
 
     Args:
         costs: cost models by name; `limits` refers to them.
@@ -93,40 +93,40 @@ def search_subnet(
         Infeasible: if no network meets the limits; says so before searching.
     """
     start = clock()
+    one_blas_thread()
     problem = SubnetProblem(space, predictor, costs, limits)
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
-    genes, known = warm_start(problem, evaluate, settings.warm_start, rng)
+    known = warm_start(problem, evaluate, settings.warm_start, rng)
     slopes = predictor.slopes if isinstance(predictor, Sloped) else None
-    evolution = Evolution(space, problem.feasible, genes, known, settings.evolution, rng, slopes)
+    evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
     progress = Progress(
         generation=0,
         evaluations=evaluate.evaluations,
         seconds=0.0,
-        top1=float(evolution.top1.max()),
+        top1=evolution.best_top1,
         stalled_generations=0,
     )
     reason: Literal["terminated", "exhausted"] = "exhausted"
-    while len(genes := evolution.ask()):
-        evolution.tell(genes, evaluate(genes))
-        best = float(evolution.top1.max())
+    while len((brood := evolution.ask()).genes):
+        evolution.tell(brood, evaluate(brood.genes))
+        gained = evolution.best_top1 > progress.top1
         progress = Progress(
             generation=progress.generation + 1,
             evaluations=evaluate.evaluations,
             seconds=clock() - start,
-            top1=best,
-            stalled_generations=0 if best > progress.top1 else progress.stalled_generations + 1,
+            top1=evolution.best_top1,
+            stalled_generations=(
+                0 if gained or evolution.apart else progress.stalled_generations + 1
+            ),
         )
         share = min(1.0, termination.share(progress))
         on_progress(replace(progress, share=share))
         if share >= 1:
             reason = "terminated"
             break
-    parents = evolution.best
-    spread = np.linspace(0, len(parents) - 1, min(settings.climbs, len(parents))).astype(np.intp)
-    ends = np.stack([climb(evaluate, row) for row in parents[spread]])
-    found = evaluate(ends)
-    row, top1 = ends[found.argmax()], float(found.max())
+    row = climb(evaluate, evolution.best)
+    top1 = float(evaluate(row[None])[0])
     certificate = certify(evaluate, top1)
     return SearchResult(
         feasible=True,

@@ -5,23 +5,28 @@ limited cost has a price, its best network under a fixed frame is exact (`search
 are moved until costs meet their limits, for many frames and many slightly shaken surrogates at
 once. What the predictor says of the networks found improves the surrogate, and both repeat.
 
-Shapes: N architectures, I frames, G genes.
+Several *groups* start side by side, each on networks and surrogates of its own.
+
+Shapes: N architectures, I frames, G genes, B blocks, D depths, K kinds, C limits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.space import GeneMatrix
-from search.costs import Floats
+from search.costs import CostModel, Floats
 from search.frames import BlockTable, Frames
+from search.operators import keys, place
 from search.problem import SubnetProblem
 from search.surrogate import fit_additive
 
+Ints = npt.NDArray[np.int64]
 Evaluate = Callable[[GeneMatrix], Floats]
 
 TILT = 1.5
@@ -39,11 +44,13 @@ KEPT_ROUNDS = 8
 class WarmStartSettings:
     """How much work a warm start is."""
 
-    candidates: int = 1500
-    """Random networks whose costs are asked."""
-    judged: int = 500
+    groups: int = 4
+    """Starts that know nothing of each other."""
+    candidates: int = 500
+    """Random networks of each group whose costs are asked."""
+    judged: int = 300
     """Of them, the nearest to the limits: asked of the predictor."""
-    rounds: int = 4
+    rounds: int = 2
     """Times the surrogate is fitted."""
     fitted: int = 1500
     """Networks that a surrogate is fitted on, the best and nearest."""
@@ -54,48 +61,90 @@ class WarmStartSettings:
     ridge: float = 1e-2
 
 
+class Start(NamedTuple):
+    """Judged networks on both sides of the limits."""
+
+    genes: GeneMatrix
+    """(N, G), canonical; those of a group are distinct."""
+    top1: Floats
+    """Their accuracies, percent, (N,)."""
+    group: Ints
+    """0, 1, ... of each, (N,)."""
+    price_C: Floats
+    """About how much accuracy one whole budget more brings, percentage points, for each limit."""
+
+
 def warm_start(
     problem: SubnetProblem,
     evaluate: Evaluate,
     settings: WarmStartSettings,
     rng: np.random.Generator,
-) -> tuple[GeneMatrix, Floats]:
-    """Judged networks on both sides of the limits, canonical (N, G), and their top-1 (N,)."""
-    space, frames = problem.space, Frames(problem.space)
+) -> Start:
+    """A start for each group; each has a network within the limits."""
+    frames = Frames(problem.space)
     costs = {name: frames.split(sums) for name, (sums, _) in problem.sums.items()}
-    genes = _near(problem, settings, rng)
+    genes, group = _near(problem, settings, rng)
     top1 = evaluate(genes)
-    surrogate = None
-    for round_ in range(settings.rounds):
+    surrogates: list[CostModel | None] = [None] * settings.groups
+    price_C = np.zeros(len(problem.limits))
+    for _ in range(settings.rounds):
         gap = np.abs(_worst(problem, genes))
-        spread = max(float(top1.std()), 1e-9)
-        score = (top1 - top1.max()) / spread - GAP_WEIGHT * gap
-        order = np.argsort(-score, kind="stable")
-        best = order[: settings.fitted]
-        weights = np.exp(score[best] - score[best[0]]) if round_ else None
-        surrogate = fit_additive(
-            space, genes[best], top1[best], weights=weights, ridge=settings.ridge, prior=surrogate
-        )
-        rows = _frame_rows(frames, genes[order], settings.frames)
-        value_IBDK = frames.gather(frames.split(surrogate), rows)
-        shake = rng.normal(0, settings.noise * value_IBDK.std(), value_IBDK.shape)
+        rows, values = [], []
+        for g, prior in enumerate(surrogates):
+            own = np.flatnonzero(group == g)
+            spread = max(float(top1[own].std()), 1e-9)
+            score = (top1[own] - top1[own].max()) / spread - GAP_WEIGHT * gap[own]
+            order = np.argsort(-score, kind="stable")
+            best = own[order[: settings.fitted]]
+            weights = None if prior is None else np.exp(np.sort(score)[::-1][: len(best)])
+            surrogates[g] = surrogate = fit_additive(
+                problem.space, genes[best], top1[best],
+                weights=weights, ridge=settings.ridge, prior=prior,
+            )  # fmt: skip
+            rows.append(_frame_rows(frames, genes[own[order]], settings.frames))
+            values.append(frames.gather(frames.split(surrogate), rows[-1]))
+        each = [len(part) for part in rows]
+        value_IBDK = np.vstack(values)
+        noise = settings.noise * np.repeat([value.std() for value in values], each)
+        shake = rng.normal(0, 1, value_IBDK.shape) * noise[:, None, None, None]
         shake[:: settings.frames] = 0  # one of each resolution trusts the surrogate
-        new = np.unique(_priced(problem, frames, costs, value_IBDK + shake, rows), axis=0)
-        genes, top1 = np.vstack([genes, new]), np.concatenate([top1, evaluate(new)])
-    return genes, top1
+        frame_rows = np.vstack(rows)
+        found, frame, price_IC = _priced(problem, frames, costs, value_IBDK + shake, frame_rows)
+        in_group = np.repeat(np.arange(settings.groups), each)[frame]
+        known = len(genes)
+        genes, group = _distinct(np.vstack([genes, found]), np.concatenate([group, in_group]))
+        top1 = np.concatenate([top1, evaluate(genes[known:])])
+        trusted, met = np.arange(0, len(frame_rows), settings.frames), problem.feasible(genes)
+        best = genes[met][top1[met].argmax()]
+        trusted = trusted[frame_rows[trusted, 0] == best[0]]
+        price_C = np.median(price_IC[trusted], axis=0)
+    return Start(genes, top1, group, price_C)
 
 
 def _near(
     problem: SubnetProblem, settings: WarmStartSettings, rng: np.random.Generator
-) -> GeneMatrix:
-    """Random networks of every resolution, those nearest to the limits, and a feasible one."""
-    space = problem.space
-    genes = space.sample_tilted(settings.candidates, TILT, rng)
+) -> tuple[GeneMatrix, Ints]:
+    """Random networks of every resolution, those nearest to the limits, dealt out to the groups,
+    with a feasible one for each."""
+    space, count = problem.space, settings.groups
+    genes = space.sample_tilted(settings.candidates * count, TILT, rng)
     gap = np.abs(_worst(problem, genes))
     nearest = np.lexsort((gap, genes[:, 0]))
-    place = _place(genes[nearest, 0])
+    at = place(genes[nearest, 0])
     each = -(-settings.judged // len(space.resolutions))
-    return np.unique(np.vstack([problem.anchor(), genes[nearest[place < each]]]), axis=0)
+    chosen = nearest[at < count * each]
+    anchors = np.tile(problem.anchor(), (count, 1))
+    return _distinct(
+        np.vstack([anchors, genes[chosen]]),
+        np.r_[np.arange(count), place(genes[chosen, 0]) % count],
+    )
+
+
+def _distinct(genes: GeneMatrix, group: Ints) -> tuple[GeneMatrix, Ints]:
+    """Each group's rows, each once, in their order."""
+    _, first = np.unique(keys(genes, group), return_index=True)
+    rows = np.sort(first)
+    return genes[rows], group[rows]
 
 
 def _worst(problem: SubnetProblem, genes: GeneMatrix) -> Floats:
@@ -121,14 +170,19 @@ def _priced(
     costs: Mapping[str, Sequence[BlockTable]],
     value_IBDK: Floats,
     rows: GeneMatrix,
-) -> GeneMatrix:
-    """Networks of most value when every limited cost has a price, canonical, distinct.
+) -> tuple[GeneMatrix, Ints, Floats]:
+    """Networks of most value when every limited cost has a price, canonical, (N, G).
 
     Prices rise while their limit is broken and fall while it is met, by shrinking steps: a
     Lagrangian search, for the frame of each of `rows` its own.
+
+    Returns:
+        The networks, the row that each is of, and each row's last prices, percentage points a
+        budget, (I, C).
     """
+    each = np.arange(len(rows))
     if not problem.limits:
-        return frames.minimise(-value_IBDK, rows)
+        return frames.minimise(-value_IBDK, rows), each, np.empty((len(rows), 0))
     paid = [frames.gather(costs[name], rows) / most for name, (_, most) in problem.sums.items()]
     # Accuracy points per budget: from the whole span being worth one budget.
     span = np.ptp(value_IBDK, axis=(2, 3)).sum(axis=1) + 1e-9
@@ -141,10 +195,4 @@ def _priced(
         found.append(frames.minimise(objective, rows))
         log_price_IC += step * np.sign(problem.violations(found[-1]))
         step *= PRICE_DECAY
-    return np.vstack(found[-KEPT_ROUNDS:])
-
-
-def _place(groups: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    """Position of each entry among those of its group, groups being contiguous."""
-    _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-    return np.arange(len(groups)) - np.repeat(first, sizes)
+    return np.vstack(found[-KEPT_ROUNDS:]), np.tile(each, KEPT_ROUNDS), np.exp(log_price_IC)

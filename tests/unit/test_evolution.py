@@ -5,7 +5,7 @@ import pytest
 
 from models.errors import Infeasible, InputError, NotFound, SubnetSearchError
 from search.costs import CostModel, Factor, latency_costs, macs_costs, params_costs
-from search.evolution import Evolution, EvolutionSettings
+from search.evolution import Brood, Evolution, EvolutionSettings
 from search.exchange import climb
 from search.operators import neighbours
 from search.pareto import pareto_front
@@ -13,7 +13,7 @@ from search.problem import Evaluator, SubnetProblem
 from search.run import SearchSettings, search_subnet
 from search.surrogate import fit_additive
 from search.termination import AnyOf, MaxEvaluations, MaxGenerations, MaxSeconds, Progress, Stalled
-from search.warm_start import WarmStartSettings
+from search.warm_start import Start, WarmStartSettings
 from tests.brute import all_genes
 from tests.fakes import FakeClock, FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE
@@ -230,28 +230,83 @@ def test_a_space_without_more_networks_ends_the_search():
     assert result.arch == DEBUG.smallest
 
 
-def evolution_of(space, limits, genes, predictor, settings=None):
+def started(genes, predictor, groups=1, limits=0):
+    """A start of networks dealt out to groups, at no price."""
+    group = np.arange(len(genes)) % groups
+    return Start(genes, predictor.predict(genes), group, np.zeros(limits))
+
+
+def evolution_of(space, limits, genes, predictor, settings=None, groups=1):
     problem = SubnetProblem(space, predictor, COSTS, limits)
-    rng = np.random.default_rng(0)
     settings = settings or EvolutionSettings(population=20, parents=5)
-    return problem, Evolution(
-        space, problem.feasible, genes, predictor.predict(genes), settings, rng
-    )
+    start = started(genes, predictor, groups, len(limits))
+    return problem, Evolution(space, problem.violations, start, settings, np.random.default_rng(0))
 
 
-def test_evolution_never_asks_twice_and_only_for_feasible_networks():
+def test_groups_never_ask_twice_and_limits_harden():
+    """Apart, each group asks once and a little over the limit; joined, none does."""
     predictor = LinearAccuracy(DEBUG)
     limits = {"macs": budget("macs", 0.4)}
-    problem, evolution = evolution_of(DEBUG, limits, GENES[:30], predictor)
-    asked = [row.tobytes() for row in GENES[:30]]
-    for _ in range(60):
-        genes = evolution.ask()
-        assert problem.feasible(genes).all()
-        asked += [row.tobytes() for row in genes]
-        evolution.tell(genes, predictor.predict(genes))
+    settings = EvolutionSettings(population=20, parents=5, apart=20, slack=0.1)
+    problem, evolution = evolution_of(DEBUG, limits, GENES[::30], predictor, settings, groups=2)
+    asked = [(row.tobytes(), n % 2) for n, row in enumerate(GENES[::30])]
+    worst = []
+    for generation in range(60):
+        slack = 0.1 * max(0.0, 1 - generation / 20)
+        assert evolution.apart == (generation < 20)
+        brood = evolution.ask()
+        worst.append(problem.violations(brood.genes).max(initial=-1.0))
+        assert worst[-1] <= slack
+        new = [row.tobytes() for row in brood.genes]
+        if evolution.apart:
+            asked += list(zip(new, brood.group.tolist(), strict=True))
+        else:
+            assert not set(new) & {key for key, _ in asked}
+            asked += [(key, 0) for key in new]
+        evolution.tell(brood, predictor.predict(brood.genes))
+        after = 0.1 * max(0.0, 1 - (generation + 1) / 20)
+        assert problem.violations(evolution.parents.genes).max() <= after
+        assert problem.feasible(evolution.best[None]).all()
+    assert max(worst[:20]) > 0.01
     assert len(set(asked)) == len(asked)
-    assert len(asked) > 200  # of 411 within the limit
-    assert problem.feasible(evolution.genes).all()
+    assert len({key for key, _ in asked}) > 200  # of 411 within the limit
+
+
+def test_a_price_makes_up_for_what_a_limit_lets_through():
+    """Two networks of a budget, one on either side: what a share of it is worth decides."""
+    order = np.argsort(VALUES["macs"], kind="stable")
+    cheap, dear = GENES[order[200]], GENES[order[220]]
+    limit = float(VALUES["macs"][order[210]])
+    apart = (VALUES["macs"][order[220]] - VALUES["macs"][order[200]]) / limit
+    problem = SubnetProblem(DEBUG, LinearAccuracy(DEBUG), COSTS, {"macs": limit})
+    settings = EvolutionSettings(parents=1, slack=1.0, apart=10, halving=1)
+    for price, first in ((0.9 / apart, dear), (1.1 / apart, cheap)):
+        start = Start(
+            np.array([cheap, dear]), np.array([70.0, 71.0]), np.zeros(2, int), np.array([price])
+        )
+        evolution = Evolution(DEBUG, problem.violations, start, settings, np.random.default_rng(0))
+        best_first = evolution.parents.top1.argmax() if price < 1 / apart else 0
+        assert (evolution.parents.genes == first).all(axis=1)[best_first]
+        assert (evolution.best == cheap).all()
+
+
+def test_groups_keep_a_network_each_has_until_they_are_joined():
+    predictor = LinearAccuracy(DEBUG)
+    settings = EvolutionSettings(population=20, parents=5, apart=2, halving=100)
+    start = Start(
+        np.vstack([GENES[:5], GENES[:5]]), np.tile(predictor.predict(GENES[:5]), 2),
+        np.repeat([0, 1], 5), np.zeros(0),
+    )  # fmt: skip
+    problem = SubnetProblem(DEBUG, predictor, {}, {})
+    evolution = Evolution(DEBUG, problem.violations, start, settings, np.random.default_rng(0))
+    assert len(evolution.parents.genes) == 10
+    for _ in range(2):
+        brood = evolution.ask()
+        assert set(brood.group.tolist()) == {0, 1}
+        evolution.tell(brood, np.zeros(len(brood.genes)))
+    assert set(evolution.parents.group.tolist()) == {0}
+    rows = [row.tobytes() for row in evolution.parents.genes]
+    assert len(set(rows)) == len(rows) <= 10
 
 
 def test_islands_are_given_up_by_halves():
@@ -260,13 +315,12 @@ def test_islands_are_given_up_by_halves():
     settings = EvolutionSettings(population=20, parents=5, halving=3)
     _, evolution = evolution_of(DEBUG, {}, GENES[::9], predictor, settings)
     for generation in range(1, 5):
-        genes = evolution.ask()
-        top1 = predictor.predict(genes)
-        evolution.tell(genes, top1)
-        islands = np.unique(evolution.genes[:, 0])
+        brood = evolution.ask()
+        evolution.tell(brood, predictor.predict(brood.genes))
+        islands = np.unique(evolution.parents.genes[:, 0])
         assert len(islands) == (2 if generation < 3 else 1)
-        assert len(evolution.genes) <= 5 * len(islands)
-    assert evolution.best[0, 0] == islands[0]
+        assert len(evolution.parents.genes) <= 5 * len(islands)
+    assert evolution.best[0] == islands[0]
 
 
 def test_of_the_children_made_the_promising_ones_are_asked_about():
@@ -279,10 +333,10 @@ def test_of_the_children_made_the_promising_ones_are_asked_about():
     def asked(slopes):
         problem = SubnetProblem(DEBUG, predictor, {}, {})
         evolution = Evolution(
-            DEBUG, problem.feasible, start, predictor.predict(start), settings,
+            DEBUG, problem.violations, started(start, predictor), settings,
             np.random.default_rng(0), slopes,
         )  # fmt: skip
-        return predictor.predict(evolution.ask()).mean()
+        return predictor.predict(evolution.ask().genes).mean()
 
     for column in range(len(DEBUG.genes)):
         high, low = (
@@ -297,9 +351,9 @@ def test_the_last_generation_counts():
     """What is told last is among the parents, so the best of it can be the answer."""
     settings = EvolutionSettings(population=4, parents=1)
     _, evolution = evolution_of(DEBUG, {}, GENES[:3], LinearAccuracy(DEBUG), settings)
-    evolution.tell(GENES[3:4], np.array([1e6]))
-    assert evolution.top1.tolist() == [1e6]
-    assert (evolution.best[0] == GENES[3]).all()
+    evolution.tell(Brood(GENES[3:4], np.zeros(1, int)), np.array([1e6]))
+    assert evolution.parents.top1.tolist() == [1e6] == [evolution.best_top1]
+    assert (evolution.best == GENES[3]).all()
 
 
 @pytest.mark.parametrize(

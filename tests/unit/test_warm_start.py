@@ -71,11 +71,18 @@ def test_a_warm_start_always_has_a_network_within_the_limits(seed, share):
     limit = latency.floor() + share * (latency.ceiling() - latency.floor())
     predictor = LinearAccuracy(RESNET, 0, 0.3)
     problem = SubnetProblem(RESNET, predictor, {"x": latency}, {"x": limit})
-    genes, top1 = warm_start(problem, problem.evaluate, SETTINGS, np.random.default_rng(seed))
-    assert problem.feasible(genes).any()
+    genes, top1, group, price_C = warm_start(
+        problem, problem.evaluate, SETTINGS, np.random.default_rng(seed)
+    )
+    for number in range(SETTINGS.groups):
+        own = genes[group == number]
+        assert problem.feasible(own).any()
+        assert len(np.unique(own, axis=0)) == len(own)
+    assert price_C.shape == (1,)
+    assert 0 < price_C[0] < np.inf
     assert (genes == RESNET.canonical(genes)).all()
     assert (genes < RESNET.n_choices).all()
-    assert (top1 == predictor.predict(genes)).all()
+    np.testing.assert_allclose(top1, predictor.predict(genes), rtol=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
@@ -84,10 +91,14 @@ def test_a_warm_start_solves_an_additive_predictor(share):
     predictor, latency = LinearAccuracy(DEBUG, 1), latency_costs(DEBUG, FakeTable())
     limit = latency.floor() + share * (latency.ceiling() - latency.floor())
     problem = SubnetProblem(DEBUG, predictor, {"x": latency}, {"x": limit})
-    genes, top1 = warm_start(problem, problem.evaluate, SETTINGS, np.random.default_rng(0))
+    genes, top1, group, _ = warm_start(
+        problem, problem.evaluate, SETTINGS, np.random.default_rng(0)
+    )
     values = predictor.predict(GENES["debug"])
     best = values[latency.evaluate(GENES["debug"]) <= limit].max()
-    assert best - top1[problem.feasible(genes)].max() <= 0.01 * np.ptp(values)
+    for number in range(SETTINGS.groups):
+        own = problem.feasible(genes) & (group == number)
+        assert best - top1[own].max() <= 0.01 * np.ptp(values)
 
 
 def test_tilted_samples_reach_the_ends_that_uniform_ones_miss():
