@@ -64,6 +64,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/v1/supernets"): "read",
     ("GET", "/v1/supernets/{name}"): "read",
     ("GET", "/v1/supernets/{name}/architecture.svg"): "read",
+    ("GET", "/v1/supernets/{name}/ledger"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/front"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/explain"): "read",
     ("GET", "/v1/devices"): "read",

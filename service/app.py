@@ -14,7 +14,15 @@ from anyio import to_thread
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
-from service import api_document, catalog_routes, errors, explain_routes, pages, routes
+from service import (
+    api_document,
+    catalog_routes,
+    errors,
+    explain_routes,
+    ledger_routes,
+    pages,
+    routes,
+)
 from service.dependencies import ServiceDep, open_service, working
 from service.metrics import CONTENT_TYPE, exposition
 from service.middleware import Guard, Limits, Observe
@@ -63,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(catalog_routes.router)
     app.include_router(explain_routes.router)
+    app.include_router(ledger_routes.router)
     app.add_api_route("/healthz", healthz, tags=["operation"])
     app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)

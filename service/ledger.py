@@ -16,6 +16,11 @@ from models.errors import InputError
 ONCE = {"training": "supernets train", "predictor_data": "supernets collect"}
 """What is spent once, and the command that measures it."""
 J_PER_KWH = 3.6e6
+SEARCHED = 8000
+"""Networks that a search for one device trains where no weights are shared: MnasNet's controller
+sampled about as many (Tan et al. 2019, section 5.1)."""
+SEARCHED_EPOCHS = 5
+"""Epochs that it trained each of them for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,8 @@ def ledger(
         power_w: of a busy machine; default: the training's mean.
 
     Returns:
-        {"once", "per_device", "alone", "devices", "total", "break_even_devices", "missing"};
-        energies in kWh, CO2e in kg.
+        {"once", "per_device", "one_more_device", "alone", "alone_search", "devices", "total",
+        "break_even_devices", "co2e_kg_per_kwh", "missing"}; energies in kWh, CO2e in kg.
 
     Raises:
         InputError: if a number is out of range, or no power is known.
@@ -79,8 +84,15 @@ def ledger(
         missing.append(
             "energy of one network trained alone: measured by `subnet-search supernets compare`"
         )
+    alone_search = _alone_search(card, alone)
     once_kwh = sum(entry["energy_kwh"] for entry in once.values())
     each_kwh = sum(entry["energy_kwh"] for entry in per_device.values())
+    one_more: dict[str, Any] = {"energy_kwh": each_kwh}
+    if alone is not None and each_kwh > 0:
+        one_more["times_less_than_training"] = alone["energy_kwh"] / each_kwh
+    if alone is not None and alone_search is not None and each_kwh > 0:
+        both_kwh = alone["energy_kwh"] + alone_search["energy_kwh"]
+        one_more["times_less_than_training_and_searching"] = both_kwh / each_kwh
     total = {"shared_kwh": once_kwh + devices * each_kwh}
     break_even = None
     if alone is not None:
@@ -95,7 +107,9 @@ def ledger(
     return {
         "once": once,
         "per_device": per_device,
+        "one_more_device": one_more,
         "alone": alone,
+        "alone_search": alone_search,
         "devices": devices,
         "total": total,
         "break_even_devices": break_even,
@@ -138,4 +152,22 @@ def _alone(card: Mapping[str, Any]) -> dict[str, Any] | None:
         "provenance": spent[0]["provenance"],
         "method": spent[0]["method"],
         "what": "training one network; without any search for its architecture",
+    }
+
+
+def _alone_search(
+    card: Mapping[str, Any], alone: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """What searching for one network costs where every candidate is trained; None: not known."""
+    phases = card.get("recipe", {}).get("phases", [])
+    if alone is None or not phases:
+        return None
+    epochs = phases[0]["epochs"]
+    return {
+        "energy_kwh": SEARCHED * SEARCHED_EPOCHS / epochs * alone["energy_kwh"],
+        "provenance": "estimated",
+        "method": (
+            f"{SEARCHED} candidates x {SEARCHED_EPOCHS} epochs (MnasNet) at the energy of one "
+            f"trained alone for {epochs}"
+        ),
     }

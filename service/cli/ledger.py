@@ -43,6 +43,14 @@ def ledger(
             typer.echo(f"{devices} devices, {name}: {1e3 * total[f'{name}_kwh']:.4g} Wh{grams}")
     if found["break_even_devices"]:
         typer.echo(f"sharing pays from {found['break_even_devices']} devices on")
+    for key, than in (
+        ("times_less_than_training", "training one network alone"),
+        ("times_less_than_training_and_searching", "training one and searching for it"),
+    ):
+        if key in found["one_more_device"]:
+            typer.echo(
+                f"one more device: {found['one_more_device'][key]:.3g} times less than {than}"
+            )
     for line in found["missing"]:
         typer.echo(f"not known: {line}")
 
@@ -52,6 +60,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     entries += [(f"each device: {name}", entry) for name, entry in found["per_device"].items()]
     if found["alone"]:
         entries.append(("one network trained alone", found["alone"]))
+    if found["alone_search"]:
+        entries.append(("searching for one, each candidate trained", found["alone_search"]))
     return [
         (name, f"{1e3 * entry['energy_kwh']:.4g}", f"{entry['provenance']}, {entry['method']}")
         for name, entry in entries

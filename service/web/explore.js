@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { Chart } from "./chart.js";
 import { showChosen } from "./chosen.js";
 import { $, announce, h, s, show } from "./dom.js";
+import { Energy } from "./energy.js";
 import { within } from "./front.js";
 import { ms, percent, scaled, share } from "./format.js";
 import { tag } from "./origin.js";
@@ -21,6 +22,7 @@ export class Explore {
     this.fronts = new Map(); // by #key -> {status, ...}
     this.supernets = new Map();
     this.chart = new Chart($("#chart"), (budget) => this.setBudget(budget));
+    this.energy = new Energy($("#energy-card"), $("#energy"), $("#energy-devices"));
     this.searchCard = new SearchCard($("#search-card"), $("#search-body"), (search) => this.#searched(search));
     $("#supernet").addEventListener("change", (event) => this.#choose(event.target.value));
     $("#precision").addEventListener("change", (event) => this.#ask({ precision: event.target.value }));
@@ -68,6 +70,7 @@ export class Explore {
     const { state } = this;
     this.#controls();
     const { supernet } = state;
+    this.energy.show(supernet);
     const loading = [this.#loadSupernet(supernet), ...state.devices.map((device) => this.#loadFront(supernet, device))];
     this.#render();
     for (const part of loading) part.then(() => state.supernet === supernet && this.#render());

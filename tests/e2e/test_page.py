@@ -276,6 +276,25 @@ def test_the_layers_shown_add_up_to_the_latency_shown(page):
     assert sum(times) == pytest.approx(headline(page)[1], abs=0.0005 * (len(times) + 1))
 
 
+def test_the_energy_of_many_devices_is_the_ledgers(page, url):
+    """Of a supernet whose card has energies; of one without, the card stays away."""
+    page.goto(EXPLORE)
+    page.get_by_label("Devices", exact=True).fill("1000")
+    page.get_by_label("Devices", exact=True).press("Tab")
+    total = page.locator("#energy-total")
+    expect(total).to_contain_text("1000 devices")
+    found = httpx.get(f"{url}/v1/supernets/{SUPERNET}/ledger?devices=1000").json()
+    shared = f"{1e3 * found['total']['shared_kwh']:.3g}"
+    assert f"{float(shared):g} Wh" in total.inner_text()
+    rows = page.locator("#energy tbody tr")
+    assert rows.count() == len(found["once"]) + len(found["per_device"]) + sum(
+        found[name] is not None for name in ("alone", "alone_search")
+    )
+    page.goto(EXPLORE_TINY)
+    expect(page.locator("#picture svg")).to_be_visible()
+    expect(page.locator("#energy-card")).to_be_hidden()
+
+
 def test_uploading_a_good_and_a_bad_device_file(page, tmp_path):
     good, bad, broken = (tmp_path / name for name in ("board.json", "slip.json", "half.json"))
     good.write_text(json.dumps(make_profile("small-board", conditions={"power_w": 4.0})))

@@ -11,6 +11,7 @@ from latency_tables.store import BuiltinDevices
 from latency_tables.summing import plan_measurement
 from models.bundle import ZOO, Bundle
 from models.plan import layer_plan
+from service.ledger import Worked, ledger
 from tests.fake_stopwatch import FakeStopwatch
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG
@@ -208,3 +209,26 @@ async def test_what_a_kit_wrote_is_a_profile(client):
     assert table["expected_error"] < 0.01
     unknown = await client.post("/v1/devices", json={**profile, "space": "nowhere"})
     assert unknown.status_code == 404
+
+
+async def test_the_ledger_is_that_of_the_card_and_the_stored_searches(client):
+    path = "/v1/supernets/fashion-mbv3/ledger"
+    found = (await client.get(path, params={"devices": 1000, "table_s": 60})).json()
+    card = Bundle.open(ZOO / "fashion-mbv3").card
+    assert found == ledger(card, Worked(0, 0.0), devices=1000, table_s=60)
+    assert found["total"]["shared_kwh"] > card["energy"]["training"]["energy_kwh"]
+    assert any("no search is stored yet" in line for line in found["missing"])
+    assert (await client.get(path)).json()["devices"] == 100
+
+
+@pytest.mark.parametrize("query", ["devices=0", "devices=x", "table_s=-1", "power_w=nan"])
+async def test_a_ledger_of_impossible_numbers_is_refused(client, query):
+    answer = await client.get(f"/v1/supernets/fashion-mbv3/ledger?{query}")
+    assert answer.status_code == 422
+    assert query.split("=")[0] in answer.text
+
+
+async def test_a_ledger_without_any_power_says_what_to_state(client):
+    answer = await client.get(f"/v1/supernets/{SUPERNET}/ledger")
+    assert answer.status_code == 422
+    assert "power" in answer.json()["detail"]

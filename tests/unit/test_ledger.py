@@ -12,7 +12,8 @@ TRAINING = {**SPENT, "method": "codecarbon", "mean_power_w": 30.0}
 def card(**energy):
     alone = {"energy_kwh": 0.005, "provenance": "estimated", "method": "codecarbon"}
     rows = [{"energy": None}, {"energy": alone}, {"energy": {**alone, "energy_kwh": 0.003}}]
-    return {"energy": energy, "metrics": {"sharing": {"networks": rows}}}
+    recipe = {"phases": [{"epochs": 10}, {"epochs": 3}]}
+    return {"energy": energy, "metrics": {"sharing": {"networks": rows}}, "recipe": recipe}
 
 
 def test_every_term_by_hand():
@@ -25,6 +26,14 @@ def test_every_term_by_hand():
     assert found["total"]["times_less"] == pytest.approx(0.4 / (0.08 + 100 * per_device_kwh))
     assert found["total"]["alone_co2e_kg"] == pytest.approx(0.4 * 0.4)
     assert found["missing"] == []
+    # 8,000 candidates, each for 5 of the 10 epochs.
+    assert found["alone_search"]["energy_kwh"] == pytest.approx(4000 * 0.004)
+    one_more = found["one_more_device"]
+    assert one_more["energy_kwh"] == pytest.approx(per_device_kwh)
+    assert one_more["times_less_than_training"] == pytest.approx(0.004 / per_device_kwh)
+    assert one_more["times_less_than_training_and_searching"] == pytest.approx(
+        4001 * 0.004 / per_device_kwh
+    )
 
 
 def test_break_even_is_the_first_number_of_devices_that_pays():
@@ -42,6 +51,8 @@ def test_what_was_never_measured_is_named_and_not_assumed():
     assert found["alone"] is None
     assert "alone_kwh" not in found["total"]
     assert found["break_even_devices"] is None
+    assert found["alone_search"] is None
+    assert set(found["one_more_device"]) == {"energy_kwh"}
     assert len(found["missing"]) == 3
     with pytest.raises(InputError, match="--power-w"):
         ledger({}, Worked(0, 0.0), devices=1, table_s=0)
