@@ -11,6 +11,7 @@ SURFACE = {
     ("get", "/v1/supernets/{name}"),
     ("get", "/v1/supernets/{name}/architecture.svg"),
     ("get", "/v1/supernets/{name}/devices/{device}/explain"),
+    ("get", "/v1/supernets/{name}/ledger"),
     ("get", "/v1/supernets/{name}/devices/{device}/front"),
     ("get", "/v1/devices"),
     ("post", "/v1/devices"),
