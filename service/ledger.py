@@ -18,7 +18,7 @@ ONCE = {"training": "supernets train", "predictor_data": "supernets collect"}
 J_PER_KWH = 3.6e6
 SEARCHED = 8000
 """Networks that a search for one device trains where no weights are shared: MnasNet's controller
-sampled about as many (Tan et al. 2019, section 5.1)."""
+sampled about as many (Tan et al. 2019)."""
 SEARCHED_EPOCHS = 5
 """Epochs that it trained each of them for."""
 
@@ -90,9 +90,9 @@ def ledger(
     one_more: dict[str, Any] = {"energy_kwh": each_kwh}
     if alone is not None and each_kwh > 0:
         one_more["times_less_than_training"] = alone["energy_kwh"] / each_kwh
-    if alone is not None and alone_search is not None and each_kwh > 0:
-        both_kwh = alone["energy_kwh"] + alone_search["energy_kwh"]
-        one_more["times_less_than_training_and_searching"] = both_kwh / each_kwh
+        if alone_search is not None:
+            both_kwh = alone["energy_kwh"] + alone_search["energy_kwh"]
+            one_more["times_less_than_training_and_searching"] = both_kwh / each_kwh
     total = {"shared_kwh": once_kwh + devices * each_kwh}
     break_even = None
     if alone is not None:

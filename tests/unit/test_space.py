@@ -208,3 +208,22 @@ def test_make_divisible(value, expected):
 def test_stage_fields_are_named():
     with pytest.raises(TypeError):
         StageSpec(8, 2, "relu", False, (1, 2))  # type: ignore[call-arg]
+
+
+def test_what_is_active_in_a_space_of_many_depths_needs_more_than_one_table():
+    """Ten stages of three depths have 59,049 combinations: against what the depths say by hand."""
+    space = replace(FASHION_LIKE, name="deep", stages=FASHION_LIKE.stages * 2)
+    rows = np.random.default_rng(0).integers(
+        0, space.n_choices, (200, len(space.genes)), dtype=np.uint8
+    )
+    expected = [
+        [
+            gene.block < 0
+            or gene.block < space.block_counts[gene.stage][row[space.depth_columns[gene.stage]]]
+            for gene in space.genes
+        ]
+        for row in rows
+    ]
+    assert len(space._kept) > 1
+    assert space.active(rows).tolist() == expected
+    assert space.canonical(rows).tolist() == np.where(expected, rows, 0).tolist()
