@@ -351,6 +351,7 @@ def test_a_link_reproduces_the_view(page, url):
     page.goto("/?view=searches&f.status=succeeded&f.latency_ms_max=0.81&f.sort=latency_ms")
     expect(page.get_by_label("Status")).to_have_value("succeeded")
     expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
+    expect(page.locator("tbody tr").first).to_be_visible()
     times = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
     assert times
     assert times == sorted(times)
