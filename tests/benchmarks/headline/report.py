@@ -52,7 +52,8 @@ def write_page(document: dict[str, Any], path: Path) -> None:
     lines += [
         "",
         f"Training the families took {energy['families']:.3f} kWh, training the supernet "
-        f"{energy['supernet']:.3f} kWh (codecarbon).",
+        f"{energy['supernet']:.3f} kWh (codecarbon). "
+        "What else the machine did meanwhile, and pauses, count too: at most that much.",
     ]
     path.write_text("\n".join(lines) + "\n")
 
