@@ -48,9 +48,11 @@ def ledger(
         ("times_less_than_training_and_searching", "training one and searching for it"),
     ):
         if key in found["one_more_device"]:
-            typer.echo(
-                f"one more device: {found['one_more_device'][key]:.3g} times less than {than}"
+            less = found["one_more_device"][key]
+            times = (
+                f"{less:.3g} times less than" if less >= 1 else f"{1 / less:.3g} times as much as"
             )
+            typer.echo(f"one more device: {times} {than}")
     for line in found["missing"]:
         typer.echo(f"not known: {line}")
 

@@ -88,6 +88,8 @@ def plot(document: dict[str, Any], path: Path) -> None:
                 linewidth=1,
             )
         axes.set_xscale("log")
+        for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            set_formatter("{x:.2g}")  # milliseconds, not powers of ten
         axes.set_xlabel("latency of one image on one thread, ms (measured)")
         axes.set_ylabel("top-1 on the test images, % (measured)")
         axes.grid(alpha=0.3)
