@@ -23,7 +23,7 @@ from models.space import GeneMatrix, SearchSpace
 from search.costs import CostModel, Floats
 from search.operators import crossover, mutate, neighbours
 from search.pareto import non_dominated, pareto_front
-from search.predictor import AccuracyPredictor
+from search.predictor import AccuracyPredictor, elites_of
 from search.surrogate import fit_additive
 from search.threads import one_blas_thread
 from search.warm_start import TILT
@@ -97,7 +97,7 @@ def front(
     rng = np.random.default_rng(seed)
     archive = _Archive(space, predictor, latency)
     sampled = space.sample_tilted(settings.samples, TILT, rng)
-    archive.judge(np.vstack([latency.floor_genes, sampled]))
+    archive.judge(np.vstack([latency.floor_genes, sampled, elites_of(predictor, space)]))
     for round_ in range(settings.rounds):
         # The latest rows lie near the front, where the surrogate should be right.
         recent = slice(-settings.fitted, None)

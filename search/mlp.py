@@ -23,7 +23,7 @@ from models.errors import CorruptBundle, InputError
 from models.space import Gene, GeneMatrix, SearchSpace
 from models.space_files import read_space
 from search.costs import Floats
-from search.predictor import Provenance, save
+from search.predictor import Provenance, carry_over, save
 
 KIND = "mlp"
 CHUNK = 1024
@@ -112,6 +112,8 @@ class Mlp:
     """Three hidden ones and the output."""
     base: float
     """Added to the output, a fraction of 1."""
+    elites: GeneMatrix
+    """See `search.predictor.Explored`."""
 
     def predict(self, genes: GeneMatrix) -> Floats:
         """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,).
@@ -177,7 +179,10 @@ class Mlp:
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; `search.predictor.load` reads it back exactly."""
-        tensors: dict[str, npt.NDArray[Any]] = {"base": np.array([self.base])}
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "base": np.array([self.base]),
+            "elites": self.elites,
+        }
         for i, layer in enumerate(self.layers):
             tensors |= {f"weight.{i}": layer.weight, f"bias.{i}": layer.bias}
         save(path, self.provenance, self.space, tensors)
@@ -210,7 +215,9 @@ class Mlp:
                 f"predictor: made for space {trained.name!r}, which has other blocks than "
                 f"{space.name!r}"
             )
-        return cls(provenance, space, layers, base)
+        none = np.empty((0, len(trained.genes)), np.uint8)
+        elites = carry_over(tensors.get("elites", none), trained, space)
+        return cls(provenance, space, layers, base, elites)
 
 
 def from_published(
@@ -262,7 +269,8 @@ def from_published(
         kendall=None,
         method=f"published weights ({source}); their error was not measured here",
     )
-    return Mlp(provenance, part, layers, float(tensors.get("base_acc", nothing)[0]))
+    none = np.empty((0, len(part.genes)), np.uint8)
+    return Mlp(provenance, part, layers, float(tensors.get("base_acc", nothing)[0]), none)
 
 
 def _normal(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -75,6 +75,22 @@ class Sloped(Protocol):
         ...
 
 
+@runtime_checkable
+class Explored(Protocol):
+    """A predictor that was searched before, for no device in particular (`search.elites`)."""
+
+    @property
+    def elites(self) -> GeneMatrix:
+        """Networks found then, (E, G), canonical; none is allowed."""
+        ...
+
+
+def elites_of(predictor: AccuracyPredictor, space: SearchSpace) -> GeneMatrix:
+    """Its elites, (E, G); none if it was not explored."""
+    none: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
+    return predictor.elites if isinstance(predictor, Explored) else none
+
+
 def read(path: Path) -> Provenance:
     """Where the predictor in a file comes from, and for which resolutions it is valid.
 
@@ -129,6 +145,26 @@ def save(
     """Write a predictor of any kind; `load` reads it back exactly."""
     metadata = {"provenance": provenance.to_json(), "space": space.to_json()}
     save_file(dict(tensors), path, {key: json.dumps(value) for key, value in metadata.items()})
+
+
+def carry_over(rows: npt.NDArray[Any], trained: SearchSpace, space: SearchSpace) -> GeneMatrix:
+    """Networks of `trained` as rows of `space`, a part of it: those that it has, (N, G), canonical.
+
+    Raises:
+        CorruptBundle: if `rows` are not networks of `trained`.
+    """
+    shape, dtype = (len(rows), len(trained.genes)), np.uint8
+    if rows.shape != shape or rows.dtype != dtype or (rows >= trained.n_choices).any():
+        raise CorruptBundle(f"predictor: elites are not networks of space {trained.name!r}")
+    carried = np.zeros((len(rows), len(space.genes)), np.uint8)
+    there = np.ones(len(rows), bool)
+    active = trained.active(rows)
+    for column, gene in enumerate(space.genes):
+        before = trained.column[gene.name, gene.stage, gene.block]
+        same = np.array(trained.genes[before].choices)[:, None] == np.array(gene.choices)
+        carried[:, column] = same.argmax(axis=1)[rows[:, before]]
+        there &= same.any(axis=1)[rows[:, before]] | ~active[:, before]
+    return space.canonical(carried[there])
 
 
 def read_provenance(value: dict[str, Any]) -> Provenance:

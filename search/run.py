@@ -18,7 +18,7 @@ from search.certificate import Certificate, certify
 from search.costs import Cost
 from search.evolution import Evolution, EvolutionSettings
 from search.exchange import climb
-from search.predictor import AccuracyPredictor, Sloped
+from search.predictor import AccuracyPredictor, Sloped, elites_of
 from search.problem import Evaluator, SubnetProblem
 from search.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
 from search.threads import one_blas_thread
@@ -36,6 +36,11 @@ class SearchSettings:
 
 
 DEFAULT_SETTINGS = SearchSettings()
+EXPLORED_SETTINGS = SearchSettings(
+    warm_start=WarmStartSettings(groups=1),
+    evolution=EvolutionSettings(population=160, apart=20, halving=3),
+)
+"""Where the predictor has elites: a third of the work ends nearer to the best known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,7 @@ def search_subnet(
     limits: Mapping[str, float],
     seed: int,
     *,
-    settings: SearchSettings = DEFAULT_SETTINGS,
+    settings: SearchSettings | None = None,
     termination: Termination = DEFAULT_TERMINATION,
     clock: Callable[[], float] = time.perf_counter,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -84,6 +89,7 @@ def search_subnet(
         costs: cost models by name; `limits` refers to them.
         limits: budgets by name, in the unit of the name; none at all is allowed.
         seed: of the one random generator that is used.
+        settings: `DEFAULT_SETTINGS` unless given, or `EXPLORED_SETTINGS` where there are elites.
         clock: seconds that only differences of are used.
         on_progress: called after each generation; what it raises ends the search.
 
@@ -97,6 +103,9 @@ def search_subnet(
     problem = SubnetProblem(space, predictor, costs, limits)
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
+    if settings is None:
+        explored = len(elites_of(predictor, space)) > 0
+        settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
     known = warm_start(problem, evaluate, settings.warm_start, rng)
     slopes = predictor.slopes if isinstance(predictor, Sloped) else None
     evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)

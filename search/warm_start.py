@@ -5,7 +5,8 @@ limited cost has a price, its best network under a fixed frame is exact (`search
 are moved until costs meet their limits, for many frames and many slightly shaken surrogates at
 once. What the predictor says of the networks found improves the surrogate, and both repeat.
 
-Several *groups* start side by side, each on networks and surrogates of its own.
+Several *groups* start side by side, each on networks and surrogates of its own. What the predictor
+was found to rate high before (`search.elites`) joins every group in the end.
 
 Shapes: N architectures, I frames, G genes, B blocks, D depths, K kinds, C limits.
 """
@@ -23,6 +24,7 @@ from models.space import GeneMatrix
 from search.costs import CostModel, Floats
 from search.frames import BlockTable, Frames
 from search.operators import keys, place
+from search.predictor import elites_of
 from search.problem import SubnetProblem
 from search.surrogate import fit_additive
 
@@ -59,6 +61,8 @@ class WarmStartSettings:
     noise: float = 0.3
     """Of the shaken surrogates, in standard deviations of their weights."""
     ridge: float = 1e-2
+    elites_over: float = 0.3
+    """How far over their limits elites may be, a share of each."""
 
 
 class Start(NamedTuple):
@@ -118,6 +122,13 @@ def warm_start(
         best = genes[met][top1[met].argmax()]
         trusted = trusted[frame_rows[trusted, 0] == best[0]]
         price_C = np.median(price_IC[trusted], axis=0)
+    elites, known = elites_of(problem.predictor, problem.space), len(genes)
+    elites = elites[_worst(problem, elites) <= settings.elites_over]
+    genes, group = _distinct(
+        np.vstack([genes, *[elites] * settings.groups]),
+        np.r_[group, np.repeat(np.arange(settings.groups), len(elites))],
+    )
+    top1 = np.concatenate([top1, evaluate(genes[known:])])
     return Start(genes, top1, group, price_C)
 
 

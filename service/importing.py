@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace as with_changes
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from models.errors import Conflict, InputError
 from models.space import SearchSpace
 from models.space_files import load_space
 
+SEARCHES = 200
+"""That a predictor is explored with: about two minutes."""
 CALIBRATION_IMAGES = 512
 CALIBRATION_SIZE = 256
 """Calibration images are kept at most this large, pixels."""
@@ -37,6 +41,8 @@ def import_supernet(
     space_file: Path | None = None,
     calibration: Path | None = None,
     replace: bool = False,
+    searches: int = SEARCHES,
+    on_share: Callable[[float], None] = lambda _: None,
 ) -> Bundle:
     """Bring a published supernet, or parts of one; what is there already is kept.
 
@@ -47,6 +53,8 @@ def import_supernet(
         space_file: a space of the user's own (docs/spaces.md).
         calibration: a folder of training images, ImageFolder layout.
         replace: put new weights in the place of different ones.
+        searches: to explore the predictor with (`search.elites`).
+        on_share: told how many of them are done, 0..1.
 
     Raises:
         NotFound: if a name or a file is unknown.
@@ -71,7 +79,9 @@ def import_supernet(
         files[WEIGHTS] = content
         card["source"] = source
     if predictor is not None:
-        files["predictor.safetensors"], card["predictor"] = _predictor(predictor, space)
+        files["predictor.safetensors"], card["predictor"] = _predictor(
+            predictor, space, searches, on_share
+        )
     if calibration is not None:
         files["calibration.npz"], count = _calibration(calibration, space)
         card["data"] = {**card.get("data", {}), "calibration_images": count}
@@ -115,13 +125,18 @@ def _weights(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
     return save(ours), source
 
 
-def _predictor(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
+def _predictor(
+    path: Path, space: SearchSpace, searches: int, on_share: Callable[[float], None]
+) -> tuple[bytes, dict[str, Any]]:
     from models.checkpoint import read_checkpoint
+    from search.elites import find_elites
     from search.mlp import from_published
 
     tensors = {name: tensor.numpy() for name, tensor in read_checkpoint(path).items()}
     source = f"{path.name}, sha256 {file_sha256(path)[:12]}"
     predictor = from_published(tensors, space, source)
+    elites = find_elites(predictor, searches, on_share)
+    predictor = with_changes(predictor, elites=elites)
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "predictor.safetensors"
         predictor.save(saved)

@@ -22,7 +22,7 @@ from service.cli.common import (
 )
 from service.cli.completion import complete_recipe, complete_supernet
 from service.cli.source import open_source
-from service.importing import import_supernet, write_checkpoint
+from service.importing import SEARCHES, import_supernet, write_checkpoint
 from service.upkeep import (
     FIT_SUBNETS,
     TEST_SUBNETS,
@@ -92,18 +92,27 @@ def import_(
         Path | None, typer.Option(help="A folder of training images, one folder a class.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace other weights.")] = False,
+    searches: Annotated[
+        int,
+        typer.Option(
+            min=0, help="To explore the predictor with, once: later searches start from the best."
+        ),
+    ] = SEARCHES,
     json: Json = False,
 ) -> None:
     """Import a published checkpoint, a predictor, calibration images, or several of them."""
-    bundle = import_supernet(
-        settings().home,
-        name,
-        None if checkpoint == "none" else Path(checkpoint),
-        predictor=predictor,
-        space_file=space,
-        calibration=calibration,
-        replace=replace,
-    )
+    with progress_bar("importing") as show_share:
+        bundle = import_supernet(
+            settings().home,
+            name,
+            None if checkpoint == "none" else Path(checkpoint),
+            predictor=predictor,
+            space_file=space,
+            calibration=calibration,
+            replace=replace,
+            searches=searches,
+            on_share=show_share,
+        )
     if json:
         print_json({"name": name, "path": str(bundle.path), "files": bundle.card["files"]})
     else:

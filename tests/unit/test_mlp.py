@@ -140,7 +140,9 @@ def test_it_is_valid_where_it_was_fitted_alone():
 def load_wide(predictor):
     """The same weights, asked at sizes that the coding has and the fit had not."""
     space = MOBILE.at(range(112, 225, 16))
-    return type(predictor)(predictor.provenance, space, predictor.layers, predictor.base)
+    return type(predictor)(
+        predictor.provenance, space, predictor.layers, predictor.base, predictor.elites
+    )
 
 
 @pytest.mark.parametrize(
