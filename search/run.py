@@ -37,7 +37,7 @@ class SearchSettings:
 
 DEFAULT_SETTINGS = SearchSettings()
 EXPLORED_SETTINGS = SearchSettings(
-    warm_start=WarmStartSettings(groups=1),
+    warm_start=WarmStartSettings(groups=1, candidates=300, judged=150),
     evolution=EvolutionSettings(population=160, apart=20, halving=3),
 )
 """Where the predictor has elites: a third of the work ends nearer to the best known."""

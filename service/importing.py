@@ -26,7 +26,7 @@ from models.space import SearchSpace
 from models.space_files import load_space
 
 SEARCHES = 200
-"""That a predictor is explored with: about two minutes."""
+"""That a predictor is explored with: about a minute and a half."""
 CALIBRATION_IMAGES = 512
 CALIBRATION_SIZE = 256
 """Calibration images are kept at most this large, pixels."""
