@@ -405,6 +405,8 @@ def test_an_index_serves_a_window(store, device, index):
     wanted = SearchFilter(
         device=device, created_after=START, created_before=START + timedelta(days=7)
     )
+    for seed in range(100):
+        store.submit(new(seed, device="abcdefghij"[seed % 10]))
     (query,) = page_queries(wanted, None)
     dialect = store._engine.dialect
     text = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
@@ -412,6 +414,7 @@ def test_an_index_serves_a_window(store, device, index):
         if dialect.name == "postgresql":  # which reads a small table as a whole, unless it may not
             connection.exec_driver_sql("SET enable_seqscan = off")
             connection.exec_driver_sql("SET enable_bitmapscan = off")
+            connection.exec_driver_sql("ANALYZE searches")
             plan = connection.exec_driver_sql(f"EXPLAIN {text}").all()
         else:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
