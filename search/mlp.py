@@ -215,8 +215,7 @@ class Mlp:
                 f"predictor: made for space {trained.name!r}, which has other blocks than "
                 f"{space.name!r}"
             )
-        none = np.empty((0, len(trained.genes)), np.uint8)
-        elites = carry_over(tensors.get("elites", none), trained, space)
+        elites = carry_over(tensors.get("elites", trained.encode([])), trained, space)
         return cls(provenance, space, layers, base, elites)
 
 
@@ -269,8 +268,8 @@ def from_published(
         kendall=None,
         method=f"published weights ({source}); their error was not measured here",
     )
-    none = np.empty((0, len(part.genes)), np.uint8)
-    return Mlp(provenance, part, layers, float(tensors.get("base_acc", nothing)[0]), none)
+    base = float(tensors.get("base_acc", nothing)[0])
+    return Mlp(provenance, part, layers, base, elites=part.encode([]))
 
 
 def _normal(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

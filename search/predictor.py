@@ -87,8 +87,7 @@ class Explored(Protocol):
 
 def elites_of(predictor: AccuracyPredictor, space: SearchSpace) -> GeneMatrix:
     """Its elites, (E, G); none if it was not explored."""
-    none: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
-    return predictor.elites if isinstance(predictor, Explored) else none
+    return predictor.elites if isinstance(predictor, Explored) else space.encode([])
 
 
 def read(path: Path) -> Provenance:
@@ -153,8 +152,8 @@ def carry_over(rows: npt.NDArray[Any], trained: SearchSpace, space: SearchSpace)
     Raises:
         CorruptBundle: if `rows` are not networks of `trained`.
     """
-    shape, dtype = (len(rows), len(trained.genes)), np.uint8
-    if rows.shape != shape or rows.dtype != dtype or (rows >= trained.n_choices).any():
+    fits = rows.shape[1:] == (len(trained.genes),) and rows.dtype == np.uint8
+    if not fits or (rows >= trained.n_choices).any():
         raise CorruptBundle(f"predictor: elites are not networks of space {trained.name!r}")
     carried = np.zeros((len(rows), len(space.genes)), np.uint8)
     there = np.ones(len(rows), bool)

@@ -123,8 +123,8 @@ def warm_start(
         trusted = trusted[frame_rows[trusted, 0] == best[0]]
         price_C = np.median(price_IC[trusted], axis=0)
     elites, known = elites_of(problem.predictor, problem.space), len(genes)
+    elites = elites[_worst(problem, elites) <= settings.elites_over]
     if len(elites):
-        elites = elites[_worst(problem, elites) <= settings.elites_over]
         genes, group = _distinct(
             np.vstack([genes, *[elites] * settings.groups]),
             np.r_[group, np.repeat(np.arange(settings.groups), len(elites))],

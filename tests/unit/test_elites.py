@@ -45,11 +45,19 @@ def test_elites_are_distinct_networks_and_the_same_every_time(explored):
     assert find_elites(explored, 0).shape == (0, len(space.genes))
 
 
-def test_exploring_does_not_look_at_earlier_elites(explored):
+def test_exploring_does_not_look_at_earlier_elites(explored, monkeypatch):
     """Else a second exploration would only confirm the first."""
+    seen: list[int] = []
+
+    def watched(space, predictor, *rest, **named):
+        seen.append(len(predictor.elites))
+        return search_subnet(space, predictor, *rest, **named)
+
+    monkeypatch.setattr("search.elites.search_subnet", watched)
     assert (find_elites(replace(explored, elites=explored.elites[:0]), 2)).tolist() == find_elites(
         explored, 2
     ).tolist()
+    assert seen == [0, 0, 0, 0]
 
 
 class Told(LinearAccuracy):
@@ -119,6 +127,7 @@ NOT_NETWORKS = {
     "too few genes": np.zeros((2, 3), np.uint8),
     "fractions": np.zeros((1, 46), np.float32),
     "no matrix": np.zeros(46, np.uint8),
+    "a number": np.zeros((), np.uint8),
 }
 
 
