@@ -12,11 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.service import conftest as made_up
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE_S = 120
+SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
+TINY, TINY_DEVICE = made_up.SUPERNET, made_up.DEVICE
+EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
+EXPLORE_TINY = f"/?supernet={TINY}&devices={TINY_DEVICE}"
+BOUNDED = "bounded-device"
+RATIOS = [0.9, 0.95, 0.98, 1.0, 1.0, 1.02, 1.05, 1.1, 1.2]
+"""Its whole networks, measured over predicted: the ninth of nine bounds at 90 %."""
+PATIENCE_MS = 1000 * PATIENCE_S
+expect.set_options(timeout=PATIENCE_MS)
 # Without these it looks for updates and other services of its makers.
 QUIET = (
     "--no-sandbox",
@@ -68,3 +79,15 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def headline(page: Page) -> list[float]:
+    """Top-1 and latency of the chosen network, as shown."""
+    values = page.locator("#chosen-body .headline .value").all_inner_texts()
+    return [float(value) for value in values]
+
+
+def open_explore(page: Page, path: str = EXPLORE) -> None:
+    """Go there and wait for the chosen network."""
+    page.goto(path)
+    expect(page.locator("#chosen-body .headline")).to_be_visible()

@@ -13,94 +13,31 @@ import httpx
 import numpy as np
 import onnxruntime as ort
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
-from latency_tables.table import Conditions
-from service.database import migrate, open_database
-from service.keys import KeyStore
-from service.settings import Settings
-from tests.e2e.browser import CHROMIUM, chromium, serve
-from tests.service.conftest import DEVICE as TINY_DEVICE
-from tests.service.conftest import SUPERNET as TINY
-from tests.service.conftest import keep, make_bundle, make_profile, make_table
-from tests.service.serving import serving
+from tests.e2e.browser import (
+    BOUNDED,
+    CHROMIUM,
+    DEVICE,
+    EXPLORE,
+    EXPLORE_TINY,
+    SUPERNET,
+    TINY,
+    TINY_DEVICE,
+    headline,
+    open_explore,
+)
+from tests.service.conftest import make_profile
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} on this machine"),
 ]
 
-SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
-EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
-EXPLORE_TINY = f"/?supernet={TINY}&devices={TINY_DEVICE}"
-BOUNDED = "bounded-device"
-RATIOS = [0.9, 0.95, 0.98, 1.0, 1.0, 1.02, 1.05, 1.1, 1.2]
-"""Its whole networks, measured over predicted: the ninth of nine bounds at 90 %."""
-PATIENCE_MS = 120_000
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    make_bundle(home / "supernets" / TINY)
-    keep(home, make_table())
-    int8 = Conditions(runtime="fake", precision="int8", batch=1)
-    keep(home, make_table(BOUNDED, residual_ratios=RATIOS))
-    keep(home, make_table(BOUNDED, conditions=int8, network_overhead_ms=0.05))
-    with serve(home) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def hosts():
-    """Every host that a page of the test has asked something of."""
-    return set()
-
-
-@pytest.fixture
-def page(url, browser, hosts):
-    """A page that reaches the server alone, and on which nothing may go wrong unseen."""
-    context = browser.new_context(base_url=url, color_scheme="light", reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE_MS)
-    errors = []
-
-    def only_ours(route):
-        hosts.add(httpx.URL(route.request.url).netloc.decode())
-        if route.request.url.startswith((url, "blob:", "data:")):
-            route.continue_()
-        else:
-            route.abort()
-
-    context.route("**/*", only_ours)
-    page = context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    assert not errors
-
 
 def set_budget(page, budget_ms):
     page.get_by_label("Latency budget", exact=True).fill(str(budget_ms))
-
-
-def headline(page):
-    """Top-1 and latency of the chosen network, as shown."""
-    values = page.locator("#chosen-body .headline .value").all_inner_texts()
-    return [float(value) for value in values]
-
-
-def open_explore(page, path=EXPLORE):
-    page.goto(path)
-    expect(page.locator("#chosen-body .headline")).to_be_visible()
 
 
 def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
@@ -396,93 +333,3 @@ def test_searches_are_found_by_when_they_were_asked(page, url):
     expect(found).not_to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(found).to_be_visible()
-
-
-def test_everything_by_keyboard(page):
-    open_explore(page, EXPLORE_TINY)
-    page.keyboard.press("Tab")
-    expect(page.locator(":focus")).to_have_text("Skip to content")
-    page.keyboard.press("Enter")
-    assert tab_to(page, "#slider")
-    before = headline(page)
-    for _ in range(40):
-        page.keyboard.press("ArrowLeft")
-    after = headline(page)
-    assert after[1] < before[1]
-    assert page.locator("#slider").get_attribute("aria-valuetext").endswith(f"{after[0]} percent")
-    assert tab_to(page, "#search-button")
-    page.keyboard.press("Enter")
-    expect(page.locator("#download")).to_be_visible()
-    assert tab_to(page, "#download")
-    with page.expect_download():
-        page.keyboard.press("Enter")
-
-
-def tab_to(page, selector):
-    """Press Tab until that has the focus; False if it is never reached."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.locator(f"{selector}:focus").count():
-            return True
-    return False
-
-
-def test_no_request_leaves_for_another_host(page, url, hosts):
-    for path in ("/", "/?view=searches", "/?view=devices", "/docs"):
-        page.goto(path)
-        page.wait_for_load_state("networkidle")
-    expect(page.get_by_text("/v1/searches/{search_id}/model.onnx", exact=True)).to_be_visible()
-    assert hosts == {httpx.URL(url).netloc.decode()}
-
-
-def test_axe_finds_nothing_serious(page):
-    found = []
-    for path, ready in (
-        (EXPLORE, ".prices table"),
-        ("/?view=searches", "#searches tbody tr, #searches .empty"),
-        ("/?view=devices", "#devices tbody tr td .tag"),
-    ):
-        page.goto(path)
-        expect(page.locator(ready).first).to_be_visible()
-        for details in page.locator("details").all():
-            details.evaluate("(element) => (element.open = true)")
-        for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)
-            found += [
-                (path, theme, v["id"], v["impact"], [node["html"] for node in v["nodes"]][:3])
-                for v in Axe().run(page).response["violations"]
-                if v["impact"] in ("serious", "critical")
-            ]
-    assert not found
-
-
-def test_nothing_is_wider_than_a_small_phone(page):
-    page.set_viewport_size({"width": 360, "height": 780})
-    for path in (EXPLORE, "/?view=searches", "/?view=devices"):
-        page.goto(path)
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-
-
-def test_a_key_is_asked_for_where_one_is_required(page, tmp_path):
-    make_bundle(tmp_path / "supernets" / TINY)
-    keep(tmp_path, make_table())
-    settings = Settings(home=tmp_path, workers=0, access="required")
-    engine = open_database(settings.database)
-    migrate(engine)
-    secret, _ = KeyStore(engine, rate_per_s=100, burst=100).create("ann", "read")
-    engine.dispose()
-    dialog = page.get_by_role("dialog")
-    with serving(settings) as url:
-        page.context.unroute_all()
-        page.goto(url + EXPLORE_TINY)
-        for key in ("wrong", secret):
-            expect(dialog).to_contain_text("key")
-            dialog.get_by_label("Key", exact=True).fill(key)
-            dialog.get_by_role("button", name="Use key").click()
-        expect(page.locator("#chosen-body .headline")).to_be_visible()
-        page.reload()  # kept in the tab
-        expect(page.locator("#chosen-body .headline")).to_be_visible()
-        expect(dialog).not_to_be_visible()
-        page.get_by_role("button", name="Search within").click()
-        expect(page.get_by_role("alert")).to_contain_text("search")  # the scope that it lacks

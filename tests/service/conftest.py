@@ -33,6 +33,7 @@ from service.settings import Settings
 from service.store import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.postgres import Cluster, cluster, find_binaries
+from tests.service.stored import ManualClock
 from tests.spaces import DEBUG
 
 SUPERNET, DEVICE = "debug-net", "debug-device"
@@ -180,6 +181,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     migrate(engine)
     engine.dispose()
     return url
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Stands until it is moved."""
+    return ManualClock()
+
+
+@pytest.fixture
+def stored(database_url: str, clock: ManualClock) -> Iterator[SearchStore]:
+    """A store on each kind of database, without a queue."""
+    engine = open_database(database_url)
+    yield SearchStore(engine, clock)
+    engine.dispose()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from service.devices import Devices
 from service.run_store import RunStore
 from service.store import SearchStore
 from tests.service.conftest import make_table
-from tests.service.test_store import PROBLEM, new
+from tests.service.stored import PROBLEM, new
 
 
 @pytest.fixture

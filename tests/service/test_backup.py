@@ -14,7 +14,7 @@ from service.durable import Durable
 from service.executors import ExecutorStore, Undertaker
 from service.run_store import RunStore
 from service.store import SearchStore
-from tests.service.test_store import new
+from tests.service.stored import new
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from service.device_store import DeviceStore
 from service.devices import Devices
 from service.store import unit_of_work
 from tests.service.conftest import make_table
-from tests.service.test_store import START, ManualClock
+from tests.service.stored import START, ManualClock
 
 INT8 = Conditions(runtime="fake", precision="int8", batch=1)
 

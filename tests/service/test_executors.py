@@ -12,7 +12,7 @@ from service.durable import Durable
 from service.executors import ExecutorStore, Undertaker, _machine, is_gone, new_executor
 from service.run_store import RunStore
 from service.store import SearchStore
-from tests.service.test_store import new
+from tests.service.stored import new
 
 DEAD_AFTER_S = 10.0
 

@@ -27,7 +27,7 @@ from service.tables import WebhookRow
 from service.webhook_signature import BadSignature, sign
 from service.webhooks import MAX_WAITING, WebhookStore, check_webhook
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_table
-from tests.service.test_store import PROBLEM, RESULT, new
+from tests.service.stored import PROBLEM, RESULT, new
 
 PATIENCE_S = 60
 SECRET = "a secret of some length"

@@ -1,0 +1,56 @@
+"""The page, opened on a real server."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from latency_tables.table import Conditions
+from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve
+from tests.service.conftest import keep, make_bundle, make_table
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    make_bundle(home / "supernets" / TINY)
+    keep(home, make_table())
+    int8 = Conditions(runtime="fake", precision="int8", batch=1)
+    keep(home, make_table(BOUNDED, residual_ratios=RATIOS))
+    keep(home, make_table(BOUNDED, conditions=int8, network_overhead_ms=0.05))
+    with serve(home) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def hosts():
+    """Every host that a page of the test has asked something of."""
+    return set()
+
+
+@pytest.fixture
+def page(url, browser, hosts):
+    """A page that reaches the server alone, and on which nothing may go wrong unseen."""
+    context = browser.new_context(base_url=url, color_scheme="light", reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
+    errors = []
+
+    def only_ours(route):
+        hosts.add(httpx.URL(route.request.url).netloc.decode())
+        if route.request.url.startswith((url, "blob:", "data:")):
+            route.continue_()
+        else:
+            route.abort()
+
+    context.route("**/*", only_ours)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
