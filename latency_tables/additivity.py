@@ -1,4 +1,7 @@
-"""Does the sum over layers predict whole networks? Measured, not assumed."""
+"""Does the sum over layers predict whole networks? Measured, not assumed.
+
+Shapes: N networks.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,18 @@ from models.space import SearchSpace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Additivity:
-    """Whole networks: what a table predicts and what a clock says, milliseconds, (N,)."""
+    """Whole networks: what a table predicts and what a clock says, milliseconds, (N,).
+
+    Errors are of both as they stand. What a device does drifts between a measurement and its check;
+    `drift` says how far it went, by networks that are not among the N.
+    """
 
     archs: tuple[str, ...]
     """Each network's architecture as JSON text."""
     predicted_ms: Floats
     measured_ms: Floats
+    drift: float = 1.0
+    """Times slower than when the table was measured."""
 
     @property
     def relative_error(self) -> Floats:
@@ -40,12 +49,22 @@ class Additivity:
         """Share of networks whose relative error is at most `tolerance`."""
         return float((self.relative_error <= tolerance).mean())
 
+    def share_below(self, factor: float) -> float:
+        """Share of networks that take at most `factor` times what was predicted."""
+        return float((self.measured_ms <= factor * self.predicted_ms).mean())
+
+    def without_drift(self) -> Additivity:
+        """The same networks on a device as slow as when the table was measured: errors that are the
+        table's own."""
+        return dataclasses.replace(self, measured_ms=self.measured_ms / self.drift, drift=1.0)
+
 
 def check_additivity(
     space: SearchSpace,
     table: LatencyTable,
     *,
     count: int = 40,
+    references: int = 20,
     seed: int = 1,
     tensors_for: TensorsFor = random_tensors,
     options: MeasureOptions | None = None,
@@ -55,6 +74,7 @@ def check_additivity(
     """Time `count` random networks of `space` whole and compare them with `table`.
 
     Args:
+        references: further networks, which tell the drift; without any it is taken for none.
         seed: which networks; take another than the measurement's, whose networks calibrated it.
         options: how long and how to time; the table's threads and batch are used.
 
@@ -77,9 +97,15 @@ def check_additivity(
         batch=options.batch,
         precision=options.precision,
     )
-    networks = sample_networks(space, count, seed)
+    networks = sample_networks(space, count + references, seed)
     predicted = np.array([table.network_ms(network) for network in networks.values()])
     timings = {name: Timing(network) for name, network in networks.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
     measured = np.array([undisturbed_ms(visits[name]) for name in networks])
-    return Additivity(tuple(networks), predicted, measured)
+    slower = measured[count:] / predicted[count:]
+    return Additivity(
+        tuple(networks)[:count],
+        predicted[:count],
+        measured[:count],
+        drift=float(np.median(slower)) if len(slower) else 1.0,
+    )

@@ -238,6 +238,12 @@ def test_additivity_of_a_known_device() -> None:
     off = check_additivity(DEBUG, table, count=8, options=QUICK, stopwatch=slower)
     assert off.mean_error == pytest.approx(0.2, abs=1e-3)
     assert off.share_within(0.1) == 0
+    assert off.archs == exact.archs
+    assert off.drift == pytest.approx(1.25 * exact.drift)
+    assert (off.share_below(1.2), off.without_drift().share_below(1.01)) == (0, 1)
+    assert off.without_drift().mean_error == pytest.approx(exact.mean_error, abs=1e-4)
+    alone = check_additivity(DEBUG, table, count=8, references=0, options=QUICK, stopwatch=slower)
+    assert alone.without_drift().mean_error == pytest.approx(off.mean_error)
 
 
 def test_additivity_figures() -> None:
