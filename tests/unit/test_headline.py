@@ -1,9 +1,12 @@
 """The comparison behind the headline, against cases whose answer is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.benchmarks.headline.compare import Curve, speedup
+from tests.benchmarks.headline.networks import Network, mean_sd
 
 
 def group(top1, ms, noise=0.0, rounds=40):
@@ -12,8 +15,12 @@ def group(top1, ms, noise=0.0, rounds=40):
     return np.array(top1, float), ms
 
 
+def sds(ours, theirs, top1_sd=0.0):
+    return np.full(len(ours[0]), top1_sd), np.full(len(theirs[0]), top1_sd)
+
+
 def compared(ours, theirs, top1_sd=0.0):
-    found = speedup(ours, theirs, top1_sd)
+    found = speedup(ours, theirs, sds(ours, theirs, top1_sd))
     assert found is not None
     return found
 
@@ -29,7 +36,8 @@ def test_a_family_k_times_slower_everywhere_is_k_times_slower():
 def test_only_accuracies_that_both_reach_count():
     found = compared(group([90, 92], [1, 2]), group([91, 95], [3, 9]))
     assert found.top1_range == (91, 92)
-    assert speedup(group([90, 91], [1, 2]), group([92, 93], [3, 9]), top1_sd=0.0) is None
+    apart = group([90, 91], [1, 2]), group([92, 93], [3, 9])
+    assert speedup(*apart, sds(*apart)) is None
 
 
 def test_dominated_networks_do_not_count():
@@ -43,3 +51,17 @@ def test_the_interval_widens_with_the_noise_and_holds_the_truth():
     sharp, vague = compared(ours, theirs), compared(ours, theirs, 0.3)
     assert sharp.interval[0] < 2.0 < sharp.interval[1]
     assert vague.interval[1] - vague.interval[0] > sharp.interval[1] - sharp.interval[0]
+
+
+def test_the_mean_of_more_seeds_varies_less_and_never_less_than_over_images():
+    def network(*top1):
+        return Network(
+            name="n", group="g", macs=1, params=1, top1=top1, energy_kwh=0.0, model=Path("n.onnx")
+        )
+
+    seeds, one = mean_sd([network(90, 91, 92, 93), network(91)])
+    assert one == pytest.approx(np.std([90, 91, 92, 93], ddof=1))
+    assert seeds == pytest.approx(one / 2)
+    equal, alone = mean_sd([network(90, 90), network(90)])
+    assert alone == pytest.approx(100 * np.sqrt(0.9 * 0.1 / 10_000))
+    assert equal == pytest.approx(alone / np.sqrt(2))

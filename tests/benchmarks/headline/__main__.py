@@ -29,11 +29,17 @@ from models.datasets import load_dataset
 from models.recipe import load_recipe
 from service.settings import Settings
 from tests.benchmarks.headline.compare import Floats, compare_all, time_interleaved
-from tests.benchmarks.headline.networks import Ground, Network, searched, to_json, trained_alone
+from tests.benchmarks.headline.networks import (
+    Ground,
+    Network,
+    mean_sd,
+    searched,
+    to_json,
+    trained_alone,
+)
 from tests.benchmarks.headline.report import plot, write_page
 
 OUT = Path(__file__).resolve().parents[3] / "docs" / "headline"
-TEST_IMAGES = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,22 +87,25 @@ def _measure(
     """Time all files and compare the groups; everything that was seen, as JSON."""
     groups = [network.group for network in networks]
     top1 = _by_group(groups, np.array([np.mean(network.top1) for network in networks]))
+    top1_sd = _by_group(groups, mean_sd(networks))
     seen, speedups = [], {}
     for threads in (1, 2):
         visits = time_interleaved([n.model for n in networks], threads, options.rounds)
         seen.append(np.median(visits, axis=1))
-        speedups[threads] = compare_all(top1, _by_group(groups, visits), _top1_sd(networks))
+        speedups[threads] = compare_all(top1, _by_group(groups, visits), top1_sd)
     rows = [
-        {**to_json(network), "p50_ms": {"1": float(seen[0][n]), "2": float(seen[1][n])}}
-        for n, network in enumerate(networks)
+        {
+            **to_json(network),
+            "top1_mean_sd": float(sd),
+            "p50_ms": {"1": float(seen[0][n]), "2": float(seen[1][n])},
+        }
+        for n, (network, sd) in enumerate(zip(networks, mean_sd(networks), strict=True))
     ]
     conditions = OrtStopwatch(random_tensors, threads=1, batch=1).conditions
     return {
         "networks": rows,
         "speedup_at_equal_top1": speedups,
-        "top1_sd_points": _top1_sd(networks),
         "epochs_alone": options.epochs,
-        "seeds": options.seeds,
         "supernet_sha256": ground.bundle.sha256,
         "supernet_epochs": sum(p["epochs"] for p in ground.bundle.card["recipe"]["phases"]),
         "energy_kwh": {
@@ -116,15 +125,6 @@ def _measure(
 def _by_group(groups: Sequence[str], values: Floats) -> Mapping[str, Floats]:
     names = np.array(groups)
     return {group: values[names == group] for group in sorted(set(groups))}
-
-
-def _top1_sd(networks: Sequence[Network]) -> float:
-    """How much an accuracy varies: over seeds where there are several, else over test images."""
-    spreads = [np.var(network.top1, ddof=1) for network in networks if len(network.top1) > 1]
-    if spreads:
-        return float(np.sqrt(np.mean(spreads)))
-    share = float(np.mean([np.mean(network.top1) for network in networks])) / 100
-    return 100 * float(np.sqrt(share * (1 - share) / TEST_IMAGES))
 
 
 if __name__ == "__main__":

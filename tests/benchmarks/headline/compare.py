@@ -77,14 +77,14 @@ class Speedup:
 def speedup(
     subnets: tuple[Floats, Floats],
     family: tuple[Floats, Floats],
-    top1_sd: float,
+    top1_sd: tuple[Floats, Floats],
     seed: int = 0,
 ) -> Speedup | None:
     """Compare two groups; None where no accuracy is reached by both.
 
     Args:
         subnets, family: (top1 (N,), visits (N, R) in milliseconds) of each.
-        top1_sd: how much a measured accuracy varies by itself, points.
+        top1_sd: of each, how much its accuracies vary by themselves, points, (N,).
     """
     rng = np.random.default_rng(seed)
     ratio = _log_ratio(subnets, family)
@@ -94,9 +94,9 @@ def speedup(
     means = []
     for _ in range(RESAMPLES):
         pair = []
-        for top1_N, ms_NR in (subnets, family):
+        for (top1_N, ms_NR), sd_N in zip((subnets, family), top1_sd, strict=True):
             rounds = rng.integers(0, ms_NR.shape[1], ms_NR.shape[1])
-            pair.append((top1_N + rng.normal(0, top1_sd, top1_N.shape), ms_NR[:, rounds]))
+            pair.append((top1_N + rng.normal(0, sd_N), ms_NR[:, rounds]))
         resampled = _log_ratio(pair[0], pair[1])
         if resampled is not None:
             means.append(resampled[1].mean())
@@ -124,12 +124,12 @@ def _log_ratio(
 
 
 def compare_all(
-    top1: Mapping[str, Floats], visits: Mapping[str, Floats], top1_sd: float
+    top1: Mapping[str, Floats], visits: Mapping[str, Floats], top1_sd: Mapping[str, Floats]
 ) -> dict[str, dict[str, Any] | None]:
-    """The speedup over each family; both maps are by group."""
+    """The speedup over each family; the maps are by group."""
     ours = (top1["subnet"], visits["subnet"])
     found = {
-        group: speedup(ours, (top1[group], visits[group]), top1_sd)
+        group: speedup(ours, (top1[group], visits[group]), (top1_sd["subnet"], top1_sd[group]))
         for group in top1
         if group != "subnet"
     }

@@ -39,6 +39,7 @@ from models.recipe import Recipe
 from search.costs import latency_costs
 from search.front import front
 from search.predictor import load as load_predictor
+from tests.benchmarks.headline.compare import Floats
 
 GRID: tuple[tuple[str, float, int], ...] = (
     ("mobilenet-v3-small", 0.5, 20),
@@ -55,10 +56,12 @@ GRID: tuple[tuple[str, float, int], ...] = (
     ("efficientnet-b0", 0.35, 20),
     ("mobilenet-v3-small", 0.75, 28),
     ("mobilenet-v3-large", 0.75, 28),
+    ("efficientnet-b0", 0.75, 28),
 )
 """Family, width multiplier and input size of each network trained alone, in the order in which
 they are: both ends of each family first, so that a run cut short compares what it can."""
 MOBILENET = ("mobilenet-v3-small", "mobilenet-v3-large")
+TEST_IMAGES = 10_000
 SUBNETS = 8
 """Points of the front that are made and measured."""
 
@@ -194,6 +197,18 @@ def searched(ground: Ground, table: LatencyTable) -> Iterator[Network]:
             energy_kwh=0.0,
             model=path,
         )
+
+
+def mean_sd(networks: Sequence[Network]) -> Floats:
+    """How much each network's mean accuracy varies, points, (N,).
+
+    As networks with several seeds vary on average, and at least as test images let them.
+    """
+    share = float(np.mean([np.mean(network.top1) for network in networks])) / 100
+    over_images = share * (1 - share) / TEST_IMAGES * 100**2
+    over_seeds = [np.var(network.top1, ddof=1) for network in networks if len(network.top1) > 1]
+    variance = max(over_images, float(np.mean(over_seeds))) if over_seeds else over_images
+    return np.sqrt(variance / np.array([len(network.top1) for network in networks]))
 
 
 def to_json(network: Network) -> dict[str, Any]:

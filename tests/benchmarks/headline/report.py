@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def write_page(document: dict[str, Any], path: Path) -> None:
         f"{conditions['runtime']} {conditions['runtime_version']}, {conditions['processor']}, "
         f"batch 1, median of {conditions['rounds']} interleaved rounds. Top-1 on the 10,000 test "
         f"images of Fashion-MNIST, measured. Families: {document['epochs_alone']} epochs each, "
-        f"{document['seeds']} seed(s), the supernet's images, augmentation and optimizer. "
+        f"{_seeds(document['networks'])}, the supernet's images, augmentation and optimizer. "
         f"Supernet: {document['supernet_epochs']} epochs in all, for all of its networks.",
         "",
         "![accuracy against measured latency](headline.svg)",
@@ -56,6 +57,12 @@ def write_page(document: dict[str, Any], path: Path) -> None:
         "What else the machine did meanwhile, and pauses, count too: at most that much.",
     ]
     path.write_text("\n".join(lines) + "\n")
+
+
+def _seeds(networks: Sequence[Mapping[str, Any]]) -> str:
+    counts = [len(row["top1"]) for row in networks if row["group"] != "subnet"]
+    least, most = min(counts), max(counts)
+    return f"{least} seed(s)" if least == most else f"{least} to {most} seeds (± over seeds)"
 
 
 def _speedup_row(family: str, threads: object, found: dict[str, Any] | None) -> str:
