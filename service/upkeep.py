@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,6 +20,7 @@ from models.bundle import Bundle, add_to_bundle, write_bundle
 from models.errors import InputError
 from models.measured import (
     Measured,
+    Shift,
     as_arrays,
     compress,
     read_measured,
@@ -139,7 +141,7 @@ def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: 
             f"{shift.subnets} subnets (spread {shift.spread:.2f})"
         )
     rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
-    content, report = _fitted(bundle, rows, target, on_share)
+    content, report = _fitted(bundle, rows, target, on_share, shift)
     report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
     return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
 
@@ -183,9 +185,17 @@ def _target(bundle: Bundle) -> str:
 
 
 def _fitted(
-    bundle: Bundle, rows: list[Measured], target: str, on_share: Callable[[float], None]
+    bundle: Bundle,
+    rows: list[Measured],
+    target: str,
+    on_share: Callable[[float], None],
+    shift: Shift | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
-    """The predictor file, and what the card says of it."""
+    """The predictor file, and what the card says of it.
+
+    Args:
+        shift: what `rows` were moved by, whose spread is then part of the expected error.
+    """
     from search.gaussian_process_fit import fit  # scipy takes half a second to load
 
     space = bundle.space.at({row.arch.resolution for row in rows})
@@ -196,6 +206,14 @@ def _fitted(
             f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
         )
     predictor = fit(space, genes, top1, seed=0, target=target, on_share=on_share)
+    if shift is not None and shift.subnets:
+        origin = predictor.provenance
+        moved = replace(
+            origin,
+            rmse=math.hypot(origin.rmse or 0.0, shift.spread),
+            method=f"{origin.method}, and the spread between the two sets of images",
+        )
+        predictor = replace(predictor, provenance=moved)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictor.safetensors"
         predictor.save(path)

@@ -215,7 +215,10 @@ def fit_predictor_(
         print_json(report)
         return
     unseen = report["unseen"]
-    typer.echo(f"fitted on {report['count']}: leave-one-out RMSE {report['rmse']:.3f} points")
+    typer.echo(
+        f"fitted on {report['count']}: expected error {report['rmse']:.3f} points "
+        f"(RMSE, {report['method']})"
+    )
     if unseen is not None:
         typer.echo(
             f"on {unseen['count']} unseen: RMSE {unseen['rmse']:.3f} points, "

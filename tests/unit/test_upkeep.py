@@ -27,7 +27,7 @@ def bundle_with(path, rows):
     return write_bundle(path, card, files)
 
 
-def measured(count: int, shift: float | None = None) -> list[Measured]:
+def measured(count: int, shift: float | None = None, spread: float = 0.0) -> list[Measured]:
     """Subnets whose accuracy grows with the logarithm of their MACs."""
     drawn = DEBUG.sample(4 * count, np.random.default_rng(0))
     _, first = np.unique(drawn, axis=0, return_index=True)
@@ -35,7 +35,8 @@ def measured(count: int, shift: float | None = None) -> list[Measured]:
     rows = []
     for index, arch in enumerate(DEBUG.decode(genes)):
         top1 = 60 + 5 * np.log10(macs(DEBUG, arch))
-        on_test = None if shift is None or index >= 10 else top1 + shift
+        apart = spread if index % 2 else -spread
+        on_test = None if shift is None or index >= 10 else top1 + shift + apart
         rows.append(Measured(arch, top1, "test" if index % 4 == 3 else "fit", on_test))
     return rows
 
@@ -61,6 +62,16 @@ def test_predictions_move_to_the_test_images(tmp_path):
     assert ours == pytest.approx(theirs - 0.8, abs=0.01)
     assert moved.card["predictor"]["shift_to_test_images"]["points"] == pytest.approx(-0.8)
     assert "moved by -0.80 points" in moved.card["predictor"]["target"]
+
+
+def test_the_expected_error_counts_how_much_single_subnets_move(tmp_path):
+    even, uneven = (
+        fit_predictor(bundle_with(tmp_path / f"toy{spread}", measured(160, -0.8, spread)))
+        for spread in (0.0, 0.3)
+    )
+    alone, both = (b.card["predictor"]["rmse"] for b in (even, uneven))
+    assert both == pytest.approx(np.hypot(alone, 0.3))
+    assert load(uneven.predictor_path, DEBUG).provenance.rmse == both
 
 
 def test_too_few_subnets_say_what_to_do(tmp_path):
