@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latency_tables import measure
 from latency_tables.chain_models import TensorsFor, random_tensors
 from latency_tables.chains import Floats, Timing
-from latency_tables.measure import OrtStopwatch
 from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains, undisturbed_ms
 from latency_tables.summing import sample_networks
-from latency_tables.table import LatencyTable
+from latency_tables.table import ALIKE, LatencyTable
+from models.errors import InputError
 from models.space import SearchSpace
 
 
@@ -79,6 +80,7 @@ def check_additivity(
         options: how long and how to time; the table's threads and batch are used.
 
     Raises:
+        InputError: the table is of another machine, or of another way to run networks.
         NotFound: `table` lacks a layer of one of the networks.
     """
     conditions = table.conditions
@@ -90,13 +92,20 @@ def check_additivity(
         batch=conditions.batch,
         precision=conditions.precision,
     )
-    stopwatch = stopwatch or OrtStopwatch(
+    stopwatch = stopwatch or measure.OrtStopwatch(
         tensors_for,
         provider=options.provider,
         threads=options.threads,
         batch=options.batch,
         precision=options.precision,
     )
+    if not conditions.alike(here := stopwatch.conditions):
+        raise InputError(
+            f"device {table.device!r}: expected the machine that its table is of "
+            f"({', '.join(f'{name} {getattr(conditions, name)}' for name in ALIKE)}), got "
+            f"{', '.join(str(getattr(here, name)) for name in ALIKE)}: check it there, or measure "
+            "this machine under a name of its own"
+        )
     networks = sample_networks(space, count + references, seed)
     predicted = np.array([table.network_ms(network) for network in networks.values()])
     timings = {name: Timing(network) for name, network in networks.items()}

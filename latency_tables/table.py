@@ -25,6 +25,8 @@ ORIGINS: tuple[Origin, ...] = ("measured", "fitted", "estimated")
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
+ALIKE = ("runtime", "provider", "processor", "threads")
+"""Conditions that must be the same for latencies to be compared."""
 MAX_MS = 1e6
 """A quarter of an hour: a larger latency is one in another unit."""
 MAX_COUNT = 10**9
@@ -84,6 +86,10 @@ class Conditions:
     power_w: float | None = None
     """Mean power that the device draws while it runs networks, watts: what energies are
     estimated from."""
+
+    def alike(self, other: Conditions) -> bool:
+        """Whether networks run alike under both: the same machine, runtime and threads."""
+        return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
 
     def __post_init__(self) -> None:
         check_text(self.runtime, "runtime")

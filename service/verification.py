@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latency_tables.table import ALIKE
 from models.arch import Arch
 from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
@@ -199,8 +200,7 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
     found = float(np.median(times_ms, axis=1).min())
     spread = f"p90 {np.quantile(times_ms, 0.9):.3g}, p99 {np.quantile(times_ms, 0.99):.3g} ms"
     here = timer.conditions(threads)
-    alike = ("runtime", "provider", "processor", "threads")
-    if said is None or any(said["conditions"].get(n) != getattr(here, n) for n in alike):
+    if said is None or any(said["conditions"].get(n) != getattr(here, n) for n in ALIKE):
         predicted = stated["predicted"].get("latency_ms")
         detail = f"ms here, {spread}; what is stated is of another device"
         return Check(name="latency", passed=None, detail=detail, stated=predicted, found=found)

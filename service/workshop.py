@@ -328,9 +328,7 @@ class Workshop:
         if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
             return None
         here = replace(self._timer.conditions(table.conditions.threads or 1), precision=precision)
-        alike = ("runtime", "provider", "processor", "threads")
-        same = all(getattr(here, name) == getattr(table.conditions, name) for name in alike)
-        return here if same else None
+        return here if here.alike(table.conditions) else None
 
     def _time(self, model: bytes, here: Conditions) -> dict[str, Any]:
         times_ms = self._timer.times_ms(model, here.threads or 1)

@@ -32,7 +32,9 @@ app.command()(operation.restore)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
 app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")
-app.add_typer(devices.app, name="devices", help="Devices: list, show, measure, import, fit, lint.")
+app.add_typer(
+    devices.app, name="devices", help="Devices: list, show, measure, check, import, lint."
+)
 app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(searches)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from models.errors import InputError
-from service.cli import measuring
+from service.cli import checking, measuring
 from service.cli.common import (
     DeviceArgument,
     Json,
@@ -86,6 +86,7 @@ def import_(
 
 
 app.command()(measuring.measure)
+app.command()(checking.check)
 app.command()(measuring.kit)
 
 

@@ -39,6 +39,7 @@ SKIPPED = (
 """What is not run, and why."""
 SHORTENED = (
     (r"devices measure host .*", " --target-s 0.5 --networks 2 --resolution 16"),
+    (r"devices check host .*", " --target-s 0 --networks 3"),
     (r"devices kit .*", " --networks 2 --resolution 16"),
     (r"measure\.py my-board", " --seconds 1"),
 )

@@ -1,0 +1,114 @@
+"""`devices check`: does a table hold on the machine that it was measured on?"""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.common import (
+    DeviceArgument,
+    Json,
+    SupernetName,
+    catalog,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from service.profiles import correct_device
+
+if TYPE_CHECKING:
+    from latency_tables.additivity import Additivity
+    from latency_tables.table import LatencyTable
+
+
+def check(
+    name: DeviceArgument,
+    supernet: SupernetName,
+    precision: Annotated[str, typer.Option(help="Of the table: fp32 or int8.")] = "fp32",
+    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 60.0,
+    networks: Annotated[int, typer.Option(min=3, help="Whole networks to time.")] = 40,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Correct the table by them, as its next revision.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Time whole networks on this machine: does its table still hold?"""
+    from latency_tables.additivity import check_additivity
+    from latency_tables.rounds import MeasureOptions
+
+    known = catalog()
+    space = known.supernets.get(supernet).space
+    table = known.devices.table(name, space.name, precision)
+    with progress_bar(f"timing networks of {space.name}") as show_share:
+        found = check_additivity(
+            table.covered(space),
+            table,
+            count=networks,
+            options=MeasureOptions(target_s=target_s),
+            on_progress=show_share,
+        )
+    report = _report(table, found)
+    if correct:
+        corrected = correct_device(known, name, report["measurements"])
+        report["revision"] = corrected.revision.number
+        report["expected_error"] = corrected.table.expected_error
+    if json:
+        print_json(report)
+    else:
+        _print(report, found)
+
+
+def _report(table: LatencyTable, found: Additivity) -> dict[str, Any]:
+    confidence = table.usual_confidence
+    figures = {
+        key: {
+            "mean_error": seen.mean_error,
+            "within_10_percent": seen.share_within(0.1),
+            "bound_held": confidence and seen.share_below(table.upper_factor(confidence)),
+        }
+        for key, seen in (("as_measured", found), ("without_drift", found.without_drift()))
+    }
+    return {
+        "device": table.device,
+        "space": table.space,
+        "precision": table.conditions.precision,
+        "origin": "measured",
+        "networks": len(found.archs),
+        "drift": found.drift,
+        "confidence": confidence,
+        **figures,
+        "expected_error": table.expected_error,
+        "measurements": {
+            "arch": [jsonlib.loads(arch) for arch in found.archs],
+            "latency_ms": found.measured_ms.tolist(),
+            "batch": table.conditions.batch,
+            "space": table.space,
+            "precision": table.conditions.precision,
+        },
+    }
+
+
+def _print(report: dict[str, Any], found: Additivity) -> None:
+    sides = (report["as_measured"], report["without_drift"])
+    rows = [
+        ("mean error", *(f"{side['mean_error']:.1%}" for side in sides)),
+        ("networks within 10 %", *(f"{side['within_10_percent']:.0%}" for side in sides)),
+    ]
+    if report["confidence"] is not None:
+        promised = f"bound held, {report['confidence']:.0%} promised"
+        rows.append((promised, *(f"{side['bound_held']:.0%}" for side in sides)))
+    typer.echo(
+        f"{report['device']} for space {report['space']} at {report['precision']}: "
+        f"{report['networks']} networks that the table was not made of, timed now"
+    )
+    typer.echo(f"takes {found.drift:.3f} times as long as when the table was measured")
+    print_table(("", "measured", "without that"), rows)
+    if "revision" in report:
+        typer.echo(
+            f"corrected: revision {report['revision']}, expected error of a whole network "
+            f"{report['expected_error']:.1%}"
+        )
+    elif sides[0]["mean_error"] > 1.5 * sides[1]["mean_error"]:
+        typer.echo("most of the error is drift: --correct makes it the table's next revision")
