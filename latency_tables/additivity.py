@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from latency_tables.chain_models import TensorsFor, random_tensors
 from latency_tables.chains import Floats, Timing
 from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains, undisturbed_ms
 from latency_tables.summing import sample_networks
-from latency_tables.table import ALIKE, LatencyTable
+from latency_tables.table import ALIKE, Conditions, LatencyTable
 from models.errors import InputError
 from models.space import SearchSpace
 
@@ -25,15 +26,17 @@ class Additivity:
     """Whole networks: what a table predicts and what a clock says, milliseconds, (N,).
 
     Errors are of both as they stand. What a device does drifts between a measurement and its check;
-    `drift` says how far it went, by networks that are not among the N.
+    `drift` says how far it went.
     """
 
     archs: tuple[str, ...]
     """Each network's architecture as JSON text."""
     predicted_ms: Floats
     measured_ms: Floats
+    conditions: Conditions
+    """Under what was measured."""
     drift: float = 1.0
-    """Times slower than when the table was measured."""
+    """Times as long as the table says, the median of networks that are not among the N."""
 
     @property
     def relative_error(self) -> Floats:
@@ -75,12 +78,13 @@ def check_additivity(
     """Time `count` random networks of `space` whole and compare them with `table`.
 
     Args:
-        references: further networks, which tell the drift; without any it is taken for none.
+        references: further networks, which tell the drift; with 0 it is taken for none.
         seed: which networks; take another than the measurement's, whose networks calibrated it.
         options: how long and how to time; the table's threads and batch are used.
 
     Raises:
-        InputError: the table is of another machine, or of another way to run networks.
+        InputError: the table is of another machine, or of another way to run networks; or the
+            space has fewer networks.
         NotFound: `table` lacks a layer of one of the networks.
     """
     conditions = table.conditions
@@ -99,22 +103,33 @@ def check_additivity(
         batch=options.batch,
         precision=options.precision,
     )
-    if not conditions.alike(here := stopwatch.conditions):
-        raise InputError(
-            f"device {table.device!r}: expected the machine that its table is of "
-            f"({', '.join(f'{name} {getattr(conditions, name)}' for name in ALIKE)}), got "
-            f"{', '.join(str(getattr(here, name)) for name in ALIKE)}: check it there, or measure "
-            "this machine under a name of its own"
+    here = stopwatch.conditions
+    if not conditions.alike(here):
+        differing = "; ".join(
+            f"{name} {getattr(conditions, name) or 'not stated'}, here {getattr(here, name)}"
+            for name in ALIKE
+            if getattr(conditions, name) != getattr(here, name)
         )
-    networks = sample_networks(space, count + references, seed)
+        raise InputError(
+            f"device {table.device!r}: its table is of another machine or way to run networks "
+            f"({differing}): check it there, or measure this machine under a name of its own"
+        )
+    drawn = sample_networks(space, 2 * (count + references), seed)  # some of them twice
+    networks = dict(islice(drawn.items(), count + references))
+    if (most := len(networks) - references) < count:
+        raise InputError(
+            f"space {space.name}: expected {count} different networks and {references} for the "
+            f"drift, got {len(networks)}; ask for at most {max(most, 0)}"
+        )
     predicted = np.array([table.network_ms(network) for network in networks.values()])
     timings = {name: Timing(network) for name, network in networks.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
     measured = np.array([undisturbed_ms(visits[name]) for name in networks])
-    slower = measured[count:] / predicted[count:]
+    longer = measured[count:] / predicted[count:]
     return Additivity(
         tuple(networks)[:count],
         predicted[:count],
         measured[:count],
-        drift=float(np.median(slower)) if len(slower) else 1.0,
+        conditions=here,
+        drift=float(np.median(longer)) if references else 1.0,
     )

@@ -88,7 +88,8 @@ class Conditions:
     estimated from."""
 
     def alike(self, other: Conditions) -> bool:
-        """Whether networks run alike under both: the same machine, runtime and threads."""
+        """Whether both are of one machine, runtime and number of threads, whatever precision and
+        batch."""
         return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
 
     def __post_init__(self) -> None:

@@ -141,7 +141,7 @@ class Shift:
     points: float
     """Test minus held-out top-1, mean."""
     spread: float
-    """Standard deviation of a single subnet's difference, points."""
+    """Standard deviation of a single subnet's difference, points; 0 where only one was measured."""
     subnets: int
 
 
@@ -150,4 +150,5 @@ def shift_to_test_images(rows: Iterable[Measured]) -> Shift:
     found = [row.test_images_top1 - row.top1 for row in rows if row.test_images_top1 is not None]
     if not found:
         return Shift(0.0, 0.0, 0)
-    return Shift(float(np.mean(found)), float(np.std(found)), len(found))
+    spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+    return Shift(float(np.mean(found)), spread, len(found))

@@ -10,7 +10,7 @@ import numpy as np
 
 from latency_tables.codec import parse_head
 from latency_tables.kit import table_from_kit
-from latency_tables.table import LatencyTable
+from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError, NotFound
 from models.plan import layer_plan
 from models.space import SearchSpace
@@ -51,13 +51,18 @@ class Correction:
 
 
 def correct_device(
-    catalog: Catalog, name: str, measurements: Mapping[str, Any], **stored: Any
+    catalog: Catalog,
+    name: str,
+    measurements: Mapping[str, Any],
+    conditions: Conditions | None = None,
+    **stored: Any,
 ) -> Correction:
     """Fit a device's current table to networks timed on it, and keep it as a new revision.
 
     Args:
         measurements: `{"arch": [...], "latency_ms": [...], "batch"}`, and "space" and "precision"
             where the device has several tables.
+        conditions: under what they were timed; None: the table's.
         stored: as `Devices.add` takes it.
 
     Raises:
@@ -76,7 +81,7 @@ def correct_device(
         space,
         measured,
         device=table.device,
-        conditions=table.conditions,
+        conditions=conditions or table.conditions,
         donor=table,
     )
     plans = [layer_plan(space, arch) for arch in measured.archs]

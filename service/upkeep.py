@@ -194,7 +194,8 @@ def _fitted(
     """The predictor file, and what the card says of it.
 
     Args:
-        shift: what `rows` were moved by, whose spread is then part of the expected error.
+        shift: what `rows` were moved by. Its spread is then part of the expected error, as if both
+            erred on their own: a little too much, since the held-out images' luck is in both.
     """
     from search.gaussian_process_fit import fit  # scipy takes half a second to load
 
@@ -206,12 +207,12 @@ def _fitted(
             f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
         )
     predictor = fit(space, genes, top1, seed=0, target=target, on_share=on_share)
-    if shift is not None and shift.subnets:
+    if shift is not None and shift.spread > 0:
         origin = predictor.provenance
         moved = replace(
             origin,
             rmse=math.hypot(origin.rmse or 0.0, shift.spread),
-            method=f"{origin.method}, and the spread between the two sets of images",
+            method=f"{origin.method}, with the spread between held-out and test images",
         )
         predictor = replace(predictor, provenance=moved)
     with tempfile.TemporaryDirectory() as folder:

@@ -221,7 +221,8 @@ def fit_predictor_(
     )
     if unseen is not None:
         typer.echo(
-            f"on {unseen['count']} unseen: RMSE {unseen['rmse']:.3f} points, "
+            f"on {unseen['count']} unseen, by the images measured on: "
+            f"RMSE {unseen['rmse']:.3f} points, "
             f"Spearman {unseen['spearman']:.3f}, Kendall {unseen['kendall']:.3f}"
         )
 

@@ -53,15 +53,14 @@ def test_the_interval_widens_with_the_noise_and_holds_the_truth():
     assert vague.interval[1] - vague.interval[0] > sharp.interval[1] - sharp.interval[0]
 
 
-def test_the_mean_of_more_seeds_varies_less_and_never_less_than_over_images():
+def test_accuracies_vary_as_seeds_do_and_else_as_test_images_let_them():
     def network(*top1):
         return Network(
             name="n", group="g", macs=1, params=1, top1=top1, energy_kwh=0.0, model=Path("n.onnx")
         )
 
-    seeds, one = mean_sd([network(90, 91, 92, 93), network(91)])
-    assert one == pytest.approx(np.std([90, 91, 92, 93], ddof=1))
-    assert seeds == pytest.approx(one / 2)
-    equal, alone = mean_sd([network(90, 90), network(90)])
-    assert alone == pytest.approx(100 * np.sqrt(0.9 * 0.1 / 10_000))
-    assert equal == pytest.approx(alone / np.sqrt(2))
+    four, two, one = mean_sd([network(90, 91, 92, 93), network(90, 92), network(91)])
+    assert one == pytest.approx(np.sqrt((5 + 2) / (3 + 1)))  # squares over degrees of freedom
+    assert four == pytest.approx(one / 2)
+    assert two == pytest.approx(one / np.sqrt(2))
+    assert mean_sd([network(90)]) == pytest.approx(100 * np.sqrt(0.9 * 0.1 / 10_000))

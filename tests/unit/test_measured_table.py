@@ -247,7 +247,7 @@ def test_additivity_of_a_known_device() -> None:
 
 
 def test_additivity_figures() -> None:
-    result = Additivity(("a", "b"), np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+    result = Additivity(("a", "b"), np.array([1.0, 3.0]), np.array([1.0, 2.0]), CONDITIONS)
     assert result.mean_error == pytest.approx(0.25)
     assert result.share_within(0.1) == 0.5
 

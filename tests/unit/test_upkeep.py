@@ -70,7 +70,7 @@ def test_the_expected_error_counts_how_much_single_subnets_move(tmp_path):
         for spread in (0.0, 0.3)
     )
     alone, both = (b.card["predictor"]["rmse"] for b in (even, uneven))
-    assert both == pytest.approx(np.hypot(alone, 0.3))
+    assert both == pytest.approx(np.hypot(alone, 0.3 * np.sqrt(10 / 9)))
     assert load(uneven.predictor_path, DEBUG).provenance.rmse == both
 
 

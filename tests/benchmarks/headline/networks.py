@@ -202,13 +202,16 @@ def searched(ground: Ground, table: LatencyTable) -> Iterator[Network]:
 def mean_sd(networks: Sequence[Network]) -> Floats:
     """How much each network's mean accuracy varies, points, (N,).
 
-    As networks with several seeds vary on average, and at least as test images let them.
+    As networks with several seeds vary, all of them pooled; without any as test images let them.
     """
-    share = float(np.mean([np.mean(network.top1) for network in networks])) / 100
-    over_images = share * (1 - share) / TEST_IMAGES * 100**2
-    over_seeds = [np.var(network.top1, ddof=1) for network in networks if len(network.top1) > 1]
-    variance = max(over_images, float(np.mean(over_seeds))) if over_seeds else over_images
-    return np.sqrt(variance / np.array([len(network.top1) for network in networks]))
+    seeds = np.array([len(network.top1) for network in networks])
+    if (seeds > 1).any():
+        squares = sum(float(np.var(n.top1)) * len(n.top1) for n in networks)
+        variance = squares / float((seeds - 1).sum())
+    else:
+        share = float(np.mean([np.mean(network.top1) for network in networks])) / 100
+        variance = share * (1 - share) / TEST_IMAGES * 100**2
+    return np.sqrt(variance / seeds)
 
 
 def to_json(network: Network) -> dict[str, Any]:

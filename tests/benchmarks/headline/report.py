@@ -62,7 +62,8 @@ def write_page(document: dict[str, Any], path: Path) -> None:
 def _seeds(networks: Sequence[Mapping[str, Any]]) -> str:
     counts = [len(row["top1"]) for row in networks if row["group"] != "subnet"]
     least, most = min(counts), max(counts)
-    return f"{least} seed(s)" if least == most else f"{least} to {most} seeds (± over seeds)"
+    count = f"{least} to {most}" if least < most else str(most)
+    return f"{count} seed{'' if most == 1 else 's'}{' (±: over them)' if most > 1 else ''}"
 
 
 def _speedup_row(family: str, threads: object, found: dict[str, Any] | None) -> str:
