@@ -59,7 +59,9 @@ def test_shift_is_the_mean_difference_of_the_subnets_measured_twice():
         Measured(arch, 92.0, "fit", 91.5),
         Measured(arch, 50.0, "fit"),
     ]
-    assert shift_to_test_images(rows) == Shift(points=-0.75, spread=0.25, subnets=2)
+    shift = shift_to_test_images(rows)
+    assert (shift.points, shift.subnets) == (-0.75, 2)
+    assert shift.spread == pytest.approx(0.5 / 2**0.5)  # of -1.0 and -0.5, n - 1 below
     assert shift_to_test_images(rows[2:]) == Shift(0.0, 0.0, 0)
 
 
