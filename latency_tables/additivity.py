@@ -14,8 +14,8 @@ import numpy as np
 from latency_tables import measure
 from latency_tables.chain_models import TensorsFor, random_tensors
 from latency_tables.chains import Floats, Timing
-from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains, undisturbed_ms
-from latency_tables.summing import sample_networks
+from latency_tables.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains
+from latency_tables.summing import p50_ms, sample_networks
 from latency_tables.table import ALIKE, Conditions, LatencyTable
 from models.errors import InputError
 from models.space import SearchSpace
@@ -91,6 +91,7 @@ def check_additivity(
     options = options or MeasureOptions(target_s=20.0)
     options = dataclasses.replace(
         options,
+        openings=1,  # as a model is that someone runs
         provider=conditions.provider or options.provider,
         threads=conditions.threads or 1,
         batch=conditions.batch,
@@ -124,7 +125,7 @@ def check_additivity(
     predicted = np.array([table.network_ms(network) for network in networks.values()])
     timings = {name: Timing(network) for name, network in networks.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
-    measured = np.array([undisturbed_ms(visits[name]) for name in networks])
+    measured = np.array([p50_ms(visits[name]) for name in networks])
     longer = measured[count:] / predicted[count:]
     return Additivity(
         tuple(networks)[:count],

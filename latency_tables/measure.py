@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from latency_tables.chain_models import TensorsFor, chain_model, random_tensors
 from latency_tables.chains import Chain
@@ -54,7 +55,8 @@ class OrtStopwatch:
         self._tensors_for, self._models = tensors_for, models
         self._provider, self._threads, self._batch = provider, threads, batch
         self._precision = precision
-        self._runs: dict[Chain, Run] = {}
+        self._runs: WeakValueDictionary[Chain, Run] = WeakValueDictionary()
+        self._quantized: dict[Chain, bytes] = {}
 
     @property
     def conditions(self) -> Conditions:
@@ -67,22 +69,28 @@ class OrtStopwatch:
         )
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
-        """Build a session for `chain`, with random weights for a lead."""
+        """Build a session for `chain`, with random weights for a lead; one that is still in use
+        serves again."""
         return timed_runs(self._run(chain), None if after is None else self._run(after))
 
     def _run(self, chain: Chain) -> Run:
-        if chain not in self._runs:
-            self._runs[chain] = open_session(
+        run = self._runs.get(chain)
+        if run is None:
+            run = self._runs[chain] = open_session(
                 self._model(chain),
                 provider=self._provider,
                 threads=self._threads,
                 batch=self._batch,
             )
-        return self._runs[chain]
+        return run
 
     def _model(self, chain: Chain) -> bytes:
-        if self._models is None or self._precision == "fp32":
+        if self._precision == "fp32":
             return chain_model(chain, self._tensors_for, self._precision)
+        if self._models is None:
+            if chain not in self._quantized:
+                self._quantized[chain] = chain_model(chain, self._tensors_for, self._precision)
+            return self._quantized[chain]
         content = repr((self._precision, chain)).encode()
         path = self._models / f"{hashlib.sha256(content).hexdigest()}.onnx"
         if not path.exists():

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from latency_tables.chains import Chain, Floats, Timing
 from latency_tables.runner import (
     DEFAULT_PROVIDER,
@@ -34,10 +32,7 @@ __all__ = [
     "Stopwatch",
     "TimedRuns",
     "time_chains",
-    "undisturbed_ms",
 ]
-
-UNDISTURBED = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +57,8 @@ class MeasureOptions:
     """Whole networks, for what chains cannot show: how cold the caches are in one. Each is
     predicted without itself for `expected_error` and upper bounds."""
     seed: int = 0
+    openings: int = 4
+    """Times that all models are opened anew, spread over the time."""
     partial: Path | None = None
     """File that keeps finished rounds, so that a measurement cut off can go on."""
 
@@ -72,7 +69,7 @@ class MeasureOptions:
 
     def __post_init__(self) -> None:
         check_name(self.device, "device")
-        for field in ("min_rounds", "runs", "threads", "batch", "networks"):
+        for field in ("min_rounds", "runs", "threads", "batch", "networks", "openings"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field}: expected at least 1, got {getattr(self, field)}")
         for field in ("target_s", "warmup", "seed"):
@@ -84,7 +81,9 @@ class MeasureOptions:
     @property
     def rounds(self) -> Rounds:
         """What the runner needs to know."""
-        return Rounds(self.target_s, self.min_rounds, self.warmup, self.runs, self.seed)
+        return Rounds(
+            self.target_s, self.min_rounds, self.warmup, self.runs, self.seed, self.openings
+        )
 
 
 class Stopwatch(Protocol):
@@ -142,12 +141,3 @@ def _fingerprint(
         [options.threads, options.batch, options.warmup, options.runs, options.seed],
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
-
-
-def undisturbed_ms(visits: Floats) -> float:
-    """First decile over rounds of the visits' medians; `visits` is (R, 2).
-
-    A neighbour on the machine only ever adds time, for many rounds or for few: the median of
-    rounds moved by a tenth between the halves of one measurement, this hardly did.
-    """
-    return float(np.quantile(visits[:, 0], UNDISTURBED))

@@ -19,6 +19,7 @@ import os
 import platform
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -59,6 +60,14 @@ class Rounds:
     """Timed runs of each visit: few, so that there are many rounds, whose median a busy
     neighbour hardly moves."""
     seed: int = 0
+    openings: int = 4
+    """Times that the models are made ready anew, spread evenly: where its weights happen to lie
+    makes one opening of a model a hundredth slower than another."""
+
+    def share(self, done: int, spent_s: float) -> float:
+        """How much is done after so many rounds and seconds, 0..1."""
+        in_time = spent_s / self.target_s if self.target_s > 0 else 1.0
+        return min(done / self.min_rounds, in_time, 1.0)
 
 
 def time_rounds(
@@ -72,7 +81,8 @@ def time_rounds(
     """Time every model in rounds until `rounds.target_s` is over.
 
     Args:
-        prepare: makes the model of a name ready to run again and again.
+        prepare: makes the model of a name ready to run again and again; asked again at each
+            opening, after all that it gave before was let go.
 
     Returns:
         (R, 2) milliseconds a model: median and mean of each round's visit.
@@ -82,15 +92,20 @@ def time_rounds(
     """
     visits, spent_s = partial.load(names)
     prepared: dict[str, TimedRuns] = {}
-    # In random order too: sessions that are opened late find memory of another kind, and ran 1 %
-    # faster.
-    for done, index in enumerate(np.random.default_rng(rounds.seed).permutation(len(names))):
-        prepared[names[index]] = prepare(names[index])
-        on_progress(PREPARING * (done + 1) / len(names))
-    saved_s = spent_s
+    saved_s, opening = spent_s, -1
     for done in range(len(visits[names[0]]), MAX_ROUNDS):
-        if done >= rounds.min_rounds and spent_s >= rounds.target_s:
+        if (share := rounds.share(done, spent_s)) >= 1:
             break
+        if opening < int(rounds.openings * share):
+            first, opening = opening < 0, int(rounds.openings * share)
+            prepared.clear()
+            # In random order too: sessions that are opened late find memory of another kind, and
+            # ran 1 % faster.
+            order = np.random.default_rng([rounds.seed, opening, done]).permutation(len(names))
+            for ready, index in enumerate(order):
+                prepared[names[index]] = prepare(names[index])
+                if first:
+                    on_progress(PREPARING * (ready + 1) / len(names))
         start = clock()
         for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
             times = prepared[names[index]](rounds.warmup, rounds.runs)
@@ -99,8 +114,7 @@ def time_rounds(
         if spent_s - saved_s >= SAVE_EVERY_S:
             partial.save(visits, spent_s)
             saved_s = spent_s
-        share = min((done + 1) / rounds.min_rounds, spent_s / max(rounds.target_s, 1e-9), 1)
-        on_progress(PREPARING + (1 - PREPARING) * share)
+        on_progress(PREPARING + (1 - PREPARING) * rounds.share(done + 1, spent_s))
     partial.save(visits, spent_s)
     return {name: np.array(rows) for name, rows in visits.items()}
 
@@ -303,17 +317,18 @@ def main(arguments: Iterable[str] | None = None) -> int:
     )
     settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
     timings: Mapping[str, Mapping[str, str]] = kit["timings"]
-    sessions: dict[str, Run] = {}
+    sessions: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
 
     def session(file: str) -> Run:
-        if file not in sessions:
-            sessions[file] = open_session(
+        run = sessions.get(file)
+        if run is None:
+            run = sessions[file] = open_session(
                 (folder / file).read_bytes(),
                 provider=given.provider,
                 threads=given.threads,
                 batch=kit["batch"],
             )
-        return sessions[file]
+        return run
 
     def prepare(name: str) -> TimedRuns:
         timing = timings[name]

@@ -22,7 +22,7 @@ from latency_tables.chains import (
     plan_chains,
     timings,
 )
-from latency_tables.rounds import MeasureOptions, undisturbed_ms
+from latency_tables.rounds import MeasureOptions
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
 from models.errors import InputError
 from models.plan import layer_plan
@@ -40,6 +40,7 @@ NOISE = 0.03
 REFITS = 10
 PARTS, LEAST_ROUNDS = 4, 5
 """Parts of a measurement, and the rounds that each needs."""
+UNDISTURBED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ def table_of(
         InputError: if the times are so disturbed that a network would take no time at all.
     """
     pairs = plan.chains.layers
-    undisturbed = {name: undisturbed_ms(visits) for name, visits in times.items()}
+    undisturbed = {
+        name: undisturbed_ms(visits) for name, visits in times.items() if name not in plan.networks
+    }
 
     def difference_ms(pair: LayerChains, state: str) -> float:
         return undisturbed[state + pair.with_layer] - undisturbed[state + pair.without]
@@ -105,7 +108,7 @@ def table_of(
         key: np.array([difference_ms(pair, ""), difference_ms(pair, COLD)])
         for key, pair in pairs.items()
     }
-    measured_N = np.array([undisturbed[name] for name in plan.networks])
+    measured_N = np.array([p50_ms(times[name]) for name in plan.networks])
     sums_N2 = np.array(
         [np.sum([layers[n.key] for n in network], axis=0) for network in plan.networks.values()]
     )
@@ -130,7 +133,8 @@ def table_of(
         source=(
             "each layer behind a 1x1 convolution, less that convolution alone, "
             f"{mix.warm:.2f} x run after run + {mix.cold:.2f} x after a whole network as fitted on "
-            f"{len(ratios_N)} networks; first decile of {rounds} rounds' medians of {runs} runs; "
+            f"the p50 of {len(ratios_N)} networks; layers: first decile of {rounds} rounds' "
+            f"medians of {runs} runs; "
             f"error of each network predicted without itself, in one of {PARTS} parts of the time"
         ),
         conditions=conditions,
@@ -181,17 +185,32 @@ def left_out_ms(sums_N2: Floats, measured_N: Floats) -> Floats:
 def seen_in_parts(visits: Sequence[Floats]) -> Floats:
     """The time of each network as one of `PARTS` parts of the measurement saw it, (N,).
 
-    What a device does drifts over minutes. Bounds are held against shorter measurements at other
-    times, so errors are of such, each network's of the next part in turn.
+    What a device does drifts over minutes, and a network opened anew is faster or slower by a
+    hundredth. Bounds are held against shorter measurements at other times, of one opening, so
+    errors are of such, each network's of the next part in turn.
 
     Args:
         visits: of each network, (R, 2).
     """
     if len(visits[0]) < PARTS * LEAST_ROUNDS:
-        return np.array([undisturbed_ms(each) for each in visits])
+        return np.array([p50_ms(each) for each in visits])
     return np.array(
-        [undisturbed_ms(np.array_split(each, PARTS)[n % PARTS]) for n, each in enumerate(visits)]
+        [p50_ms(np.array_split(each, PARTS)[n % PARTS]) for n, each in enumerate(visits)]
     )
+
+
+def p50_ms(visits: Floats) -> float:
+    """What a user of a model sees: median over rounds of the visits' medians; (R, 2) given."""
+    return float(np.median(visits[:, 0]))
+
+
+def undisturbed_ms(visits: Floats) -> float:
+    """First decile over rounds of the visits' medians; `visits` is (R, 2).
+
+    For layers, where differences count: a neighbour on the machine only ever adds time, for many
+    rounds or for few, and moves this less than the median. Whole networks say what it adds.
+    """
+    return float(np.quantile(visits[:, 0], UNDISTURBED))
 
 
 def _mixed(times: Mapping[str, Floats], pair: LayerChains, mix: Mix) -> Floats:

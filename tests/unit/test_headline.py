@@ -40,6 +40,11 @@ def test_only_accuracies_that_both_reach_count():
     assert speedup(*apart, sds(*apart)) is None
 
 
+def test_one_network_is_compared_at_its_accuracy():
+    found = compared(group([91, 93], [1, 4]), group([92], [3]))
+    assert (found.top1_range, found.mean) == ((92, 92), pytest.approx(1.5))
+
+
 def test_dominated_networks_do_not_count():
     curve = Curve.of(np.array([92.0, 91.0, 93.0, 92.5]), np.array([1.0, 2.0, 3.0, 4.0]))
     assert curve.top1.tolist() == [92, 93]

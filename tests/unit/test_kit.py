@@ -8,6 +8,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import weakref
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -134,6 +135,27 @@ def test_a_stopped_kit_goes_on(tmp_path, monkeypatch):
     assert len(calls) == 5 + 2
     with pytest.raises(runner.WrongPartial, match="another measurement"):
         runner.time_rounds(["a"], prepare, rounds, runner.Partial(partial.path, "other"))
+
+
+def test_models_are_opened_anew_and_let_go_before():
+    """An opening that happened to be slow is one of several, and never two hold memory."""
+    held: weakref.WeakSet[runner.TimedRuns] = weakref.WeakSet()
+    at_once, openings = [], []
+
+    def prepare(name):
+        def timed(warmup, runs):
+            return np.full(runs, 1.0)
+
+        openings.append(name)
+        held.add(timed)
+        at_once.append(len(held))
+        return timed
+
+    rounds = runner.Rounds(target_s=0, min_rounds=12, openings=3)
+    times = runner.time_rounds(["a", "b"], prepare, rounds, runner.Partial(None, "kit"))
+    assert sorted(openings) == ["a"] * 3 + ["b"] * 3
+    assert max(at_once) == 2
+    assert len(times["a"]) == 12
 
 
 def edited(profile, path, value):

@@ -42,7 +42,7 @@ class TestErrorsAreOfParts:
         seen = seen_in_parts(visits)
         for n, each in enumerate(visits):
             start = 7 * (n % PARTS)
-            assert seen[n] == np.quantile(each[start : start + 7, 0], 0.1)
+            assert seen[n] == sorted(each[start : start + 7, 0])[3]
 
     def test_a_device_that_drifts_is_not_said_to_be_steady(self):
         steady = np.ones((PARTS * LEAST_ROUNDS, 2))
@@ -52,7 +52,7 @@ class TestErrorsAreOfParts:
 
     def test_few_rounds_are_not_parted(self):
         visits = [np.arange(1.0, 2 * PARTS * LEAST_ROUNDS - 1).reshape(-1, 2)] * 3
-        assert set(seen_in_parts(visits)) == {np.quantile(visits[0][:, 0], 0.1)}
+        assert set(seen_in_parts(visits)) == {np.median(visits[0][:, 0])}
 
 
 def test_chains_chain_and_cover_the_space() -> None:
@@ -93,6 +93,17 @@ def test_drift_and_interruptions_meet_all_layers_alike() -> None:
     assert device.visits == 15 * n_timings
     plan = layer_plan(DEBUG, DEBUG.largest)
     assert table.network_ms(plan) == pytest.approx(device.chain_ms(plan), rel=1e-3)
+
+
+def test_what_a_user_times_is_predicted_where_neighbours_are_busy() -> None:
+    """Most visits meet a neighbour: half of a network's runs are slower than predicted, no more."""
+    rng = np.random.default_rng(0)
+    device = FakeStopwatch(drift=lambda _: 1.0 if rng.random() < 0.3 else 1.1)
+    table = measure_space(
+        DEBUG, options=dataclasses.replace(QUICK, min_rounds=60), stopwatch=device
+    )
+    plan = layer_plan(DEBUG, DEBUG.largest)
+    assert table.network_ms(plan) == pytest.approx(1.1 * device.chain_ms(plan), rel=1e-3)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

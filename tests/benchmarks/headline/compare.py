@@ -80,7 +80,8 @@ def speedup(
     top1_sd: tuple[Floats, Floats],
     seed: int = 0,
 ) -> Speedup | None:
-    """Compare two groups; None where no accuracy is reached by both.
+    """Compare two groups; None where no accuracy is reached by both. A family of one network is
+    compared at its accuracy.
 
     Args:
         subnets, family: (top1 (N,), visits (N, R) in milliseconds) of each.
@@ -117,7 +118,7 @@ def _log_ratio(
     theirs = Curve.of(family[0], np.median(family[1], axis=1))
     low = max(ours.top1[0], theirs.top1[0])
     high = min(ours.top1[-1], theirs.top1[-1])
-    if not low < high:
+    if low > high:
         return None
     grid_G = np.linspace(low, high, GRID_POINTS)
     return (float(low), float(high)), theirs.log_ms_at(grid_G) - ours.log_ms_at(grid_G)

@@ -60,6 +60,8 @@ GRID: tuple[tuple[str, float, int], ...] = (
 )
 """Family, width multiplier and input size of each network trained alone, in the order in which
 they are: both ends of each family first, so that a run cut short compares what it can."""
+LONG = (("mobilenet-v3-small", 0.5, 28),)
+"""Trained once more, for as many epochs as the whole supernet: what time alone would do."""
 MOBILENET = ("mobilenet-v3-small", "mobilenet-v3-large")
 TEST_IMAGES = 10_000
 SUBNETS = 8
@@ -72,7 +74,7 @@ class Network:
 
     name: str
     group: str
-    """"mobilenet-v3", "efficientnet" or "subnet"."""
+    """"subnet", a family, or "family, N epochs" if trained for longer than the others."""
     macs: int
     params: int
     top1: tuple[float, ...]
@@ -109,16 +111,23 @@ class Ground:
 
 
 def trained_alone(
-    ground: Ground, epochs: int, seeds: Sequence[int], until: float, bar: Progress
+    ground: Ground,
+    epochs: int,
+    seeds: Sequence[int],
+    until: float,
+    bar: Progress,
+    *,
+    grid: Sequence[tuple[str, float, int]] = GRID,
+    group: str = "{family}",
 ) -> Iterator[Network]:
-    """The families' networks, trained where they are not kept yet and time is left.
+    """The families' networks of `grid`, trained where they are not kept yet and time is left.
 
     Args:
         epochs: of every network, in place of the recipe's first phase's.
         until: `time.monotonic()` after which no further training starts.
     """
     space = ground.recipe.space
-    for family, width, resolution in GRID:
+    for family, width, resolution in grid:
         plan = family_plan(
             family,
             width,
@@ -138,7 +147,9 @@ def trained_alone(
         if rows:
             yield Network(
                 name=name,
-                group="mobilenet-v3" if family in MOBILENET else "efficientnet",
+                group=group.format(
+                    family="mobilenet-v3" if family in MOBILENET else "efficientnet"
+                ),
                 macs=sum(layer.macs for layer in plan),
                 params=sum(layer.params for layer in plan),
                 top1=tuple(row["top1"] for row, _ in rows),
