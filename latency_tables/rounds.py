@@ -16,6 +16,7 @@ from typing import Protocol
 from latency_tables.chains import Chain, Floats, Timing
 from latency_tables.runner import (
     DEFAULT_PROVIDER,
+    OPENINGS,
     OnProgress,
     Partial,
     Rounds,
@@ -57,7 +58,7 @@ class MeasureOptions:
     """Whole networks, for what chains cannot show: how cold the caches are in one. Each is
     predicted without itself for `expected_error` and upper bounds."""
     seed: int = 0
-    openings: int = 4
+    openings: int = OPENINGS
     """Times that all models are opened anew, spread over the time."""
     partial: Path | None = None
     """File that keeps finished rounds, so that a measurement cut off can go on."""

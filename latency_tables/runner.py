@@ -38,6 +38,8 @@ Visits = dict[str, list[tuple[float, float]]]
 
 DEFAULT_PROVIDER = "CPUExecutionProvider"
 MAX_ROUNDS = 2000
+OPENINGS = 4
+"""Times that a measurement opens its models, unless told otherwise."""
 SAVE_EVERY_S = 10.0
 PREPARING = 0.1
 """Share of the progress for making the models ready to run."""
@@ -60,8 +62,8 @@ class Rounds:
     """Timed runs of each visit: few, so that there are many rounds, whose median a busy
     neighbour hardly moves."""
     seed: int = 0
-    openings: int = 4
-    """Times that the models are made ready anew, spread evenly: where its weights happen to lie
+    openings: int = OPENINGS
+    """Times that the models are made ready anew, spread evenly: where weights happen to lie
     makes one opening of a model a hundredth slower than another."""
 
     def share(self, done: int, spent_s: float) -> float:

@@ -23,6 +23,7 @@ from latency_tables.chains import (
     timings,
 )
 from latency_tables.rounds import MeasureOptions
+from latency_tables.runner import OPENINGS
 from latency_tables.table import Conditions, LatencyTable, LayerLatency
 from models.errors import InputError
 from models.plan import layer_plan
@@ -38,9 +39,10 @@ SHARE_SPREAD, OVERHEAD_SPREAD = 0.5, 10.0
 NOISE = 0.03
 """Relative error up to which a network counts in full; beyond, its pull no longer grows."""
 REFITS = 10
-PARTS, LEAST_ROUNDS = 4, 5
-"""Parts of a measurement, and the rounds that each needs."""
+PARTS, LEAST_ROUNDS = OPENINGS, 5
+"""Parts of a measurement, one an opening, and the rounds that each needs."""
 UNDISTURBED = 0.1
+"""Quantile of a layer's visits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def trained_alone(
     Args:
         epochs: of every network, in place of the recipe's first phase's.
         until: `time.monotonic()` after which no further training starts.
+        group: of each network; `{family}` stands for its family.
     """
     space = ground.recipe.space
     for family, width, resolution in grid:
