@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from service.durable import migrate_durable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 15
+BUSY_PAUSE_S = 0.01
 CONNECT_TIMEOUT_S = 5
 MIGRATION_LOCK = 0x5B5E7
 """Any fixed number: PostgreSQL's advisory locks have numbers for names."""
@@ -59,9 +62,24 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     # Whoever writes waits for its turn at once, instead of failing when it comes to writing.
     connection.isolation_level = "IMMEDIATE"
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    _use_write_ahead_log(cursor)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    # The one statement that fails at once where others wait for a lock, so a new file opened by
+    # several processes needs a wait of our own.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE_S)
 
 
 def migrate(engine: Engine) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Timer
 
 import pytest
 from alembic import command
@@ -10,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from models.errors import InputError
 from service.database import _config, _tables_may_be_remade, is_current, migrate, open_database
@@ -125,6 +128,34 @@ def test_many_at_once(empty_url):
     assert all(is_current(engine) for engine in engines)
     for engine in engines:
         engine.dispose()
+
+
+def test_a_new_sqlite_file_waits_for_whoever_writes_it(tmp_path):
+    """SQLite itself refuses to change the journal at once, without its timeout."""
+    path = tmp_path / "new.sqlite"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE elsewhere (column_1)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO elsewhere VALUES (1)")
+        with closing(sqlite3.connect(path)) as plain, pytest.raises(sqlite3.OperationalError):
+            plain.execute("PRAGMA journal_mode=WAL")
+        release = Timer(0.3, other.commit)
+        release.start()
+        engine = open_database(f"sqlite:///{path}")
+        migrate(engine)
+        release.join()
+    assert is_current(engine)
+    engine.dispose()
+
+
+def test_a_sqlite_file_that_stays_locked_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("service.database.BUSY_TIMEOUT_S", 0.1)
+    path = tmp_path / "new.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE elsewhere (column_1)")
+        with pytest.raises(OperationalError, match="database is locked"):
+            migrate(open_database(f"sqlite:///{path}"))
 
 
 def test_sqlite_is_set_up_for_several_processes(tmp_path):
