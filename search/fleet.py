@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import Infeasible, InputError
-from models.space import SearchSpace
+from models.spaces import SearchSpace
 from search.costs import CostModel
-from search.predictor import AccuracyPredictor
-from search.run import SearchResult, search_subnet
+from search.evolution import SearchResult, search_subnet
+from search.predictors import AccuracyPredictor
 
 EXACT_COVER = 16
 """Devices up to which the fewest networks of those found are chosen exactly."""

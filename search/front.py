@@ -19,14 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import Infeasible
-from models.space import GeneMatrix, SearchSpace
+from models.spaces import GeneMatrix, SearchSpace
 from search.costs import CostModel, Floats
-from search.operators import crossover, mutate, neighbours
+from search.evolution import TILT, crossover, fit_additive, mutate, neighbours, one_blas_thread
 from search.pareto import non_dominated, pareto_front
-from search.predictor import AccuracyPredictor, elites_of
-from search.surrogate import fit_additive
-from search.threads import one_blas_thread
-from search.warm_start import TILT
+from search.predictors import AccuracyPredictor, elites_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +84,7 @@ def front(
 ) -> Front:
     """The trade-off between latency and predicted accuracy, from the floor of the space up.
 
-    BLAS has one thread in this process from then on (`search.threads`).
+    BLAS has one thread in this process from then on (`search.evolution.threads`).
 
     Args:
         seed: of the one random generator; the same seed gives the same front, bit for bit.

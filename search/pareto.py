@@ -1,7 +1,7 @@
 """Two-objective sets (least cost, most value) and their exact combination over factors.
 
 The best trade-offs of a sum of small tables are found gene by gene, like its minimum
-(`search.costs.minimise`), with Pareto sets in place of numbers: union over the choices of a
+(`search.costs.costs.minimise`), with Pareto sets in place of numbers: union over the choices of a
 gene, sums of pairs (Minkowski) where factors meet. Sets longer than a given width are thinned
 to one point a cost interval; with enough width the result is exact.
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.space import GeneMatrix
+from models.spaces import GeneMatrix
 from search.costs import Factor, Floats
 
 

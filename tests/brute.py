@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from models.arch import Arch
-from models.mobile import MobileSpace
-from models.space import GeneMatrix, SearchSpace
+from models.spaces.arch import Arch
+from models.spaces.mobile import MobileSpace
+from models.spaces.space import GeneMatrix, SearchSpace
 
 
 def all_archs(space: MobileSpace) -> list[Arch]:

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from latency_tables.table import Conditions
-from models.plan import LayerSpec
+from latency_tables.table.table import Conditions
+from models.spaces.plan import LayerSpec
 
 CONDITIONS = Conditions(runtime="fake", precision="fp32", batch=1, processor="none")
 

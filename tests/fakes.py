@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.plan import LayerSpec
-from models.space import GeneMatrix, SearchSpace
-from search.costs import Floats
-from search.predictor import Provenance
+from models.spaces.plan import LayerSpec
+from models.spaces.space import GeneMatrix, SearchSpace
+from search.costs.costs import Floats
+from search.predictors.predictor import Provenance
 
 
 class LinearAccuracy:

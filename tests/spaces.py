@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.mobile import MobileSpace, StageSpec
-from models.resnet import ResNetSpace, ResNetStage
+from models.spaces.mobile import MobileSpace, StageSpec
+from models.spaces.resnet import ResNetSpace, ResNetStage
 
 DEBUG = MobileSpace(
     name="debug",

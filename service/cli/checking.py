@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import InputError
+from service.catalog import correct_device
 from service.cli.common import (
     DeviceArgument,
     Json,
@@ -18,10 +19,9 @@ from service.cli.common import (
     print_table,
     progress_bar,
 )
-from service.profiles import correct_device
 
 if TYPE_CHECKING:
-    from latency_tables.additivity import Additivity
+    from latency_tables.benchmark import Additivity
     from latency_tables.table import LatencyTable
 
 WORTH_CORRECTING = 0.01
@@ -40,8 +40,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Time whole networks on this machine: does its table still hold?"""
-    from latency_tables.additivity import check_additivity
-    from latency_tables.rounds import MeasureOptions
+    from latency_tables.benchmark import MeasureOptions, check_additivity
 
     known = catalog()
     space = known.supernets.get(supernet).space

@@ -30,7 +30,7 @@ def complete_device(ctx: Any, incomplete: str) -> list[str]:
 
 def complete_recipe(ctx: Any, incomplete: str) -> list[str]:
     """Shipped recipes whose names start so; the shell itself completes files."""
-    from models.recipe import RECIPES
+    from models.training import RECIPES
 
     return sorted(path.stem for path in RECIPES.glob("*.toml") if path.stem.startswith(incomplete))
 
@@ -66,7 +66,7 @@ def _own_supernets(given: Settings) -> Iterable[str]:
 def _own_devices(given: Settings) -> Iterable[str]:
     from sqlalchemy import make_url
 
-    from latency_tables.store import BuiltinDevices
+    from latency_tables.published import BuiltinDevices
 
     url = make_url(given.database)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from models.errors import InputError
+from service.catalog import read_profile
 from service.cli import checking, measuring
 from service.cli.common import (
     DeviceArgument,
@@ -19,7 +20,6 @@ from service.cli.common import (
     read_json,
 )
 from service.cli.source import open_source
-from service.profiles import read_profile
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -77,7 +77,7 @@ def import_(
     elif ofa_lut is None or space is None:
         raise InputError("import: expected NAME with both --space and --ofa-lut, or a file alone")
     else:
-        from latency_tables.ofa_lut import import_ofa_lut
+        from latency_tables.published import import_ofa_lut
 
         whole = known.supernets.get(space).space
         table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)

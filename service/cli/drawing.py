@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from search.certificate import Certificate
+from search.evolution import Certificate
 from service.cli.common import print_table, shows_unicode
 from service.cli.plot import plot_front
 
@@ -114,7 +114,7 @@ def draw_arch(
 
     Args:
         arch: as JSON, of either family.
-        layers: image to logits, as `service.explain.describe_layers` has them.
+        layers: image to logits, as `service.catalog.explanation.describe_layers` has them.
         bar: the character that bars are made of.
 
     Returns:

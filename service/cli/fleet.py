@@ -28,7 +28,7 @@ def fleet(
     json: Json = False,
 ) -> None:
     """Find one network, or the fewest, for several devices with a budget each."""
-    from service.fleet import plan_fleet
+    from service.catalog import plan_fleet
 
     with progress_bar("searching") as show_share:
         answer = plan_fleet(

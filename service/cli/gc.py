@@ -27,9 +27,7 @@ def gc(
     json: Json = False,
 ) -> None:
     """Remove stored models that no search refers to; safe while the service works."""
-    from service.artifacts import ArtifactStore
-    from service.database import migrate, open_database
-    from service.store import SearchStore
+    from service.storage import ArtifactStore, SearchStore, migrate, open_database
 
     configured = settings()
     engine = open_database(configured.database)

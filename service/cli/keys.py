@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from service.access import LOCAL
-from service.audit import AuditLog
 from service.cli.common import Json, print_json, print_table, settings
-from service.keys import Key, KeyStore, open_keys
+from service.contracts import LOCAL
 from service.settings import Settings
+from service.storage import AuditLog, Key, KeyStore, open_keys
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,7 +29,7 @@ class Admin:
 @contextmanager
 def open_admin(given: Settings) -> Iterator[Admin]:
     """The keys and the audit log of the database that `given` names."""
-    from service.database import migrate, open_database
+    from service.storage import migrate, open_database
 
     engine = open_database(given.database)
     try:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from latency_tables.rounds import MeasureOptions
+from latency_tables.benchmark import MeasureOptions
 from service.cli.common import Json, SupernetName, catalog, print_json, print_table, settings
-from service.store import SearchStore
+from service.storage import SearchStore
 
 
 def ledger(
@@ -24,8 +24,8 @@ def ledger(
     json: Json = False,
 ) -> None:
     """Energy of one supernet for many devices, against training a network for each."""
-    from service.database import open_migrated
-    from service.ledger import ledger as add_up
+    from service.catalog import ledger as add_up
+    from service.storage import open_migrated
 
     bundle = catalog().supernets.get(supernet)
     with open_migrated(settings().database) as engine:

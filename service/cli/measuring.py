@@ -10,16 +10,9 @@ from typing import Annotated
 import typer
 
 from models.errors import Conflict, InputError
-from models.space import SearchSpace
-from service.cli.common import (
-    Json,
-    SupernetName,
-    catalog,
-    print_json,
-    progress_bar,
-    settings,
-)
-from service.descriptions import describe_device
+from models.spaces import SearchSpace
+from service.catalog import describe_device
+from service.cli.common import Json, SupernetName, catalog, print_json, progress_bar, settings
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one inference.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
@@ -57,9 +50,8 @@ def measure(
     json: Json = False,
 ) -> None:
     """Measure this machine with ONNX Runtime; cut off, it goes on with --resume."""
-    from latency_tables.measure import measure_space
-    from latency_tables.rounds import MeasureOptions
-    from models.energy import EnergyMeter
+    from latency_tables.benchmark import MeasureOptions, measure_space
+    from models.machine import EnergyMeter
 
     known, home = catalog(), settings().home
     space = _space(supernet, resolution)
@@ -113,9 +105,8 @@ def kit(
     json: Json = False,
 ) -> None:
     """Write a kit that measures another machine with Python, numpy and onnxruntime alone."""
-    from latency_tables.kit import build_kit
-    from latency_tables.rounds import MeasureOptions
-    from latency_tables.store import write_atomically
+    from latency_tables.benchmark import MeasureOptions, build_kit
+    from latency_tables.published import write_atomically
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")

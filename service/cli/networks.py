@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from models.arch import Arch
 from models.errors import Infeasible, InputError
+from models.spaces import Arch
 from service.cli.common import (
     DeviceName,
     Json,
@@ -164,8 +164,8 @@ def export(
     pairing = catalog().pairing(supernet, None)
     chosen = _read_arch(arch)
     pairing.bundle.space.validate(chosen)
-    from latency_tables.store import write_atomically
-    from service.workshop import Workshop
+    from latency_tables.published import write_atomically
+    from service.delivery import Workshop
 
     with progress_bar("exporting") as show_share:
         workshop = Workshop(

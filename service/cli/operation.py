@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.memory import keep_freed_memory
-from service.access import is_loopback
+from models.machine import keep_freed_memory
 from service.cli.common import Json, print_json, settings
 from service.cli.keys import open_admin
+from service.contracts import is_loopback
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from service.artifacts import ArtifactStore
+    from service.storage import ArtifactStore
 
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
@@ -39,7 +39,7 @@ def serve(
     """Serve the API, with worker processes of its own (SUBNET_WORKERS)."""
     import uvicorn
 
-    from service.app import create_app
+    from service.http import create_app
 
     configured = guarded(settings(), host)
     typer.echo(f"serving on http://{host}:{port} (Ctrl-C stops)", err=True)
@@ -85,8 +85,7 @@ def worker(
     until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
 ) -> None:
     """Work on queued searches; any number of workers may share one database."""
-    from service.app import configure_logging
-    from service.dependencies import open_service
+    from service.http import configure_logging, open_service
 
     configured = settings()
     configure_logging(configured)
@@ -103,7 +102,10 @@ def worker(
         if not until_stdin_ends:
             typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
         worker = service.worker()
-        for slow in ("onnx", "models.export"):  # the first search would wait two seconds for them
+        for slow in (
+            "onnx",
+            "models.onnx.export",
+        ):  # the first search would wait two seconds for them
             import_module(slow)
         worker.run(stop)
     if worker.at_work:
@@ -116,10 +118,10 @@ def backup(
     json: Json = False,
 ) -> None:
     """Write all searches, devices, keys and models to one file; the service may run meanwhile."""
-    from service import backup as whole
+    from service.storage import write_backup
 
     with _database() as (engine, artifacts):
-        _tell(f"wrote {file}", whole.backup(engine, artifacts, file), json)
+        _tell(f"wrote {file}", write_backup(engine, artifacts, file), json)
 
 
 def restore(
@@ -127,16 +129,15 @@ def restore(
     json: Json = False,
 ) -> None:
     """Put a backup into an empty database and its models where models are."""
-    from service import backup as whole
+    from service.storage import restore_backup
 
     with _database() as (engine, artifacts):
-        _tell(f"restored {file}", whole.restore(engine, artifacts, file), json)
+        _tell(f"restored {file}", restore_backup(engine, artifacts, file), json)
 
 
 @contextmanager
 def _database() -> Iterator[tuple[Engine, ArtifactStore]]:
-    from service.artifacts import ArtifactStore
-    from service.database import migrate, open_database
+    from service.storage import ArtifactStore, migrate, open_database
 
     configured = settings()
     engine = open_database(configured.database)

@@ -14,12 +14,11 @@ from service.cli.common import Json, Server, print_json, print_table, progress_b
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.drawing import short
 from service.cli.source import Wanted, open_source
-from service.moments import read_since
-from service.schemas import Status
-from service.store import utc_now
+from service.contracts import Status, read_since
+from service.storage import utc_now
 
 if TYPE_CHECKING:
-    from service.schemas import SearchRead
+    from service.contracts import SearchRead
 
 Moment = Annotated[
     str | None,

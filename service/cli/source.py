@@ -18,8 +18,14 @@ from service.cli.common import catalog, settings
 if TYPE_CHECKING:
     from service.catalog import Catalog
     from service.client import Client
-    from service.device_schemas import DeviceRead, DeviceSummary
-    from service.schemas import SearchRead, Status, SupernetRead, SupernetSummary
+    from service.contracts import (
+        DeviceRead,
+        DeviceSummary,
+        SearchRead,
+        Status,
+        SupernetRead,
+        SupernetSummary,
+    )
 
 OnShare = Callable[[float, str], None]
 
@@ -101,25 +107,25 @@ class Here:
 
     def supernets(self) -> Sequence[SupernetSummary]:
         """Every supernet in a line."""
-        from service.descriptions import summarize_supernets
+        from service.catalog import summarize_supernets
 
         return summarize_supernets(self._catalog)
 
     def supernet(self, name: str) -> SupernetRead:
         """One supernet."""
-        from service.descriptions import describe_supernet
+        from service.catalog import describe_supernet
 
         return describe_supernet(self._catalog, name)
 
     def devices(self) -> Sequence[DeviceSummary]:
         """Every device in a line."""
-        from service.descriptions import summarize_devices
+        from service.catalog import summarize_devices
 
         return summarize_devices(self._catalog)
 
     def device(self, name: str) -> DeviceRead:
         """One device."""
-        from service.descriptions import describe_device
+        from service.catalog import describe_device
 
         return describe_device(self._catalog, name)
 
@@ -134,7 +140,7 @@ class Here:
         precision: str | None = None,
     ) -> dict[str, Any]:
         """A front, or the one point that answers a budget."""
-        from service.fronts import read_front
+        from service.catalog import read_front
 
         return read_front(
             self._catalog.home,
@@ -154,9 +160,8 @@ class Here:
         on_share: OnShare,
     ) -> dict[str, Any]:
         """A network; no file is made of it."""
-        from service.delivery import run_search
-        from service.explain import describe_layers
-        from service.precision import compare
+        from service.catalog import describe_layers
+        from service.delivery import compare, run_search
 
         pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
         pairing.check_limits(given)
@@ -177,10 +182,8 @@ class Here:
 
     def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
-        from service.database import open_migrated
-        from service.descriptions import describe_searches
-        from service.paging import SearchFilter
-        from service.store import SearchStore
+        from service.catalog import describe_searches
+        from service.storage import SearchFilter, SearchStore, open_migrated
 
         with open_migrated(settings().database) as engine:
             page = SearchStore(engine).page(SearchFilter(**asdict(wanted), limit=limit))
@@ -193,10 +196,8 @@ class Here:
             NotFound: if there is no such search.
             Conflict: if it has no model.
         """
-        from latency_tables.store import write_atomically
-        from service.artifacts import ArtifactStore
-        from service.database import open_migrated
-        from service.store import SearchStore
+        from latency_tables.published import write_atomically
+        from service.storage import ArtifactStore, SearchStore, open_migrated
 
         with open_migrated(settings().database) as engine:
             search = SearchStore(engine).get(search_id)

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from models.memory import keep_freed_memory
+from models.machine import keep_freed_memory
+from service.catalog.supernets import (
+    FIT_SUBNETS,
+    SEARCHES,
+    TEST_SUBNETS,
+    collect_measured,
+    compare_with_alone,
+    fit_predictor,
+    fit_predictor_to,
+    import_supernet,
+    write_checkpoint,
+)
 from service.cli.common import (
     Json,
     Server,
@@ -22,15 +33,6 @@ from service.cli.common import (
 )
 from service.cli.completion import complete_recipe, complete_supernet
 from service.cli.source import open_source
-from service.importing import SEARCHES, import_supernet, write_checkpoint
-from service.upkeep import (
-    FIT_SUBNETS,
-    TEST_SUBNETS,
-    collect_measured,
-    compare_with_alone,
-    fit_predictor,
-    fit_predictor_to,
-)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -144,9 +146,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
-    from models.recipe import load_recipe
-    from models.train import train as train_supernet
-    from models.trainer import Progress
+    from models.training import Progress, load_recipe
+    from models.training import train as train_supernet
 
     keep_freed_memory()
     loaded, home = load_recipe(recipe), settings().home

@@ -16,7 +16,7 @@ def keygen(
     json: Json = False,
 ) -> None:
     """Make a key that the service signs models with (SUBNET_SIGNING_KEY=FILE)."""
-    from service.signing import generate
+    from service.delivery import generate
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")
@@ -42,9 +42,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a file's signature, structure, parity with its supernet, accuracy and time."""
-    from service.signing import read_public
-    from service.verification import verify_file
-    from service.workshop import Unverified
+    from service.delivery import Unverified, read_public, verify_file
 
     configured = settings()
     beside = file.with_name(f"{file.name}.sig")

@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from models.space import GeneMatrix, SearchSpace
-from search.costs import CostModel, Floats
-from search.predictor import AccuracyPredictor
+from models.spaces.space import GeneMatrix, SearchSpace
+from search.costs.costs import CostModel, Floats
+from search.predictors.predictor import AccuracyPredictor
 
 MOST_DRAWS = 1_000
 """Tries for one network within a budget, where the published code tries for ever."""

@@ -21,16 +21,16 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from models.arch import Arch
-from models.bundle import BundleRegistry
-from models.export import ImageSet, onnx_top1, subnet_onnx, supernet_onnx
-from models.extract import extract
-from models.images import load_fashion_mnist
-from models.onnx_builder import build_onnx
-from models.plan import layer_plan
-from models.space import SearchSpace
-from models.space_files import published_spaces
-from models.supernet import Supernet, initialize
+from models.bundle.bundle import BundleRegistry
+from models.data.images import load_fashion_mnist
+from models.onnx.builder import build_onnx
+from models.onnx.export import ImageSet, onnx_top1, subnet_onnx, supernet_onnx
+from models.spaces.arch import Arch
+from models.spaces.files import published_spaces
+from models.spaces.plan import layer_plan
+from models.spaces.space import SearchSpace
+from models.supernet.extraction import extract
+from models.supernet.supernet import Supernet, initialize
 
 ROUNDS, RUNS = 15, 12
 SPACE = "ofa-mbv3-w1.0"
@@ -165,7 +165,7 @@ def bench_run() -> None:
 
 def bench_parity() -> None:
     """The built file against torch on random networks of every space."""
-    from models.export import run_onnx
+    from models.onnx.export import run_onnx
 
     for name, space in published_spaces().items():
         supernet, worst = filled(space), 0.0
@@ -183,9 +183,9 @@ def bench_parity() -> None:
 
 def bench_int8() -> None:
     """What int8 loses on ten networks of the shipped supernet, on the full test set."""
-    from models.datasets import load_dataset
-    from models.export import ImageSet, calibrated_subnet, onnx_top1
-    from models.quantize import quantize_onnx
+    from models.data.datasets import load_dataset
+    from models.onnx.export import ImageSet, calibrated_subnet, onnx_top1
+    from models.onnx.quantize import quantize_onnx
 
     bundle = BundleRegistry(Path("var")).get("fashion-mbv3")
     supernet, space = bundle.load_supernet(), bundle.space
@@ -212,11 +212,11 @@ def bench_answers() -> None:
 
     SUBNET_BENCH_DEVICE names the device: one measured on this machine, in SUBNET_HOME, is timed.
     """
-    from models.memory import keep_freed_memory
-    from service.catalog import open_catalog
-    from service.delivery import Memory, deliver
+    from models.machine.memory import keep_freed_memory
+    from service.catalog.catalog import open_catalog
+    from service.delivery.delivery import Memory, deliver
+    from service.delivery.model_builder import Workshop
     from service.settings import Settings
-    from service.workshop import Workshop
 
     keep_freed_memory()  # as workers do
     device = os.environ.get("SUBNET_BENCH_DEVICE", "cpu-x86-64-ort")

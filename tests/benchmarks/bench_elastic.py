@@ -13,11 +13,11 @@ import time
 import numpy as np
 import torch
 
-from models.arch import Arch
-from models.elastic import channels_last
-from models.extract import Subnet, extract
-from models.space_files import published_spaces
-from models.supernet import Supernet, initialize
+from models.layers.modules.elastic import channels_last
+from models.spaces.arch import Arch
+from models.spaces.files import published_spaces
+from models.supernet.extraction import Subnet, extract
+from models.supernet.supernet import Supernet, initialize
 
 
 def report(rounds: int) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_tables.additivity import check_additivity
-from latency_tables.measure import measure_space
-from latency_tables.rounds import MeasureOptions
-from models.bundle import BundleRegistry
-from models.space import SearchSpace
+from latency_tables.benchmark.measure import measure_space
+from latency_tables.benchmark.rounds import MeasureOptions
+from latency_tables.benchmark.table_validation import check_additivity
+from models.bundle.bundle import BundleRegistry
+from models.spaces.space import SearchSpace
 
 
 def report(space: SearchSpace, options: MeasureOptions, networks: int) -> None:

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from latency_tables.store import BuiltinDevices
+from latency_tables.published.builtin import BuiltinDevices
 from tests.e2e.browser import CHROMIUM, chromium, serve
 
 SUPERNET, DEVICE, DEVICES = "fashion-mbv3", "cpu-x86-64-ort", 10

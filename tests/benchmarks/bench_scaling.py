@@ -42,9 +42,9 @@ def work(steps: int, out: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    from models.memory import keep_freed_memory
-    from models.recipe import load_recipe
-    from models.trainer import Trainer
+    from models.machine.memory import keep_freed_memory
+    from models.training.recipe import load_recipe
+    from models.training.trainer import Trainer
 
     rank = int(os.environ["RANK"])
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})

@@ -23,26 +23,21 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_tables.ofa_lut import import_ofa_lut
-from models.space import SearchSpace
-from search.costs import Cost, CostModel
-from search.evolution import EvolutionSettings
+from latency_tables.published.ofa_yaml import import_ofa_lut
+from models.spaces.space import SearchSpace
+from search.costs.costs import Cost, CostModel
+from search.evolution.evolution import EvolutionSettings
+from search.evolution.run import DEFAULT_SETTINGS, search_subnet
+from search.evolution.termination import AnyOf, MaxGenerations, Stalled
+from search.evolution.warm_start import WarmStartSettings
 from search.front import front
-from search.mlp import CHUNK, Mlp
-from search.predictor import AccuracyPredictor, elites_of
-from search.run import DEFAULT_SETTINGS, search_subnet
-from search.termination import AnyOf, MaxGenerations, Stalled
-from search.warm_start import WarmStartSettings
-from service.catalog import open_catalog
-from service.importing import import_supernet
-from service.pairing import Pairing
+from search.predictors.mlp import CHUNK, Mlp
+from search.predictors.predictor import AccuracyPredictor, elites_of
+from service.catalog.catalog import open_catalog
+from service.catalog.deployment_context import Pairing
+from service.catalog.supernets.importing import import_supernet
 from service.settings import Settings
-from tests.benchmarks.baselines import (
-    hypervolume,
-    nsga2_front,
-    published_evolution,
-    random_search,
-)
+from tests.benchmarks.baselines import hypervolume, nsga2_front, published_evolution, random_search
 
 NOTE10_MS = (11, 13, 15, 17, 20, 23, 25, 28, 30, 35, 40, 50)
 KNOWN_TOP1: Mapping[float, float] = {

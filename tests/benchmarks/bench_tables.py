@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_tables import publish
-from latency_tables.fitting import fit_layers, fit_table
-from latency_tables.layer_costs import Floats
-from latency_tables.ofa_lut import import_ofa_lut
-from latency_tables.published_figures import Point, read_gpus, read_zoo
-from latency_tables.shipped import extended, table_of_costs
-from latency_tables.store import BuiltinDevices
-from latency_tables.table import Conditions, LatencyTable
-from latency_tables.whole_networks import WholeNetworks
-from models.plan import LayerSpec, layer_plan
-from models.space import SearchSpace
-from models.space_files import published_spaces
-from search.costs import CostModel, latency_costs
+from latency_tables.fitting.fit import fit_layers, fit_table
+from latency_tables.fitting.layer_costs import Floats
+from latency_tables.fitting.whole_networks import WholeNetworks
+from latency_tables.published import publish
+from latency_tables.published.builtin import BuiltinDevices
+from latency_tables.published.figures import Point, read_gpus, read_zoo
+from latency_tables.published.ofa_yaml import import_ofa_lut
+from latency_tables.published.shipped import extended, table_of_costs
+from latency_tables.table.table import Conditions, LatencyTable
+from models.spaces.files import published_spaces
+from models.spaces.plan import LayerSpec, layer_plan
+from models.spaces.space import SearchSpace
+from search.costs.costs import CostModel, latency_costs
 
 W12 = "ofa-mbv3-w1.2"
 SPACE = published_spaces()[W12]

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import models.elastic
-from models.plan import LayerSpec
-from models.recipe import load_recipe
-from models.sgd import batch_at, draw_antialias, make_optimizer, set_learning_rate
-from models.supernet import Supernet, initialize
-from models.trainer import Trainer, archs_of_step
+import models.layers.modules.elastic
+from models.spaces.plan import LayerSpec
+from models.supernet.supernet import Supernet, initialize
+from models.training.optim import batch_at, draw_antialias, make_optimizer, set_learning_rate
+from models.training.recipe import load_recipe
+from models.training.trainer import Trainer, archs_of_step
 
 PHASE = 5
 """The recipe's last: every choice open, largest and smallest in every step."""
@@ -127,7 +127,7 @@ def _torch_depthwise() -> Iterator[None]:
         padding = weight.shape[-1] // 2
         return F.conv2d(x, weight, None, stride, padding, 1, len(weight))
 
-    with mock.patch.object(models.elastic, "depthwise_conv", stock):
+    with mock.patch.object(models.layers.modules.elastic, "depthwise_conv", stock):
         yield
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from latency_tables import measure
-from latency_tables.store import BuiltinDevices
+from latency_tables.benchmark import measure
+from latency_tables.published.builtin import BuiltinDevices
 from service.cli import app as cli
-from service.signing import generate
+from service.delivery.signing import generate
 from tests.e2e.browser import serve
 from tests.e2e.docs_pages import PAGES, ROOT, commands, matches, programs, settings_table
 from tests.fake_stopwatch import FakeStopwatch, macs_ms
@@ -27,14 +27,20 @@ SKIPPED = (
     (r"docker ", "needs Docker"),
     (r"subnet-search keygen", "before the server starts, which then signs: see url() below"),
     (r".*(postgresql|0\.0\.0\.0)", "needs other machines"),
-    (r"subnet-search worker\b", "stays; tests/service/test_processes.py runs workers"),
+    (r"subnet-search worker\b", "stays; tests/service/jobs/test_worker_processes.py runs workers"),
     (
         r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--arch arch\.json)",
         "needs a checkpoint to be brought",
     ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
-    (r"subnet-search devices fit", "needs measured networks; tests/service/test_fit.py fits"),
-    (r".*--ofa-lut yaml-folder", "needs published files; tests/unit/test_ofa_lut.py imports some"),
+    (
+        r"subnet-search devices fit",
+        "needs measured networks; tests/service/catalog/test_fit_predictor.py fits",
+    ),
+    (
+        r".*--ofa-lut yaml-folder",
+        "needs published files; tests/latency_tables/published/test_ofa_yaml.py imports some",
+    ),
 )
 """What is not run, and why."""
 SHORTENED = (

@@ -101,7 +101,7 @@ def test_downloaded_model_keeps_its_promise(client, points, share):
     assert result["latency_ms"] <= budget
     download = client.get(f"/v1/searches/{search['id']}/model.onnx")
     assert download.status_code == 200
-    with np.load(ROOT / "models/zoo" / SUPERNET / "validation.npz") as held:
+    with np.load(ROOT / "models/bundle/shipped" / SUPERNET / "validation.npz") as held:
         same = top1_by_metadata(download.content, held["images"], held["labels"])
     assert same == pytest.approx(result["verified"]["top1"]["value"], abs=1e-6)
     images = read_idx("t10k-images-idx3", 16).reshape(-1, 28, 28)

@@ -75,7 +75,7 @@ def ask_every_command(files: Path, run: Run) -> dict[str, Any]:
         ask("supernets train", TRAINED)
         ask("supernets show (trained here)", TRAINED)
         ask("supernets collect", TRAINED, "--fit", 1, "--test", 1)
-        quick = ("--supernet", TRAINED, "--target-s", 0, "--networks", 3)
+        quick = ("--supernet", TRAINED, "--target-s", 5, "--networks", 12)
         ask("devices measure", "host", *quick, timed=True)
         ask("devices check", "host", *quick, timed=True)
     made = ask("keys create", "somebody", "--scope", "read")

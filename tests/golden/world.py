@@ -1,6 +1,6 @@
 """The installation that golden records are made on, set up through the command line alone.
 
-It holds the shipped supernet, the published spaces with filled checkpoints (`tests.golden_fill`),
+It holds the shipped supernet, the published spaces with filled checkpoints (`tests.golden.fill`),
 and devices of fixed figures under a processor that no machine has, so that nothing is timed here.
 """
 
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.golden_fill import checkpoint
+from tests.golden.fill import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = "golden-cpu"

@@ -19,18 +19,18 @@ from safetensors.torch import save
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
-from models.bundle import Bundle, add_to_bundle, write_bundle
-from models.supernet import Supernet, initialize
-from search.gaussian_process_fit import fit
-from service.app import create_app
-from service.catalog import Catalog, open_catalog
+from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
+from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
+from models.supernet.supernet import Supernet, initialize
+from search.predictors.gaussian_process_fit import fit
+from service.catalog.catalog import Catalog, open_catalog
 from service.cli import app as cli
-from service.database import migrate, open_database
-from service.device_store import Revision
-from service.durable import Durable
+from service.http.app import create_app
+from service.jobs.queue import Durable
 from service.settings import Settings
-from service.store import SearchStore
+from service.storage.database import migrate, open_database
+from service.storage.devices import Revision
+from service.storage.searches import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.postgres import Cluster, cluster, find_binaries
 from tests.service.stored import ManualClock

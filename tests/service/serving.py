@@ -10,7 +10,7 @@ from threading import Thread
 import httpx
 import uvicorn
 
-from service.app import create_app
+from service.http.app import create_app
 from service.settings import Settings
 
 PATIENCE_S = 60

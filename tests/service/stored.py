@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from service.jobs import sha256_of
-from service.records import NewSearch
-from service.run_store import RunStore
+from service.contracts.records import NewSearch
+from service.jobs.submission import sha256_of
+from service.storage.runs import RunStore
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RESULT = {"latency_ms": 1.5, "top1": 90.0, "sha256": "a" * 64}

@@ -14,12 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.stress.service_under_load import (
-    Site,
-    all_finished,
-    post_until_accepted,
-    store_of,
-)
+from tests.stress.service_under_load import Site, all_finished, post_until_accepted, store_of
 
 
 def ask(site: Site, seed: int) -> tuple[str, dict[str, object] | None]:
@@ -66,7 +61,7 @@ def main() -> None:
         print("room again:", found)
         assert found == ["succeeded"] * 3
         with store_of(site) as store:
-            from service.paging import SearchFilter
+            from service.storage.paging import SearchFilter
 
             items = store.page(SearchFilter()).items
 

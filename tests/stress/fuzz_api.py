@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.database import migrate, open_database
-from service.device_store import DeviceStore
-from service.keys import open_keys
 from service.settings import Settings
+from service.storage.api_keys import open_keys
+from service.storage.database import migrate, open_database
+from service.storage.devices import DeviceStore
 from tests.service.conftest import SUPERNET, make_bundle, make_table
 from tests.service.serving import serving
 

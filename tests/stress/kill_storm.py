@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
-from service.store import SearchStore, StoreUnavailable
+from service.storage.searches import SearchStore, StoreUnavailable
 from tests.postgres import cluster
 from tests.stress.service_under_load import (
     Site,

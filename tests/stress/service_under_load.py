@@ -21,11 +21,11 @@ from pathlib import Path
 
 import httpx
 
-from service.catalog import open_catalog
-from service.database import open_database
-from service.executors import ExecutorStore
+from service.catalog.catalog import open_catalog
+from service.jobs.recovery import ExecutorStore
 from service.settings import Settings
-from service.store import SearchStore
+from service.storage.database import open_database
+from service.storage.searches import SearchStore
 from tests.service.conftest import DEVICE, SUPERNET, make_bundle, make_table
 
 ROOT = Path(__file__).resolve().parents[2]

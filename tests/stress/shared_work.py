@@ -89,7 +89,7 @@ def check_some(site: Site, ids: list[str]) -> dict[str, int]:
 
 
 def _everything():
-    from service.paging import SearchFilter
+    from service.storage.paging import SearchFilter
 
     return SearchFilter(limit=100_000)
 

@@ -25,8 +25,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import insert
 
-from service.database import open_database
-from service.tables import ProfileRow, SearchRow
+from service.storage.database import open_database
+from service.storage.tables import ProfileRow, SearchRow
 from tests.stress.service_under_load import ROOT, Site, body, wait_until
 
 LISTS: tuple[dict[str, str], ...] = (

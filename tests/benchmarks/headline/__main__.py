@@ -21,12 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
-from latency_tables.measure import OrtStopwatch, measure_space, random_tensors
-from latency_tables.rounds import MeasureOptions
-from latency_tables.table import LatencyTable
-from models.bundle import ZOO, Bundle
-from models.datasets import load_dataset
-from models.recipe import load_recipe
+from latency_tables.benchmark.measure import OrtStopwatch, measure_space, random_tensors
+from latency_tables.benchmark.rounds import MeasureOptions
+from latency_tables.table.table import LatencyTable
+from models.bundle.bundle import ZOO, Bundle
+from models.data.datasets import load_dataset
+from models.training.recipe import load_recipe
 from service.settings import Settings
 from tests.benchmarks.headline.compare import Floats, compare_all, time_interleaved
 from tests.benchmarks.headline.networks import (

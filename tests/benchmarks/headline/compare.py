@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.measure import timed_session
+from latency_tables.benchmark.measure import timed_session
 
 Floats = npt.NDArray[np.float64]
 WARMUP, RUNS = 2, 10

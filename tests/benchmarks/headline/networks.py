@@ -17,29 +17,23 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from latency_tables.store import write_atomically
-from latency_tables.table import LatencyTable
-from models.alone import train_alone
-from models.bundle import Bundle
-from models.datasets import Dataset
-from models.energy import EnergyMeter
-from models.export import (
-    CALIBRATION_BATCH,
-    ImageSet,
-    calibrated_subnet,
-    run_onnx,
-    subnet_onnx,
-)
-from models.extract import Subnet, recalibrate
-from models.families import SMALL_IMAGE_STRIDES, family_plan
-from models.images import LabelledImages, hold_out
-from models.onnx_builder import build_onnx
-from models.plan import LayerSpec, layer_plan
-from models.recipe import Recipe
-from search.costs import latency_costs
+from latency_tables.published.builtin import write_atomically
+from latency_tables.table.table import LatencyTable
+from models.bundle.bundle import Bundle
+from models.data.datasets import Dataset
+from models.data.images import LabelledImages, hold_out
+from models.machine.energy import EnergyMeter
+from models.onnx.builder import build_onnx
+from models.onnx.export import CALIBRATION_BATCH, ImageSet, calibrated_subnet, run_onnx, subnet_onnx
+from models.spaces.plan import LayerSpec, layer_plan
+from models.supernet.extraction import Subnet, recalibrate
+from models.training.from_scratch import train_alone
+from models.training.recipe import Recipe
+from search.costs.costs import latency_costs
 from search.front import front
-from search.predictor import load as load_predictor
+from search.predictors.predictor import load_predictor as load_predictor
 from tests.benchmarks.headline.compare import Floats
+from tests.benchmarks.headline.families import SMALL_IMAGE_STRIDES, family_plan
 
 GRID: tuple[tuple[str, float, int], ...] = (
     ("mobilenet-v3-small", 0.5, 20),

@@ -1,0 +1,177 @@
+"""A measuring kit: a zip for devices that the service cannot log into, and what it sends back.
+
+The kit holds the models that `measure` times here, and `latency_tables.benchmark.runner`, which
+times them here, as its `measure.py`. What it writes holds each visit's figures, and becomes a table
+by the same sums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from latency_tables.benchmark import runner
+from latency_tables.benchmark.plan import Chain, Floats
+from latency_tables.benchmark.rounds import MeasureOptions
+from latency_tables.benchmark.runner import MAX_ROUNDS, OnProgress
+from latency_tables.benchmark.table_assembly import plan_measurement, table_of
+from latency_tables.table import MAX_MS, Conditions, LatencyTable
+from models.errors import InputError
+from models.spaces import SearchSpace
+
+FORMAT = 1
+_ROUNDS = ("format", "resolutions", "networks", "warmup", "runs", "seed", "times_ms")
+_STAMP = (1980, 1, 1, 0, 0, 0)
+"""Of every file in the zip, so that equal kits are equal bytes."""
+
+
+def build_kit(
+    space: SearchSpace, options: MeasureOptions, on_progress: OnProgress = lambda _: None
+) -> bytes:
+    """The zip of a space; its options say batch, precision, networks, runs and seed."""
+    from latency_tables.benchmark.models import chain_model, random_tensors  # needs onnx
+
+    plan = plan_measurement(space, options)
+    files: dict[Chain, str] = {}
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+
+        def add(name: str, data: bytes) -> None:
+            archive.writestr(zipfile.ZipInfo(name, _STAMP), data, zipfile.ZIP_DEFLATED, 9)
+
+        chains = dict.fromkeys(
+            chain for t in plan.timings.values() for chain in (t.chain, t.after) if chain
+        )
+        for index, chain in enumerate(chains):
+            files[chain] = f"models/{index:04d}.onnx"
+            add(files[chain], chain_model(chain, random_tensors, options.precision))
+            on_progress((index + 1) / len(chains))
+        timings = {
+            name: {"model": files[t.chain], **({"after": files[t.after]} if t.after else {})}
+            for name, t in plan.timings.items()
+        }
+        kit = {
+            "space": space.name,
+            "precision": options.precision,
+            "batch": options.batch,
+            "rounds": {
+                "format": FORMAT,
+                "resolutions": list(space.resolutions),
+                "networks": options.networks,
+                "warmup": options.warmup,
+                "runs": options.runs,
+                "seed": options.seed,
+            },
+            "timings": timings,
+        }
+        kit["id"] = hashlib.sha256(json.dumps(kit, sort_keys=True).encode()).hexdigest()
+        add("kit.json", json.dumps(kit, indent=1).encode())
+        add("measure.py", Path(runner.__file__).read_bytes())
+        add("README.md", _readme(space, options).encode())
+    return content.getvalue()
+
+
+def table_from_kit(
+    profile: Mapping[str, Any], conditions: Conditions, space: SearchSpace
+) -> LatencyTable:
+    """The table of what a kit wrote.
+
+    Args:
+        profile, conditions: as `latency_tables.table.codec.parse_head` gives them.
+
+    Raises:
+        InputError: naming the place, what was expected there and what was found.
+    """
+    rounds = profile["rounds"]
+    if not isinstance(rounds, Mapping) or sorted(rounds) != sorted(_ROUNDS):
+        raise InputError(f"profile.rounds: expected an object with {_ROUNDS}, as a kit writes it")
+    if rounds["format"] != FORMAT:
+        raise InputError(
+            f"profile.rounds.format: expected {FORMAT}, got {rounds['format']!r:.40}; make a new "
+            "kit with `subnet-search devices kit`"
+        )
+    sizes = rounds["resolutions"]
+    if (
+        not isinstance(sizes, list)
+        or not sizes
+        or not set(map(repr, sizes)) <= set(map(repr, space.resolutions))
+    ):
+        raise InputError(
+            f"profile.rounds.resolutions: expected some of {list(space.resolutions)}, got "
+            f"{sizes!r:.60}"
+        )
+    part = space.at(sizes)
+    plan = plan_measurement(part, _options(rounds))
+    return table_of(
+        part,
+        plan,
+        _times(rounds["times_ms"], list(plan.timings)),
+        device=profile["name"],
+        conditions=conditions,
+        runs=rounds["runs"],
+    )
+
+
+def _options(rounds: Mapping[str, Any]) -> MeasureOptions:
+    most = {"networks": 200, "warmup": 1000, "runs": 100_000, "seed": 2**53}
+    for name, limit in most.items():
+        value = rounds[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+            raise InputError(
+                f"profile.rounds.{name}: expected an integer from 0 to {limit}, got {value!r:.40}"
+            )
+    return MeasureOptions(**{name: rounds[name] for name in most})
+
+
+def _times(value: object, names: list[str]) -> dict[str, Floats]:
+    where = "profile.rounds.times_ms"
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: expected an object by model, got {type(value).__name__}")
+    if missing := [name for name in names if name not in value]:
+        raise InputError(f"{where}: {len(missing)} models are missing, first {missing[0]!r:.120}")
+    times = {name: _visits(value[name], f"{where}[{name!r:.60}]") for name in names}
+    if len({len(rows) for rows in times.values()}) != 1:
+        raise InputError(f"{where}: expected as many rounds of each model")
+    return times
+
+
+def _visits(value: object, where: str) -> Floats:
+    try:
+        visits = cast(Mapping[str, Any], value)
+        rows = np.array([visits["p50"], visits["mean"]], np.float64).T
+        good = 1 <= len(rows) <= MAX_ROUNDS and bool(((rows > 0) & (rows <= MAX_MS)).all())
+    except (TypeError, ValueError, KeyError, IndexError):
+        good = False
+    if not good:
+        raise InputError(
+            f"{where}: expected p50 and mean, lists of 1 to {MAX_ROUNDS} positive milliseconds"
+        )
+    return rows
+
+
+def _readme(space: SearchSpace, options: MeasureOptions) -> str:
+    sizes = ", ".join(map(str, space.resolutions))
+    return f"""# Measuring kit for {space.name}
+
+Times the layers and some whole networks of {space.name} at input sizes {sizes},
+{options.precision}, batch {options.batch}, on the machine where it runs. It needs Python 3.9 or
+newer with `numpy` and `onnxruntime`, nothing else, and it sends nothing anywhere.
+
+    python measure.py my-board
+
+Let nothing else run meanwhile. It takes about four minutes (`--seconds`), shows the time left, and
+goes on where it was if it is stopped and started again. `--threads` and `--provider` say how
+networks will run on the device; `--power-w` states the power it draws. It writes `my-board.json`.
+
+Bring that file to the service, by either of
+
+    curl -H 'Content-Type: application/json' --data @my-board.json http://localhost:8000/v1/devices
+    subnet-search devices import my-board.json
+"""

@@ -1,0 +1,144 @@
+"""Time chains of layers in rounds (`latency_tables.benchmark.runner`), under stated options.
+
+Shapes: R rounds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from latency_tables.benchmark.plan import Chain, Floats, Timing
+from latency_tables.benchmark.runner import (
+    DEFAULT_PROVIDER,
+    OPENINGS,
+    OnProgress,
+    Partial,
+    Rounds,
+    TimedRuns,
+    WrongPartial,
+    time_rounds,
+)
+from latency_tables.table import Conditions, check_name
+from models.errors import InputError
+
+__all__ = [
+    "MeasureOptions",
+    "OnProgress",
+    "Stopwatch",
+    "TimedRuns",
+    "time_chains",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """How to measure. The defaults take about four minutes for any space of small images."""
+
+    device: str = "host"
+    target_s: float = 240.0
+    """Time to spend in rounds, seconds; one more round starts before it is over."""
+    min_rounds: int = 10
+    warmup: int = 2
+    """Untimed runs at the start of each visit of a warm chain."""
+    runs: int = 4
+    """Timed runs of each visit."""
+    provider: str = DEFAULT_PROVIDER
+    """ONNX Runtime's execution provider."""
+    threads: int = 1
+    batch: int = 1
+    precision: str = "fp32"
+    """fp32, or int8: each model quantized as a delivered one is."""
+    networks: int = 40
+    """Whole networks, for what chains cannot show: how cold the caches are in one. Each is
+    predicted without itself for `expected_error` and upper bounds."""
+    seed: int = 0
+    openings: int = OPENINGS
+    """Times that all models are opened anew, spread over the time."""
+    partial: Path | None = None
+    """File that keeps finished rounds, so that a measurement cut off can go on."""
+
+    @property
+    def models(self) -> Path | None:
+        """Folder beside it that keeps models which take long to make."""
+        return None if self.partial is None else self.partial.with_suffix(".models")
+
+    def __post_init__(self) -> None:
+        check_name(self.device, "device")
+        for field in ("min_rounds", "runs", "threads", "batch", "networks", "openings"):
+            if getattr(self, field) < 1:
+                raise InputError(f"{field}: expected at least 1, got {getattr(self, field)}")
+        for field in ("target_s", "warmup", "seed"):
+            if not getattr(self, field) >= 0:
+                raise InputError(f"{field}: expected at least 0, got {getattr(self, field)}")
+        if self.precision not in ("fp32", "int8"):
+            raise InputError(f"precision: expected fp32 or int8, got {self.precision!r}")
+
+    @property
+    def rounds(self) -> Rounds:
+        """What the runner needs to know."""
+        return Rounds(
+            self.target_s, self.min_rounds, self.warmup, self.runs, self.seed, self.openings
+        )
+
+
+class Stopwatch(Protocol):
+    """Times chains of layers under fixed conditions."""
+
+    @property
+    def conditions(self) -> Conditions:
+        """Under what it measures."""
+        ...
+
+    def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
+        """Make `chain` ready to run again and again, each time after `after` if there is one."""
+        ...
+
+
+def time_chains(
+    timings: Mapping[str, Timing],
+    stopwatch: Stopwatch,
+    options: MeasureOptions,
+    on_progress: OnProgress = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Floats]:
+    """Time all of them in rounds until `options.target_s` is over.
+
+    Returns:
+        (R, 2) milliseconds by name: median and mean of each round's visit.
+
+    Raises:
+        InputError: the partial file is damaged, or of another measurement.
+    """
+    partial = Partial(options.partial, _fingerprint(timings, stopwatch.conditions, options))
+    try:
+        return time_rounds(
+            list(timings),
+            lambda name: stopwatch.prepare(timings[name].chain, timings[name].after),
+            options.rounds,
+            partial,
+            on_progress,
+            clock,
+        )
+    except WrongPartial as error:
+        raise InputError(str(error)) from error
+
+
+def _fingerprint(
+    timings: Mapping[str, Timing], conditions: Conditions, options: MeasureOptions
+) -> str:
+    what = [
+        {
+            name: [[layer.key for layer in chain] for chain in (timing.chain, timing.after or ())]
+            for name, timing in timings.items()
+        },
+        [conditions.runtime, conditions.runtime_version, conditions.processor],
+        [conditions.provider, conditions.precision],
+        [options.threads, options.batch, options.warmup, options.runs, options.seed],
+    ]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()

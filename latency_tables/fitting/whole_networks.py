@@ -1,0 +1,87 @@
+"""Whole networks and how long each took on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latency_tables.fitting.layer_costs import Floats
+from latency_tables.table import MAX_MS, check_number
+from models.errors import InputError
+from models.spaces import Arch, SearchSpace
+
+MAX_NETWORKS = 100_000
+_REQUIRED = ("arch", "latency_ms")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeNetworks:
+    """Different networks and the time of each, milliseconds of one batch, (N,)."""
+
+    archs: tuple[Arch, ...]
+    latency_ms_N: Floats
+
+    @classmethod
+    def from_json(
+        cls, value: object, space: SearchSpace, *, batch: int | None = None
+    ) -> WholeNetworks:
+        """Read `{"arch": [...], "latency_ms": [...], "batch": 1}`; the batch is optional.
+
+        A network that is there several times counts once, with the median of its times.
+
+        Args:
+            batch: what the document's must be, if it states one.
+
+        Raises:
+            InputError: naming the place, what was expected there and what was found.
+        """
+        fields = _checked(value)
+        archs, latencies = fields["arch"], fields["latency_ms"]
+        if not (isinstance(archs, list) and isinstance(latencies, list)):
+            raise InputError("measurements: expected lists arch and latency_ms")
+        if len(archs) != len(latencies):
+            raise InputError(
+                f"measurements: expected as many latency_ms as arch, got {len(latencies)} and "
+                f"{len(archs)}"
+            )
+        if not 1 <= len(archs) <= MAX_NETWORKS:
+            raise InputError(
+                f"measurements: expected 1 to {MAX_NETWORKS} networks, got {len(archs)}"
+            )
+        stated = fields.get("batch", batch)
+        if isinstance(stated, bool) or not (stated is None or isinstance(stated, int)):
+            raise InputError(f"measurements.batch: expected an integer, got {stated!r}")
+        if batch is not None and stated != batch:
+            raise InputError(
+                f"measurements.batch: expected {batch} as in the profile, got {stated}"
+            )
+        times: dict[Arch, list[float]] = {}
+        for index, (item, latency) in enumerate(zip(archs, latencies, strict=True)):
+            where = f"measurements: entry {index}"
+            try:
+                arch = Arch.from_json(item)
+                space.validate(arch)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+            if isinstance(latency, bool) or not isinstance(latency, int | float):
+                raise InputError(f"{where}: latency_ms: expected a number, got {latency!r:.60}")
+            check_number(latency, f"{where}: latency_ms", MAX_MS, positive=True)
+            times.setdefault(arch, []).append(float(latency))
+        return cls(tuple(times), np.array([float(np.median(t)) for t in times.values()]))
+
+
+def _checked(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"measurements: expected an object with {_REQUIRED}, got {type(value).__name__}"
+        )
+    if missing := [name for name in _REQUIRED if name not in value]:
+        raise InputError(f"measurements: field {missing[0]!r} is missing; expected {_REQUIRED}")
+    if unknown := sorted(set(map(str, value)) - {*_REQUIRED, "batch"}):
+        raise InputError(
+            f"measurements: unknown field {unknown[0][:80]!r}; expected {(*_REQUIRED, 'batch')}"
+        )
+    return value

@@ -1,0 +1,7 @@
+"""Figures that others published, and the tables that come with the program.
+
+Read `builtin`, then `shipped`; `publish` makes the shipped figures."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

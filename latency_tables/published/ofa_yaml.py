@@ -1,0 +1,166 @@
+"""The published latency tables: one YAML file a resolution, one entry a layer, milliseconds.
+
+Two dialects. MobileNetV3: `expand` is the number of middle channels, and keys tell squeeze and
+activation. ProxylessNAS: `expand` is the ratio, and the mean over the image is part of the logits.
+A layer of one shape has a figure in each file; networks are summed within a file, so each is kept
+for its resolution. Format: mit-han-lab/once-for-all, tag v0.1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
+from models.errors import InputError, NotFound
+from models.spaces import LayerSpec, SearchSpace, layer_plan
+
+UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3}
+NEGLIGIBLE_MS = 1e-6
+"""Of a layer that the format counts with another one."""
+MAX_FILE_BYTES = 8 << 20
+
+
+def import_ofa_lut(
+    folder: Path, space: SearchSpace, *, device: str, source: str, unit: str = "ms"
+) -> LatencyTable:
+    """Read every YAML file of a folder into one table.
+
+    Args:
+        source: who measured it, in a sentence.
+        unit: of the files' figures: "ms" as published, "s" or "us".
+
+    Raises:
+        NotFound: if there is no such folder, or no YAML file in it.
+        InputError: naming the file and the entry that does not hold, or the layers that lack.
+    """
+    if unit not in UNITS_MS:
+        raise InputError(f"unit: expected one of {sorted(UNITS_MS)}, got {unit!r}")
+    if space.family != "mobile":
+        raise InputError(f"the published tables are of mobile spaces, not of {space.name!r}")
+    files = sorted(folder.glob("*.y*ml"))
+    if not files:
+        raise NotFound(f"{str(folder)!r}: expected a folder of YAML files, found none")
+    entries: dict[str, LayerLatency] = {}
+    missing: list[str] = []
+    for path in files:
+        figures = _read(path, UNITS_MS[unit])
+        resolution = _resolution(path, figures)
+        if resolution not in space.resolutions:
+            raise InputError(
+                f"{path.name}: it is of resolution {resolution}, which space {space.name!r} lacks; "
+                "take it out of the folder"
+            )
+        for layer, key in _keys(space.at([resolution])):
+            if key is None:
+                entries[at_resolution(layer)] = LayerLatency(
+                    p50_ms=NEGLIGIBLE_MS, mean_ms=NEGLIGIBLE_MS, std_ms=0.0, count=1
+                )
+            elif key in figures:
+                entries[at_resolution(layer)] = figures[key]
+            else:
+                missing.append(f"{path.name}: {key}")
+    if missing:
+        raise InputError(
+            f"{len(missing)} layers of space {space.name!r} are missing, first "
+            f"{'; '.join(missing[:3])}"
+        )
+    return LatencyTable(
+        device=device,
+        space=space.name,
+        origin="measured",
+        source=source,
+        conditions=Conditions(runtime="not stated", precision="fp32", batch=1),
+        entries=entries,
+    )
+
+
+def _read(path: Path, unit_ms: float) -> dict[str, LayerLatency]:
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path.name}: not a YAML file of plain values ({reason})") from error
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{path.name}: expected entries by layer, got {type(content).__name__}")
+    return {str(key): _entry(f"{path.name}: {key}", v, unit_ms) for key, v in content.items()}
+
+
+def _entry(where: str, value: Any, unit_ms: float) -> LayerLatency:
+    if not isinstance(value, Mapping) or not {"mean", "count"} <= set(value):
+        raise InputError(f"{where}: expected count, mean and std, got {value!r}")
+    mean, count = value["mean"], value["count"]
+    std = value.get("std", math.sqrt(v) if _positive(v := value.get("var", 0)) else 0.0)
+    for name, number in (("mean", mean), ("count", count), ("std", std)):
+        if not _positive(number) and not (name == "std" and number == 0):
+            raise InputError(f"{where}: {name}: expected a positive number, got {number!r}")
+    mean_ms = float(mean) * unit_ms
+    # The format has no median.
+    return LayerLatency(
+        p50_ms=mean_ms, mean_ms=mean_ms, std_ms=float(std) * unit_ms, count=int(count)
+    )
+
+
+def _positive(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < float(value) < math.inf  # type: ignore[arg-type]
+
+
+def _resolution(path: Path, figures: Mapping[str, LayerLatency]) -> int:
+    found = {int(m[1]) for key in figures if (m := re.match(r"Conv-input:(\d+)x", key))}
+    if len(found) != 1:
+        raise InputError(
+            f"{path.name}: expected one entry Conv-input:RxRx..., which tells the resolution, "
+            f"got {len(found)}"
+        )
+    return found.pop()
+
+
+def _keys(space: SearchSpace) -> Iterator[tuple[LayerSpec, str | None]]:
+    """Each layer of a space of one resolution, with its published key; None: it has none."""
+    proxyless = not getattr(space, "feature_width", 0)
+    seen, pooled = set(), 1
+    for arch in space.covering():
+        ratios = iter(ratio for stage in arch.expand for ratio in stage)
+        for layer in layer_plan(space, arch):
+            ratio = 1 if layer.name == "first" else 0
+            if layer.kind == "mbconv" and layer.name != "first":
+                ratio = int(next(ratios))
+            if layer.kind == "pool":
+                pooled = layer.in_size if proxyless else 1
+            if layer.key not in seen:
+                seen.add(layer.key)
+                yield layer, _key(layer, proxyless, ratio, pooled)
+
+
+def _key(layer: LayerSpec, proxyless: bool, ratio: int, pooled: int) -> str | None:
+    size_in, size_out = layer.in_size, layer.out_size
+    shape = f"input:{size_in}x{size_in}x{layer.in_channels}"
+    full = f"{shape}-output:{size_out}x{size_out}x{layer.out_channels}"
+    match layer.kind, layer.name:
+        case "mbconv", _:
+            expand = ratio if proxyless else layer.mid_channels
+            key = (
+                f"expanded_conv-{full}-expand:{expand}-kernel:{layer.kernel}"
+                f"-stride:{layer.stride}-idskip:{int(layer.skip)}"
+            )
+            flags = f"-se:{int(layer.se_channels > 0)}-hs:{int(layer.act == 'hswish')}"
+            return key if proxyless else key + flags
+        case "conv", "stem":
+            return f"Conv-{full}"
+        case "conv", "head":
+            return f"Conv_1-{full}"
+        case "conv", _:
+            return f"Conv_2-{full}"
+        case "pool", _:
+            return None if proxyless else f"AvgPool2D-{full}"
+        case _:
+            read = f"{pooled}x{pooled}x{layer.in_channels}"
+            return f"Logits-input:{read}-output:{layer.out_channels}"

@@ -1,0 +1,7 @@
+"""A latency table as a value: its JSON, what is wrong with it, bounds of its predictions.
+
+Read `table`, then `prediction_bounds` and `linting`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,21 @@
+# The face of this room: what others may import.
+from .codec import parse_head as parse_head
+from .codec import parse_profile as parse_profile
+from .codec import table_from_json as table_from_json
+from .codec import table_to_json as table_to_json
+from .linting import BadTable as BadTable
+from .linting import Finding as Finding
+from .linting import check as check
+from .linting import lint as lint
+from .table import ALIKE as ALIKE
+from .table import MAX_MS as MAX_MS
+from .table import Conditions as Conditions
+from .table import Keys as Keys
+from .table import LatencyTable as LatencyTable
+from .table import LayerLatency as LayerLatency
+from .table import Precision as Precision
+from .table import at_resolution as at_resolution
+from .table import check_name as check_name
+from .table import check_number as check_number
+from .table import layer_keys as layer_keys
+from .table import space_layers as space_layers

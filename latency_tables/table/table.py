@@ -1,0 +1,311 @@
+"""What each layer of a space costs on one device, under stated conditions.
+
+No torch and no runtime here. Times are milliseconds of one forward pass of a whole batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import Literal
+
+from latency_tables.table.prediction_bounds import (
+    MAX_RATIOS,
+    USUAL_CONFIDENCE,
+    most_confidence,
+    upper_factor,
+)
+from models.errors import InputError, NotFound
+from models.spaces import LayerSpec, SearchSpace, layer_plan
+
+Origin = Literal["measured", "fitted", "estimated"]
+ORIGINS: tuple[Origin, ...] = ("measured", "fitted", "estimated")
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+
+ALIKE = ("runtime", "provider", "processor", "threads")
+"""Conditions that must be the same for latencies to be compared."""
+MAX_MS = 1e6
+"""A quarter of an hour: a larger latency is one in another unit."""
+MAX_COUNT = 10**9
+MAX_W = 1e5
+MAX_TEXT = 500
+MAX_ENTRIES = 50_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerLatency:
+    """Time of one layer, milliseconds.
+
+    Attributes:
+        p50_ms: median, which is what predictions add up.
+        mean_ms: mean.
+        std_ms: standard deviation between repetitions.
+        count: timed runs behind these figures.
+    """
+
+    p50_ms: float
+    mean_ms: float
+    std_ms: float
+    count: int
+
+    def __post_init__(self) -> None:
+        most = MAX_MS
+        if 0 < self.p50_ms <= most and 0 < self.mean_ms <= most and 0 <= self.std_ms <= most:
+            if 0 < self.count <= MAX_COUNT:
+                return  # what nearly all are, told without delay: tables have thousands
+        for name in ("p50_ms", "mean_ms"):
+            check_number(getattr(self, name), name, MAX_MS, positive=True)
+        check_number(self.std_ms, "std_ms", MAX_MS)
+        check_number(self.count, "count", MAX_COUNT, positive=True)
+
+
+Keys = tuple[str, str]
+"""What a layer's figures are found by: `layer_keys`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under what a table holds; None where its source does not say."""
+
+    runtime: str
+    """What ran the network, such as "onnxruntime"."""
+    precision: Precision
+    batch: int
+    """Images of one forward pass."""
+    runtime_version: str | None = None
+    provider: str | None = None
+    """The runtime's backend, such as "CPUExecutionProvider"."""
+    threads: int | None = None
+    processor: str | None = None
+    measured_at: str | None = None
+    """ISO 8601 date or time."""
+    power_w: float | None = None
+    """Mean power that the device draws while it runs networks, watts: what energies are
+    estimated from."""
+
+    def alike(self, other: Conditions) -> bool:
+        """Whether both are of one machine, runtime and number of threads, whatever precision and
+        batch."""
+        return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
+
+    def __post_init__(self) -> None:
+        check_text(self.runtime, "runtime")
+        for name in ("runtime_version", "provider", "processor", "measured_at"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), name)
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision: expected one of {PRECISIONS}, got {self.precision!r}")
+        check_number(self.batch, "batch", MAX_COUNT, positive=True)
+        if self.threads is not None:
+            check_number(self.threads, "threads", MAX_COUNT, positive=True)
+        if self.power_w is not None:
+            check_number(self.power_w, "power_w", MAX_W, positive=True)
+        if self.measured_at is not None:
+            try:
+                datetime.fromisoformat(self.measured_at)
+            except ValueError as error:
+                raise InputError(
+                    f"measured_at: expected ISO 8601 such as 2025-01-31T12:00:00Z, "
+                    f"got {self.measured_at!r}"
+                ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """The latency of every layer of a space on one device."""
+
+    device: str
+    space: str
+    """Name of the search space whose layers these are."""
+    origin: Origin
+    source: str
+    """Who or what gave the figures, in a sentence."""
+    conditions: Conditions
+    entries: Mapping[str, LayerLatency]
+    """By `LayerSpec.key`, or by `at_resolution` where a layer was measured for each."""
+    network_overhead_ms: float = 0.0
+    """What a whole network takes beyond the sum of its layers."""
+    expected_error: float | None = None
+    """Mean relative error on whole networks timed on the device; None where none were."""
+    residual_ratios: tuple[float, ...] = ()
+    """Measured over predicted latency of whole networks, each predicted without itself; kept
+    ascending. Upper bounds come from them."""
+    estimated_resolutions: tuple[int, ...] = ()
+    """Of a measured table: network resolutions whose entries were estimated from the others."""
+
+    def __post_init__(self) -> None:
+        check_name(self.device, "device")
+        check_name(self.space, "space")
+        check_text(self.source, "source")
+        if self.origin not in ORIGINS:
+            raise InputError(f"origin: expected one of {ORIGINS}, got {self.origin!r}")
+        if not 1 <= len(self.entries) <= MAX_ENTRIES:
+            raise InputError(
+                f"entries: expected 1 to {MAX_ENTRIES} layers, got {len(self.entries)}"
+            )
+        for key in self.entries:
+            check_text(key, "entries: key")
+        check_number(self.network_overhead_ms, "network_overhead_ms", MAX_MS)
+        if self.expected_error is not None:
+            check_number(self.expected_error, "expected_error", MAX_MS)
+        if len(self.residual_ratios) > MAX_RATIOS:
+            raise InputError(
+                f"residual_ratios: expected at most {MAX_RATIOS}, got {len(self.residual_ratios)}"
+            )
+        for ratio in self.residual_ratios:
+            check_number(ratio, "residual_ratios", MAX_MS, positive=True)
+        for resolution in self.estimated_resolutions:
+            check_number(resolution, "estimated_resolutions", MAX_COUNT, positive=True)
+        object.__setattr__(self, "residual_ratios", tuple(sorted(self.residual_ratios)))
+        object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its text (`table_to_json`): equal tables, equal ones. Kept, since it takes as long as
+        everything else about a request that was answered before."""
+        from latency_tables.table.codec import table_to_json
+
+        return hashlib.sha256(table_to_json(self).encode()).hexdigest()
+
+    def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
+        """The figures of one layer: those at its network's resolution before those at any.
+
+        Args:
+            keys: `layer_keys(layer)`, where a caller has them.
+        """
+        by_resolution, key = keys or layer_keys(layer)
+        return self.entries.get(by_resolution) or self.entries.get(key)
+
+    def layer_ms(self, layer: LayerSpec, keys: Keys | None = None) -> float:
+        """Median time of one layer.
+
+        Args:
+            keys: `layer_keys(layer)`, where a caller has them.
+
+        Raises:
+            NotFound: no entry has the layer's key; names the key and the nearest entries.
+        """
+        entry = self.entry(layer, keys)
+        if entry is None:
+            near = difflib.get_close_matches(layer.key, self.entries, n=3, cutoff=0)
+            raise NotFound(
+                f"device {self.device!r} has no latency of layer {layer.name!r} in its table for "
+                f"space {self.space!r}: expected an entry {layer.key!r}, nearest are "
+                f"{', '.join(near)}; measure that layer and add it"
+            )
+        return entry.p50_ms
+
+    def network_ms(self, plan: Sequence[LayerSpec]) -> float:
+        """Time of a whole network: the overhead and the sum of its layers.
+
+        Raises:
+            NotFound: as `layer_ms`.
+        """
+        return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
+
+    def upper_factor(self, confidence: float) -> float:
+        """What a predicted latency is at most multiplied with, with this probability.
+
+        Raises:
+            InputError: if it is not from 0.5 to below 1, or more than the networks measured on the
+                device can promise.
+        """
+        return upper_factor(self.residual_ratios, confidence)
+
+    def upper_ms(self, latency_ms: float, confidence: float) -> float:
+        """Upper bound of a predicted latency, as `upper_factor`."""
+        return latency_ms * self.upper_factor(confidence)
+
+    @property
+    def usual_confidence(self) -> float | None:
+        """0.9, or the most that can be promised; None where not even 0.5 can."""
+        most = most_confidence(len(self.residual_ratios))
+        return min(USUAL_CONFIDENCE, most) if most >= 0.5 else None
+
+    def covered(self, space: SearchSpace) -> SearchSpace:
+        """The part of `space` that this table is meant for: resolutions whose first layer it has.
+
+        Where it has none of them, all are meant.
+        """
+        sizes = {
+            arch.resolution
+            for arch in space.covering()
+            if self.entry(layer_plan(space, arch)[0]) is not None
+        }
+        return space.at(sizes) if sizes else space
+
+    def missing(self, space: SearchSpace) -> list[str]:
+        """Keys that this table lacks of layers in the part of `space` it is meant for, sorted."""
+        part = self.covered(space)
+        layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
+        return sorted({layer.key for layer in layers if self.entry(layer) is None})
+
+
+def at_resolution(layer: LayerSpec) -> str:
+    """Key of a layer's figures inside networks of one resolution."""
+    return f"{layer.key}@{layer.resolution}"
+
+
+@lru_cache(maxsize=1 << 15)
+def layer_keys(layer: LayerSpec) -> Keys:
+    """Both keys of a layer, at its network's resolution and at any: their text takes longer to
+    write than to look up."""
+    return at_resolution(layer), layer.key
+
+
+def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:
+    """One layer for every different key among all networks of `space`, in network order."""
+    layers: dict[str, LayerSpec] = {}
+    for arch in space.covering():
+        for layer in layer_plan(space, arch):
+            layers.setdefault(layer.key, layer)
+    return layers
+
+
+# -- checks shared with the files' reader --------------------------------------------------
+
+
+def check_number(value: float, where: str, most: float, *, positive: bool = False) -> None:
+    """Check that `value` is a finite number in 0..most, above 0 if `positive`.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    enough = value > 0 if positive else value >= 0
+    if not (enough and value <= most):  # false for NaN and infinity too
+        least = "above 0 and" if positive else "from 0"
+        raise InputError(f"{where}: expected a finite number {least} up to {most:g}, got {value:g}")
+
+
+def check_text(value: str, where: str) -> None:
+    """Check that `value` is one line of at most `MAX_TEXT` printable characters.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not (value.strip() and value.isprintable() and len(value) <= MAX_TEXT):
+        raise InputError(
+            f"{where}: expected one line of 1 to {MAX_TEXT} printable characters, "
+            f"got {value[:60]!r}"
+        )
+
+
+def check_name(value: str, where: str) -> None:
+    """Check that `value` can name a device or a space, in a URL and in a file name alike.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not _NAME.fullmatch(value):
+        raise InputError(
+            f"{where}: expected 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit, "
+            f"got {value[:80]!r}"
+        )

@@ -1,0 +1,277 @@
+"""A supernet bundle: a folder that is complete by itself.
+
+    card.json              space, data, recipe, metrics, energy, licence, sha256 of every file
+    weights.safetensors    the supernet's state dict
+    predictor.safetensors  accuracy predictor (written and read by `search`)
+    calibration.npz        training images for batch-norm recalibration
+    validation.npz         images and labels nobody trained on
+    measured.jsonl.gz      subnets whose accuracy was measured, the predictor's data
+
+Nothing in a bundle is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import Conflict, CorruptBundle, InputError, NotFound
+from models.spaces import SearchSpace, published_spaces, read_space
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+"""Channel statistics that every network on ImageNet is trained with."""
+
+if TYPE_CHECKING:
+    from models.data import LabelledImages
+    from models.supernet import Supernet
+
+WEIGHTS = "weights.safetensors"
+ZOO = Path(__file__).with_name("shipped")
+"""Bundles shipped with the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One bundle on disk; its parts are read when asked for."""
+
+    path: Path
+    card: Mapping[str, Any]
+    space: SearchSpace
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read the card of the bundle at `path`.
+
+        Raises:
+            CorruptBundle: if the card is missing or not one.
+        """
+        try:
+            card = json.loads((path / "card.json").read_text())
+            return cls(path, card, read_space(card["space"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptBundle(f"bundle {path.name}: unreadable card.json: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The supernet's name."""
+        return str(self.card["name"])
+
+    @property
+    def sha256(self) -> str:
+        """Of weights.safetensors, as the card states it; empty without weights."""
+        return str(self.card["files"].get(WEIGHTS, ""))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per-channel mean of the preprocessing, on the 0..1 scale."""
+        return tuple(self.card["preprocess"]["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per-channel standard deviation of the preprocessing, on the 0..1 scale."""
+        return tuple(self.card["preprocess"]["std"])
+
+    @property
+    def predictor_path(self) -> Path:
+        """The fitted accuracy predictor."""
+        return self.path / "predictor.safetensors"
+
+    def load_supernet(self) -> Supernet:
+        """The trained supernet, in eval mode, its weights mapped from their file: processes on one
+        machine share them, and only what a subnet uses is read. Writing to them writes a copy.
+
+        Raises:
+            InputError: if the bundle has no weights yet.
+            CorruptBundle: if the weights are not the file that the card names.
+        """
+        import torch
+        from safetensors.torch import load_file
+
+        from models.layers.modules import channels_last
+        from models.supernet import COUNTER, Supernet
+
+        self.check_weights()
+        self.check(WEIGHTS)
+        with torch.device("meta"):
+            supernet = Supernet(self.space)
+        tensors = load_file(self.path / WEIGHTS)
+        weights = {k: v for k, v in tensors.items() if not k.endswith(COUNTER)}
+        supernet.load_state_dict(weights, assign=True)
+        return channels_last(supernet).eval()
+
+    def calibration(self) -> npt.NDArray[np.uint8]:
+        """Training images (N, H, W) or (N, H, W, C) for batch-norm recalibration."""
+        self.check("calibration.npz")
+        with np.load(self.path / "calibration.npz", allow_pickle=False) as arrays:
+            images: npt.NDArray[np.uint8] = arrays["images"]
+            return images
+
+    def validation(self) -> LabelledImages:
+        """Held-out images with labels."""
+        from models.data import LabelledImages
+
+        self.check("validation.npz")
+        with np.load(self.path / "validation.npz", allow_pickle=False) as arrays:
+            return LabelledImages(arrays["images"], arrays["labels"])
+
+    def check_deliverable(self) -> None:
+        """That there is all that a model is made from.
+
+        Raises:
+            InputError: if there are no weights, or no images to recalibrate with.
+        """
+        self.check_weights()
+        if not self.has("calibration.npz"):
+            raise InputError(
+                f"supernet {self.name!r} has no calibration images, without which a subnet's batch "
+                "norms cannot be recalibrated: add some with `subnet-search supernets import "
+                f"{self.name} none --calibration FOLDER`"
+            )
+
+    def check_weights(self) -> None:
+        """That the weights are there.
+
+        Raises:
+            InputError: if not, saying how to import them.
+        """
+        if not self.has(WEIGHTS):
+            raise InputError(
+                f"supernet {self.name!r} has no weights here: import a checkpoint with "
+                f"`subnet-search supernets import {self.name} CHECKPOINT`"
+            )
+
+    def has(self, file: str) -> bool:
+        """Whether the card lists `file`."""
+        return file in self.card["files"]
+
+    def check(self, file: str) -> None:
+        """Compare `file` with the card.
+
+        Raises:
+            CorruptBundle: if it is absent, truncated or altered.
+        """
+        path, expected = self.path / file, self.card["files"].get(file)
+        if expected is None or not path.is_file():
+            raise CorruptBundle(
+                f"bundle {self.name}: {file} is missing; restore or import it again"
+            )
+        if (found := file_sha256(path)) != expected:
+            raise CorruptBundle(
+                f"bundle {self.name}: {file} does not match its card "
+                f"(sha256 expected {expected[:12]}, got {found[:12]}, "
+                f"{path.stat().st_size} bytes); "
+                "restore the file or import the supernet again"
+            )
+
+
+class BundleRegistry:
+    """The bundles of this installation: shipped, the user's own, and the published spaces,
+    which are known before their weights are imported."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "supernets"
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        places = [place for place in (ZOO, self.folder) if place.is_dir()]
+        found = {p.parent.name for place in places for p in place.glob("*/card.json")}
+        return sorted(found | set(published_spaces()))
+
+    def get(self, name: str) -> Bundle:
+        """One bundle; a user's bundle hides a shipped one of the same name.
+
+        Raises:
+            NotFound: with the nearest known name.
+        """
+        if name not in self.names():
+            raise NotFound.named("supernet", name, self.names())
+        for path in (self.folder / name, ZOO / name):
+            if (path / "card.json").is_file():
+                return Bundle.open(path)
+        space = published_spaces()[name]
+        return Bundle(self.folder / name, published_card(space), space)
+
+
+def published_card(space: SearchSpace) -> dict[str, Any]:
+    """The card of a published supernet of which nothing is imported yet."""
+    return {
+        "format": 1,
+        "name": space.name,
+        "licence": "of the weights: see their publisher",
+        "space": space.to_json(),
+        "cardinality": space.cardinality,
+        "preprocess": {"channels": 3, "interpolation": "bilinear", **IMAGENET},
+        "data": {"name": "ImageNet-1k", "source": "arXiv 1409.0575"},
+        "files": {},
+    }
+
+
+def write_bundle(
+    path: Path, card: Mapping[str, Any], files: Mapping[str, bytes], *, replace: bool = False
+) -> Bundle:
+    """Write a whole bundle or nothing: into a sibling folder, then one rename.
+
+    Args:
+        card: without "files", which is computed.
+        files: contents by file name.
+        replace: put it in the place of the bundle at `path`, if there is one.
+
+    Raises:
+        Conflict: if `path` exists and `replace` is false.
+    """
+    if path.exists() and not replace:
+        raise Conflict(
+            f"bundle {path.name} exists already: remove it first, or choose another name"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    partial.chmod(0o755)  # a temporary folder is private, a bundle is not
+    try:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        _write_card(partial, card)
+        if path.exists():
+            old = partial.with_name(f"{partial.name}-old")
+            os.rename(path, old)
+            os.rename(partial, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Bundle.open(path)
+
+
+def add_to_bundle(bundle: Bundle, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """Add or replace files and card entries; the card is renamed into place last."""
+    for name, content in files.items():
+        partial = bundle.path / f".{name}.partial"
+        partial.write_bytes(content)
+        os.replace(partial, bundle.path / name)
+    _write_card(bundle.path, {**bundle.card, **card})
+    return Bundle.open(bundle.path)
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    listed = sorted(p for p in folder.iterdir() if p.name != "card.json" and p.name[0] != ".")
+    whole = {**card, "files": {p.name: file_sha256(p) for p in listed}}
+    partial = folder / ".card.json.partial"
+    partial.write_text(json.dumps(whole, indent=1) + "\n")
+    os.replace(partial, folder / "card.json")
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,8 @@
+# The face of this room: what others may import.
+from .datasets import load_dataset as load_dataset
+from .image_folder import calibration_images as calibration_images
+from .images import LabelledImages as LabelledImages
+from .images import augment as augment
+from .images import hold_out as hold_out
+from .images import to_tensor as to_tensor
+from .preprocessing import preprocess as preprocess

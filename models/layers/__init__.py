@@ -1,0 +1,1 @@
+"""The kinds of layers: what each costs, computes and is called in files."""

@@ -1,0 +1,7 @@
+# The face of this room: what others may import.
+from .energy import EnergyMeter as EnergyMeter
+from .energy import added as added
+from .memory import give_back_memory as give_back_memory
+from .memory import keep_freed_memory as keep_freed_memory
+from .parallel import cores as cores
+from .parallel import in_order as in_order

@@ -1,0 +1,135 @@
+"""From (supernet, architecture) to checked ONNX bytes, and the accuracy of such bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+
+from models.data import preprocess
+from models.machine import in_order
+from models.onnx.builder import build_onnx
+from models.spaces import Arch, layer_plan
+from models.supernet import Subnet, Supernet, extract, recalibrate, slices
+
+CALIBRATION_BATCH = 256
+KEPT_BYTES = 1 << 28
+"""Resized images larger than this are not kept but made anew, a batch at a time."""
+
+
+class ImageSet:
+    """Images with their preprocessing, resized once for each resolution asked for."""
+
+    def __init__(
+        self, images: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.images, self.mean, self.std = images, tuple(mean), tuple(std)
+        self._cache: dict[int, npt.NDArray[np.float32]] = {}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the pixels, their shape and the preprocessing: equal sets have equal ones."""
+        stated = repr((self.images.shape, [*map(float, self.mean)], [*map(float, self.std)]))
+        digest = hashlib.sha256(stated.encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
+
+    def at(self, resolution: int) -> npt.NDArray[np.float32]:
+        """All images as (N, C, resolution, resolution) float32."""
+        if resolution in self._cache:
+            return self._cache[resolution]
+        resized = self._preprocessed(self.images, resolution)
+        if resized.nbytes <= KEPT_BYTES:
+            self._cache[resolution] = resized
+        return resized
+
+    def _preprocessed(
+        self, images: npt.NDArray[np.uint8], resolution: int
+    ) -> npt.NDArray[np.float32]:
+        return preprocess(images, resolution=resolution, mean=self.mean, std=self.std)
+
+    def batches(self, resolution: int, size: int) -> Iterator[torch.Tensor]:
+        """The images in order, `size` at a time."""
+        large = len(self.images) * len(self.mean) * resolution**2 * 4 > KEPT_BYTES
+        for start in range(0, len(self.images), size):
+            part = slice(start, start + size)
+            if large:
+                images = self._preprocessed(self.images[part], resolution)
+            else:
+                images = self.at(resolution)[part]
+            yield torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+
+
+def calibrated_subnet(
+    supernet: Supernet, arch: Arch, calibration: ImageSet, threads: int = 1
+) -> Subnet:
+    """The subnet as an ordinary module with batch norms recalibrated on `calibration`."""
+    subnet = extract(supernet, arch)
+    recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH), threads)
+    return subnet
+
+
+def subnet_onnx(
+    supernet: Supernet, arch: Arch, subnet: Subnet, metadata: Mapping[str, str]
+) -> bytes:
+    """ONNX bytes of an extracted subnet."""
+    tensors = {name: tensor.detach().numpy() for name, tensor in subnet.state_dict().items()}
+    space = supernet.space
+    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+
+
+def supernet_onnx(supernet: Supernet, arch: Arch, metadata: Mapping[str, str]) -> bytes:
+    """ONNX bytes of a subnet straight from the supernet's weights, which are not copied first.
+
+    Batch-norm statistics are the supernet's: the bytes of `subnet_onnx` without recalibration.
+    """
+    space = supernet.space
+    tensors = slices(supernet, arch)
+    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+
+
+def run_onnx(
+    model: bytes, images_BCRR: npt.NDArray[np.float32], threads: int = 1, batch: int = 64
+) -> npt.NDArray[np.float32]:
+    """Logits (B, classes) of `model` under ONNX Runtime on the CPU.
+
+    Args:
+        threads: batches at the same time, each on one thread.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def logits(start: int) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32]
+        (found,) = session.run(["logits"], {"input": images_BCRR[start : start + batch]})
+        return found
+
+    return np.concatenate([*in_order(logits, range(0, len(images_BCRR), batch), threads)])
+
+
+def onnx_top1(
+    model: bytes, arch: Arch, images: ImageSet, labels: npt.NDArray[np.int64], threads: int = 1
+) -> float:
+    """Top-1 of `model` on labelled images, percent."""
+    logits = run_onnx(model, images.at(arch.resolution), threads)
+    return 100.0 * float((logits.argmax(1) == labels).mean())
+
+
+def measure_top1(
+    supernet: Supernet,
+    arch: Arch,
+    calibration: ImageSet,
+    data: ImageSet,
+    labels: npt.NDArray[np.int64],
+    threads: int = 1,
+) -> float:
+    """Top-1 of one subnet after recalibration, percent, as its ONNX file would score."""
+    subnet = calibrated_subnet(supernet, arch, calibration, threads)
+    return onnx_top1(subnet_onnx(supernet, arch, subnet, {}), arch, data, labels, threads)

@@ -1,0 +1,223 @@
+"""The MobileNetV3 family: stages of inverted bottlenecks, elastic in depth, kernel, expansion.
+
+Published members: the supernets of OFA on MobileNetV3 and on ProxylessNAS (arXiv 1908.09791,
+1812.00332). Widths are fixed, so what a block costs depends on its own genes alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import ClassVar
+
+from models.errors import InputError
+from models.spaces.arch import Arch
+from models.spaces.plan import LayerSpec
+from models.spaces.space import (
+    Activation,
+    Gene,
+    Scope,
+    SearchSpace,
+    check_activation,
+    check_ascending,
+    make_divisible,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One stage: blocks of one width, the first of which carries the stride."""
+
+    width: int
+    """Output channels of every block."""
+    stride: int
+    act: Activation
+    se: bool
+    """Squeeze-and-excitation in every block."""
+    depths: tuple[int, ...]
+    """Allowed numbers of active blocks, ascending."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileSpace(SearchSpace):
+    """A MobileNetV3-style space (OFA, appendix A; Howard et al. 2019).
+
+    stem conv 3x3 -> fixed first block (k3, no expansion) -> elastic stages
+    -> 1x1 conv to `head_width` -> mean -> 1x1 conv to `feature_width` -> linear to `classes`.
+
+    Columns of the gene matrix: resolution, the depth of each stage, the kernel of each block,
+    the expansion of each block.
+    """
+
+    family: ClassVar[str] = "mobile"
+
+    kernels: tuple[int, ...]
+    expands: tuple[int, ...]
+    stem_width: int
+    stem_stride: int
+    first_width: int
+    first_act: Activation
+    stages: tuple[StageSpec, ...]
+    head_width: int
+    feature_width: int
+    """0: no convolution after the mean (ProxylessNAS)."""
+    act: Activation
+    """Activation of the stem and the head."""
+
+    def __post_init__(self) -> None:
+        for name in ("resolutions", "kernels", "expands"):
+            check_ascending(getattr(self, name), f"space.{name}")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise InputError(f"space.kernels: expected odd sizes, got {self.kernels}")
+        if not self.stages:
+            raise InputError("space.stages: expected at least one stage, got none")
+        for index, stage in enumerate(self.stages):
+            check_ascending(stage.depths, f"space.stages[{index}].depths")
+            if stage.stride not in (1, 2):
+                raise InputError(
+                    f"space.stages[{index}].stride: expected 1 or 2, got {stage.stride}"
+                )
+        for act in (self.act, self.first_act, *(stage.act for stage in self.stages)):
+            check_activation(act)
+
+    @cached_property
+    def genes(self) -> tuple[Gene, ...]:
+        """See `SearchSpace`."""
+        blocks = [(s, b) for s, spec in enumerate(self.stages) for b in range(spec.depths[-1])]
+        return (
+            Gene("resolution", -1, -1, self.resolutions),
+            *(Gene("depth", s, -1, spec.depths) for s, spec in enumerate(self.stages)),
+            *(Gene("kernel", s, b, self.kernels) for s, b in blocks),
+            *(Gene("expand", s, b, self.expands) for s, b in blocks),
+        )
+
+    @cached_property
+    def block_counts(self) -> tuple[tuple[int, ...], ...]:
+        """See `SearchSpace`."""
+        return tuple(stage.depths for stage in self.stages)
+
+    @property
+    def depth_columns(self) -> tuple[int, ...]:
+        """See `SearchSpace`."""
+        return tuple(range(1, 1 + len(self.stages)))
+
+    @cached_property
+    def scopes(self) -> Mapping[str, Scope]:
+        """See `SearchSpace`."""
+        blocks = {
+            block_name(s, b): Scope(
+                (0, *columns),
+                None if self.stages[s].depths[0] > b else 1 + s,
+                tuple(depth > b for depth in self.stages[s].depths),
+            )
+            for (s, b), columns in self.block_columns.items()
+        }
+        tail = ("head", "pool", *(("feature",) if self.feature_width else ()), "classifier")
+        fixed = Scope((0,))
+        return dict.fromkeys(("stem", "first"), fixed) | blocks | dict.fromkeys(tail, fixed)
+
+    def uniform(self, resolution: int, depth_index: int, kernel: int, expand: int) -> Arch:
+        """The architecture whose stages all take one depth index, kernel and expansion."""
+        depth = tuple(
+            stage.depths[min(depth_index, len(stage.depths) - 1)] for stage in self.stages
+        )
+        arch = Arch(
+            resolution,
+            depth,
+            tuple((kernel,) * d for d in depth),
+            tuple((expand,) * d for d in depth),
+        )
+        self.validate(arch)
+        return arch
+
+    def covering(self) -> Iterator[Arch]:
+        """The uniform architectures of largest depth."""
+        for resolution, kernel, expand in itertools.product(
+            self.resolutions, self.kernels, self.expands
+        ):
+            yield self.uniform(resolution, -1, kernel, expand)
+
+    def walk(self, arch: Arch) -> Iterator[LayerSpec]:
+        """See `SearchSpace`."""
+        layer = partial(LayerSpec, resolution=arch.resolution)
+        stem = layer(
+            name="stem",
+            kind="conv",
+            in_channels=self.channels,
+            out_channels=self.stem_width,
+            in_size=arch.resolution,
+            kernel=3,
+            stride=self.stem_stride,
+            act=self.act,
+            norm=True,
+        )
+        yield stem
+        first = layer(
+            name="first",
+            kind="mbconv",
+            in_channels=self.stem_width,
+            out_channels=self.first_width,
+            in_size=stem.out_size,
+            mid_channels=self.stem_width,
+            kernel=3,
+            act=self.first_act,
+            norm=True,
+            skip=self.stem_width == self.first_width,
+        )
+        yield first
+        width, size = first.out_channels, first.out_size
+        for s, stage in enumerate(self.stages):
+            for b in range(arch.depth[s]):
+                mid = make_divisible(round(width * arch.expand[s][b]))
+                stride = stage.stride if b == 0 else 1
+                block = layer(
+                    name=block_name(s, b),
+                    kind="mbconv",
+                    in_channels=width,
+                    out_channels=stage.width,
+                    in_size=size,
+                    mid_channels=mid,
+                    kernel=arch.kernel[s][b],
+                    stride=stride,
+                    act=stage.act,
+                    norm=True,
+                    se_channels=make_divisible(mid // 4) if stage.se else 0,
+                    skip=stride == 1 and width == stage.width,
+                )
+                yield block
+                width, size = block.out_channels, block.out_size
+        yield layer(
+            name="head",
+            kind="conv",
+            in_channels=width,
+            out_channels=self.head_width,
+            in_size=size,
+            act=self.act,
+            norm=True,
+        )
+        width = self.head_width
+        yield layer(name="pool", kind="pool", in_channels=width, out_channels=width, in_size=size)
+        if self.feature_width:
+            yield layer(
+                name="feature",
+                kind="conv",
+                in_channels=width,
+                out_channels=self.feature_width,
+                in_size=1,
+                act=self.act,
+            )
+            width = self.feature_width
+        yield layer(
+            name="classifier",
+            kind="linear",
+            in_channels=width,
+            out_channels=self.classes,
+            in_size=1,
+        )
+
+
+def block_name(stage: int, block: int) -> str:
+    """The plan's name of a block; stages and blocks count from 0."""
+    return f"stage{stage + 1}_block{block + 1}"

@@ -1,0 +1,398 @@
+"""What can be searched: a space is data, an architecture is a value.
+
+No torch and no I/O here, so that search and the API start without them. This file is what all
+families share; `models.spaces.mobile` and `models.spaces.resnet` add the genes and the walk of
+theirs.
+
+Two forms of an architecture, converted by `SearchSpace.encode` and `SearchSpace.decode`:
+
+* `Arch`: frozen, hashable, canonical - a block that is not active does not exist.
+* gene matrix: `(N, n_genes) uint8` of *indices into choices*, the form of every hot loop.
+  Genes of inactive blocks are 0, so equal networks are equal rows.
+
+Elastic dimensions after Cai et al., "Once-for-All", ICLR 2020 (arXiv 1908.09791), section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InputError
+from models.spaces.arch import Arch
+
+if TYPE_CHECKING:
+    from models.spaces.plan import LayerSpec
+
+Activation = Literal["relu", "relu6", "hswish"]
+ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hswish")
+GeneMatrix = npt.NDArray[np.uint8]
+GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One column of the gene matrix."""
+
+    name: GeneName
+    stage: int
+    """Of a block's gene: the stage; of a depth or width: its position in the `Arch`."""
+    block: int
+    choices: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """Which genes say what a layer is, and for which depths it exists."""
+
+    columns: tuple[int, ...]
+    """Genes that decide its shape, ascending; not the depth."""
+    depth: int | None = None
+    """Column of the depth gene that can leave the layer out."""
+    present: tuple[bool, ...] = ()
+    """For each choice of that gene, whether the layer exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace(ABC):
+    """What every family has: choices, genes, and a walk over each network's layers."""
+
+    family: ClassVar[str]
+
+    name: str
+    channels: int
+    """Input image channels."""
+    classes: int
+    resolutions: tuple[int, ...]
+    bn_eps: float = 1e-5
+
+    # -- what a family says of itself ----------------------------------------------------
+
+    @property
+    @abstractmethod
+    def genes(self) -> tuple[Gene, ...]:
+        """The columns of the gene matrix, in order; the resolution comes first."""
+
+    @property
+    @abstractmethod
+    def block_counts(self) -> tuple[tuple[int, ...], ...]:
+        """Active blocks of each elastic stage, by choice of its depth."""
+
+    @property
+    @abstractmethod
+    def depth_columns(self) -> tuple[int, ...]:
+        """Column of the depth gene of each elastic stage."""
+
+    @property
+    @abstractmethod
+    def scopes(self) -> Mapping[str, Scope]:
+        """What each layer of the largest network depends on, by the layer's name."""
+
+    @abstractmethod
+    def walk(self, arch: Arch) -> Iterator[LayerSpec]:
+        """The layers of a valid architecture, in order."""
+
+    @abstractmethod
+    def covering(self) -> Iterator[Arch]:
+        """Few architectures that together contain every layer in every shape it can have."""
+
+    # -- genes ---------------------------------------------------------------------------
+
+    @cached_property
+    def n_choices(self) -> npt.NDArray[np.int64]:
+        """Number of choices of each gene, (n_genes,)."""
+        return np.array([len(gene.choices) for gene in self.genes])
+
+    @cached_property
+    def column(self) -> Mapping[tuple[str, int, int], int]:
+        """Column of a gene by (name, stage, block); -1 where stage or block does not apply."""
+        return {(gene.name, gene.stage, gene.block): i for i, gene in enumerate(self.genes)}
+
+    @cached_property
+    def block_columns(self) -> Mapping[tuple[int, int], tuple[int, ...]]:
+        """Columns of the genes of each block, by (stage, block), in network order."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for column, gene in enumerate(self.genes):
+            if gene.block >= 0:
+                found.setdefault((gene.stage, gene.block), []).append(column)
+        return {key: tuple(found[key]) for key in sorted(found)}
+
+    @cached_property
+    def cardinality(self) -> int:
+        """Exact number of different architectures (inactive genes do not count)."""
+        shared = [
+            len(gene.choices)
+            for column, gene in enumerate(self.genes)
+            if gene.block < 0 and column not in self.depth_columns
+        ]
+        kinds = {
+            key: math.prod(len(self.genes[c].choices) for c in columns)
+            for key, columns in self.block_columns.items()
+        }
+        stages = [
+            sum(math.prod(kinds[s, b] for b in range(count)) for count in counts)
+            for s, counts in enumerate(self.block_counts)
+        ]
+        return math.prod(shared) * math.prod(stages)
+
+    def active(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
+        """Which genes of each row take part in its network, (N, n_genes)."""
+        return self._kept_by(genes).view(bool)
+
+    def canonical(self, genes: GeneMatrix) -> GeneMatrix:
+        """The same networks with every inactive gene at 0."""
+        return genes * self._kept_by(genes)
+
+    def _kept_by(self, genes: GeneMatrix) -> GeneMatrix:
+        """1 where a gene is active, else 0, (N, n_genes)."""
+        first, *rest = [
+            table.take(genes[:, columns] @ strides, axis=0)
+            for columns, strides, table in self._kept
+        ]
+        for mask in rest:
+            first *= mask
+        return first
+
+    @cached_property
+    def _kept(self) -> list[tuple[list[int], npt.NDArray[np.int64], GeneMatrix]]:
+        """Some depths' columns, how much a choice of each counts in an index, and for each index
+        1 where a gene is active as far as these depths say, else 0. One such table, in most
+        spaces: looking up a row of genes is much faster than multiplying the rows of each depth."""
+        kept = []
+        for stages in _few_choices(self.n_choices[list(self.depth_columns)].tolist()):
+            shape = [len(self.block_counts[s]) for s in stages]
+            table = np.ones((*shape, len(self.genes)), np.uint8)
+            for (stage, block), columns in self.block_columns.items():
+                if stage in stages:
+                    exists = np.array(self.block_counts[stage]) > block
+                    axis = [-1 if s == stage else 1 for s in stages]
+                    table[..., columns] *= exists.reshape(*axis, 1)
+            strides = np.cumprod([1, *shape[:0:-1]])[::-1]
+            columns_of = [self.depth_columns[s] for s in stages]
+            kept.append((columns_of, strides, table.reshape(-1, len(self.genes))))
+        return kept
+
+    def sample(self, count: int, rng: np.random.Generator) -> GeneMatrix:
+        """`count` rows, every gene uniform over its choices, canonical."""
+        genes = rng.integers(0, self.n_choices, (count, len(self.genes)), dtype=np.uint8)
+        return self.canonical(genes)
+
+    def sample_tilted(self, count: int, spread: float, rng: np.random.Generator) -> GeneMatrix:
+        """`count` canonical rows whose choices of each kind lean, all together, to one end.
+
+        Uniform samples hardly ever come near the small or the large networks of a space, and
+        these do. Resolutions stay uniform.
+
+        Args:
+            spread: standard deviation of the tilt; a tilt of t makes the last choice of a gene
+                exp(2 t) times as likely as the first.
+        """
+        tilt = {
+            name: rng.normal(0, spread, count) for name in ("depth", "width", "kernel", "expand")
+        }
+        genes = np.empty((count, len(self.genes)), np.uint8)
+        for column, gene in enumerate(self.genes):
+            place = np.linspace(-1, 1, len(gene.choices)) if len(gene.choices) > 1 else np.zeros(1)
+            odds = np.exp(np.outer(tilt.get(gene.name, np.zeros(count)), place))
+            steps = odds.cumsum(axis=1)
+            drawn = rng.random(count) * steps[:, -1]
+            genes[:, column] = (drawn[:, None] > steps[:, :-1]).sum(axis=1)
+        return self.canonical(genes)
+
+    # -- conversion ----------------------------------------------------------------------
+
+    @cached_property
+    def _block_parts(self) -> tuple[str, ...]:
+        """The parts of an architecture that have an entry a block."""
+        return tuple(sorted({gene.name for gene in self.genes if gene.block >= 0}, reverse=True))
+
+    @cached_property
+    def _lengths(self) -> Mapping[str, int]:
+        """How many entries each part of an architecture has."""
+        names = [gene.name for gene in self.genes]
+        blocks = self._block_parts
+        stages = {name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")}
+        return {"depth": names.count("depth"), "width": names.count("width"), **stages}
+
+    def validate(self, arch: Arch) -> None:
+        """Check that `arch` is in this space.
+
+        Raises:
+            InputError: naming the first gene that is not.
+        """
+        for name, expected in self._lengths.items():
+            if (found := len(getattr(arch, name))) != expected:
+                unit = "entries" if name == "width" else "stages"
+                raise InputError(
+                    f"arch.{name}: expected {expected} {unit} for space {self.name!r}, got {found}"
+                )
+        for gene in self.genes:
+            if gene.block < 0:
+                where = f"arch.{gene.name}" + (f"[{gene.stage}]" if gene.stage >= 0 else "")
+                _choice(_value(arch, gene), gene.choices, where)
+        for s, count in enumerate(self._counts(arch)):
+            for name in self._block_parts:
+                values = getattr(arch, name)[s]
+                if len(values) != count:
+                    position = self.genes[self.depth_columns[s]].stage
+                    raise InputError(
+                        f"arch.{name}[{s}]: expected {count} entries (depth[{position}]), "
+                        f"got {len(values)}"
+                    )
+                for b, value in enumerate(values):
+                    choices = self.genes[self.column[name, s, b]].choices
+                    _choice(value, choices, f"arch.{name}[{s}][{b}]")
+
+    def _counts(self, arch: Arch) -> list[int]:
+        """Active blocks of each stage."""
+        genes = [self.genes[column] for column in self.depth_columns]
+        return [
+            counts[gene.choices.index(arch.depth[gene.stage])]
+            for gene, counts in zip(genes, self.block_counts, strict=True)
+        ]
+
+    def encode(self, archs: Iterable[Arch]) -> GeneMatrix:
+        """Gene matrix of `archs`, (N, n_genes) uint8.
+
+        Raises:
+            InputError: if one is not in this space.
+        """
+        rows = []
+        for arch in archs:
+            self.validate(arch)
+            counts = self._counts(arch)
+            rows.append(
+                [
+                    0
+                    if gene.block >= 0 and gene.block >= counts[gene.stage]
+                    else gene.choices.index(_value(arch, gene))
+                    for gene in self.genes
+                ]
+            )
+        return np.array(rows, np.uint8).reshape(len(rows), len(self.genes))
+
+    def decode(self, genes: GeneMatrix) -> list[Arch]:
+        """The architectures of a gene matrix (the inverse of `encode` on canonical rows).
+
+        Raises:
+            InputError: if the matrix has another width or an index out of range.
+        """
+        if genes.ndim != 2 or genes.shape[1] != len(self.genes):
+            raise InputError(f"genes: expected (N, {len(self.genes)}), got {genes.shape}")
+        if (genes >= self.n_choices).any():
+            raise InputError(f"genes: index out of range for space {self.name!r}")
+        return [self._decode_row(row.tolist()) for row in genes]
+
+    def _decode_row(self, row: Sequence[int]) -> Arch:
+        counts = [
+            stage[row[column]]
+            for stage, column in zip(self.block_counts, self.depth_columns, strict=True)
+        ]
+        shared: dict[str, list[Any]] = {"resolution": [], "depth": [], "width": []}
+        blocks: dict[str, list[list[Any]]] = {
+            gene.name: [[] for _ in counts] for gene in self.genes if gene.block >= 0
+        }
+        for gene, index in zip(self.genes, row, strict=True):
+            value = gene.choices[index]
+            if gene.block < 0:
+                shared[gene.name].append(value)
+            elif gene.block < counts[gene.stage]:
+                blocks[gene.name][gene.stage].append(value)
+        return Arch(
+            shared["resolution"][0],
+            tuple(shared["depth"]),
+            tuple(map(tuple, blocks.get("kernel", []))),
+            tuple(map(tuple, blocks["expand"])),
+            tuple(shared["width"]),
+        )
+
+    # -- named corners, and parts --------------------------------------------------------
+
+    @property
+    def largest(self) -> Arch:
+        """Every gene at its last choice."""
+        return self._decode_row((self.n_choices - 1).tolist())
+
+    @property
+    def smallest(self) -> Arch:
+        """Every gene at its first choice."""
+        return self._decode_row([0] * len(self.genes))
+
+    def at(self, resolutions: Iterable[int]) -> Self:
+        """The part of this space at those of its resolutions that are in `resolutions`.
+
+        Raises:
+            InputError: if none is.
+        """
+        wanted = set(resolutions)
+        kept = tuple(r for r in self.resolutions if r in wanted)
+        if not kept:
+            raise InputError(
+                f"space {self.name!r} has no resolution of {sorted(wanted)}; "
+                f"it has {list(self.resolutions)}"
+            )
+        return self if kept == self.resolutions else replace(self, resolutions=kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the inverse of `models.spaces.files.read_space`."""
+        return {"family": self.family, **asdict(self)}
+
+
+def _few_choices(sizes: Sequence[int], most: int = 4096) -> list[list[int]]:
+    """Positions of `sizes` in runs whose product stays at or under `most`, where it can."""
+    runs: list[list[int]] = [[]]
+    for position, size in enumerate(sizes):
+        if runs[-1] and size * math.prod(sizes[i] for i in runs[-1]) > most:
+            runs.append([])
+        runs[-1].append(position)
+    return runs
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
+
+    Source: MobileNetV2/V3 reference definition, as used by OFA for every width.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def check_ascending(values: Sequence[float], where: str, least: float = 1) -> None:
+    """Check that choices are given as ascending positive numbers.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not values or min(values) < least or list(values) != sorted(set(values)):
+        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
+
+
+def check_activation(act: str) -> None:
+    """Check that `act` is one of `ACTIVATIONS`.
+
+    Raises:
+        InputError: if not.
+    """
+    if act not in ACTIVATIONS:
+        raise InputError(f"space: unknown activation {act!r}; expected one of {ACTIVATIONS}")
+
+
+def _value(arch: Arch, gene: Gene) -> float:
+    """What `arch` has for an active gene."""
+    if gene.name == "resolution":
+        return arch.resolution
+    values = getattr(arch, gene.name)[gene.stage]
+    found: float = values[gene.block] if gene.block >= 0 else values
+    return found
+
+
+def _choice(value: float, choices: tuple[float, ...], where: str) -> None:
+    if value not in choices:
+        raise InputError(f"{where}: expected one of {list(choices)}, got {value}")

@@ -1,0 +1,7 @@
+"""One set of weights for every network of a space, and subnets taken out of it.
+
+Read `supernet`, then `extraction`; `checkpoint` maps the published namings."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,14 @@
+# The face of this room: what others may import.
+from .checkpoint import COUNTER as COUNTER
+from .checkpoint import FORMATS as FORMATS
+from .checkpoint import detect_format as detect_format
+from .checkpoint import from_published as from_published
+from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import to_published as to_published
+from .extraction import Subnet as Subnet
+from .extraction import extract as extract
+from .extraction import plain as plain
+from .extraction import recalibrate as recalibrate
+from .extraction import slices as slices
+from .supernet import Supernet as Supernet
+from .supernet import initialize as initialize

@@ -1,0 +1,217 @@
+"""Checkpoints in the published formats: an explicit two-way map of tensor names.
+
+The published files exist in two namings. "released" is that of the first release (v0.1) and of
+the hosted MobileNetV3 and ProxylessNAS weights; "newer" is that of the later code and of the
+hosted ResNet-50 weights. They differ in one component (`.mobile_inverted_conv.`, `.conv.`).
+Source: mit-han-lab/once-for-all, f03b267 and tag v0.1.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.errors import InputError, NotFound
+from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.supernet.supernet import Supernet
+
+KeyFormat = Literal["released", "newer"]
+FORMATS: tuple[KeyFormat, ...] = ("released", "newer")
+COUNTER = "num_batches_tracked"
+"""Kept with imported weights so that a checkpoint can be written back; nothing computes with it."""
+_BLOCK = {"released": "mobile_inverted_conv", "newer": "conv"}
+_NORM = ("weight", "bias", "running_mean", "running_var", COUNTER)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a torch or safetensors file, as they are named there. Runs no code of it.
+
+    Raises:
+        NotFound: if there is no such file.
+        InputError: if it is damaged, holds anything but tensors, or would need code to load.
+    """
+    if not path.is_file():
+        raise NotFound(f"checkpoint {str(path)!r}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings(action="ignore"):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"checkpoint {path.name}: refused, expected a torch file of tensors alone; loading it "
+            f"would run code or it is damaged ({str(error).splitlines()[0][:200]})"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"checkpoint {path.name}: expected a whole torch or safetensors file, got one that "
+            f"cannot be read ({reason}); download it again"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(
+            f"checkpoint {path.name}: expected a state dict or {{'state_dict': ...}}, "
+            f"got {type(content).__name__}"
+        )
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise InputError(
+                f"checkpoint {path.name}: expected tensors by name, got "
+                f"{type(value).__name__} at {name!r}"
+            )
+    return dict(content)
+
+
+def key_map(space: SearchSpace, format: KeyFormat) -> dict[str, str]:
+    """Published name of each tensor of `space`'s supernet, by our name, in published order.
+
+    Our names are those of `Supernet.state_dict()`, and the norms' counters.
+    """
+    names: dict[str, str] = {}
+    block = 0
+    for spec in layer_plan(space, space.largest):
+        if spec.kind == "mbconv" or spec.kind == "bottleneck":
+            where = f"blocks.{block}"
+            block += 1
+        else:
+            where = ""
+        for ours, theirs in _layer(spec, where, format, space):
+            names[f"layers.{spec.name}.{ours}"] = theirs
+    return names
+
+
+def _layer(
+    spec: LayerSpec, where: str, format: KeyFormat, space: SearchSpace
+) -> Iterator[tuple[str, str]]:
+    """(our name inside the layer, published name) of each of its tensors."""
+    match spec.kind:
+        case "conv":
+            yield from _conv_layer(spec, space)
+        case "linear":
+            linear = "linear.linear" if space.family == "resnet" else "linear"
+            for part in ("weight", "bias"):
+                yield part, f"classifier.{linear}.{part}"
+        case "bottleneck":
+            convs = {"reduce": "conv1", "spatial": "conv2", "project": "conv3"}
+            if not spec.skip:
+                convs["shortcut"] = "downsample"
+            for ours, theirs in convs.items():
+                yield from _conv_norm(ours, f"{where}.{theirs}", "conv.conv", "bn.bn")
+        case "mbconv":
+            yield from _mbconv(spec, f"{where}.{_BLOCK[format]}", space)
+        case "pool" | "maxpool":
+            pass
+
+
+def _conv_layer(spec: LayerSpec, space: SearchSpace) -> Iterator[tuple[str, str]]:
+    if space.family == "resnet":
+        place = {"stem": "0", "stem_residual": "1.conv", "stem_out": "2"}[spec.name]
+        conv, norm = f"input_stem.{place}.conv.conv", f"input_stem.{place}.bn.bn"
+    else:
+        last = "final_expand_layer" if getattr(space, "feature_width", 0) else "feature_mix_layer"
+        where = {"stem": "first_conv", "head": last, "feature": "feature_mix_layer"}[spec.name]
+        conv, norm = f"{where}.conv", f"{where}.bn"
+    yield "conv.weight", f"{conv}.weight"
+    if spec.norm:
+        for part in _NORM:
+            yield f"norm.{part}", f"{norm}.{part}"
+
+
+def _mbconv(spec: LayerSpec, where: str, space: SearchSpace) -> Iterator[tuple[str, str]]:
+    # The first block is not elastic, and elastic layers wrap their tensors once more.
+    elastic = spec.name != "first"
+    conv, norm = ("conv.conv", "bn.bn") if elastic else ("conv", "bn")
+    if spec.expands:
+        yield from _conv_norm("expand", f"{where}.inverted_bottleneck", conv, norm)
+    if elastic:
+        kernels: tuple[int, ...] = getattr(space, "kernels", ())
+        for small, large in zip(kernels, kernels[1:], strict=False):
+            matrix = f"{large}to{small}_matrix"
+            yield f"depthwise.{matrix}", f"{where}.depth_conv.conv.{matrix}"
+    yield from _conv_norm("depthwise", f"{where}.depth_conv", conv, norm)
+    if spec.se_channels:
+        for ours in ("reduce", "expand"):
+            for part in ("weight", "bias"):
+                yield f"se_{ours}.{part}", f"{where}.depth_conv.se.fc.{ours}.{part}"
+    yield from _conv_norm("project", f"{where}.point_linear", conv, norm)
+
+
+def _conv_norm(ours: str, theirs: str, conv: str, norm: str) -> Iterator[tuple[str, str]]:
+    yield f"{ours}.weight", f"{theirs}.{conv}.weight"
+    for part in _NORM:
+        yield f"{ours}_norm.{part}", f"{theirs}.{norm}.{part}"
+
+
+def detect_format(tensors: Mapping[str, Tensor]) -> KeyFormat:
+    """Which naming a checkpoint has; ResNets have the newer one alone."""
+    released = any(f".{_BLOCK['released']}." in name for name in tensors)
+    return "released" if released else "newer"
+
+
+def from_published(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published checkpoint under our names; every tensor must be there in its shape.
+
+    Raises:
+        InputError: naming the missing, unknown, misshapen or unusable tensors.
+    """
+    names = key_map(space, detect_format(tensors))
+    with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
+        supernet = Supernet(space)
+    shapes = {name: tuple(tensor.shape) for name, tensor in supernet.state_dict().items()}
+    problems = []
+    for ours, theirs in names.items():
+        counter = ours.endswith(COUNTER)
+        expected, dtype = shapes.get(ours, ()), torch.int64 if counter else torch.float32
+        found = tensors.get(theirs)
+        if found is None:
+            problems.append(f"{theirs} is missing, expected {_shape(expected)} {dtype}")
+        elif tuple(found.shape) != expected or found.dtype != dtype:
+            problems.append(
+                f"{theirs}: expected {_shape(expected)} {dtype}, "
+                f"got {_shape(tuple(found.shape))} {found.dtype}"
+            )
+        elif not counter and not bool(torch.isfinite(found).all()):
+            problems.append(f"{theirs}: expected finite values, got NaN or infinity")
+    known = set(names.values())
+    problems += [
+        f"{name} is unknown, got {_shape(tuple(tensor.shape))}, expected no such tensor"
+        for name, tensor in tensors.items()
+        if name not in known
+    ]
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(
+            f"checkpoint does not fit space {space.name!r}: {'; '.join(problems[:5])}{more}"
+        )
+    # Copies: tensors of a file may share memory, which a stored bundle must not.
+    return {
+        ours: tensors[theirs].clone(memory_format=torch.contiguous_format)
+        for ours, theirs in names.items()
+    }
+
+
+def to_published(
+    space: SearchSpace, tensors: Mapping[str, Tensor], format: KeyFormat
+) -> dict[str, Tensor]:
+    """The inverse of `from_published`: published names in published order.
+
+    Weights that were trained here have no counters; theirs are 0.
+    """
+    zero = torch.zeros((), dtype=torch.int64)
+    return {
+        theirs: tensors.get(ours, zero) if ours.endswith(COUNTER) else tensors[ours]
+        for ours, theirs in key_map(space, format).items()
+    }
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

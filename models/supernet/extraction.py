@@ -1,0 +1,265 @@
+"""From the supernet to an ordinary module: copied slices, then batch-norm recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.errors import InputError
+from models.layers.modules import Bottleneck, ElasticMBConv, activate, channels_last, depthwise_conv
+from models.machine import in_order
+from models.onnx import tensor_shapes
+from models.spaces import Arch, LayerSpec, layer_plan
+from models.supernet.supernet import Supernet
+
+
+class Depthwise(nn.Conv2d):
+    """A depthwise convolution without bias, padding k // 2."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        padding = kernel // 2
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise_conv(x, self.weight, self.stride[0])
+
+
+class ConvLayer(nn.Module):
+    """Convolution, optional batch norm, activation, optional skip."""
+
+    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            spec.in_channels,
+            spec.out_channels,
+            spec.kernel,
+            spec.stride,
+            spec.kernel // 2,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
+        self.act, self.skip = spec.act, spec.skip
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y = activate(self.norm(self.conv(x_BCHW)), self.act)
+        return x_BCHW + y if self.skip else y
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck of one shape."""
+
+    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
+        super().__init__()
+        mid, se = spec.mid_channels, spec.se_channels
+        self.spec = spec
+        if spec.expands:
+            self.expand = nn.Conv2d(spec.in_channels, mid, 1, bias=False)
+            self.expand_norm = nn.BatchNorm2d(mid, bn_eps)
+        self.depthwise = Depthwise(mid, spec.kernel, spec.stride)
+        self.depthwise_norm = nn.BatchNorm2d(mid, bn_eps)
+        if se:
+            self.se_reduce = nn.Conv2d(mid, se, 1)
+            self.se_expand = nn.Conv2d(se, mid, 1)
+        self.project = nn.Conv2d(mid, spec.out_channels, 1, bias=False)
+        self.project_norm = nn.BatchNorm2d(spec.out_channels, bn_eps)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        spec, y = self.spec, x_BCHW
+        if spec.expands:
+            y = activate(self.expand_norm(self.expand(y)), spec.act)
+        y = activate(self.depthwise_norm(self.depthwise(y)), spec.act)
+        if spec.se_channels:
+            z = F.relu(self.se_reduce(y.mean((2, 3), keepdim=True)))
+            y = y * F.hardsigmoid(self.se_expand(z))
+        out: Tensor = self.project_norm(self.project(y))
+        return x_BCHW + out if spec.skip else out
+
+
+class Pool(nn.Module):
+    """Mean over height and width, both axes kept."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW.mean((2, 3), keepdim=True)
+
+
+class Classifier(nn.Linear):
+    """Fully connected layer on the flattened features."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return super().forward(x_BCHW.flatten(1))
+
+
+class ChannelsLast(nn.Module):
+    """Fix the memory layout, which images of one channel leave open."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+class Subnet(nn.Sequential):
+    """One network as ordinary modules, (B, channels, r, r) -> (B, classes)."""
+
+
+def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
+    """An untrained network of the layers of `plan`, named as in the plan."""
+    subnet = Subnet()
+    for spec in plan:
+        match spec.kind:
+            case "conv":
+                subnet.add_module(spec.name, ConvLayer(spec, bn_eps))
+            case "mbconv":
+                subnet.add_module(spec.name, MBConv(spec, bn_eps))
+            case "bottleneck":
+                subnet.add_module(spec.name, Bottleneck(spec, bn_eps))
+            case "maxpool":
+                pool = nn.MaxPool2d(spec.kernel, spec.stride, spec.kernel // 2)
+                subnet.add_module(spec.name, pool)
+            case "pool":
+                subnet.add_module(spec.name, Pool())
+            case "linear":
+                subnet.add_module(spec.name, Classifier(spec.in_channels, spec.out_channels))
+        if spec.name == "stem":
+            subnet.add_module("layout", ChannelsLast())
+    return subnet
+
+
+@torch.no_grad()
+def extract(supernet: Supernet, arch: Arch) -> Subnet:
+    """The subnet `arch` as an ordinary module in eval mode, with copies of its weights.
+
+    Its outputs equal `supernet.eval()(x, arch)` bit for bit. Batch-norm statistics are those
+    of the supernet: `recalibrate` before its accuracy means anything.
+
+    Raises:
+        InputError: if `arch` is not in the supernet's space.
+    """
+    plan = layer_plan(supernet.space, arch)
+    subnet = plain(plan, supernet.space.bn_eps)
+    source = supernet.state_dict()
+    filters = {
+        f"{spec.name}.depthwise.weight": _mbconv(supernet, spec).depthwise.filters(
+            spec.mid_channels, spec.kernel
+        )
+        for spec in plan
+        if spec.kind == "mbconv"
+    }
+    for name, target in subnet.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        value = filters.get(name)
+        if value is None:
+            whole = source[f"layers.{name}"]
+            value = whole[tuple(slice(size) for size in target.shape)]
+        target.copy_(value)
+    return channels_last(subnet).eval()
+
+
+@torch.no_grad()
+def slices(supernet: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]:
+    """The tensors of `extract(supernet, arch)` by name, without the module: views of the
+    supernet's weights, which are not copied, and transformed depthwise filters.
+
+    Raises:
+        InputError: if `arch` is not in the supernet's space.
+    """
+    plan, source = layer_plan(supernet.space, arch), supernet.state_dict()
+    found = {}
+    for name, shape in tensor_shapes(plan).items():
+        whole = source[f"layers.{name}"]
+        found[name] = whole[tuple(slice(size) for size in shape)].numpy()
+    for spec in plan:
+        if spec.kind == "mbconv":
+            filters = _mbconv(supernet, spec).depthwise.filters(spec.mid_channels, spec.kernel)
+            found[f"{spec.name}.depthwise.weight"] = filters.numpy()
+    return found
+
+
+def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:
+    layer = supernet.layers[spec.name]
+    assert isinstance(layer, ElasticMBConv)
+    return layer
+
+
+def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -> None:
+    """Recompute every batch norm's running statistics on `images`, in place.
+
+    Statistics are averages over the batches, weighted by their sizes, of each batch's mean and
+    biased variance, with each batch normalized by its own (OFA's `set_running_statistics`).
+
+    Args:
+        subnet: an ordinary module with `nn.BatchNorm2d` layers, left in eval mode.
+        images: batches (B, C, r, r) of preprocessed training images.
+        threads: batches at the same time, each on one thread and added up in their order, so that
+            the result is the same, bit for bit, on any number of them.
+
+    Raises:
+        InputError: if there are no images.
+    """
+    norms = _norms(subnet)
+    totals = [(torch.zeros_like(norm.weight), torch.zeros_like(norm.weight)) for norm in norms]
+    count = 0
+    for batch, statistics in in_order(_BatchStatistics(subnet), images, threads):
+        count += batch
+        for total, (mean, var) in zip(totals, statistics, strict=True):
+            total[0].add_(mean, alpha=batch)
+            total[1].add_(var, alpha=batch)
+    if not count:
+        raise InputError("recalibration: expected at least one batch of images, got none")
+    for norm, (mean, var) in zip(norms, totals, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean / count)
+        norm.running_var.copy_(var / count)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.zero_()
+    subnet.eval()
+
+
+class _BatchStatistics:
+    """Means and biased variances of one batch in every norm of a network, for several callers at
+    once: each takes a copy of the network, whose norms keep what they saw last. There are as many
+    copies as there were callers at once, which few batches keep few on any number of cores."""
+
+    def __init__(self, subnet: nn.Module) -> None:
+        self._subnet = subnet
+        self._idle: SimpleQueue[nn.Module] = SimpleQueue()
+
+    @torch.no_grad()
+    def __call__(self, batch_BCHW: Tensor) -> tuple[int, list[tuple[Tensor, Tensor]]]:
+        try:
+            copy = self._idle.get_nowait()
+        except Empty:
+            copy = self._copied()
+        copy(batch_BCHW)
+        found = [
+            (norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone())
+            for norm in _norms(copy)
+        ]
+        self._idle.put(copy)
+        return len(batch_BCHW), found
+
+    def _copied(self) -> nn.Module:
+        copy = deepcopy(self._subnet).eval()
+        for norm in _norms(copy):
+            norm.train()
+            norm.momentum = 1.0  # the running statistics are then the last batch's
+            norm.register_forward_hook(_debias)
+        return copy
+
+
+def _norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    return [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)]
+
+
+def _debias(norm: nn.Module, inputs: Any, out_BCHW: Tensor) -> None:
+    """torch keeps the unbiased variance; the published statistics are of the biased one."""
+    values = out_BCHW.numel() // out_BCHW.shape[1]
+    norm.get_buffer("running_var").mul_((values - 1) / values)

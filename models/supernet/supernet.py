@@ -1,0 +1,102 @@
+"""The supernet: `supernet(x_BCHW, arch)`. It holds weights and no "active subnet"."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.errors import InputError
+from models.layers.modules import ElasticBottleneck, ElasticConvLayer, ElasticLinear, ElasticMBConv
+from models.spaces import Arch, LayerSpec, MobileSpace, SearchSpace, layer_plan
+
+
+class Supernet(nn.Module):
+    """All networks of a space in one set of weights.
+
+    Layers are named as in the plan of the largest architecture; a smaller architecture uses a
+    subset of the names, and of each layer the first channels and the inner kernel.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.layers = nn.ModuleDict(
+            {
+                spec.name: _build(spec, space)
+                for spec in layer_plan(space, space.largest)
+                if spec.kind not in ("pool", "maxpool")
+            }
+        )
+
+    def forward(self, x_BCHW: Tensor, arch: Arch) -> Tensor:
+        """Logits (B, classes) of the subnet `arch` for images at its resolution.
+
+        Raises:
+            InputError: if `arch` is not in the space or the images have another size.
+        """
+        space, size = self.space, arch.resolution
+        if x_BCHW.shape[1:] != (space.channels, size, size):
+            raise InputError(
+                f"images: expected (batch, {space.channels}, {size}, {size}) for this "
+                f"architecture, got {tuple(x_BCHW.shape)}"
+            )
+        y = x_BCHW
+        for spec in layer_plan(space, arch):
+            y = self.apply_layer(y, spec)
+        return y
+
+    def apply_layer(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
+        """One layer of a plan on its input."""
+        match spec.kind:
+            case "pool":
+                return x_BCHW.mean((2, 3), keepdim=True)
+            case "maxpool":
+                return F.max_pool2d(x_BCHW, spec.kernel, spec.stride, spec.kernel // 2)
+            case "linear":
+                y: Tensor = self.layers[spec.name](x_BCHW.flatten(1))
+            case "conv" | "mbconv" | "bottleneck":
+                y = self.layers[spec.name](x_BCHW, spec)
+        # Images of one channel do not determine a layout, and the slow one would spread.
+        return y.contiguous(memory_format=torch.channels_last) if spec.name == "stem" else y
+
+
+def _build(spec: LayerSpec, space: SearchSpace) -> nn.Module:
+    match spec.kind:
+        case "conv":
+            return ElasticConvLayer(spec, space.bn_eps)
+        case "mbconv":
+            kernels: tuple[int, ...] = (spec.kernel,)
+            if isinstance(space, MobileSpace) and spec.name != "first":
+                kernels = space.kernels
+            return ElasticMBConv(spec, kernels, space.bn_eps)
+        case "bottleneck":
+            return ElasticBottleneck(spec, space.bn_eps)
+        case "linear":
+            return ElasticLinear(spec.in_channels, spec.out_channels)
+        case "pool" | "maxpool":
+            raise AssertionError("a pool has no weights")
+
+
+def initialize(model: nn.Module, seed: int) -> None:
+    """Fill every weight of a supernet or subnet from one seed: He normal (fan out) for
+    convolutions, N(0, 0.01) for the classifier, identities for kernel transformations, 1 and 0
+    for norms.
+
+    Source: He et al. 2015; a supernet's fan is that of its largest subnet, as in OFA.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 4:
+                groups = weight.shape[0] if "depthwise" in name else 1
+                fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3] // groups
+                weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+            elif name.endswith("_matrix"):
+                weight.copy_(torch.eye(weight.shape[0]))
+            elif weight.ndim == 2:
+                weight.normal_(0, 0.01, generator=generator)
+            else:
+                weight.fill_(1.0 if "norm.weight" in name else 0.0)

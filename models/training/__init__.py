@@ -1,0 +1,7 @@
+"""Training a supernet by a recipe, and single networks from scratch to compare with.
+
+Read `recipe`, then `trainer`; `training_run` turns a recipe into a bundle."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

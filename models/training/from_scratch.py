@@ -1,0 +1,149 @@
+"""The price of sharing weights: subnets against the same networks trained alone.
+
+A network trained alone gets the recipe's first phase: its epochs, learning rate, images and
+augmentation. For the largest network that phase *is* training alone, so its result is reused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from models.bundle import Bundle
+from models.data import LabelledImages, hold_out, load_dataset, to_tensor
+from models.layers.modules import channels_last
+from models.machine import EnergyMeter, added
+from models.onnx import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
+from models.spaces import Arch, LayerSpec, MobileSpace, layer_plan
+from models.supernet import Subnet, Supernet, initialize, plain, recalibrate
+from models.training.optim import (
+    batch_at,
+    draw_antialias,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from models.training.recipe import Recipe
+
+OnStep = Callable[[int, int, int], None]
+"""(network, step, steps)"""
+
+
+def spread(space: MobileSpace) -> list[Arch]:
+    """Five architectures over the space: both corners and three between, one of them drawn."""
+    middle = [
+        space.uniform(
+            space.resolutions[-2 if len(space.resolutions) > 2 else -1],
+            1,
+            space.kernels[1],
+            space.expands[1],
+        ),
+        space.uniform(space.resolutions[-1], 0, space.kernels[-1], space.expands[0]),
+    ]
+    drawn = space.decode(space.sample(1, np.random.default_rng(2024)))
+    return [space.largest, *middle, *drawn, space.smallest]
+
+
+def train_alone(
+    recipe: Recipe,
+    plan: Sequence[LayerSpec],
+    data: LabelledImages,
+    on_step: Callable[[int, int], None] = lambda step, steps: None,
+) -> Subnet:
+    """Train the network of `plan`, a subnet's or any other, by the recipe's first phase."""
+    phase = recipe.phases[0]
+    subnet = plain(plan, recipe.space.bn_eps)
+    initialize(subnet, recipe.seed)
+    channels_last(subnet)
+    optimizer = make_optimizer(subnet, recipe, phase)
+    per_epoch = len(data) // recipe.batch_size
+    steps = phase.epochs * per_epoch
+    for step in range(steps):
+        rng = np.random.default_rng([recipe.seed, 0, step])
+        batch = batch_at(recipe, data, 0, step, rng)
+        set_learning_rate(optimizer, learning_rate(phase, step, per_epoch))
+        size, antialias = plan[0].in_size, draw_antialias(rng)
+        x_BCHW = to_tensor(batch.images, size, recipe.mean, recipe.std, antialias)
+        labels = torch.from_numpy(batch.labels)
+        subnet.train()
+        optimizer.zero_grad(set_to_none=True)
+        smoothing = recipe.label_smoothing
+        loss = F.cross_entropy(subnet(x_BCHW), labels, label_smoothing=smoothing)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        on_step(step + 1, steps)
+    return subnet.eval()
+
+
+def compare(
+    bundle: Bundle,
+    recipe: Recipe,
+    folder: Path,
+    archs: Sequence[Arch],
+    *,
+    threads: int,
+    full_weights: Path | None = None,
+    on_step: OnStep = lambda index, step, steps: None,
+) -> list[dict[str, Any]]:
+    """Test top-1 of each architecture trained alone and as a subnet, percent.
+
+    Results are kept in `folder`, network by network, and reused by a second call.
+
+    Args:
+        full_weights: the supernet's state after the recipe's first phase, where it was kept.
+
+    Returns:
+        {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus shared,
+        points; energy is that of training it alone, None where the supernet's training did it.
+    """
+    dataset = load_dataset(recipe.dataset, recipe.space)
+    train, test = dataset.train, dataset.test
+    data, _ = hold_out(train, recipe.holdout, recipe.seed)
+    calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
+    images = ImageSet(test.images, bundle.mean, bundle.std)
+    supernet = bundle.load_supernet()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def alone(arch: Arch, on_step: Callable[[int, int], None]) -> dict[str, Any]:
+        if arch == recipe.space.largest and full_weights is not None:
+            full = Supernet(recipe.space)
+            full.load_state_dict(load_file(full_weights))
+            top1 = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
+            return {"arch": arch.to_json(), "top1": top1, "energy": None}
+        with EnergyMeter(recipe.country) as meter:
+            subnet = train_alone(recipe, layer_plan(recipe.space, arch), data, on_step)
+            spent = added(None, meter)
+        recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
+        model = subnet_onnx(supernet, arch, subnet, {})
+        top1 = onnx_top1(model, arch, images, test.labels, threads)
+        return {"arch": arch.to_json(), "top1": top1, "energy": spent}
+
+    rows = []
+    for index, arch in enumerate(archs):
+        kept = folder / f"alone-{index}.json"
+        if not kept.exists():
+            record = alone(arch, partial(on_step, index))
+            unfinished = kept.with_suffix(".partial")
+            unfinished.write_text(json.dumps(record))
+            os.replace(unfinished, kept)
+        record = json.loads(kept.read_text())
+        shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
+        rows.append(
+            {
+                "arch": arch.to_json(),
+                "alone_top1": round(record["top1"], 2),
+                "shared_top1": round(shared, 2),
+                "gap": round(record["top1"] - shared, 2),
+                "energy": record["energy"],
+            }
+        )
+    return rows

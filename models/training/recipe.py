@@ -1,0 +1,175 @@
+"""A training recipe as data: the space, the images, and the phases of progressive shrinking."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError, NotFound
+from models.spaces import MobileSpace, read_space
+
+RECIPES = Path(__file__).with_name("recipes")
+CORNERS = ("largest", "smallest", "smallest-drawn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One phase: which choices are open, how long, and how fast it learns."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    """Peak learning rate for the whole batch; cosine decay to zero."""
+    warmup_epochs: float = 0.0
+    weight_decay: float | None = None
+    """None: the recipe's. Where a step sums the gradients of several networks, a decay of the
+    same effect is as many times larger."""
+    subnets_per_step: int = 1
+    """Random subnets whose gradients are summed before a step."""
+    always: tuple[str, ...] = ()
+    """Corners trained in every step besides the random ones: "largest" of the space,
+    "smallest" of the phase (the sandwich rule of BigNAS, arXiv 2003.11142), "smallest-drawn": the
+    same at a resolution drawn anew, every second time the lowest; the kernel transformations would
+    else serve small images only."""
+    resolutions: tuple[int, ...] = ()
+    """Open choices; empty: the largest only."""
+    kernels: tuple[int, ...] = ()
+    expands: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
+    sort_channels: bool = False
+    """Sort channels by importance before the phase."""
+    distill: float = 0.0
+    """Weight of the teacher's soft labels against 1 for the true label."""
+    teacher: str = "full"
+    """"full": the network of the first phase, frozen, its answers looked up (OFA).
+    "largest": the largest subnet as it stands, which must be in `always` (BigNAS)."""
+
+    def space(self, whole: MobileSpace) -> MobileSpace:
+        """The part of `whole` that is open in this phase."""
+        depths = self.depths or (max(stage.depths[-1] for stage in whole.stages),)
+        stages = tuple(
+            replace(s, depths=tuple(d for d in s.depths if d in depths) or s.depths[-1:])
+            for s in whole.stages
+        )
+        return replace(
+            whole,
+            resolutions=self.resolutions or whole.resolutions[-1:],
+            kernels=self.kernels or whole.kernels[-1:],
+            expands=self.expands or whole.expands[-1:],
+            stages=stages,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides the result of a training."""
+
+    name: str
+    dataset: str
+    """"fashion-mnist", or a folder of images (`models.data.datasets`)."""
+    seed: int
+    holdout: int
+    """Training images never trained on: for the predictor and for choosing."""
+    batch_size: int
+    """Images a step, over all processes."""
+    weight_decay: float
+    """Not applied to norms, biases and kernel transformations."""
+    momentum: float
+    label_smoothing: float
+    shift: int
+    """Largest random translation, pixels."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    country: str
+    """ISO code whose electricity turns energy into CO2e."""
+    space: MobileSpace
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.space.channels:
+                raise InputError(
+                    f"recipe.{name}: expected {self.space.channels} numbers, one a channel of the "
+                    f"space, got {len(getattr(self, name))}"
+                )
+        if not self.phases:
+            raise InputError("recipe.phases: expected at least one phase, got none")
+        for phase in self.phases:
+            open_space = phase.space(self.space)
+            for name in ("resolutions", "kernels", "expands"):
+                if not set(getattr(open_space, name)) <= set(getattr(self.space, name)):
+                    raise InputError(
+                        f"recipe phase {phase.name!r}: {name} {getattr(open_space, name)} are not "
+                        f"all in the space's {getattr(self.space, name)}"
+                    )
+            if phase.epochs < 1 or not 0 < phase.learning_rate < 10:
+                raise InputError(
+                    f"recipe phase {phase.name!r}: epochs or learning_rate out of range"
+                )
+            if not set(phase.always) <= set(CORNERS):
+                raise InputError(
+                    f"recipe phase {phase.name!r}: always may hold {', '.join(CORNERS)}, "
+                    f"got {phase.always}"
+                )
+            if phase.teacher not in ("full", "largest"):
+                raise InputError(
+                    f"recipe phase {phase.name!r}: teacher may be 'full' or 'largest', "
+                    f"got {phase.teacher!r}"
+                )
+            if phase.teacher == "largest" and "largest" not in phase.always:
+                raise InputError(
+                    f"recipe phase {phase.name!r}: the teacher 'largest' must be trained in every "
+                    "step: put 'largest' into always"
+                )
+        first = self.phases[0].space(self.space)
+        if self.phases[0].distill or first.largest != first.smallest:
+            raise InputError(
+                "recipe.phases[0]: the first phase trains the largest network alone (it becomes "
+                "the teacher), so it opens no choices and distils nothing"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for the card."""
+        return asdict(self)
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A shipped recipe by name, or one from a TOML file.
+
+    Raises:
+        NotFound: if there is neither.
+        InputError: if the file is not a recipe, naming the field.
+    """
+    shipped = sorted(RECIPES.glob("*.toml"))
+    path = next((p for p in shipped if p.stem == str(name)), Path(name))
+    if not path.is_file():
+        raise NotFound.named("recipe", str(name), [p.stem for p in shipped])
+    try:
+        return parse_recipe(tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {path.name}: not valid TOML: {error}") from error
+
+
+def parse_recipe(value: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain data.
+
+    Raises:
+        InputError: naming the missing, unknown or impossible field.
+    """
+    try:
+        phases = tuple(Phase(**_tuples(phase)) for phase in value["phases"])
+        space = read_space(value["space"])
+        if not isinstance(space, MobileSpace):
+            raise InputError(f"recipe.space: expected the family 'mobile', got {space.family!r}")
+        return Recipe(**{**_tuples(value), "space": space, "phases": phases})
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"recipe: {error}; compare with {RECIPES.name}/fashion-mbv3.toml"
+        ) from error
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}

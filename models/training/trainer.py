@@ -1,0 +1,314 @@
+"""Progressive shrinking: train a supernet by a recipe, checkpointed, on one process or many.
+
+Phases after Cai et al., ICLR 2020, section 3.4: the full network first, then kernels and
+resolutions, then depth, then expansions; each phase starts from the one before, and from the
+second on the smaller networks also learn the full network's answers (distillation).
+
+Every random choice is a function of (seed, phase, step), so that a run resumed at any step does
+what the uninterrupted run would have done. The frozen teacher's logits are computed once, for
+every training image and its mirror, and looked up (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.data import LabelledImages, hold_out, load_dataset, to_tensor
+from models.errors import Conflict, InputError
+from models.layers.modules import channels_last
+from models.machine import EnergyMeter
+from models.spaces import Arch, MobileSpace
+from models.supernet import Supernet, initialize
+from models.training.channel_sorting import sort_channels
+from models.training.optim import (
+    batch_at,
+    draw_antialias,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
+from models.training.recipe import Phase, Recipe
+
+CHECKPOINT_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training is; `steps` counts all phases."""
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+    """Estimated from the time of this phase's steps so far."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Trainer:
+    """One training of one recipe in one folder. `run` may be called again after any kill."""
+
+    def __init__(self, recipe: Recipe, folder: Path, resume: bool) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        if recipe.batch_size % self.world:
+            raise Conflict(
+                f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
+            )
+        self.dataset = load_dataset(recipe.dataset, recipe.space)
+        self.data, self.validation = hold_out(self.dataset.train, recipe.holdout, recipe.seed)
+        if len(self.data) < recipe.batch_size:
+            raise InputError(
+                f"recipe.batch_size: expected at most the {len(self.data)} training images, "
+                f"got {recipe.batch_size}"
+            )
+        self.device = torch.device("cuda", self.rank) if torch.cuda.is_available() else "cpu"
+        self.supernet = Supernet(recipe.space)
+        initialize(self.supernet, recipe.seed)
+        channels_last(self.supernet).to(self.device)
+        self.phase, self.step = 0, 0
+        self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
+        self.conditions: dict[str, Any] = {}
+        self.teacher: Tensor | None = None
+        self.optimizer = make_optimizer(self.supernet, recipe, recipe.phases[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            if not resume:
+                raise Conflict(
+                    f"a training is under way in {folder}: "
+                    "go on with --resume, or remove the folder"
+                )
+            self._load()
+
+    # -- the loop ------------------------------------------------------------------------
+
+    def run(self, on_progress: OnProgress = lambda _: None) -> None:
+        """Train to the end of the last phase."""
+        torch.manual_seed(self.recipe.seed)
+        with EnergyMeter(self.recipe.country) as meter:
+            base = dict(self.spent)
+            for index in range(self.phase, len(self.recipe.phases)):
+                self._enter(index)
+                for loss, done, steps, left in self._steps(self.recipe.phases[index]):
+                    if done % CHECKPOINT_STEPS == 0 or done == steps:
+                        now = meter.read()
+                        self.spent = {key: base[key] + now[key] for key in base}
+                        self.conditions = meter.conditions
+                        self._save()
+                    on_progress(
+                        Progress(
+                            self.recipe.phases[index].name,
+                            self._steps_before(index) + done,
+                            self._steps_before(len(self.recipe.phases)),
+                            loss,
+                            left,
+                        )
+                    )
+                self._leave(index)
+
+    def _enter(self, index: int) -> None:
+        """Prepare phase `index`; a resumed phase is already prepared."""
+        phase = self.recipe.phases[index]
+        if phase.distill and phase.teacher == "full" and self.teacher is None:
+            self.teacher = self._teacher_logits()
+        if index == self.phase and self.step > 0:
+            return
+        if phase.sort_channels:
+            earlier = self.recipe.phases[index - 1].expands[:-1] if index else ()
+            sort_channels(self.supernet, earlier)
+        self.phase, self.step = index, 0
+        self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
+
+    def _leave(self, index: int) -> None:
+        if index == 0:
+            # The full network is the teacher, and the twin trained alone that cards compare with.
+            self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
+        self.phase, self.step = index + 1, 0
+        self._save()
+        if self.world > 1:
+            dist.barrier()  # the others read what the first wrote
+
+    def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int, float]]:
+        """Train the phase's remaining steps; yields (loss, done, steps, seconds left in all)."""
+        per_epoch = self._steps_per_epoch
+        steps = phase.epochs * per_epoch
+        started, first = time.monotonic(), self.step
+        while self.step < steps:
+            rate = learning_rate(phase, self.step, per_epoch)
+            set_learning_rate(self.optimizer, rate)
+            loss = self._train_step(phase)
+            self.step += 1
+            pace = (time.monotonic() - started) / (self.step - first)
+            yield loss, self.step, steps, pace * (steps - self.step)
+
+    def _train_step(self, phase: Phase) -> float:
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, self.phase, self.step])
+        batch = batch_at(recipe, self.data, self.phase, self.step, rng)
+        archs = archs_of_step(phase, recipe.space, rng)
+        antialias = draw_antialias(rng)
+        mine = slice(self.rank, None, self.world)
+        labels = torch.from_numpy(batch.labels[mine]).to(self.device)
+        soft = None
+        if phase.distill and phase.teacher == "full":
+            soft = self._soft_labels(batch.rows[mine], batch.flip[mine])
+        self.supernet.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for arch in archs:
+            x_BCHW = to_tensor(
+                batch.images[mine], arch.resolution, recipe.mean, recipe.std, antialias
+            )
+            logits = self.supernet(x_BCHW.to(self.device), arch)
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if soft is not None:
+                loss = loss + phase.distill * F.cross_entropy(logits, soft)
+            elif phase.teacher == "largest":  # it comes first, and teaches the others
+                soft = F.softmax(logits.detach(), dim=1)
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        sum_gradients(self.supernet, self.world)
+        self.optimizer.step()
+        return total / len(archs)
+
+    # -- data ----------------------------------------------------------------------------
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return len(self.data) // self.recipe.batch_size
+
+    def _steps_before(self, index: int) -> int:
+        return sum(p.epochs for p in self.recipe.phases[:index]) * self._steps_per_epoch
+
+    @torch.no_grad()
+    def _teacher_logits(self) -> Tensor:
+        """The full network's logits for every training image and its mirror, (2, N, classes)."""
+        path = self.folder / "full.safetensors"
+        full = Supernet(self.recipe.space)
+        with safe_open(path, "pt") as file:
+            full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
+        channels_last(full).to(self.device).eval()
+        sides = [self.data.images, np.ascontiguousarray(self.data.images[:, :, ::-1])]
+        return torch.stack([self._logits(full, LabelledImages(s, self.data.labels)) for s in sides])
+
+    def _logits(self, supernet: Supernet, data: LabelledImages) -> Tensor:
+        arch, recipe = self.recipe.space.largest, self.recipe
+        parts = []
+        for start in range(0, len(data), 500):
+            images = data.images[start : start + 500]
+            x_BCHW = to_tensor(images, arch.resolution, recipe.mean, recipe.std).to(self.device)
+            parts.append(supernet(x_BCHW, arch).cpu())
+        return torch.cat(parts)
+
+    def _soft_labels(
+        self, rows: np.ndarray[Any, np.dtype[np.int64]], flip: np.ndarray[Any, np.dtype[np.bool_]]
+    ) -> Tensor:
+        assert self.teacher is not None
+        logits = self.teacher[torch.from_numpy(flip.astype(np.int64)), torch.from_numpy(rows)]
+        return F.softmax(logits, dim=1).to(self.device)
+
+    # -- state ---------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a resumed run starts from."""
+        return self.folder / "checkpoint.safetensors"
+
+    def _momentum(self) -> dict[str, Tensor]:
+        names = {id(weight): name for name, weight in self.supernet.named_parameters()}
+        return {
+            f"momentum.{names[id(weight)]}": state["momentum_buffer"]
+            for weight, state in self.optimizer.state.items()
+            if state.get("momentum_buffer") is not None
+        }
+
+    def _save(self) -> None:
+        position = {
+            "recipe": self.recipe.to_json(),
+            "phase": self.phase,
+            "step": self.step,
+            "spent": self.spent,
+            "conditions": self.conditions,
+        }
+        tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
+        self._save_tensors(self.checkpoint, {**tensors, **self._momentum()}, position)
+
+    def _save_tensors(
+        self, path: Path, tensors: dict[str, Tensor], position: dict[str, Any]
+    ) -> None:
+        if self.rank:
+            return
+        dense = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        partial = path.with_suffix(".partial")
+        save_file(dense, partial, {"position": json.dumps(position)})
+        os.replace(partial, path)
+
+    def _load(self) -> None:
+        with safe_open(self.checkpoint, "pt") as file:
+            position = json.loads(file.metadata()["position"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        if position["recipe"] != json.loads(json.dumps(self.recipe.to_json())):
+            raise Conflict(
+                f"the training in {self.folder} follows another recipe: "
+                "remove the folder to start anew, or put the old recipe back"
+            )
+        model = {k.removeprefix("model."): v for k, v in tensors.items() if k[:6] == "model."}
+        self.supernet.load_state_dict(model)
+        self.phase, self.step = position["phase"], position["step"]
+        self.spent, self.conditions = position["spent"], position["conditions"]
+        phase = self.recipe.phases[self.phase]
+        self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
+        for name, weight in self.supernet.named_parameters():
+            if (momentum := tensors.get(f"momentum.{name}")) is not None:
+                layout = torch.preserve_format
+                buffer = torch.empty_like(weight, memory_format=layout).copy_(momentum)
+                self.optimizer.state[weight]["momentum_buffer"] = buffer
+
+
+def archs_of_step(phase: Phase, whole: MobileSpace, rng: np.random.Generator) -> list[Arch]:
+    """The networks whose gradients one step sums; the largest, if it is among them, first."""
+    part = phase.space(whole)
+    sampled = part.decode(part.sample(phase.subnets_per_step, rng))
+    largest = [whole.largest] if "largest" in phase.always else []
+    smallest = [part.smallest] if "smallest" in phase.always else []
+    if "smallest-drawn" in phase.always:
+        low, *others = part.resolutions
+        drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
+        smallest.append(replace(part, resolutions=(drawn,)).smallest)
+    return [*largest, *sampled, *smallest]
+
+
+def sum_gradients(model: nn.Module, world: int) -> None:
+    """Average gradients over processes, in one message; a no-op on one process."""
+    if world == 1:
+        return
+    weights = list(model.parameters())
+    grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    used = torch.tensor([w.grad is not None for w in weights], dtype=flat.dtype, device=flat.device)
+    message = torch.cat([flat, used])
+    dist.all_reduce(message)
+    message /= world
+    at = 0
+    for index, (weight, grad) in enumerate(zip(weights, grads, strict=True)):
+        part = message[at : at + grad.numel()].view(grad.shape)
+        at += grad.numel()
+        # A weight no process used keeps no gradient, so that weight decay leaves it alone.
+        weight.grad = part.clone() if message[flat.numel() + index] > 0 else None

@@ -1,0 +1,11 @@
+# The face of this room: what others may import.
+from .costs import Cost as Cost
+from .costs import CostModel as CostModel
+from .costs import Factor as Factor
+from .costs import Floats as Floats
+from .costs import latency_costs as latency_costs
+from .costs import macs_costs as macs_costs
+from .costs import params_costs as params_costs
+from .costs import scaled as scaled
+from .costs import weighted as weighted
+from .peak_memory import peak_memory_costs as peak_memory_costs

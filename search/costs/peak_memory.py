@@ -1,0 +1,81 @@
+"""A cost that is the largest of its layers instead of their sum: memory.
+
+Whether it meets a budget is still a sum: of what each layer is over that budget, which must be
+nothing. So once the budget is known, everything that works on sums of small tables works here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from models.spaces import GeneMatrix, LayerSpec, SearchSpace
+from search.costs.costs import CostModel, Factor, Floats
+
+BYTES_PER_VALUE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PeakModel:
+    """The largest term of `layers`, none of which is negative."""
+
+    layers: CostModel
+
+    @classmethod
+    def compile(cls, space: SearchSpace, layer_cost: Callable[[LayerSpec], float]) -> PeakModel:
+        """Tabulate `layer_cost` over every layer that a network of `space` can have."""
+        return cls(CostModel.compile(space, layer_cost))
+
+    @property
+    def space(self) -> SearchSpace:
+        """The networks it is known of."""
+        return self.layers.space
+
+    def evaluate(self, genes: GeneMatrix) -> Floats:
+        """Largest layer of each row of a canonical gene matrix, (N,)."""
+        largest: Floats = self.layers.terms(genes).max(axis=1)
+        return largest
+
+    def within(self, budget: float) -> tuple[CostModel, float]:
+        """1 plus what each layer is over `budget`, and 1."""
+        factors = tuple(
+            # A whole 1 for being over at all: a tiny excess must not be lost to rounding.
+            Factor(f.name, f.columns, np.where(f.table > budget, f.table / budget, 0.0))
+            for f in self.layers.factors
+        )
+        return CostModel(self.space, factors, 1.0), 1.0
+
+    def at(self, space: SearchSpace) -> PeakModel:
+        """The same cost over `space`, which is this one at fewer resolutions."""
+        return PeakModel(self.layers.at(space))
+
+    @cached_property
+    def floor_genes(self) -> GeneMatrix:
+        """A network whose largest layer is least, exact, (G,): bisection over all layers' costs."""
+        budgets = np.unique(np.concatenate([f.table.ravel() for f in self.layers.factors]))
+        budgets = budgets[budgets > 0]
+        low, high = 0, len(budgets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            sums, most = self.within(float(budgets[middle]))
+            if sums.floor() <= most:
+                high = middle
+            else:
+                low = middle + 1
+        sums, _ = self.within(float(budgets[low]))
+        return sums.floor_genes
+
+    def floor(self) -> float:
+        """The least that a network's largest layer can cost."""
+        return float(self.evaluate(self.floor_genes[None])[0])
+
+
+def peak_memory_costs(space: SearchSpace) -> PeakModel:
+    """Bytes of the largest set of float32 activations that are alive together, for one image.
+
+    A lower bound of what a runtime uses: weights, workspaces and its own bookkeeping come on top.
+    """
+    return PeakModel.compile(space, lambda layer: BYTES_PER_VALUE * layer.live_values)

@@ -1,0 +1,13 @@
+# The face of this room: what others may import.
+from .certificate import Certificate as Certificate
+from .operators import crossover as crossover
+from .operators import mutate as mutate
+from .operators import neighbours as neighbours
+from .problem import SubnetProblem as SubnetProblem
+from .run import SearchResult as SearchResult
+from .run import search_subnet as search_subnet
+from .surrogate import fit_additive as fit_additive
+from .termination import Progress as Progress
+from .threads import one_blas_thread as one_blas_thread
+from .warm_start import TILT as TILT
+from .warm_start_pool import find_elites as find_elites

@@ -1,0 +1,43 @@
+"""Local exchange: climb from one network by the best change of one unit, then of two."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.spaces import GeneMatrix
+from search.evolution.operators import neighbours
+from search.evolution.problem import Evaluator
+
+MAX_ROUNDS = 64
+MAX_PAIRS = 512
+"""Pairs of changes that are evaluated in a round, the most promising ones."""
+
+
+def climb(evaluate: Evaluator, row: GeneMatrix) -> GeneMatrix:
+    """The best network reachable from the feasible `row`, (G,), by steepest ascent.
+
+    Every single change is tried. When none helps, pairs of changes are: first those whose
+    separate gains add to most, which is exact for an additive predictor.
+    """
+    problem, space = evaluate.problem, evaluate.problem.space
+    top1 = float(evaluate(row[None])[0])
+    for _ in range(MAX_ROUNDS):
+        around = neighbours(space, row)
+        gains = evaluate(around.genes) - top1
+        single = np.where(problem.feasible(around.genes), gains, -np.inf)
+        if single.max(initial=-np.inf) > 0:
+            row, top1 = around.genes[single.argmax()], top1 + float(single.max())
+            continue
+        first, second = np.nonzero(np.triu(around.unit[:, None] != around.unit))
+        promise = gains[first] + gains[second]
+        ranked = np.argsort(-promise, kind="stable")[: np.count_nonzero(promise > 0)]
+        first, second = first[ranked], second[ranked]
+        both = space.canonical(
+            np.where(around.changed[second], around.genes[second], around.genes[first])
+        )
+        both = both[problem.feasible(both)][:MAX_PAIRS]
+        values = evaluate(both)
+        if values.max(initial=-np.inf) <= top1:
+            break
+        row, top1 = both[values.argmax()], float(values.max())
+    return row

@@ -1,0 +1,178 @@
+"""Making new networks from old ones, on whole gene matrices; results are always canonical.
+
+Genes move in *units*: the resolution, a depth, a width, all genes of a block together.
+
+Shapes: N architectures, G genes, U units.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.spaces import GeneMatrix, SearchSpace
+
+
+@lru_cache(maxsize=64)
+def units(space: SearchSpace) -> npt.NDArray[np.int64]:
+    """The unit of each gene, (G,): 0, 1, ... in order of the columns."""
+    numbers: dict[tuple[str, int, int], int] = {}
+    keys = [
+        ("block" if gene.block >= 0 else gene.name, gene.stage, gene.block) for gene in space.genes
+    ]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+
+
+@lru_cache(maxsize=64)
+def _columns(space: SearchSpace) -> npt.NDArray[np.intp]:
+    """Columns of each unit, (U, most of a unit): the last again and again where it has fewer."""
+    unit_of = units(space)
+    found = [np.flatnonzero(unit_of == unit) for unit in range(unit_of[-1] + 1)]
+    most = max(map(len, found))
+    return np.array([[*own, *[own[-1]] * (most - len(own))] for own in found])
+
+
+@lru_cache(maxsize=64)
+def _stages(space: SearchSpace) -> npt.NDArray[np.int64]:
+    """The stage that each gene belongs to, (G,), counted from 1; 0: to the stem, or to all."""
+    last = len(space.block_counts) - 1
+    # The last depth and the last width are the last stage's, however many the stem has.
+    ends = {gene.name: gene.stage for gene in space.genes if gene.block < 0} | {"resolution": last}
+    return np.array(
+        [
+            max(0, gene.stage + (1 if gene.block >= 0 else last + 1 - ends[gene.name]))
+            for gene in space.genes
+        ]
+    )
+
+
+def mutate(
+    space: SearchSpace, parents: GeneMatrix, probability: float, rng: np.random.Generator
+) -> GeneMatrix:
+    """Redraw one unit of each row, and with `probability` a second and a third.
+
+    The resolution stays: networks of different resolutions have little to learn from each other.
+    """
+    count, columns_UW = len(parents), _columns(space)
+    chosen = rng.integers(1, len(columns_UW), (count, 3))
+    more = rng.random((count, 2)) < probability
+    chosen[:, 1:] = np.where(more, chosen[:, 1:], chosen[:, :1])
+    children = parents.copy()
+    columns = columns_UW[chosen].reshape(count, -1)
+    children[np.arange(count)[:, None], columns] = _drawn(space, columns, rng)
+    # A block that a deeper stage wakes is drawn too: its canonical 0 means absent, not smallest.
+    depths = list(space.depth_columns)
+    deeper = np.flatnonzero((children[:, depths] > parents[:, depths]).any(axis=1))
+    row, column = np.nonzero(~space.active(parents[deeper]))
+    woken = children[deeper]
+    woken[row, column] = np.where(
+        np.isin(column, depths), woken[row, column], _drawn(space, column, rng)
+    )
+    children[deeper] = woken
+    return space.canonical(children)
+
+
+def crossover(
+    space: SearchSpace,
+    mothers: GeneMatrix,
+    fathers: GeneMatrix,
+    by_stage: float,
+    rng: np.random.Generator,
+) -> GeneMatrix:
+    """Take each unit from either parent; where a parent lacks the block, from the other.
+
+    Args:
+        by_stage: share of the rows that take whole stages from either parent instead.
+    """
+    count, unit_of, stage_of = len(mothers), units(space), _stages(space)
+    whole = int(by_stage * count)
+    by_unit = rng.integers(0, 2, (count - whole, unit_of[-1] + 1), np.bool_)
+    by_stages = rng.integers(0, 2, (whole, stage_of.max() + 1), np.bool_)
+    from_mother = np.vstack([by_stages.take(stage_of, axis=1), by_unit.take(unit_of, axis=1)])
+    from_mother = (from_mother | ~space.active(fathers)) & space.active(mothers)
+    return space.canonical(np.where(from_mother, mothers, fathers))
+
+
+class Neighbours(NamedTuple):
+    """All networks that differ from one in a single unit."""
+
+    genes: GeneMatrix
+    """(N, G), canonical."""
+    changed: npt.NDArray[np.bool_]
+    """(N, G): genes that the move sets, so that moves of different units can be joined."""
+    unit: npt.NDArray[np.int64]
+    """(N,)"""
+
+
+def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
+    """Every network one unit away from `row`, (G,).
+
+    A deeper stage's new blocks are alike: each kind of block in turn.
+    """
+    unit_of = units(space)
+    moves: list[dict[int, int]] = [
+        {column: choice}
+        for column, gene in enumerate(space.genes)
+        if gene.block < 0 and column not in space.depth_columns
+        for choice in range(len(gene.choices))
+        if choice != row[column]
+    ]
+    for s, (counts, depth) in enumerate(zip(space.block_counts, space.depth_columns, strict=True)):
+        blocks = [space.block_columns[s, b] for b in range(counts[-1])]
+        kinds = list(itertools.product(*(range(len(space.genes[c].choices)) for c in blocks[0])))
+        count = counts[row[depth]]
+        for index, other in enumerate(counts):
+            if other < count:
+                moves.append({depth: index})
+            elif other > count:
+                for kind in kinds:
+                    new = [dict(zip(columns, kind, strict=True)) for columns in blocks[count:other]]
+                    moves.append({depth: index} | {c: v for block in new for c, v in block.items()})
+        for columns in blocks[:count]:
+            moves += [
+                dict(zip(columns, kind, strict=True))
+                for kind in kinds
+                if kind != tuple(row[list(columns)])
+            ]
+    genes = np.tile(row, (len(moves), 1))
+    changed = np.zeros(genes.shape, bool)
+    for n, move in enumerate(moves):
+        columns_, values = list(move), list(move.values())
+        genes[n, columns_] = values
+        changed[n, columns_] = True
+    unit = np.array([unit_of[min(move)] for move in moves], np.int64)
+    return Neighbours(space.canonical(genes), changed, unit)
+
+
+KEY_BITS = 53
+
+
+def keys(genes: GeneMatrix, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A number for each row and its group, (N,): a sum of random weights below 2^53, so that it is
+    exact in any order, and the group above it. Different networks share one so rarely that losing
+    one does not matter."""
+    summed: npt.NDArray[np.int64] = (genes @ _key_weights(genes.shape[1])).astype(np.int64)
+    return summed + (group << KEY_BITS)
+
+
+@lru_cache(maxsize=64)
+def _key_weights(n_genes: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(0).integers(1, 2**42, n_genes).astype(np.float64)
+
+
+def place(groups: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Position of each entry among those of its group, groups being contiguous, (N,)."""
+    starts = np.flatnonzero(np.diff(groups.astype(np.int64), prepend=-1))
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
+
+
+def _drawn(
+    space: SearchSpace, columns: npt.NDArray[np.intp], rng: np.random.Generator
+) -> GeneMatrix:
+    """A uniform choice for each of `columns`."""
+    drawn: GeneMatrix = (rng.random(columns.shape) * space.n_choices[columns]).astype(np.uint8)
+    return drawn

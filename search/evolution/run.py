@@ -1,0 +1,151 @@
+"""Searching one network: the only loop, and the one entry point.
+
+The same space, predictor, costs, limits, seed and settings give the same answer, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from models.spaces import Arch, GeneMatrix, SearchSpace
+from search.costs import Cost
+from search.evolution.certificate import Certificate, certify
+from search.evolution.evolution import Evolution, EvolutionSettings
+from search.evolution.local_search import climb
+from search.evolution.problem import Evaluator, SubnetProblem
+from search.evolution.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
+from search.evolution.threads import one_blas_thread
+from search.evolution.warm_start import WarmStartSettings, warm_start
+from search.predictors import AccuracyPredictor, Sloped, elites_of
+
+DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(15)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """Parameters of the parts of a search."""
+
+    warm_start: WarmStartSettings = WarmStartSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
+
+
+DEFAULT_SETTINGS = SearchSettings()
+EXPLORED_SETTINGS = SearchSettings(
+    warm_start=WarmStartSettings(groups=1, candidates=300, judged=150),
+    evolution=EvolutionSettings(population=160, apart=20, halving=3),
+)
+"""Where the predictor has elites: a third of the work ends nearer to the best known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """The network found and what it costs."""
+
+    feasible: Literal[True]
+    """Always: a search that meets no network within its limits raises `Infeasible`."""
+    genes: GeneMatrix
+    """(n_genes,), canonical."""
+    arch: Arch
+    top1: float
+    """Predicted accuracy, percent."""
+    costs: Mapping[str, float]
+    """Every cost model that was given, limited or not."""
+    evaluations: int
+    """Architectures asked of the predictor."""
+    generations: int
+    certificate: Certificate
+    """How far from the best it can be."""
+    seconds: float
+    """By the clock that was given; the only field that differs from run to run."""
+    seed: int
+    reason: Literal["terminated", "exhausted"]
+    """Why the evolution stopped; exhausted: no network was left to try."""
+
+
+def search_subnet(
+    space: SearchSpace,
+    predictor: AccuracyPredictor,
+    costs: Mapping[str, Cost],
+    limits: Mapping[str, float],
+    seed: int,
+    *,
+    settings: SearchSettings | None = None,
+    termination: Termination = DEFAULT_TERMINATION,
+    clock: Callable[[], float] = time.perf_counter,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> SearchResult:
+    """Find the most accurate network of `space` that meets every limit.
+
+    A warm start, evolution, then local exchange from the best network found. BLAS has one thread
+    in this process from then on (`search.evolution.threads`).
+
+    Args:
+        costs: cost models by name; `limits` refers to them.
+        limits: budgets by name, in the unit of the name; none at all is allowed.
+        seed: of the one random generator that is used.
+        settings: `DEFAULT_SETTINGS` unless given, or `EXPLORED_SETTINGS` where there are elites.
+        clock: seconds that only differences of are used.
+        on_progress: called after each generation; what it raises ends the search.
+
+    Raises:
+        NotFound: if a limit has no cost model.
+        InputError: if a budget is not a positive number.
+        Infeasible: if no network meets the limits; says so before searching.
+    """
+    start = clock()
+    one_blas_thread()
+    problem = SubnetProblem(space, predictor, costs, limits)
+    evaluate = Evaluator(problem)
+    rng = np.random.default_rng(seed)
+    if settings is None:
+        explored = len(elites_of(predictor, space)) > 0
+        settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
+    known = warm_start(problem, evaluate, settings.warm_start, rng)
+    slopes = predictor.slopes if isinstance(predictor, Sloped) else None
+    evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
+    progress = Progress(
+        generation=0,
+        evaluations=evaluate.evaluations,
+        seconds=0.0,
+        top1=evolution.best_top1,
+        stalled_generations=0,
+    )
+    reason: Literal["terminated", "exhausted"] = "exhausted"
+    while len((brood := evolution.ask()).genes):
+        evolution.tell(brood, evaluate(brood.genes))
+        gained = evolution.best_top1 > progress.top1
+        progress = Progress(
+            generation=progress.generation + 1,
+            evaluations=evaluate.evaluations,
+            seconds=clock() - start,
+            top1=evolution.best_top1,
+            stalled_generations=(
+                0 if gained or evolution.apart else progress.stalled_generations + 1
+            ),
+        )
+        share = min(1.0, termination.share(progress))
+        on_progress(replace(progress, share=share))
+        if share >= 1:
+            reason = "terminated"
+            break
+    row = climb(evaluate, evolution.best)
+    top1 = float(evaluate(row[None])[0])
+    certificate = certify(evaluate, top1)
+    return SearchResult(
+        feasible=True,
+        genes=row,
+        arch=space.decode(row[None])[0],
+        top1=top1,
+        costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
+        evaluations=evaluate.evaluations,
+        generations=progress.generation,
+        certificate=certificate,
+        seconds=clock() - start,
+        seed=seed,
+        reason=reason,
+    )

@@ -1,0 +1,156 @@
+"""What each choice of a network costs: one change at a time, and one more millisecond.
+
+Every number here is of predictions, and differences of predictions are better than their levels:
+an error that two neighbouring networks share cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.spaces import Arch, GeneMatrix, SearchSpace
+from search.costs import CostModel
+from search.evolution import neighbours
+from search.front import Front
+from search.predictors import AccuracyPredictor
+
+STEPS = (0.05, 0.1, 0.25, 0.5)
+"""More latency, as shares of what a network takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A network one unit away (a block, a depth, a width, the resolution), and what it brings."""
+
+    unit: str
+    """Where: "stage2_block3", "stage2" for its depth or width, "resolution"."""
+    change: str
+    """In words: "kernel 5 to 3, expand 6 to 4"."""
+    arch: Arch
+    extra_ms: float
+    """Its latency, less that of the network changed."""
+    gain: float
+    """Its top-1, less that of the network changed, percentage points."""
+
+    @property
+    def points_per_ms(self) -> float:
+        """Accuracy for time."""
+        return self.gain / self.extra_ms
+
+
+def changes(
+    space: SearchSpace, predictor: AccuracyPredictor, latency: CostModel, arch: Arch
+) -> list[Change]:
+    """Every single change of `arch` that alters its latency, in the order of the genes."""
+    (row,) = space.encode([arch])
+    near = neighbours(space, row)
+    rows = np.vstack([row[None], near.genes])
+    ms, top1 = latency.evaluate(rows), predictor.predict(rows)
+    return [
+        Change(
+            unit=_unit(space, near.changed[i]),
+            change=_in_words(space, row, near.genes[i]),
+            arch=other,
+            extra_ms=float(ms[i + 1] - ms[0]),
+            gain=float(top1[i + 1] - top1[0]),
+        )
+        for i, other in enumerate(space.decode(near.genes))
+        if ms[i + 1] != ms[0]
+    ]
+
+
+def shrink_first(found: Sequence[Change]) -> list[Change]:
+    """For each unit the change that loses least accuracy a saved millisecond, best unit first."""
+    return _best_of_each_unit([c for c in found if c.extra_ms < 0], sign=1)
+
+
+def grow_first(found: Sequence[Change]) -> list[Change]:
+    """For each unit the change that gains most accuracy a spent millisecond, best unit first."""
+    gains = [c for c in found if c.extra_ms > 0 and c.gain > 0]
+    return _best_of_each_unit(gains, sign=-1)
+
+
+def _best_of_each_unit(found: Sequence[Change], sign: int) -> list[Change]:
+    ranked = sorted(found, key=lambda c: sign * c.points_per_ms)
+    best: dict[str, Change] = {}
+    for change in ranked:
+        best.setdefault(change.unit, change)
+    return list(best.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreTime:
+    """What the front has for a longer latency."""
+
+    extra_ms: float
+    """Beyond the network's own."""
+    arch: Arch
+    latency_ms: float
+    top1: float
+    """Predicted, percent."""
+    gain: float
+    """Of `top1` over the front's best within the network's own latency, percentage points."""
+
+
+def more_time(space: SearchSpace, points: Front, latency_ms: float) -> list[MoreTime]:
+    """The front's best with 5, 10, 25 and 50 % more time, and with one more millisecond.
+
+    The same network comes once, with the least time that it is the answer for.
+
+    Args:
+        latency_ms: of the network to compare with, at least the front's first.
+    """
+    extras = sorted({*(share * latency_ms for share in STEPS), 1.0})
+    now = _within(points, latency_ms)
+    found: dict[int, float] = {}
+    for extra_ms in extras:
+        index = _within(points, latency_ms + extra_ms)
+        if index > now:
+            found.setdefault(index, extra_ms)
+    archs = space.decode(points.genes[list(found)])
+    return [
+        MoreTime(
+            extra_ms=extra_ms,
+            arch=arch,
+            latency_ms=float(points.latency_ms[index]),
+            top1=float(points.top1[index]),
+            gain=float(points.top1[index] - points.top1[now]),
+        )
+        for (index, extra_ms), arch in zip(found.items(), archs, strict=True)
+    ]
+
+
+def _within(points: Front, latency_ms: float) -> int:
+    return max(0, int(np.searchsorted(points.latency_ms, latency_ms, side="right")) - 1)
+
+
+def _unit(space: SearchSpace, changed: GeneMatrix) -> str:
+    gene = space.genes[int(np.flatnonzero(changed)[0])]
+    if gene.name == "resolution":
+        return "resolution"
+    if gene.block >= 0:
+        return f"stage{gene.stage + 1}_block{gene.block + 1}"
+    stages = len(space.block_counts)
+    # A ResNet's stem comes before its stages in both lists of the architecture.
+    first = max(g.stage for g in space.genes if g.name == gene.name and g.block < 0) - stages + 1
+    return "stem" if gene.stage < first else f"stage{gene.stage - first + 1}"
+
+
+def _in_words(space: SearchSpace, before: GeneMatrix, after: GeneMatrix) -> str:
+    """Which genes differ, those of blocks that come or go left out but for a new block's kind."""
+    alive = space.active(before[None])[0] & space.active(after[None])[0]
+    new = space.active(after[None])[0] & ~space.active(before[None])[0]
+    words = [
+        f"{gene.name} {gene.choices[old]:g} to {gene.choices[fresh]:g}"
+        for gene, old, fresh, both in zip(space.genes, before, after, alive, strict=True)
+        if both and old != fresh
+    ]
+    kinds = {
+        gene.name: f"{gene.name} {gene.choices[fresh]:g}"
+        for gene, fresh, added in zip(space.genes, after, new, strict=True)
+        if added
+    }
+    return ", ".join(words) + (f" ({', '.join(kinds.values())})" if kinds else "")

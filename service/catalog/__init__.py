@@ -1,0 +1,7 @@
+"""Supernets and devices, paired; fronts, explanations, energy.
+
+Read `catalog`, then `deployment_context`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,25 @@
+# The face of this room: what others may import.
+from .catalog import Catalog as Catalog
+from .catalog import open_catalog as open_catalog
+from .deployment_context import Pairing as Pairing
+from .descriptions import describe_correction as describe_correction
+from .descriptions import describe_device as describe_device
+from .descriptions import describe_searches as describe_searches
+from .descriptions import describe_supernet as describe_supernet
+from .descriptions import is_current as is_current
+from .descriptions import summarize_devices as summarize_devices
+from .descriptions import summarize_supernets as summarize_supernets
+from .devices import Devices as Devices
+from .energy_ledger import Worked as Worked
+from .energy_ledger import ledger as ledger
+from .explanation import describe_layers as describe_layers
+from .explanation import describe_prices as describe_prices
+from .explanation import explain as explain
+from .explanation import picture as picture
+from .fleet import plan_fleet as plan_fleet
+from .fronts import AskedFront as AskedFront
+from .fronts import FrontStore as FrontStore
+from .fronts import front_json as front_json
+from .fronts import read_front as read_front
+from .profiles import correct_device as correct_device
+from .profiles import read_profile as read_profile

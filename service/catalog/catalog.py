@@ -1,0 +1,153 @@
+"""The supernets and devices of this installation, and pairings of them.
+
+The API, the workers and the command line all ask here, so their numbers cannot differ.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from latency_tables.table import Finding, LatencyTable, check, lint, parse_profile
+from models.bundle import Bundle, BundleRegistry
+from models.errors import NotFound
+from models.spaces import SearchSpace, published_spaces
+from service.catalog.deployment_context import Pairing
+from service.catalog.devices import Devices, KeptTable
+from service.contracts import Caller
+from service.settings import Settings
+from service.storage import DeviceStore, Revision, open_devices
+
+KEPT = 8
+"""Pairings kept in memory."""
+FINDINGS_KEPT = 256
+"""Tables whose findings are kept."""
+
+
+def open_catalog(settings: Settings, warn: Callable[[str], None] = lambda _: None) -> Catalog:
+    """The catalog of a process without a service: its database is opened when first needed."""
+
+    def open_store() -> DeviceStore:
+        from service.storage import migrate, open_database  # a second of imports
+
+        engine = open_database(settings.database)
+        migrate(engine)
+        store = open_devices(engine, settings.home, warn)
+        weakref.finalize(store, engine.dispose)
+        return store
+
+    return Catalog(settings.home, open_store)
+
+
+class Catalog:
+    """The supernets and devices of this installation; pairings are compiled once and kept."""
+
+    def __init__(self, home: Path, open_store: Callable[[], DeviceStore] | None = None) -> None:
+        """
+        Args:
+            open_store: of users' devices; called once, when they are first asked for.
+        """
+        self.home = home
+        self.supernets = BundleRegistry(home)
+        self.devices = Devices(open_store)
+        self._pairings: dict[tuple[object, ...], Pairing] = {}
+        self._findings: dict[tuple[str, SearchSpace | None], tuple[Finding, ...]] = {}
+        self._lock = Lock()
+
+    def seen_by(self, caller: Caller) -> Catalog:
+        """The same catalog as far as `caller` sees it; pairings are kept for all, since they are
+        known by the content of their tables."""
+        seen = copy.copy(self)
+        seen.devices = self.devices.seen_by(caller)
+        return seen
+
+    def pairing(
+        self,
+        supernet: str,
+        device: str | Mapping[str, Any] | None,
+        precision: str | None = None,
+    ) -> Pairing:
+        """A supernet on a device (by name, as an inline profile, or none).
+
+        Args:
+            precision: of the device's table, as `Devices.resolve` takes it.
+
+        Raises:
+            NotFound: if there is no such supernet, device, or table of that device.
+            InputError: if the profile or its table does not fit the supernet.
+        """
+        bundle = self.supernets.get(supernet)
+        if isinstance(device, Mapping):
+            return self.pair(bundle, self.read_profile(device))
+        return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
+
+    def read_profile(self, profile: object) -> LatencyTable:
+        """The table of a posted or inline profile, of any form (`parse_profile`).
+
+        Raises:
+            InputError: if it does not hold.
+            NotFound: if its donor has no such table.
+        """
+
+        def spaces() -> Mapping[str, SearchSpace]:
+            return {**published_spaces(), **self.spaces()}
+
+        def donor(device: str, space: str, precision: str) -> LatencyTable:
+            alike = (space, precision) in self.devices.keys().get(device, ())
+            return self.devices.table(device, space, precision if alike else None)
+
+        return parse_profile(profile, spaces, donor)
+
+    def spaces(self) -> dict[str, SearchSpace]:
+        """The search spaces of all supernets, by name."""
+        bundles = (self.supernets.get(name) for name in self.supernets.names())
+        return {bundle.space.name: bundle.space for bundle in bundles}
+
+    def findings(self, item: KeptTable) -> tuple[Finding, ...]:
+        """What is odd about a kept table: looked for once, since a table never changes."""
+        space = self.spaces().get(item.table.space)
+        key = (item.sha256, space)
+        found = self._findings.get(key)
+        if found is None:
+            found = self._findings[key] = lint(item.table, space)
+            while len(self._findings) > FINDINGS_KEPT:
+                self._findings.pop(next(iter(self._findings)), None)
+        return found
+
+    def keep_device(self, table: LatencyTable, *, replace: bool = False, **stored: Any) -> Revision:
+        """Keep a table that holds; every table of a user's comes in here.
+
+        Args:
+            stored: as `Devices.add` takes it.
+
+        Raises:
+            BadTable: with every reason, if it does not hold.
+            Conflict: as `Devices.add`.
+        """
+        check(table, self.spaces().get(table.space))
+        return self.devices.add(table, replace=replace, **stored)
+
+    def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
+        """A supernet with a table that is at hand already."""
+        float_table = None
+        if table is not None and table.conditions.precision != "fp32":
+            with suppress(NotFound):
+                float_table = self.devices.resolve(table.device, table.space, "fp32")
+        key = (
+            bundle.path,
+            bundle.sha256,
+            bundle.card["files"].get(bundle.predictor_path.name),
+            *(known and known.sha256 for known in (table, float_table)),
+        )
+        with self._lock:
+            if (pairing := self._pairings.pop(key, None)) is None:
+                pairing = Pairing.open(bundle, table, float_table)
+            self._pairings[key] = pairing
+            while len(self._pairings) > KEPT:
+                self._pairings.pop(next(iter(self._pairings)))
+        return pairing

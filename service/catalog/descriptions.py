@@ -1,0 +1,143 @@
+"""Supernets, devices and searches as they are shown, by the API and the command line alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from models.bundle import Bundle
+from service.catalog.catalog import Catalog
+from service.catalog.devices import Devices, KeptTable
+from service.catalog.profiles import Correction
+from service.contracts import (
+    CorrectionRead,
+    DeviceFinding,
+    DeviceRead,
+    DeviceSummary,
+    DeviceTable,
+    MeasuredNetwork,
+    Search,
+    SearchRead,
+    SupernetRead,
+    SupernetSummary,
+)
+
+
+def summarize_supernets(catalog: Catalog) -> list[SupernetSummary]:
+    """Every supernet in a line."""
+    return [_summary(catalog.supernets.get(name)) for name in catalog.supernets.names()]
+
+
+def _summary(bundle: Bundle) -> SupernetSummary:
+    return SupernetSummary(
+        name=bundle.name,
+        sha256=bundle.sha256,
+        space=bundle.space.name,
+        architectures=bundle.space.cardinality,
+        searchable=bundle.has(bundle.predictor_path.name),
+    )
+
+
+def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
+    """One supernet.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    pairing = catalog.pairing(name, None)
+    bundle, predictor = pairing.bundle, pairing.predictor
+    return SupernetRead(
+        name=bundle.name,
+        sha256=bundle.sha256,
+        space=bundle.space.to_json(),
+        architectures=bundle.space.cardinality,
+        predictor=None if predictor is None else predictor.provenance.to_json(),
+        card={key: value for key, value in bundle.card.items() if key != "space"},
+    )
+
+
+def summarize_devices(catalog: Catalog) -> list[DeviceSummary]:
+    """Every device in a line."""
+    return [
+        DeviceSummary(name=name, spaces=list(tables), precisions=tables)
+        for name, tables in _precisions(catalog)
+    ]
+
+
+def _precisions(catalog: Catalog) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Each device's name, and by space the precisions of its tables."""
+    for name, keys in catalog.devices.keys().items():
+        tables: dict[str, list[str]] = {}
+        for space, precision in keys:
+            tables.setdefault(space, []).append(precision)
+        yield name, tables
+
+
+def describe_device(catalog: Catalog, name: str) -> DeviceRead:
+    """One device.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    kept = catalog.devices.get(name)
+    return DeviceRead(
+        name=name,
+        tables=[_table(item) for item in kept],
+        lint=[
+            DeviceFinding(
+                space=item.table.space,
+                precision=item.table.conditions.precision,
+                severity="error" if finding.is_error else "warning",
+                kind=finding.kind,
+                detail=finding.text,
+            )
+            for item in kept
+            for finding in catalog.findings(item)
+        ],
+    )
+
+
+def describe_correction(catalog: Catalog, corrected: Correction) -> CorrectionRead:
+    """A device whose table was corrected just now."""
+    revision = corrected.revision
+    return CorrectionRead(
+        **describe_device(catalog, revision.device).model_dump(),
+        space=revision.space,
+        precision=revision.precision,
+        revision=revision.number,
+        sha256=revision.sha256,
+        networks=[MeasuredNetwork(**network) for network in corrected.networks],
+        mean_error_before=corrected.error_before,
+        expected_error=corrected.table.expected_error,
+    )
+
+
+def describe_searches(devices: Devices, searches: Sequence[Search]) -> list[SearchRead]:
+    """Searches with whether their tables are current, in one query for all."""
+    known = devices.current_sha256({search.request["device"] for search in searches})
+    return [
+        SearchRead.of(s, is_current(s.request["device"], s.profile_sha256, known)) for s in searches
+    ]
+
+
+def is_current(device: str, sha256: str, known: Mapping[str, Collection[str]]) -> bool:
+    """Whether a table is one of what its device has now (`Devices.current_sha256`). A profile that
+    came with a request, of a device that nobody keeps, stays as it is."""
+    return sha256 in known.get(device, (sha256,))
+
+
+def _table(item: KeptTable) -> DeviceTable:
+    table = item.table
+    return DeviceTable(
+        space=table.space,
+        precision=table.conditions.precision,
+        revision=item.revision,
+        sha256=item.sha256,
+        shared=item.shared,
+        origin=table.origin,
+        source=table.source,
+        conditions=asdict(table.conditions),
+        layers=len(table.entries),
+        network_overhead_ms=table.network_overhead_ms,
+        expected_error=table.expected_error,
+    )

@@ -1,0 +1,234 @@
+"""Devices as the service sees them: by name, posted, or inline in a request."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Any
+
+from latency_tables.published import BuiltinDevices, TableKey, choose_table
+from latency_tables.table import LatencyTable, table_from_json
+from models.errors import Conflict, NotFound
+from service.contracts import LOCAL, Caller, NotAllowed
+from service.storage import DeviceStore, Revision, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTable:
+    """A table of a device and where it is kept."""
+
+    table: LatencyTable
+    sha256: str
+    """Of the table's text."""
+    revision: int | None
+    """Counts from 1; None for one that comes with the program."""
+    created_at: datetime | None
+    owner: str | None = None
+    """Who added it; None: somebody at this machine, without a key."""
+    shared: bool = True
+    """Whether others see it too."""
+
+
+class Devices:
+    """The devices of one installation: those that come with the program, and the users'."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], DeviceStore] | None = None,
+        builtin: BuiltinDevices | None = None,
+    ) -> None:
+        """
+        Args:
+            open_store: called once, when a user's table is first asked for; without it there are
+                only the devices that come with the program.
+        """
+        self._open_store = open_store
+        self._builtin = builtin or BuiltinDevices()
+        self._caller = LOCAL
+        self._files: dict[tuple[str, TableKey], KeptTable] = {}
+
+    def seen_by(self, caller: Caller) -> Devices:
+        """The same devices as far as `caller` sees them."""
+        _ = self.store, self._shipped_keys  # found once, for all
+        seen = copy.copy(self)
+        seen._caller = caller
+        return seen
+
+    @property
+    def _seen(self) -> Seen:
+        """Whose devices: the caller's own after the shared ones, which they hide."""
+        if self._caller.sees_all:
+            return None
+        return ("", self._caller.owner) if self._caller.owner else ("",)
+
+    @cached_property
+    def store(self) -> DeviceStore | None:
+        """Users' tables."""
+        return None if self._open_store is None else self._open_store()
+
+    @cached_property
+    def _shipped_keys(self) -> Mapping[str, list[TableKey]]:
+        """Of the devices that come with the program, which stay as they are while it runs."""
+        return {name: self._builtin.keys(name) for name in self._builtin.names()}
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        own = [] if self.store is None else self.store.names(self._seen)
+        return sorted({*self._builtin.names(), *own})
+
+    def keys(self) -> dict[str, list[TableKey]]:
+        """Space and precision of every table, by device, without reading the tables."""
+        found = {name: self._builtin.keys(name) for name in self._builtin.names()}
+        for device, space, precision in [] if self.store is None else self.store.keys(self._seen):
+            found.setdefault(device, []).append((space, precision))
+        return {device: sorted(set(found[device])) for device in sorted(found)}
+
+    def get(self, name: str) -> list[KeptTable]:
+        """The current tables of a device, by space and precision.
+
+        Raises:
+            NotFound: with the nearest known name.
+        """
+        # A table that comes with the program and was corrected by measurements is a user's too.
+        found = {key: self._shipped(name, key) for key in self._builtin.keys(name)}
+        found |= self._own(name)
+        if not found:
+            raise NotFound.named("device", name, self.names())
+        return [found[key] for key in sorted(found)]
+
+    def _own(self, name: str) -> dict[TableKey, KeptTable]:
+        return {
+            (r.space, r.precision): KeptTable(
+                _read(r.content), r.sha256, r.number, r.created_at, r.owner, r.shared
+            )
+            for r in (() if self.store is None else self._current(name))
+        }
+
+    def _shipped(self, name: str, key: TableKey) -> KeptTable:
+        """Files that come with the program stay as they are while it runs."""
+        if (name, key) not in self._files:
+            table = self._builtin.table(name, key)
+            assert table is not None
+            self._files[name, key] = KeptTable(table, table.sha256, None, None)
+        return self._files[name, key]
+
+    def _current(self, name: str) -> list[Revision]:
+        """One revision of each table: the caller's own, else the shared one, else any."""
+        assert self.store is not None
+        found = self.store.current(name, self._seen)
+        rank = {True: 1, False: 0}
+        found.sort(key=lambda r: 2 if r.owner == self._caller.owner else rank[r.shared])
+        return found
+
+    def check_changeable(self, name: str) -> None:
+        """Refuse to have a device changed by who has not made it.
+
+        Raises:
+            NotFound: if the caller sees no such device.
+            NotAllowed: if it is not theirs.
+        """
+        if not all(self._caller.owns(kept.owner) for kept in self.get(name)):
+            raise NotAllowed(f"device {name!r} is not yours: add one under a name of your own")
+
+    def tables(self, name: str) -> list[LatencyTable]:
+        """The current tables of a device, one a space and precision.
+
+        Raises:
+            NotFound: with the nearest known name.
+        """
+        return [item.table for item in self.get(name)]
+
+    def add(
+        self,
+        table: LatencyTable,
+        *,
+        replace: bool = False,
+        correcting: bool = False,
+        measurements: Mapping[str, Any] | None = None,
+        shared: bool | None = None,
+    ) -> Revision:
+        """Keep a table under its device's name, as a new revision; see `DeviceStore.add`.
+
+        Args:
+            correcting: the table is the current one corrected by measurements, which may also be
+                one that comes with the program.
+            shared: whether everybody sees it, which is so where no keys are asked for. None: as
+                it is of the present revision, else no.
+
+        Raises:
+            Conflict: if that device has a table for that space and precision and `replace` is
+                false, or the one that it has comes with the program.
+        """
+        assert self.store is not None, "devices without a store keep nothing"
+        precision = table.conditions.precision
+        if not correcting and (table.space, precision) in self._builtin.keys(table.device):
+            raise Conflict(
+                f"device {table.device!r} has a table for space {table.space!r} at {precision} "
+                "that is built in: choose another name"
+            )
+        owner = self._caller.owner
+        if shared is None and replace:
+            present = self._current(table.device)[-1:]  # what the caller means by the name
+            shared, owner = (
+                (present[0].shared, present[0].owner) if present else (correcting, owner)
+            )
+        return self.store.add(
+            table,
+            replace=replace,
+            measurements=measurements,
+            owner=owner,
+            shared=bool(shared) or owner is None,
+        )
+
+    def resolve(
+        self, device: str | None, space: str, precision: str | None = None
+    ) -> LatencyTable | None:
+        """The table of a device for `space`, if one is named.
+
+        Args:
+            precision: None: fp32, else the only one.
+
+        Raises:
+            NotFound: if there is no such device, or it has no such table.
+        """
+        if device is None:
+            return None
+        return self.table(device, space, precision)
+
+    def table(self, name: str, space: str, precision: str | None = None) -> LatencyTable:
+        """The current table of a device.
+
+        Raises:
+            NotFound: if there is no such device, or it has no such table.
+        """
+        own = self._own(name)
+        keys = {*own, *self._builtin.keys(name)}
+        if not keys:
+            raise NotFound.named("device", name, self.names())
+        key = choose_table(name, keys, space, precision)
+        return (own[key] if key in own else self._shipped(name, key)).table
+
+    def current_sha256(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """What the current tables of each device hash to; unknown devices are left out.
+
+        One query for all of them, and no table is read twice.
+        """
+        wanted = set(names)
+        found: dict[tuple[str, TableKey], str] = {
+            (name, key): self._shipped(name, key).sha256
+            for name in wanted
+            for key in self._shipped_keys.get(name, ())
+        }
+        found |= {} if self.store is None else self.store.current_sha256(wanted, self._seen)
+        by_name: dict[str, set[str]] = {}
+        for (name, _), sha256 in found.items():
+            by_name.setdefault(name, set()).add(sha256)
+        return by_name
+
+
+@lru_cache(maxsize=64)
+def _read(content: str) -> LatencyTable:
+    return table_from_json(content)

@@ -1,0 +1,215 @@
+"""Fronts on disk, by what they were computed from: a changed table or predictor asks for another.
+
+A front takes a second to compute and a millisecond to read. Files are never changed; one that
+cannot be read is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from latency_tables.published import write_atomically
+from models.errors import InputError
+from models.spaces import Arch, LayerSpec, layer_plan
+from search.costs import CostModel
+from search.front import Front, answer, front
+from service.catalog.deployment_context import Pairing, describe_layer
+from service.catalog.provenance import upper_bound
+from service.contracts import FrontRead
+from service.http import entity_tag
+
+SEED = 0
+_LOCK = Lock()
+ANSWERS_KEPT = 64
+"""Answers in memory, a quarter of a megabyte each."""
+_ANSWERS: dict[tuple[str, AskedFront], FrontJson] = {}
+FORMAT = 1
+"""Raised when fronts come to be computed in another way, so that old files are left alone."""
+
+
+COSTS = ("macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
+"""What each network of an answer has beside latency and accuracy; energy where it is known."""
+
+
+def read_front(
+    home: Path,
+    pairing: Pairing,
+    budget_ms: float | None = None,
+    *,
+    confidence: float | None = None,
+    layers: bool = False,
+    on_share: Callable[[float], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Networks that none is both faster and more accurate than, by rising latency.
+
+    Args:
+        home: the installation, which keeps fronts.
+        budget_ms: answer only the most accurate one within this latency.
+        confidence: with which probability a latency is to be within the budget: then its upper
+            bound counts. Bounds in the answer hold with it; None: with that of the table.
+        layers: also what each network is made of. Neighbours on a front share most of their
+            layers, so each layer is described once and networks name them by position.
+        on_share: told how much is done, 0..1, while a front that is not kept is computed.
+
+    Raises:
+        InputError: if the supernet has no accuracy predictor, the budget is not a positive
+            number, or the networks measured on the device cannot promise so much confidence.
+        Infeasible: if no network is that fast.
+    """
+    predictor, table = pairing.require_predictor(), pairing.table
+    assert table is not None
+    bound = upper_bound(table, confidence)
+    found = FrontStore(home / "fronts").get(pairing, on_share)
+    if budget_ms is not None:
+        if not (math.isfinite(budget_ms) and budget_ms > 0):
+            raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
+        limited = found
+        if confidence is not None and bound is not None:
+            limited = replace(found, latency_ms=found.latency_ms * bound["factor"])
+        index = answer(limited, budget_ms)
+        found = found[index : index + 1]
+    archs = pairing.space.decode(found.genes)
+    columns: dict[str, list[Any]] = {
+        "latency_ms": found.latency_ms.tolist(),
+        "latency_upper_ms": [None] * len(found)
+        if bound is None
+        else (found.latency_ms * bound["factor"]).tolist(),
+        "top1": found.top1.tolist(),
+        "arch": [arch.to_json() for arch in archs],
+    }
+    for name in COSTS:
+        if (cost := pairing.costs.get(name)) is None:
+            columns[name] = [None] * len(found)
+        else:
+            values = cost.evaluate(found.genes).tolist()
+            columns[name] = values if name == "energy_mj" else [round(value) for value in values]
+    return {
+        "points": [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ],
+        "layers": _layers(pairing, archs) if layers else None,
+        "network_overhead_ms": table.network_overhead_ms,
+        "method": "dynamic programming over an additive surrogate, refined by the predictor",
+        "expected_error": {
+            "latency_ms": table.expected_error,
+            "top1": predictor.provenance.rmse,
+        },
+        "provenance": replace(pairing, confidence=confidence).provenance(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFront:
+    """What is asked of a front; as `read_front` takes it."""
+
+    budget_ms: float | None = None
+    confidence: float | None = None
+    layers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrontJson:
+    """A front as the API answers it."""
+
+    content: bytes
+    etag: str
+
+
+def front_json(home: Path, pairing: Pairing, asked: AskedFront) -> FrontJson:
+    """What `read_front` answers, as JSON. Whole fronts are kept as such: writing one takes longer
+    than all else of a request, and a page asks for several at once.
+
+    Raises:
+        InputError, Infeasible: as `read_front`.
+    """
+    pairing.require_predictor()
+    key = (front_sha256(pairing), asked)
+    if (answer := _ANSWERS.get(key)) is None:
+        read = read_front(
+            home, pairing, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
+        )
+        content = FrontRead(**read).model_dump_json().encode()
+        answer = FrontJson(content, entity_tag(content))
+        if asked.budget_ms is None:
+            _ANSWERS[key] = answer
+            while len(_ANSWERS) > ANSWERS_KEPT:
+                _ANSWERS.pop(next(iter(_ANSWERS)), None)
+    return answer
+
+
+def _layers(pairing: Pairing, archs: Sequence[Arch]) -> dict[str, Any]:
+    known: dict[LayerSpec, int] = {}
+    points = [
+        [known.setdefault(layer, len(known)) for layer in layer_plan(pairing.space, arch)]
+        for arch in archs
+    ]
+    return {"known": [describe_layer(layer, pairing.table) for layer in known], "points": points}
+
+
+def front_sha256(pairing: Pairing) -> str:
+    """By which a front is known: a hash of all that it comes from."""
+    bundle, table = pairing.bundle, pairing.table
+    assert table is not None
+    predictor = bundle.card["files"][bundle.predictor_path.name]
+    origins = [FORMAT, SEED, pairing.space.to_json(), predictor, table.sha256]
+    return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
+
+
+class FrontStore:
+    """Fronts of one installation.
+
+    Args:
+        folder: where they are; made when the first is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, pairing: Pairing, on_share: Callable[[float], None] = lambda _: None) -> Front:
+        """The front of a supernet on a device, from its file or computed and kept."""
+        latency = pairing.costs["latency_ms"]
+        assert isinstance(latency, CostModel)
+        path = self.folder / f"{front_sha256(pairing)}.npz"
+        if (kept := self._read(path)) is not None:
+            return kept
+        with _LOCK:  # computed once, also if several ask at the same time
+            if (kept := self._read(path)) is not None:
+                return kept
+            predictor = pairing.require_predictor()
+            found = front(pairing.space, predictor, latency, seed=SEED, on_share=on_share)
+            self._write(path, found)
+        return found
+
+    def _read(self, path: Path) -> Front | None:
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                return Front(file["genes"], file["latency_ms"], file["top1"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    def _write(self, path: Path, front: Front) -> None:
+        """Where the disk does not take it, it is computed again next time."""
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {
+            "genes": front.genes,
+            "latency_ms": front.latency_ms,
+            "top1": front.top1,
+        }
+        np.savez_compressed(buffer, **arrays)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, buffer.getvalue())
+        except OSError:
+            return

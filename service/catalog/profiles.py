@@ -1,0 +1,133 @@
+"""What users send about a device becomes a table: a profile, a kit's file, measured networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latency_tables.benchmark import table_from_kit
+from latency_tables.table import Conditions, LatencyTable, parse_head
+from models.errors import InputError, NotFound
+from models.spaces import SearchSpace, layer_plan
+from service.catalog.catalog import Catalog
+from service.storage import Revision
+
+
+def read_profile(catalog: Catalog, value: object) -> LatencyTable:
+    """The table of a profile in any form, as `POST /v1/devices` takes it.
+
+    Raises:
+        InputError: naming the place, what was expected there and what was found.
+        NotFound: if its space is not known here and has to be.
+    """
+    if not (isinstance(value, Mapping) and "rounds" in value):
+        return catalog.read_profile(value)
+    profile, conditions = parse_head(value, "rounds")
+    return table_from_kit(profile, conditions, _space(catalog, profile["space"]))
+
+
+def _space(catalog: Catalog, name: str) -> SearchSpace:
+    spaces = catalog.spaces()
+    if name not in spaces:
+        raise NotFound.named("space", name, spaces)
+    return spaces[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A table corrected by whole networks, and what that changed."""
+
+    table: LatencyTable
+    revision: Revision
+    networks: list[dict[str, Any]]
+    """arch, measured_ms, and predicted_ms before and after."""
+    error_before: float
+    """Mean relative error of the revision before."""
+
+
+def correct_device(
+    catalog: Catalog,
+    name: str,
+    measurements: Mapping[str, Any],
+    conditions: Conditions | None = None,
+    **stored: Any,
+) -> Correction:
+    """Fit a device's current table to networks timed on it, and keep it as a new revision.
+
+    Args:
+        measurements: `{"arch": [...], "latency_ms": [...], "batch"}`, and "space" and "precision"
+            where the device has several tables.
+        conditions: under what they were timed; None: the table's.
+        stored: as `Devices.add` takes it.
+
+    Raises:
+        NotFound: if there is no such device, or no such table of it.
+        InputError: naming what does not hold, also if there are too few networks.
+        BadTable: if the corrected table does not hold.
+    """
+    from latency_tables.fitting import (
+        WholeNetworks,
+        fit_table,  # scipy
+    )
+
+    table = _table(catalog, name, measurements)
+    space = _space(catalog, table.space)
+    rest = {k: v for k, v in measurements.items() if k not in ("space", "precision")}
+    measured = WholeNetworks.from_json(rest, space, batch=table.conditions.batch)
+    corrected = fit_table(
+        space,
+        measured,
+        device=table.device,
+        conditions=conditions or table.conditions,
+        donor=table,
+    )
+    plans = [layer_plan(space, arch) for arch in measured.archs]
+    before = [table.network_ms(plan) for plan in plans]
+    after = [corrected.network_ms(plan) for plan in plans]
+    times = measured.latency_ms_N.tolist()
+    revision = catalog.keep_device(
+        corrected, replace=True, correcting=True, measurements=dict(measurements), **stored
+    )
+    return Correction(
+        corrected,
+        revision,
+        [
+            {
+                "arch": arch.to_json(),
+                "measured_ms": time,
+                "predicted_before_ms": old,
+                "predicted_after_ms": new,
+            }
+            for arch, time, old, new in zip(measured.archs, times, before, after, strict=True)
+        ],
+        float(np.abs(np.array(before) / measured.latency_ms_N - 1).mean()),
+    )
+
+
+def _table(catalog: Catalog, name: str, measurements: Mapping[str, Any]) -> LatencyTable:
+    chosen = {}
+    for field in ("space", "precision"):
+        value = measurements.get(field)
+        if not (value is None or isinstance(value, str)):
+            raise InputError(f"measurements.{field}: expected text, got {type(value).__name__}")
+        chosen[field] = value
+    tables = [
+        table
+        for table in catalog.devices.tables(name)
+        if chosen["space"] in (None, table.space)
+        and chosen["precision"] in (None, table.conditions.precision)
+    ]
+    if len(tables) != 1:
+        known = [
+            f"{table.space} ({table.conditions.precision})"
+            for table in catalog.devices.tables(name)
+        ]
+        raise (InputError if tables else NotFound)(
+            f"measurements: expected space and precision of one table of device {name!r}, which "
+            f"has {', '.join(known)}; got space {chosen['space']!r}, precision "
+            f"{chosen['precision']!r}"
+        )
+    return tables[0]

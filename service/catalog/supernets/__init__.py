@@ -1,0 +1,5 @@
+"""What a supernet needs before it can be searched: import, measured subnets, a predictor."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

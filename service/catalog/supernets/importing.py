@@ -1,0 +1,188 @@
+"""Foreign checkpoints and predictors become a bundle, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace as with_changes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.bundle import (
+    IMAGENET,
+    WEIGHTS,
+    Bundle,
+    BundleRegistry,
+    file_sha256,
+    published_card,
+    write_bundle,
+)
+from models.errors import Conflict, InputError
+from models.spaces import SearchSpace, load_space
+
+SEARCHES = 200
+"""That a predictor is explored with: about a minute and a half."""
+CALIBRATION_IMAGES = 512
+CALIBRATION_SIZE = 256
+"""Calibration images are kept at most this large, pixels."""
+
+
+def import_supernet(
+    home: Path,
+    name: str,
+    checkpoint: Path | None,
+    *,
+    predictor: Path | None = None,
+    space_file: Path | None = None,
+    calibration: Path | None = None,
+    replace: bool = False,
+    searches: int = SEARCHES,
+    on_share: Callable[[float], None] = lambda _: None,
+) -> Bundle:
+    """Bring a published supernet, or parts of one; what is there already is kept.
+
+    Args:
+        name: a known supernet, or with `space_file` a new one.
+        checkpoint: torch or safetensors file in either published naming.
+        predictor: a published accuracy predictor.
+        space_file: a space of the user's own (docs/spaces.md).
+        calibration: a folder of training images, ImageFolder layout.
+        replace: put new weights in the place of different ones.
+        searches: to explore the predictor with (`search.evolution.warm_start_pool`).
+        on_share: told how many of them are done, 0..1.
+
+    Raises:
+        NotFound: if a name or a file is unknown.
+        InputError: if a file does not fit the space, or nothing is given to import.
+        Conflict: if there are other weights or another space under this name.
+    """
+    if checkpoint is None and predictor is None and calibration is None:
+        raise InputError("nothing to import: name a checkpoint, --predictor or --calibration")
+    registry = BundleRegistry(home)
+    base = _base(registry, name, space_file)
+    card, space = dict(base.card), base.space
+    files = {file: (base.path / file).read_bytes() for file in card["files"]}
+    for file in files:
+        base.check(file)
+    if checkpoint is not None:
+        content, source = _weights(checkpoint, space)
+        if files.get(WEIGHTS, content) != content and not replace:
+            raise Conflict(
+                f"supernet {name!r} has other weights already (sha256 {base.sha256[:12]}): "
+                "import with --replace to put these in their place"
+            )
+        files[WEIGHTS] = content
+        card["source"] = source
+    if predictor is not None:
+        files["predictor.safetensors"], card["predictor"] = _predictor(
+            predictor, space, searches, on_share
+        )
+    if calibration is not None:
+        files["calibration.npz"], count = _calibration(calibration, space)
+        card["data"] = {**card.get("data", {}), "calibration_images": count}
+    return write_bundle(registry.folder / name, card, files, replace=True)
+
+
+def _base(registry: BundleRegistry, name: str, space_file: Path | None) -> Bundle:
+    """What is known under `name`, or an empty bundle of the user's space."""
+    if space_file is None:
+        return registry.get(name)
+    space = load_space(space_file)
+    if name in registry.names():
+        known = registry.get(name)
+        if known.space != space:
+            raise Conflict(
+                f"supernet {name!r} is there already with another space: choose another name"
+            )
+        return known
+    from latency_tables.table import check_name
+
+    check_name(name, "supernet name")
+    card = {**published_card(space), "name": name, "data": {"name": "the user's own"}}
+    half = [0.5] * space.channels
+    mean_std = IMAGENET if space.channels == 3 else {"mean": half, "std": half}
+    card["preprocess"] = {"channels": space.channels, "interpolation": "bilinear", **mean_std}
+    return Bundle(registry.folder / name, card, space)
+
+
+def _weights(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
+    from safetensors.torch import save
+
+    from models.supernet import detect_format, from_published, read_checkpoint
+
+    tensors = read_checkpoint(path)
+    ours = from_published(space, tensors)
+    source = {
+        "file": path.name,
+        "sha256": file_sha256(path),
+        "key_format": detect_format(tensors),
+    }
+    return save(ours), source
+
+
+def _predictor(
+    path: Path, space: SearchSpace, searches: int, on_share: Callable[[float], None]
+) -> tuple[bytes, dict[str, Any]]:
+    from models.supernet import read_checkpoint
+    from search.evolution import find_elites
+    from search.predictors import from_published
+
+    tensors = {name: tensor.numpy() for name, tensor in read_checkpoint(path).items()}
+    source = f"{path.name}, sha256 {file_sha256(path)[:12]}"
+    predictor = from_published(tensors, space, source)
+    elites = find_elites(predictor, searches, on_share)
+    predictor = with_changes(predictor, elites=elites)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "predictor.safetensors"
+        predictor.save(saved)
+        return saved.read_bytes(), predictor.provenance.to_json()
+
+
+def read_calibration(folder: Path, space: SearchSpace) -> npt.NDArray[np.uint8]:
+    """Images of a folder, (N, size, size) or (N, size, size, C), as a network of `space` needs.
+
+    Raises:
+        InputError: if there is no such folder, no image in it, or a damaged one.
+    """
+    from models.data import calibration_images
+
+    return calibration_images(
+        folder,
+        channels=space.channels,
+        largest=min(CALIBRATION_SIZE, space.resolutions[-1]),
+        count=CALIBRATION_IMAGES,
+    )
+
+
+def _calibration(folder: Path, space: SearchSpace) -> tuple[bytes, int]:
+    images = read_calibration(folder, space)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=images)
+    return buffer.getvalue(), len(images)
+
+
+def write_checkpoint(bundle: Bundle, path: Path, key_format: str) -> Path:
+    """The bundle's weights under published names, as torch's `{"state_dict": ...}`.
+
+    Raises:
+        InputError: if the format is unknown, or the bundle has no weights.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from latency_tables.published import write_atomically
+    from models.supernet import FORMATS, to_published
+
+    if key_format not in FORMATS:
+        raise InputError(f"format: expected one of {FORMATS}, got {key_format!r}")
+    bundle.check_weights()
+    bundle.check(WEIGHTS)
+    tensors = load_file(bundle.path / WEIGHTS)
+    buffer = io.BytesIO()
+    torch.save({"state_dict": to_published(bundle.space, tensors, key_format)}, buffer)
+    write_atomically(path, buffer.getvalue())
+    return path

@@ -1,0 +1,19 @@
+# The face of this room: what others may import.
+from .answers import Front as Front
+from .answers import Search as Search
+from .answers import Searches as Searches
+from .client import Client as Client
+from .client import verify_webhook as verify_webhook
+from .errors import Conflict as Conflict
+from .errors import DamagedDownload as DamagedDownload
+from .errors import Infeasible as Infeasible
+from .errors import NotFinished as NotFinished
+from .errors import NotFound as NotFound
+from .errors import ProblemError as ProblemError
+from .errors import Refused as Refused
+from .errors import SearchCancelled as SearchCancelled
+from .errors import ServerFailed as ServerFailed
+from .errors import TooManyRequests as TooManyRequests
+from .errors import Unauthorized as Unauthorized
+from .errors import UnexpectedAnswer as UnexpectedAnswer
+from .errors import Unreachable as Unreachable

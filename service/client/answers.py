@@ -1,0 +1,162 @@
+"""What a client answers with: fronts and searches, as pictures in Jupyter and as pandas tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from models.errors import SubnetSearchError
+from models.spaces import Arch
+from service.client import notebook
+from service.client.errors import NotFinished
+from service.contracts import FINISHED, FrontRead, SearchRead, SearchResult
+
+if TYPE_CHECKING:
+    import pandas
+
+LIMITS = ("latency_ms", "macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
+"""What a search may be limited by; what a front knows of every network, beside its accuracy."""
+
+
+class Front(FrontRead):
+    """All trade-offs of a supernet on a device, by rising latency."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a network: top1 (percent, predicted), latency_ms (predicted), macs, params, ...,
+        arch. `.attrs` has the expected errors.
+
+        Raises:
+            SubnetSearchError: if pandas is not installed.
+        """
+        names = ("latency_ms", "top1", *LIMITS[1:])
+        rows = [
+            {**{name: getattr(point, name) for name in names}, "arch": point.arch.model_dump()}
+            for point in self.points
+        ]
+        frame = _pandas().DataFrame(rows, columns=[*names, "arch"])
+        frame.attrs["expected_error"] = dict(self.expected_error)
+        return frame
+
+    def _repr_html_(self) -> str:
+        return notebook.front_html(self)
+
+
+class Search(SearchRead):
+    """A search as it was when it was read. What it found has short names here."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status in FINISHED
+
+    @property
+    def found(self) -> SearchResult:
+        """The result.
+
+        Raises:
+            NotFinished: if there is none.
+        """
+        if self.result is None:
+            raise NotFinished(f"search {self.id} is {self.status} and has no result", self)
+        return self.result
+
+    @property
+    def arch(self) -> Arch:
+        """The network found."""
+        return Arch.from_json(self.found.arch.model_dump())
+
+    @property
+    def top1(self) -> float:
+        """Its predicted accuracy, percent; expected error in `result.provenance`."""
+        return self.found.top1
+
+    @property
+    def latency_ms(self) -> float:
+        """Its predicted latency, milliseconds; expected error in `result.provenance`."""
+        return self.found.latency_ms
+
+    @property
+    def macs(self) -> int:
+        """Its multiply-accumulates of one image, exact."""
+        return self.found.macs
+
+    @property
+    def params(self) -> int:
+        """Its trainable values, exact."""
+        return self.found.params
+
+    @property
+    def sha256(self) -> str:
+        """Of its ONNX file."""
+        return self.found.sha256
+
+    def _repr_html_(self) -> str:
+        return notebook.search_html(self)
+
+
+class Searches(Iterator[Search]):
+    """Stored searches, fetched from the service as they are needed; gone through once."""
+
+    def __init__(self, items: Iterator[Search]) -> None:
+        self._items = items
+
+    def __next__(self) -> Search:
+        return next(self._items)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each search that is left, indexed by id; what is not known is NaN or None.
+
+        Columns: status, supernet, device, seed, `limit_...` for each limit, top1 and latency_ms
+        (predicted), `measured_top1` and `measured_latency_ms` (where they were measured), macs,
+        params, model_bytes, peak_memory_bytes, energy_mj, current, created_at, finished_at,
+        sha256, arch.
+
+        Raises:
+            SubnetSearchError: if pandas is not installed.
+        """
+        pandas = _pandas()
+        rows = list(map(_row, self))
+        return pandas.DataFrame(rows, columns=list(COLUMNS)).set_index("id")
+
+
+COLUMNS = (
+    *("id", "status", "supernet", "device", "seed"),
+    *(f"limit_{name}" for name in LIMITS),
+    *("top1", "latency_ms", "measured_top1", "measured_latency_ms", *LIMITS[1:]),
+    *("current", "created_at", "finished_at", "sha256", "arch"),
+)
+
+
+def _row(search: Search) -> dict[str, Any]:
+    request, result = search.request, search.result
+    row = {
+        "id": search.id,
+        "status": search.status,
+        "supernet": request["supernet"],
+        "device": request["device"],
+        "seed": request["seed"],
+        **{f"limit_{name}": limit for name, limit in request["constraints"].items()},
+        "current": search.current,
+        "created_at": search.created_at,
+        "finished_at": search.finished_at,
+    }
+    if result is None:
+        return row
+    return {
+        **row,
+        **{name: getattr(result, name) for name in ("top1", *LIMITS, "sha256")},
+        "measured_top1": notebook.measured(result.verified, "top1"),
+        "measured_latency_ms": notebook.measured(result.verified, "latency_ms"),
+        "arch": result.arch.model_dump(),
+    }
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise SubnetSearchError(
+            "to_pandas() needs pandas, which is not installed: pip install 'pandas>=3.1', or "
+            "install this project with its extra `notebook`"
+        ) from error
+    return pandas

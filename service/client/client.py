@@ -1,0 +1,392 @@
+"""A typed client of the REST API: `Client().search("fashion-mbv3", "host", latency_ms=1.0)`.
+
+Every call ends: each has a time limit, and what is tried again is tried a bounded number of
+times. Answers are the models of `service.contracts.schemas`, some with a picture for notebooks
+(`service.client.answers`); errors are those of `service.client.errors`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from models.errors import InputError
+from service.client.answers import LIMITS, Front, Search, Searches
+from service.client.errors import (
+    NotFinished,
+    SearchCancelled,
+    ServerFailed,
+    TooManyRequests,
+    Unreachable,
+    problem_error,
+)
+from service.client.fetch import Fetched, fetch
+from service.client.wire import LONGEST_PAUSE_S, RETRIES, Wire
+from service.contracts import (
+    CorrectionRead,
+    DeviceList,
+    DeviceRead,
+    DeviceSummary,
+    Event,
+    SearchPage,
+    Status,
+    SupernetList,
+    SupernetRead,
+    SupernetSummary,
+    read_moment,
+    verify_webhook,
+)
+from service.storage import Sort
+
+__all__ = ["Client", "verify_webhook"]
+
+PAGE = 200
+"""Searches asked for at a time, the most that the service gives."""
+PAUSE_S = 0.25
+
+OnProgress = Callable[[float, str], None]
+"""(share of the work done, 0..1; what is being done)."""
+
+
+class Client:
+    """One service. Safe to share between threads; close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """
+        Args:
+            url: where the service is, without `/v1`.
+            api_key: what `subnet-search keys create` printed; sent as a bearer token.
+            timeout_s: longest silence of the service within one request.
+            transport: in place of the network, for tests.
+
+        Raises:
+            InputError: if `url` is no http or https URL.
+        """
+        self._wire = Wire(url, api_key, timeout_s, transport)
+
+    def __repr__(self) -> str:
+        return f"Client({self._wire.url!r})"  # without the key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    # -- supernets and devices -----------------------------------------------------------
+
+    def supernets(self) -> list[SupernetSummary]:
+        """The supernets of the service."""
+        return self._wire.get("/v1/supernets", SupernetList).items
+
+    def supernet(self, name: str) -> SupernetRead:
+        """One supernet: its space, its predictor, its card."""
+        return self._wire.get(f"/v1/supernets/{_part(name)}", SupernetRead)
+
+    def devices(self) -> list[DeviceSummary]:
+        """The devices of the service that this key may see."""
+        return self._wire.get("/v1/devices", DeviceList).items
+
+    def device(self, name: str) -> DeviceRead:
+        """One device: its latency tables without their entries, and what is odd about them."""
+        return self._wire.get(f"/v1/devices/{_part(name)}", DeviceRead)
+
+    def add_device(self, profile: Mapping[str, Any]) -> DeviceRead:
+        """Keep a device profile under its name.
+
+        Raises:
+            Conflict: if the name is taken.
+            Refused: if the profile does not hold, with the field that does not.
+        """
+        return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile))
+
+    def add_measurements(self, device: str, measurements: Mapping[str, Any]) -> CorrectionRead:
+        """Correct a device's table by `{"arch": [...], "latency_ms": [...], "batch": 1, ...}`."""
+        path = f"/v1/devices/{_part(device)}/measurements"
+        return self._wire.send("POST", path, CorrectionRead, json=dict(measurements))
+
+    def front(
+        self,
+        supernet: str,
+        device: str,
+        latency_ms: float | None = None,
+        *,
+        latency_confidence: float | None = None,
+        precision: str | None = None,
+    ) -> Front:
+        """Every network that none is both faster and more accurate than, by rising latency.
+
+        Args:
+            latency_ms: only the most accurate one within this.
+            latency_confidence: with which probability a latency is to be within `latency_ms`; that
+                of every point's `latency_upper_ms`.
+            precision: of the device's table; fp32 before others.
+
+        Raises:
+            Infeasible: if no network is that fast.
+        """
+        path = f"/v1/supernets/{_part(supernet)}/devices/{_part(device)}/front"
+        return self._wire.get(
+            path,
+            Front,
+            latency_ms=latency_ms,
+            latency_confidence=latency_confidence,
+            precision=precision,
+        )
+
+    # -- searches ------------------------------------------------------------------------
+
+    def search(
+        self,
+        supernet: str,
+        device: str | Mapping[str, Any],
+        *,
+        latency_ms: float | None = None,
+        macs: float | None = None,
+        params: float | None = None,
+        model_bytes: float | None = None,
+        peak_memory_bytes: float | None = None,
+        energy_mj: float | None = None,
+        latency_confidence: float | None = None,
+        precision: str = "fp32",
+        seed: int = 0,
+        shared: bool = False,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+        wait: bool = True,
+        timeout_s: float = 600.0,
+        on_progress: OnProgress | None = None,
+    ) -> Search:
+        """The most accurate network within limits, searched or found among what is stored.
+
+        Args:
+            device: a name, or a whole profile.
+            shared: whether everybody with a key sees it.
+            webhook: a URL that is told of the end; what arrives there goes to `verify_webhook`.
+            wait: for the end; otherwise a search that is not stored is answered as queued.
+            timeout_s: longest wait; what is not finished then goes on by itself.
+
+        Raises:
+            Infeasible: with the floor, if no network meets the limits.
+            NotFinished: after `timeout_s`.
+            ProblemError: what the search failed with.
+        """
+        limits = (latency_ms, macs, params, model_bytes, peak_memory_bytes, energy_mj)
+        given = zip((*LIMITS, "latency_confidence"), (*limits, latency_confidence), strict=True)
+        body = {
+            "supernet": supernet,
+            "device": device if isinstance(device, str) else dict(device),
+            "constraints": {name: limit for name, limit in given if limit is not None},
+            "precision": precision,
+            "seed": seed,
+            "shared": shared,
+        }
+        if webhook is not None:
+            body["webhook"] = webhook
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)
+        return self.wait(search, timeout_s=timeout_s, on_progress=on_progress) if wait else search
+
+    def get(self, search: Search | str) -> Search:
+        """One search as it is now."""
+        return self._wire.get(_path(search), Search)
+
+    def cancel(self, search: Search | str) -> Search:
+        """Cancel a search.
+
+        Raises:
+            Conflict: if it has succeeded or failed.
+        """
+        return self._wire.send("DELETE", _path(search), Search)
+
+    def searches(
+        self,
+        *,
+        supernet: str | None = None,
+        device: str | None = None,
+        status: Status | None = None,
+        latency_ms_max: float | None = None,
+        top1_min: float | None = None,
+        created_after: datetime | date | str | None = None,
+        created_before: datetime | date | str | None = None,
+        sort: Sort = "-created_at",
+        limit: int | None = None,
+    ) -> Searches:
+        """Stored searches, fetched as they are needed; `.to_pandas()` makes a table of them.
+
+        Args:
+            created_after: asked then or later: a time with its zone, or a date, which is its
+                midnight in UTC.
+            created_before: asked earlier than that.
+            limit: at most so many; None for all.
+
+        Raises:
+            InputError: if a time says no zone.
+        """
+        filters = {
+            "supernet": supernet,
+            "device": device,
+            "status": status,
+            "latency_ms_max": latency_ms_max,
+            "top1_min": top1_min,
+            "created_after": None if created_after is None else _moment(created_after),
+            "created_before": None if created_before is None else _moment(created_before),
+            "sort": sort,
+        }
+        return Searches(self._listed(filters, limit))
+
+    def _listed(self, filters: Mapping[str, Any], limit: int | None) -> Iterator[Search]:
+        left, cursor = limit, None
+        while left is None or left > 0:
+            page = self._wire.get(
+                "/v1/searches",
+                SearchPageOf,
+                **filters,
+                limit=min(left or PAGE, PAGE),
+                cursor=cursor,
+            )
+            yield from page.items
+            left = None if left is None else left - len(page.items)
+            if page.next_cursor is None or page.next_cursor == cursor:
+                return
+            cursor = page.next_cursor
+
+    def wait(
+        self,
+        search: Search | str,
+        *,
+        timeout_s: float = 600.0,
+        on_progress: OnProgress | None = None,
+    ) -> Search:
+        """A search once it has succeeded. A service that restarts meanwhile is waited for.
+
+        Raises:
+            NotFinished: after `timeout_s`.
+            SearchCancelled: if somebody cancelled it.
+            ProblemError: what it failed with.
+        """
+        if isinstance(search, str) or not search.finished:
+            for event in self.events(search, timeout_s=timeout_s):
+                if event.kind == "progress" and on_progress is not None:
+                    on_progress(event.data.get("share", 0.0), event.data.get("step", ""))
+            search = self.get(search)
+        if search.status == "cancelled":
+            raise SearchCancelled(search)
+        if search.error is not None:
+            raise problem_error(search.error.get("status", 500), search.error, instance=search.id)
+        return search
+
+    def events(
+        self, search: Search | str, *, after: int = 0, timeout_s: float = 600.0
+    ) -> Iterator[Event]:
+        """What happens to a search, as it happens, until it is finished.
+
+        A stream that breaks is taken up again where it broke.
+
+        Args:
+            after: only what came after the event of this id.
+
+        Raises:
+            NotFinished: after `timeout_s`.
+            Unreachable: if the service is gone for good.
+        """
+        deadline, failures = time.monotonic() + timeout_s, 0
+        while True:
+            try:
+                for event in self._wire.events(_path(search) + "/events", after, deadline):
+                    after, failures = event.id, 0
+                    yield event
+                # Finished, or the service stopped.
+                now = self.get(search)
+                if now.finished:
+                    return
+            except (Unreachable, TooManyRequests, ServerFailed):
+                failures += 1
+                if failures > RETRIES:
+                    raise
+            left = deadline - time.monotonic()
+            if left <= 0:
+                now = self.get(search)
+                raise NotFinished(
+                    f"search {now.id} is {now.status} after {timeout_s:g} s; it goes on: wait "
+                    "again, or cancel it",
+                    now,
+                )
+            time.sleep(min(PAUSE_S * 4**failures, LONGEST_PAUSE_S, left))
+
+    def download(
+        self,
+        search: Search | str,
+        path: str | Path,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        timeout_s: float = 600.0,
+    ) -> Path:
+        """The ONNX file of a search, whole and with the right sha256, or nothing.
+
+        A download that breaks goes on where it broke, also in another call: what has arrived
+        waits beside `path` under a name of its own.
+
+        Args:
+            path: a file, or a folder to write the file into under the service's name for it.
+            progress: called with (bytes received, bytes of all).
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: if there is no such folder.
+            NotFinished: if the search has no result.
+            DamagedDownload: if other bytes arrived than were promised.
+        """
+        found = self.get(search) if isinstance(search, str) else search
+        target = Path(path)
+        if target.is_dir():
+            # Names from the service never become a path.
+            request = found.request
+            words = (request["supernet"], request["device"], f"{found.sha256[:8]}.onnx")
+            target = target / Path("-".join(map(str, words))).name
+        wanted = Fetched(_path(found) + "/model.onnx", found.sha256, found.found.model_bytes)
+        fetch(self._wire.open, wanted, target, progress=progress, timeout_s=timeout_s)
+        return target
+
+
+class SearchPageOf(SearchPage):
+    """A page of searches as this client gives them."""
+
+    items: Sequence[Search]  # type: ignore[assignment]
+
+
+def _path(search: Search | str) -> str:
+    return f"/v1/searches/{_part(search if isinstance(search, str) else search.id)}"
+
+
+def _moment(given: datetime | date | str) -> str:
+    return read_moment(given).isoformat()
+
+
+def _part(name: str) -> str:
+    """A name as one part of a path.
+
+    Raises:
+        InputError: if it cannot be one.
+    """
+    if not name or any(c in "/\\?#%" or ord(c) < 33 for c in name) or name in (".", ".."):
+        raise InputError(f"expected a name or id, got {name!r}")
+    return name

@@ -1,0 +1,157 @@
+"""What `service.client.client` raises. Refusals are also the errors that the same call raises
+locally.
+
+SubnetSearchError
+├── ProblemError            the service answered with a problem document: `problem`
+│   ├── Refused             4xx, also an InputError
+│   │   ├── Unauthorized    401, 403
+│   │   ├── NotFound        404, also models.errors.NotFound
+│   │   ├── Conflict        409, also models.errors.Conflict
+│   │   ├── Infeasible      422 with a floor, also models.errors.Infeasible
+│   │   └── TooManyRequests 429, with retry_after_s
+│   └── ServerFailed        5xx
+├── Unreachable             nothing answers at the URL, or not in time
+├── UnexpectedAnswer        what answers there is no service of this version
+├── NotFinished             a search did not end in the time that it was given: `search`
+├── SearchCancelled         somebody cancelled the search that was waited for: `search`
+└── DamagedDownload         the bytes received are not those that were promised
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from models import errors
+from models.errors import InputError, SubnetSearchError
+from service.contracts import Problem
+
+if TYPE_CHECKING:
+    from service.client.answers import Search
+
+
+class ProblemError(SubnetSearchError):
+    """A problem document of the service.
+
+    Attributes:
+        problem: the document (RFC 9457).
+        request_id: by which the service's log names the request; None if there was none.
+        retry_after_s: when to ask again, where the service says so.
+    """
+
+    def __init__(
+        self, problem: Problem, request_id: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        self.problem, self.request_id = problem, request_id
+        self.retry_after_s = retry_after_s
+        Exception.__init__(self, problem.detail)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.problem.status
+
+
+class Refused(ProblemError, InputError):
+    """The service refuses what it was asked."""
+
+
+class Unauthorized(Refused):
+    """There is no key, or it does not allow this."""
+
+
+class NotFound(Refused, errors.NotFound):
+    """The service has nothing of that name."""
+
+
+class Conflict(Refused, errors.Conflict):
+    """A valid request that the present state does not allow."""
+
+
+class Infeasible(Refused, errors.Infeasible):
+    """No network meets the limits; `limit`, `budget`, `floor` and `nearest` as in the problem."""
+
+    def __init__(
+        self, problem: Problem, request_id: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        ProblemError.__init__(self, problem, request_id, retry_after_s)
+        assert problem.limit is not None
+        assert problem.budget is not None
+        assert problem.floor is not None
+        self.limit, self.budget, self.floor = problem.limit, problem.budget, problem.floor
+        self.nearest = dict(problem.nearest or {problem.limit: problem.floor})
+
+
+class TooManyRequests(Refused):
+    """The key's rate, or the queue's length, is used up for now."""
+
+
+class ServerFailed(ProblemError):
+    """The service failed; its log has more under `request_id`."""
+
+
+class Unreachable(SubnetSearchError):
+    """Nothing answers at the URL, or not in time."""
+
+
+class UnexpectedAnswer(SubnetSearchError):
+    """An answer that this client does not understand."""
+
+
+class NotFinished(SubnetSearchError):
+    """A search has no result yet; it goes on by itself."""
+
+    def __init__(self, message: str, search: Search) -> None:
+        super().__init__(message)
+        self.search = search
+
+
+class SearchCancelled(SubnetSearchError):
+    """A search was cancelled while it was waited for."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(f"search {search.id} was cancelled: ask again to have it done")
+        self.search = search
+
+
+class DamagedDownload(SubnetSearchError):
+    """What arrived has another sha256 than it should; nothing was kept."""
+
+
+_BY_STATUS: Mapping[int, type[ProblemError]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotFound,
+    409: Conflict,
+    429: TooManyRequests,
+}
+
+
+def problem_error(
+    status: int,
+    document: object,
+    *,
+    instance: str = "",
+    request_id: str | None = None,
+    retry_after_s: float | None = None,
+) -> ProblemError:
+    """The exception for an error answer, also one of a proxy that is no problem document."""
+    try:
+        given: dict[str, Any] = document if isinstance(document, dict) else {}
+        problem = Problem.model_validate({"instance": instance, **given})
+    except ValueError:
+        name = HTTPStatus(status).phrase if status in set(HTTPStatus) else "unknown status"
+        problem = Problem.model_validate(
+            {
+                "type": "about:blank",
+                "title": name,
+                "status": status,
+                "detail": f"{instance} answered {status} {name}, without saying why",
+                "instance": instance,
+            }
+        )
+    if status == 422 and None not in (problem.limit, problem.budget, problem.floor):
+        return Infeasible(problem, request_id, retry_after_s)
+    kind = _BY_STATUS.get(status, Refused if status < 500 else ServerFailed)
+    return kind(problem, request_id, retry_after_s)

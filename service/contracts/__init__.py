@@ -1,0 +1,5 @@
+"""Requests and answers, and the values that every room shares."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

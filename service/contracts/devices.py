@@ -1,0 +1,125 @@
+"""What requests and answers about devices look like."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contracts.schemas import Arch
+
+
+class DeviceProfile(BaseModel):
+    """A device that explains itself. Its parts are checked one by one when it is read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="1 to 64 of a-z 0-9 . _ -")
+    runtime: str = Field(description='What ran the network, such as "onnxruntime".')
+    precision: str = Field(description="fp32, fp16, bf16 or int8.")
+    batch: int = Field(description="Images of one forward pass.", strict=True)
+    conditions: dict[str, Any] = Field(
+        description="runtime_version, provider, threads, processor, measured_at, power_w (mean "
+        "watts when busy); each optional."
+    )
+    space: str = Field(description="The search space whose layers these are.")
+    shared: bool = Field(
+        False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
+    )
+    table: dict[str, Any] | None = Field(
+        None, description='By layer key: {"p50_ms"}, optionally "mean_ms", "std_ms", "count".'
+    )
+    rounds: dict[str, Any] | None = Field(
+        None, description="Instead of a table: what a measuring kit wrote."
+    )
+    measurements: dict[str, Any] | None = Field(
+        None,
+        description='Instead of a table, whole networks: {"arch": [...], "latency_ms": [...]}. At '
+        "least 10, or 3 with a donor.",
+    )
+    donor: str | None = Field(
+        None, description="A device like it: the table is fitted near that one's."
+    )
+
+
+class DeviceTable(BaseModel):
+    """A latency table without its entries."""
+
+    space: str
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    revision: int | None = Field(
+        description="Counts from 1, and grows when the table is replaced or corrected; null for a "
+        "table that comes with the program."
+    )
+    sha256: str = Field(
+        description="Of the table. A search keeps its own in request.device_sha256."
+    )
+    origin: Literal["measured", "fitted", "estimated"]
+    source: str
+    conditions: dict[str, Any]
+    shared: bool = Field(description="Whether everybody with a key sees it.")
+    layers: int = Field(description="Number of entries.")
+    network_overhead_ms: float
+    expected_error: float | None = Field(
+        description="Mean relative error on whole networks; null if none were timed."
+    )
+
+
+class DeviceFinding(BaseModel):
+    """Something that is wrong with a latency table (an error), or odd about it (a warning)."""
+
+    space: str
+    precision: str
+    severity: Literal["error", "warning"]
+    kind: Literal["space", "missing", "unit", "order", "spread", "additivity"]
+    detail: str
+
+
+class DeviceRead(BaseModel):
+    """A device and the spaces that it has latency tables for."""
+
+    name: str
+    tables: list[DeviceTable]
+    lint: list[DeviceFinding] = Field(
+        description="What is odd about its tables. A table with errors is refused when it is "
+        "posted, so these are warnings, unless it is older than the check that finds them."
+    )
+
+
+class MeasuredNetwork(BaseModel):
+    """A network as it was timed and as it is predicted."""
+
+    arch: Arch
+    measured_ms: float
+    predicted_before_ms: float = Field(description="By the revision before.")
+    predicted_after_ms: float = Field(description="By the new revision, which was fitted to it.")
+
+
+class CorrectionRead(DeviceRead):
+    """A device whose table was corrected by whole networks."""
+
+    space: str
+    precision: str
+    revision: int = Field(description="The new one.")
+    sha256: str
+    networks: list[MeasuredNetwork]
+    mean_error_before: float = Field(
+        description="Mean relative error of the revision before on these networks."
+    )
+    expected_error: float | None = Field(
+        description="Of the new revision: each network predicted by a fit without it."
+    )
+
+
+class DeviceSummary(BaseModel):
+    """A device in a list."""
+
+    name: str
+    spaces: list[str] = Field(description="Those that it has latency tables for.")
+    precisions: dict[str, list[str]] = Field(description="Of its tables, by space.")
+
+
+class DeviceList(BaseModel):
+    """The devices of this installation."""
+
+    items: list[DeviceSummary]

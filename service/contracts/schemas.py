@@ -1,0 +1,371 @@
+"""What requests and answers look like. Numbers are finite, and unknown fields are refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from service.contracts.records import Search
+from service.contracts.timestamps import read_moment
+from service.storage import Sort
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(read_moment),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
+Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+CONFIDENCE = (
+    "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
+    "limited then. With n networks measured on the device, at most n / (n + 1)."
+)
+Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class Schema(BaseModel):
+    """Base of everything here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# -- requests ------------------------------------------------------------------------------
+
+
+class Constraints(Schema):
+    """Upper limits, all of which a network must meet."""
+
+    latency_ms: Budget | None = Field(None, description="Latency on the device, milliseconds.")
+    macs: Budget | None = Field(None, description="Multiply-accumulates of one image.")
+    params: Budget | None = Field(None, description="Trainable values.")
+    model_bytes: Budget | None = Field(
+        None, description="Size of the ONNX file, bytes, its metadata included."
+    )
+    peak_memory_bytes: Budget | None = Field(
+        None, description="Largest sum of activations alive together, one image, float32, bytes."
+    )
+    energy_mj: Budget | None = Field(
+        None,
+        description="Energy of one image, millijoules; the device's conditions must state power_w.",
+    )
+
+    latency_confidence: Confidence | None = Field(None, strict=True, description=CONFIDENCE)
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Constraints:
+        if not set(self.limits()) - {"latency_confidence"}:
+            raise ValueError("expected at least one limit, such as latency_ms")
+        if self.latency_confidence is not None and self.latency_ms is None:
+            raise ValueError("latency_confidence: expected it with latency_ms")
+        return self
+
+    def limits(self) -> dict[str, float]:
+        """Those that are set."""
+        return self.model_dump(exclude_none=True)
+
+
+class SearchRequest(Schema):
+    """Ask for the most accurate network of a supernet within limits on a device."""
+
+    supernet: Name = Field(description="A name from /v1/supernets.")
+    device: Name | dict[str, Any] = Field(
+        description="A name from /v1/devices, or a whole device profile as POST /v1/devices takes."
+    )
+    constraints: Constraints
+    precision: Literal["fp32", "int8"] = Field(
+        "fp32",
+        description="Of the ONNX file. int8 needs a device with a latency table at int8, and "
+        "calibration images; the network is searched by that table, and what int8 loses and "
+        "saves is measured (`verified.quantization`, `int8`).",
+    )
+    seed: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=2**53 - 1,
+        description="The same request and seed: the same answer.",
+    )
+
+    shared: bool = Field(
+        False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
+    )
+    webhook: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="An http(s) URL that is posted the search's id, status and links once it has "
+        "ended, at least once, signed (`Subnet-Search-Signature: t=UNIX,v1=HEX`, HMAC-SHA256 of "
+        "`t.body`). Only hosts that the operator allows. No part of what makes requests the same.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "supernet": "fashion-mbv3",
+                    "device": "cpu-x86-64-ort",
+                    "constraints": {"latency_ms": 1.0},
+                    "seed": 0,
+                }
+            ]
+        }
+    )
+
+
+# -- answers -------------------------------------------------------------------------------
+
+
+class Problem(BaseModel):
+    """RFC 9457. `limit`, `budget`, `floor` and `nearest` come with what no network
+    can meet."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What, expected, got, and what to do.")
+    instance: str = Field(description="Path of the request.")
+    request_id: str | None = Field(
+        None, description="By which the log of the service names the request."
+    )
+    limit: str | None = Field(None, description="The limit that binds.")
+    budget: float | None = Field(None, description="What was asked of it.")
+    floor: float | None = Field(None, description="The least it can be on this device.")
+    nearest: dict[str, float] | None = Field(
+        None, description="Budgets by name, near those asked, that can be met together."
+    )
+    errors: list[dict[str, str]] | None = Field(
+        None, description="Each field that does not hold, or each thing wrong with a table."
+    )
+
+
+class MobileArch(BaseModel):
+    """A network of a MobileNet space: one inner list a stage, one entry an active block."""
+
+    resolution: int = Field(description="Input height and width, pixels.")
+    depth: list[int] = Field(description="Active blocks of each stage.")
+    kernel: list[list[int]] = Field(description="Depthwise kernel size of each active block.")
+    expand: list[list[int]] = Field(description="Expansion ratio of each active block.")
+
+
+class ResnetArch(BaseModel):
+    """A network of a ResNet space: one inner list a stage, one entry an active block."""
+
+    resolution: int = Field(description="Input height and width, pixels.")
+    depth: list[int] = Field(description="Blocks beyond the least, after 1 or 0 for the stem's.")
+    width: list[float] = Field(description="Width multipliers: inner stem, outer stem, stages.")
+    expand: list[list[float]] = Field(description="Middle channels per output channel.")
+
+
+Arch = MobileArch | ResnetArch
+
+
+class SearchResult(BaseModel):
+    """A network that meets the limits, and what is known about it."""
+
+    arch: Arch
+    top1: float = Field(
+        description="Predicted accuracy, percent; error and origin in `provenance.top1`. "
+        "What was measured on held-out images is in `verified.top1`."
+    )
+    latency_ms: float = Field(
+        description="Predicted from the device's table; error, conditions and origin in "
+        "`provenance.latency_ms`. What was timed, if this host is the device, is in "
+        "`verified.latency_ms`."
+    )
+    latency_upper_ms: float | None = Field(
+        None,
+        description="What the latency is at most, with the probability in "
+        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
+    )
+    macs: int = Field(description="Multiply-accumulates of one image, exact.")
+    params: int = Field(description="Trainable values, exact.")
+    peak_memory_bytes: int | None = Field(
+        None, description="Largest sum of activations alive together, estimated, float32."
+    )
+    energy_mj: float | None = Field(
+        None, description="Energy of one image, estimated, where the device states its power."
+    )
+    footprint: dict[str, Any] | None = Field(
+        None,
+        description="Energy and CO2e of a year of a million inferences a day, estimated; null, and "
+        "what is missing in `method`, where the device's power is not known.",
+    )
+    layers: list[dict[str, Any]] = Field(
+        description="Image to logits: name, kind, shape, predicted latency_ms, macs, each with its "
+        "share of the sum over all layers, params."
+    )
+    prices: dict[str, Any] | None = Field(
+        None,
+        description="What single changes cost, predicted. `shrink_first`: for each block, depth, "
+        "width or the resolution the change that loses least accuracy a saved millisecond; "
+        "`grow_first`: the one that gains most. `extra_ms` and `gain` (points) are differences.",
+    )
+    verified: dict[str, Any] = Field(
+        description="What was checked of the ONNX file: the checker, logits against the torch "
+        "subnet, measured top1, and measured latency where this host is the device. Of an int8 "
+        "file, `quantization` compares it with the file that it was made from."
+    )
+    int8: dict[str, Any] | None = Field(
+        None,
+        description="Of an int8 file: its latency and that of the same network at fp32, "
+        "predicted and, where this host is the device, measured; whether it is `faster`, null if "
+        "not known; and the same in words.",
+    )
+    provenance: dict[str, Any] = Field(
+        description="For each number: predicted, measured, fitted, estimated or exact, with its "
+        "expected error and conditions."
+    )
+    search: dict[str, Any] = Field(
+        description="seed, evaluations, seconds, certificate: how much more any network within the "
+        "limits could be predicted to have, where that can be proved."
+    )
+    model_bytes: int = Field(description="Size of the ONNX file, exact.")
+    sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
+
+
+class SearchRead(BaseModel):
+    """One search as it is now."""
+
+    id: str
+    status: Status
+    request: dict[str, Any] = Field(
+        description="What was asked, with the sha256 of the weights, of the accuracy predictor "
+        "and of the latency table that it was asked of."
+    )
+    result: SearchResult | None = Field(description="Once it has succeeded.")
+    error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")
+    current: bool = Field(
+        description="Whether the latency table that it was asked of is still the device's: false "
+        "once the device was measured again, or its table replaced."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, search: Search, current: bool) -> SearchRead:
+        """The public side of a stored search."""
+        names = cls.model_fields.keys() - {"current"}
+        fields = {name: getattr(search, name) for name in names}
+        return cls.model_validate({**fields, "current": current})
+
+
+class SearchPage(BaseModel):
+    """Some searches, and how to get the next."""
+
+    items: list[SearchRead]
+    next_cursor: str | None = Field(description="For `cursor`; null after the last page.")
+
+
+class SearchQuery(Schema):
+    """Which searches to list."""
+
+    supernet: str | None = Field(None, max_length=64)
+    device: str | None = Field(None, max_length=64)
+    status: Status | None = None
+    latency_ms_max: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Finished with at most this latency."
+    )
+    top1_min: float | None = Field(
+        None, ge=0, le=100, description="Finished with at least this predicted accuracy, percent."
+    )
+    created_after: Moment | None = Field(
+        None,
+        description="Asked then or later: ISO 8601 with a time zone; a date alone is its midnight "
+        "in UTC. In a URL + is written %2B.",
+    )
+    created_before: Moment | None = Field(
+        None, description="Asked earlier than that; written as created_after."
+    )
+    sort: Sort = Field("-created_at", description="A leading minus: descending.")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
+
+
+class SupernetRead(BaseModel):
+    """A supernet."""
+
+    name: str
+    sha256: str = Field(description="Of its weights; empty where none were imported.")
+    space: dict[str, Any] = Field(description="Every choice that its networks can make.")
+    architectures: int = Field(description="Exact number of different networks.")
+    predictor: dict[str, Any] | None = Field(
+        description="The accuracy predictor: what it was fitted on and its expected error."
+    )
+    card: dict[str, Any] = Field(description="Data, recipe, measured metrics, energy, licence.")
+
+
+class SupernetSummary(BaseModel):
+    """A supernet in a list."""
+
+    name: str
+    sha256: str
+    space: str = Field(description="Name of its search space.")
+    architectures: int
+    searchable: bool = Field(description="Whether it has an accuracy predictor.")
+
+
+class SupernetList(BaseModel):
+    """The supernets of this installation."""
+
+    items: list[SupernetSummary]
+
+
+class FrontPoint(BaseModel):
+    """A network that none is both faster and more accurate than."""
+
+    latency_ms: float = Field(description="Predicted from the device's table.")
+    latency_upper_ms: float | None = Field(
+        None,
+        description="What the latency is at most, with the probability in "
+        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
+    )
+    top1: float = Field(description="Predicted accuracy, percent.")
+    arch: Arch
+    macs: int = Field(description="Multiply-accumulates of one image, exact.")
+    params: int = Field(description="Trainable values, exact.")
+    model_bytes: int = Field(
+        description="Size of the ONNX file, estimated: an upper bound, its metadata included."
+    )
+    peak_memory_bytes: int = Field(
+        description="Largest sum of activations alive together, estimated, float32."
+    )
+    energy_mj: float | None = Field(
+        None, description="Energy of one image, estimated, where the device states its power."
+    )
+
+
+class FrontLayers(BaseModel):
+    """What the networks of a front are made of. Neighbours share most of their layers."""
+
+    known: list[dict[str, Any]] = Field(
+        description="Each layer that occurs: name, kind, shape, predicted latency_ms, macs, params."
+    )
+    points: list[list[int]] = Field(
+        description="For each point its layers, image to logits, as positions in `known`."
+    )
+
+
+class FrontRead(BaseModel):
+    """All trade-offs of a supernet on a device."""
+
+    points: list[FrontPoint] = Field(description="Sorted by latency.")
+    layers: FrontLayers | None = Field(None, description="With `?layers=true`.")
+    network_overhead_ms: float = Field(
+        description="What a latency has beyond the sum of its layers."
+    )
+    method: str
+    expected_error: dict[str, float | None] = Field(
+        description="Of latency_ms, a fraction of it; of top1, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")

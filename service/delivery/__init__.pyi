@@ -1,0 +1,10 @@
+# The face of this room: what others may import.
+from .delivery import deliver as deliver
+from .delivery import run_search as run_search
+from .model_builder import Unverified as Unverified
+from .model_builder import Workshop as Workshop
+from .quantization_report import compare as compare
+from .signing import generate as generate
+from .signing import read_private as read_private
+from .signing import read_public as read_public
+from .verification import verify_file as verify_file

@@ -1,0 +1,211 @@
+"""Does a file still keep its promise: signature, structure, parity with its supernet, accuracy
+and time, all found anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from latency_tables.table import ALIKE
+from models.bundle import Bundle
+from models.errors import InputError, NotFound, SubnetSearchError
+from models.spaces import Arch, layer_plan
+from service.catalog import Catalog, Pairing
+from service.delivery.model_builder import PARITY_TOLERANCE, Workshop
+from service.delivery.signing import SIGNATURE_BYTES, is_signed
+from service.delivery.timing import HostTimer, Timer
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+SLOWER = 1.25
+"""A file that now takes more than so many times what it states has changed, or its device has."""
+STATED = ("arch", "supernet", "supernet_sha256", "precision", "predicted", "verified", "preprocess")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at. `passed` is None where it could not be judged here."""
+
+    name: str
+    passed: bool | None
+    detail: str
+    stated: float | None = None
+    found: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `verify --json` prints it."""
+        return asdict(self)
+
+
+def verify_file(
+    content: bytes,
+    catalog: Catalog,
+    *,
+    signature: bytes | None = None,
+    key: Ed25519PublicKey | None = None,
+    calibration: Path | None = None,
+    threads: int | None = None,
+    timer: Timer | None = None,
+) -> list[Check]:
+    """Everything that can be checked of a finished file, in order; nothing is taken on trust.
+
+    Args:
+        signature, key: both, or nothing is said about who made it.
+        threads: batches of images at the same time; default: as many as there are cores.
+        calibration: images that the file was made with instead of its bundle's.
+    """
+    checks = [_signature(content, signature, key)]
+    structure, stated = _structure(content)
+    checks.append(structure)
+    if stated is None:
+        return checks
+    try:
+        bundle = catalog.supernets.get(stated["supernet"])
+        arch = Arch.from_json(stated["arch"])
+        bundle.space.validate(arch)
+        checks.append(_shape(content, bundle, arch))
+    except (NotFound, InputError) as error:
+        return [*checks, Check(name="supernet", passed=False, detail=str(error))]
+    if bundle.sha256 != stated["supernet_sha256"]:
+        detail = (
+            f"made from weights {stated['supernet_sha256'][:12]}, the supernet "
+            f"{bundle.name!r} here has {bundle.sha256[:12] or 'none'}"
+        )
+        return [*checks, Check(name="supernet", passed=False, detail=detail)]
+    checks.append(Check(name="supernet", passed=True, detail=f"{bundle.name} {bundle.sha256[:12]}"))
+    workshop = Workshop(bundle, threads=threads, calibration=calibration)
+    checks.append(_parity(content, stated, workshop, arch))
+    checks.append(_top1(content, stated, workshop, arch))
+    checks.append(_latency(content, stated, timer or HostTimer()))
+    return checks
+
+
+def _signature(content: bytes, signature: bytes | None, key: Ed25519PublicKey | None) -> Check:
+    if signature is None and key is None:
+        return Check(name="signature", passed=None, detail="no signature and no public key given")
+    if signature is None:
+        return Check(name="signature", passed=False, detail="there is no signature")
+    if key is None:
+        return Check(name="signature", passed=None, detail="no public key given")
+    if len(signature) != SIGNATURE_BYTES:
+        detail = f"expected {SIGNATURE_BYTES} bytes, got {len(signature)}"
+        return Check(name="signature", passed=False, detail=detail)
+    good = is_signed(content, signature, key)
+    detail = "made by the owner of the key" if good else "not of this file, or not by this key"
+    return Check(name="signature", passed=good, detail=detail)
+
+
+def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
+    """Whether it is a model of this project, and what it states."""
+    import onnx
+
+    try:
+        model = onnx.load_from_string(content)
+        onnx.checker.check_model(model, full_check=True)
+        texts = {p.key.removeprefix("subnet_search."): p.value for p in model.metadata_props}
+        missing = [name for name in STATED if name not in texts]
+        if missing:
+            raise InputError(f"metadata subnet_search.{missing[0]} is missing")
+        stated: dict[str, Any] = {
+            name: json.loads(texts[name])
+            if name in ("arch", "predicted", "verified", "preprocess")
+            else texts[name]
+            for name in STATED
+        }
+        names = [v.name for v in (*model.graph.input, *model.graph.output)]
+        if names != ["input", "logits"]:
+            raise InputError(f"expected input and logits, got {names}")
+        opset = max(entry.version for entry in model.opset_import if not entry.domain)
+    except Exception as error:  # whatever a damaged file makes the parser say
+        text = str(error).strip().splitlines()
+        return Check(name="structure", passed=False, detail=text[0] if text else "unreadable"), None
+    detail = f"ONNX opset {opset}, IR {model.ir_version}, {len(content)} bytes"
+    return Check(name="structure", passed=True, detail=detail), stated
+
+
+def _shape(content: bytes, bundle: Bundle, arch: Arch) -> Check:
+    """Whether the graph has as many values as the architecture that it states."""
+    import onnx
+
+    graph = onnx.load_from_string(content).graph
+    first = layer_plan(bundle.space, arch)[0]
+    dims = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
+    expected = [first.in_channels, first.in_size, first.in_size]
+    detail = f"input {dims}, the architecture's {expected}"
+    return Check(name="architecture", passed=dims == expected, detail=detail)
+
+
+def _parity(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch: Arch) -> Check:
+    """The file's logits against those of the network made anew."""
+    from models.onnx import run_onnx
+
+    precision, how = stated["precision"], stated["verified"]
+    if precision not in ("fp32", "int8"):
+        return Check(name="parity", passed=False, detail=f"unknown precision {precision!r}")
+    try:
+        draft = workshop.build(
+            Pairing.open(workshop.bundle, None),
+            arch,
+            precision=precision,
+            recalibrate=how["recalibrated"],
+        )
+        images = workshop.compared(arch)
+        expected = draft.logits if draft.quantized is None else run_onnx(draft.quantized, images)
+        found = run_onnx(content, images, workshop.threads)
+    except (SubnetSearchError, KeyError, RuntimeError, ValueError) as error:
+        return Check(name="parity", passed=False, detail=f"cannot be compared: {error}")
+    difference = float(np.abs(found - expected).max())
+    allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    return Check(
+        name="parity",
+        passed=difference <= allowed,
+        detail=f"logits on {len(images)} images against the subnet made anew, at {precision}",
+        stated=allowed,
+        found=difference,
+    )
+
+
+def _top1(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch: Arch) -> Check:
+    said = stated["verified"].get("top1")
+    if said is None:
+        return Check(name="top1", passed=None, detail="no validation images, none stated")
+    found = workshop.top1(content, arch, stated["precision"])
+    if found is None:
+        return Check(
+            name="top1", passed=None, detail="no validation images here", stated=said["value"]
+        )
+    # The same images: only rounding may differ, and that on an image or two.
+    allowed = 100 * 2.5 / found["images"]
+    return Check(
+        name="top1",
+        passed=abs(found["value"] - said["value"]) <= allowed,
+        detail=f"percent of {found['images']} held-out images, measured",
+        stated=said["value"],
+        found=found["value"],
+    )
+
+
+def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
+    said = stated["verified"].get("latency_ms")
+    threads = said["conditions"].get("threads") or 1 if said else 1
+    times_ms = timer.times_ms(content, threads)
+    found = float(np.median(times_ms, axis=1).min())
+    spread = f"p90 {np.quantile(times_ms, 0.9):.3g}, p99 {np.quantile(times_ms, 0.99):.3g} ms"
+    here = timer.conditions(threads)
+    if said is None or any(said["conditions"].get(n) != getattr(here, n) for n in ALIKE):
+        predicted = stated["predicted"].get("latency_ms")
+        detail = f"ms here, {spread}; what is stated is of another device"
+        return Check(name="latency", passed=None, detail=detail, stated=predicted, found=found)
+    return Check(
+        name="latency",
+        passed=found <= SLOWER * said["value"],
+        detail=f"ms on this device, {spread}; at most {SLOWER:g} times what is stated",
+        stated=said["value"],
+        found=found,
+    )

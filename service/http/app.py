@@ -1,0 +1,124 @@
+"""The web application: what it is made of, how it starts and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from anyio import to_thread
+from fastapi import FastAPI, Response
+from fastapi.concurrency import run_in_threadpool
+
+from service.http import openapi, pages, problems
+from service.http.dependencies import ServiceDep, open_service, working
+from service.http.metrics import CONTENT_TYPE, exposition
+from service.http.middleware import Guard, Limits, Observe
+from service.http.routes import catalog, explanations, ledger, searches
+from service.settings import Settings
+
+VERSION = "0.1.0"
+
+THREADS, SWITCH_S = 10, 0.001
+"""Requests that are worked on at the same time, and how long one of them computes before it lets
+others: together what the event loop may have to wait for before it goes on."""
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; nothing is opened before it starts."""
+    settings = settings or Settings()
+    configure_logging(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
+        sys.setswitchinterval(SWITCH_S)
+        with open_service(settings) as service, working(service):
+            app.state.service = service
+            if settings.workers:
+                pages.warm(service.catalog)
+            log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
+            # Looking through all that is there for good takes 100 ms, with the event loop waiting.
+            gc.collect()
+            gc.freeze()
+            watching = asyncio.create_task(service.http_metrics.watch_loop())
+            try:
+                yield
+            finally:
+                watching.cancel()
+
+    app = FastAPI(
+        title="Subnet Search",
+        version=VERSION,
+        summary="One trained supernet, one fitted network for every device.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(searches.router)
+    app.include_router(catalog.router)
+    app.include_router(explanations.router)
+    app.include_router(ledger.router)
+    app.add_api_route("/healthz", healthz, tags=["operation"])
+    app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})
+    app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
+    pages.register(app)
+    problems.register(app)
+    openapi.complete(app, settings.access)
+    app.add_middleware(Limits, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Guard, access=settings.access)
+    app.add_middleware(Observe)
+    return app
+
+
+async def healthz() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
+    """Whether searches can be taken: database current, workers alive."""
+    try:
+        ready = await run_in_threadpool(service.is_ready)
+    except Exception:
+        log.exception("not_ready")
+        ready = False
+    response.status_code = 200 if ready else 503
+    return {"status": "ready" if ready else "not ready"}
+
+
+def metrics(service: ServiceDep) -> Response:
+    """For Prometheus."""
+    return Response(exposition(service.registry), media_type=CONTENT_TYPE)
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line an event on stderr: for people, or JSON for machines."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_renderers(settings),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=_stderr_logger,
+    )
+
+
+def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
+    if settings.log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _stderr_logger(*_: object) -> structlog.PrintLogger:
+    # Looked up at each use: tests replace sys.stderr.
+    return structlog.PrintLogger(sys.stderr)

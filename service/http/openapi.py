@@ -1,0 +1,85 @@
+"""What the description of the API says of every route alike: keys, limits, errors."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Literal
+
+from fastapi import FastAPI
+
+from service.contracts import RULES, Problem
+from service.http.problems import PROBLEM
+
+BEARER = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key as `subnet-search keys create` prints it. Needed unless the "
+        "service listens on its own machine alone. Scopes: read, search (which includes read), "
+        "admin (which includes all).",
+    }
+}
+NO_NUL = "^[^\\u0000]*$"
+"""Texts of paths, queries and headers: no database takes a NUL."""
+_OF_ALL = (400, 500)
+_WITH_KEY = (401, 403, 429, 503)
+_WITH_BODY = (413, 415)
+_HEADERS = {
+    401: {"WWW-Authenticate": "How to bring a key."},
+    403: {"WWW-Authenticate": "Names the scope as what is missing."},
+    429: {"Retry-After": "Seconds."},
+    503: {"Retry-After": "Seconds."},
+}
+
+
+def complete(app: FastAPI, access: Literal["auto", "required", "off"]) -> None:
+    """Have the description of `app` say what its middleware does to every request."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        components = document["components"]
+        if "securitySchemes" not in components:
+            components["securitySchemes"] = BEARER
+            components["schemas"].setdefault(
+                Problem.__name__,
+                Problem.model_json_schema(ref_template="#/components/schemas/{model}"),
+            )
+            for path, item in document["paths"].items():
+                for method, operation in item.items():
+                    _complete(method.upper(), path, operation, access)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(method: str, path: str, operation: dict[str, Any], access: str) -> None:
+    rule = RULES[method, path]
+    statuses = list(_OF_ALL)
+    if rule != "public":
+        operation["security"] = [{"bearer": []}] + ([{}] if access != "required" else [])
+        operation["description"] = f"{operation['description']}\n\nScope: {rule}."
+        statuses += _WITH_KEY
+    for parameter in operation.get("parameters", ()):
+        for schema in (parameter["schema"], *parameter["schema"].get("anyOf", ())):
+            if schema.get("type") == "string" and not {"pattern", "enum"} & set(schema):
+                schema["pattern"] = NO_NUL
+    if "requestBody" in operation:
+        statuses += _WITH_BODY
+    for status in statuses:
+        operation["responses"].setdefault(str(status), _problem(status))
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _problem(status: int) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {PROBLEM: {"schema": schema}},
+    }
+    if status in _HEADERS:
+        answer["headers"] = {
+            name: {"description": words, "schema": {"type": "string"}}
+            for name, words in _HEADERS[status].items()
+        }
+    return answer

@@ -1,0 +1,96 @@
+"""What browsers open: the page at `/` and the API's documentation at `/docs`.
+
+Everything comes from `web/` or from an installed package, so it works without a network; the
+content security policy has the browser hold us to that.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from types import MappingProxyType
+
+import fastapi_offline
+from fastapi import FastAPI, Response
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from service.catalog import Catalog, FrontStore
+from service.http.middleware import Message
+
+WEB = Path(__file__).parents[1] / "web"
+SWAGGER = Path(fastapi_offline.__file__).with_name("static")
+"""Swagger UI, as that package brings it."""
+
+HEADERS = MappingProxyType(
+    {
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        # Asked for again at every visit and answered by 304: an update shows at once.
+        "Cache-Control": "no-cache",
+    }
+)
+
+COMPRESSION = 3
+"""zlib's level: 6 takes half as long again for answers that are a fourteenth smaller."""
+UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
+"""Models are dense already, and their ranges and ETags are of the bytes as they are; an event
+is sent when it happens."""
+
+
+class Assets(StaticFiles):
+    """Files of a folder, with the headers of a page."""
+
+    async def get_response(self, path: str, scope: Message) -> Response:
+        """One file."""
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+def register(app: FastAPI) -> None:
+    """Serve the pages from `app`, whose own documentation pages load scripts from elsewhere."""
+    app.add_api_route("/", index, include_in_schema=False, methods=["GET", "HEAD"])
+    app.add_api_route("/docs", docs, include_in_schema=False, methods=["GET", "HEAD"])
+    app.mount("/assets/swagger", Assets(directory=SWAGGER))
+    app.mount("/assets", Assets(directory=WEB))
+    app.add_middleware(
+        GZipMiddleware, compresslevel=COMPRESSION, exclude_content_types=UNCOMPRESSED
+    )
+
+
+def warm(catalog: Catalog) -> None:
+    """Compute, unless it is kept already, the curve that the page opens with, in the background:
+    a first visitor need not wait for it. Where it cannot be, the page itself will say why."""
+
+    def compute() -> None:
+        with suppress(Exception):
+            supernets = (catalog.supernets.get(name) for name in catalog.supernets.names())
+            for bundle in supernets:
+                devices = [
+                    name
+                    for name, tables in catalog.devices.keys().items()
+                    if bundle.space.name in (space for space, _ in tables)
+                ]
+                if devices and bundle.has(bundle.predictor_path.name):
+                    pairing = catalog.pairing(bundle.name, min(devices))
+                    FrontStore(catalog.home / "fronts").get(pairing)
+                    return
+
+    Thread(target=compute, name="warm", daemon=True).start()
+
+
+def index() -> FileResponse:
+    """The page."""
+    return FileResponse(WEB / "index.html", headers=dict(HEADERS))
+
+
+def docs() -> FileResponse:
+    """Swagger UI on this service's own description."""
+    return FileResponse(WEB / "docs.html", headers=dict(HEADERS))

@@ -1,0 +1,191 @@
+"""Errors of the service, and the one place where any error becomes a problem (RFC 9457).
+
+SubnetSearchError           500
+├── InputError              422
+│   ├── NotFound            404
+│   ├── Conflict            409
+│   ├── Infeasible          422, with limit, budget, floor and nearest
+│   ├── BadTable            422, with everything that is wrong with it
+│   ├── BadRequest          400
+│   ├── InvalidKey          401
+│   ├── NotAllowed          403
+│   └── TooManyRequests     429, with Retry-After
+├── QueueFull               429, with Retry-After
+└── StoreUnavailable        503, with Retry-After
+
+The same document is the body of an error answer and the `error` of a failed search.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import reprlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from latency_tables.table import BadTable
+from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
+from service.contracts import NotAllowed, Problem, methods_of
+from service.storage import InvalidKey, QueueFull, StoreUnavailable, TooManyRequests
+
+PROBLEM = "application/problem+json"
+MAX_ERRORS = 20
+"""Fields named in one answer."""
+STORE_RETRY_S = 5
+_BARE = {
+    500: "an unexpected error, described in the log of the service under this request's id",
+    503: "the service cannot reach its database now: try again",
+}
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 70
+_SHORT.maxlevel = _SHORT.maxdict = 2
+
+log = structlog.get_logger(__name__)
+
+TYPES = "urn:subnet-search:problem:"
+
+
+class BadRequest(InputError):
+    """What is no request at all."""
+
+
+STATUS: Mapping[type[Exception], int] = {
+    BadRequest: 400,
+    InvalidKey: 401,
+    NotAllowed: 403,
+    TooManyRequests: 429,
+    NotFound: 404,
+    Conflict: 409,
+    InputError: 422,
+    QueueFull: 429,
+    StoreUnavailable: 503,
+    SubnetSearchError: 500,
+}
+
+
+def problem_of(error: Exception) -> dict[str, Any]:
+    """The problem document of any exception; of a bug it says only that there is one."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            document = _problem(type(error).__name__, STATUS[kind], str(error))
+            break
+    else:
+        document = _problem(
+            "InternalError", 500, "an unexpected error, described in the log of the service"
+        )
+    if isinstance(error, BadTable):
+        document["errors"] = [{"kind": f.kind, "detail": f.text} for f in error.findings]
+    if isinstance(error, Infeasible):
+        fields = ("limit", "budget", "floor", "nearest")
+        document |= {name: getattr(error, name) for name in fields}
+    return document
+
+
+def _problem(name: str, status: int, detail: str) -> dict[str, Any]:
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+    return {
+        "type": TYPES + words.replace(" ", "-"),
+        "title": words.capitalize(),
+        "status": status,
+        "detail": detail,
+    }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route's documentation says about its error answers."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {s: {"model": Problem, "content": {PROBLEM: {"schema": schema}}} for s in statuses}
+
+
+def register(app: FastAPI) -> None:
+    """Answer every error that a route of `app` raises with a problem document."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for status in HTTPStatus:
+        if 400 <= status < 500:
+            app.add_exception_handler(status.value, _http)
+    app.add_exception_handler(SubnetSearchError, _known)
+
+
+def _known(request: Request, error: Exception) -> JSONResponse:
+    return answer(request.scope, error)
+
+
+def answer(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
+    """The answer to the request of `scope` that an error ends.
+
+    What failed on our side is described in the log, under the request's id, and not here.
+    """
+    document = problem_of(error)
+    if (detail := _BARE.get(document["status"])) is not None:
+        log.error("request_failed", error=str(error), kind=type(error).__name__)
+        document["detail"] = detail
+    return _answer(scope, document, _headers(error))
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, TooManyRequests | QueueFull):
+        return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, StoreUnavailable):
+        return {"Retry-After": str(STORE_RETRY_S)}
+    if isinstance(error, InvalidKey):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, NotAllowed):
+        return {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+    return {}
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: no such path, method, body."""
+    if not hasattr(error, "status_code"):
+        return _known(request, error)
+    status, path = int(error.status_code), request.scope["path"]
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework knows the methods of one of the path's routes alone.
+        headers["Allow"] = ", ".join(methods_of(path)) or headers.get("Allow", "")
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": f"{request.method} {path}: {getattr(error, 'detail', '')}",
+    }
+    return _answer(request.scope, document, headers)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """The first fields that do not hold, each by its JSON pointer. Values are shown as text, cut
+    short: a NaN has no JSON form, and a body may be large."""
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {
+            "pointer": "/" + "/".join(str(part) for part in item["loc"]),
+            "detail": _words(item),
+            "got": _SHORT.repr(item.get("input"))[:80],
+        }
+        for item in itertools.islice(error.errors(), MAX_ERRORS)
+    ]
+    first = errors[0]
+    document = _problem(
+        "InvalidRequest", 422, f"{first['pointer']}: {first['detail']}, got {first['got']}"
+    )
+    return _answer(request.scope, {**document, "errors": errors}, {})
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    if item["type"] == "json_invalid":
+        return f"{item['msg']}: {item['ctx']['error']}"
+    return str(item["msg"])
+
+
+def _answer(
+    scope: Mapping[str, Any], document: Mapping[str, Any], headers: Mapping[str, str]
+) -> JSONResponse:
+    about = {"instance": scope["path"], "request_id": scope.get("state", {}).get("request_id")}
+    return JSONResponse({**document, **about}, document["status"], headers, PROBLEM)

@@ -1,0 +1,160 @@
+"""Explanations and pictures over HTTP: of a stored search, and of any network on any device."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, Field
+
+from latency_tables.table import Precision, table_from_json
+from models.errors import Conflict, InputError
+from models.spaces import Arch
+from service.catalog import Pairing, explain, picture, read_front
+from service.contracts import Arch as ArchRead
+from service.contracts import Search
+from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
+from service.http.problems import problems
+from service.http.ranges import entity_tag, not_modified
+
+SVG = "image/svg+xml"
+MAX_ARCH = 4000
+"""Longest architecture in a query, characters: less than a server takes of a request's line."""
+
+
+class Explanation(BaseModel):
+    """Why a network is what it is on a device. All numbers are predicted but the exact ones."""
+
+    arch: ArchRead
+    top1: float | None = Field(description="Predicted accuracy, percent.")
+    latency_ms: float = Field(description="Predicted from the device's table.")
+    macs: int
+    params: int
+    peak_memory_bytes: int
+    energy_mj: float | None = None
+    footprint: dict[str, Any] = Field(description="As a search's result has it.")
+    layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
+    network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
+    prices: dict[str, Any] = Field(description="As a search's result has them.")
+    more_time: list[dict[str, Any]] = Field(
+        description="The front's best with 5, 10, 25 and 50 % and with 1 ms more: extra_ms, arch, "
+        "latency_ms, top1, and its gain over the front's best without, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")
+
+
+router = APIRouter(prefix="/v1", responses=problems(422))
+DRAWN: dict[int | str, dict[str, Any]] = {
+    200: {"content": {SVG: {"schema": {"type": "string"}}}},
+    304: {"description": "If-None-Match holds the ETag"},
+}
+ArchText = Annotated[
+    str, Query(max_length=MAX_ARCH, description="An architecture's JSON, as answers have it.")
+]
+IfNoneMatch = Annotated[str | None, Header()]
+
+
+@router.get("/searches/{search_id}/explain", tags=["searches"], responses=problems(404, 409))
+def explain_search(search: SearchDep, service: ServiceDep) -> Explanation:
+    """Where the time of a found network goes, what each choice costs, what more time would buy.
+
+    Told by the latency table that was searched, also if the device has another since.
+    """
+    arch, pairing = _found(search, service)
+    return Explanation(**explain(service.catalog.home, pairing, arch))
+
+
+@router.get(
+    "/searches/{search_id}/architecture.svg",
+    tags=["searches"],
+    response_class=Response,
+    responses={**DRAWN, **problems(404, 409)},
+)
+def draw_search(
+    search: SearchDep, service: ServiceDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """The found network as a picture, with each layer's share of the latency."""
+    arch, pairing = _found(search, service)
+    return _drawn(picture(pairing, arch), if_none_match)
+
+
+@router.get(
+    "/supernets/{name}/architecture.svg",
+    tags=["supernets"],
+    response_class=Response,
+    responses={**DRAWN, **problems(404)},
+)
+def draw_network(
+    name: NamePath,
+    arch: ArchText,
+    catalog: CatalogDep,
+    device: Annotated[
+        str | None, Query(max_length=64, description="Whose latency to share out among the layers.")
+    ] = None,
+    precision: Precision | None = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Any network of a supernet as a picture."""
+    pairing = catalog.pairing(name, device, precision)
+    return _drawn(picture(pairing, _read(arch)), if_none_match)
+
+
+@router.get(
+    "/supernets/{name}/devices/{device}/explain",
+    tags=["supernets"],
+    responses=problems(404),
+)
+def explain_network(
+    name: NamePath,
+    device: NamePath,
+    catalog: CatalogDep,
+    latency_ms: Annotated[
+        float | None,
+        Query(gt=0, allow_inf_nan=False, description="Explain the front's best within this."),
+    ] = None,
+    arch: ArchText | None = None,
+    precision: Precision | None = None,
+) -> Explanation:
+    """Explain a network on a device: the front's best within a latency, or one that is named."""
+    pairing = catalog.pairing(name, device, precision)
+    home = catalog.home
+    if (latency_ms is None) == (arch is None):
+        raise InputError("expected one of latency_ms and arch: which network to explain")
+    if arch is not None:
+        chosen = _read(arch)
+    else:
+        (point,) = read_front(home, pairing, latency_ms)["points"]
+        chosen = Arch.from_json(point["arch"])
+    return Explanation(**explain(home, pairing, chosen))
+
+
+def _found(search: Search, service: Service) -> tuple[Arch, Pairing]:
+    """What a search found, and what it was searched with."""
+    if search.status != "succeeded" or search.result is None:
+        raise Conflict(f"search {search.id} is {search.status}: it has found no network")
+    bundle = service.catalog.supernets.get(search.request["supernet"])
+    expected = search.request["supernet_sha256"]
+    if bundle.sha256 != expected:
+        raise Conflict(
+            f"supernet {bundle.name!r} changed since this search: expected weights with sha256 "
+            f"{expected[:12]}, found {bundle.sha256[:12]}; search again"
+        )
+    table = table_from_json(service.store.profile(search.profile_sha256))
+    return Arch.from_json(search.result["arch"]), service.catalog.pair(bundle, table)
+
+
+def _read(arch: str) -> Arch:
+    try:
+        return Arch.from_json(json.loads(arch))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"arch: expected an architecture's JSON: {error}") from error
+
+
+def _drawn(svg: str, if_none_match: str | None) -> Response:
+    headers = {"ETag": entity_tag(svg.encode()), "Cache-Control": "no-cache"}
+    if not_modified(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(svg, headers=headers, media_type=SVG)

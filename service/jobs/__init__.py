@@ -1,0 +1,7 @@
+"""Searches as jobs: submitted, queued, worked on, recovered, and their webhooks sent.
+
+Read `submission`, `worker`, then `recovery` (what happens when a worker dies)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

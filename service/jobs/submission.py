@@ -1,0 +1,90 @@
+"""What becomes of a request: a search that is stored already, one that is queued, or a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from latency_tables.table import LatencyTable, table_to_json
+from models.errors import InputError
+from service.catalog import Catalog
+from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
+from service.storage import SearchStore, identity, own_key
+
+ENGINE = 1
+"""Part of every request's hash: raised when the same request may get another answer."""
+
+
+def submit(
+    store: SearchStore,
+    catalog: Catalog,
+    request: SearchRequest,
+    key: str | None = None,
+    caller: Caller = LOCAL,
+) -> Search:
+    """The search of `request`: stored already, or queued now. What cannot succeed is refused.
+
+    Args:
+        key: the client's own key (Idempotency-Key): the same key, the same search.
+        caller: whose search it is, where it is the same for nobody else.
+
+    Raises:
+        NotFound, InputError: if the request does not hold.
+        Infeasible: with the floor, if no network meets one of the limits.
+    """
+    said = request.model_dump(mode="json", exclude_none=True)
+    if not request.shared:
+        del said["shared"]  # so that keys of earlier versions still stand for their requests
+    said.pop("webhook", None)  # who is told of an answer makes no other question
+    body = sha256_of(said)
+    key = None if key is None else own_key(key, caller)
+    if key is not None and (stored := store.find_by_key(key, body)) is not None:
+        return stored
+    pairing = catalog.pairing(request.supernet, request.device, request.precision)
+    table, bundle = pairing.table, pairing.bundle
+    assert table is not None
+    _check_table(request, table)
+    pairing.require_predictor()
+    limits = request.constraints.limits()
+    canonical = {
+        "engine": ENGINE,
+        "supernet": bundle.name,
+        "supernet_sha256": bundle.sha256,
+        "predictor_sha256": bundle.card["files"][bundle.predictor_path.name],
+        "device": table.device,
+        "device_sha256": table.sha256,
+        "constraints": limits,
+        "precision": request.precision,
+        "seed": request.seed,
+    }
+    request_sha256 = sha256_of(identity(canonical, caller, request.shared))
+    if key is None and (stored := store.find_by_request(request_sha256)) is not None:
+        return stored
+    asked, given = pairing.asked(limits)
+    asked.check_limits(given)
+    bundle.check_deliverable()
+    new = NewSearch(
+        request=canonical,
+        request_sha256=request_sha256,
+        supernet=bundle.name,
+        device=table.device,
+        profile_sha256=canonical["device_sha256"],
+        profile=table_to_json(table),
+    )
+    return store.submit(new, None if key is None else (key, body))
+
+
+def _check_table(request: SearchRequest, table: LatencyTable) -> None:
+    if table.conditions.precision != request.precision:
+        raise InputError(
+            f"precision {request.precision!r}: the table of device {table.device!r} was taken at "
+            f"{table.conditions.precision!r}, which says nothing about it"
+        )
+
+
+def sha256_of(value: Mapping[str, Any]) -> str:
+    """Hash of a JSON value's canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""Numbers that only grow, counted by all workers in the database, shown by every API process.
+
+They are written in the transaction of what they count, so that they are as true as the rows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from service.storage.searches import unit_of_work
+from service.storage.tables import TallyRow
+
+Counts = Mapping[tuple[str, str], float]
+"""By name and label."""
+
+ENDED = "searches_ended"
+"""By status."""
+SECONDS = "search_seconds"
+"""By upper bound of a bucket, each search in one; and their "sum"."""
+MISSED = "verifications_missed"
+"""By reason: models that were built and did not pass."""
+BUCKETS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+def add(session: Session, counts: Counts) -> None:
+    """Add to some numbers."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    # Always in the same order: two workers at the same rows must not wait for each other.
+    for (name, label), amount in sorted(counts.items()):
+        row = dialect.insert(TallyRow).values(name=name, label=label, value=amount)
+        key = ["name", "label"]
+        session.execute(
+            row.on_conflict_do_update(
+                index_elements=key, set_={"value": TallyRow.value + row.excluded.value}
+            )
+        )
+
+
+def of_ended(status: str, seconds: float) -> Counts:
+    """What one search that ended adds."""
+    index = bisect_left(BUCKETS_S, seconds)
+    bound = f"{BUCKETS_S[index]:g}" if index < len(BUCKETS_S) else "+Inf"
+    return {(ENDED, status): 1, (SECONDS, bound): 1, (SECONDS, "sum"): seconds}
+
+
+class TallyStore:
+    """The numbers, in a database whose schema is current."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, counts: Counts) -> None:
+        """Add to some numbers."""
+        with unit_of_work(self._engine) as session:
+            add(session, counts)
+
+    def all(self) -> dict[tuple[str, str], float]:
+        """Every number."""
+        with unit_of_work(self._engine) as session:
+            return {(row.name, row.label): row.value for row in session.scalars(select(TallyRow))}

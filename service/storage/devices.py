@@ -1,0 +1,238 @@
+"""Users' latency tables in the database, revision by revision: every query about them.
+
+A device may have a table for each pair of a space and a precision. A table is never changed:
+another one becomes the next revision, and those before stay, with the searches that used them.
+Names are apart for each owner's private devices and for the shared ones, so nobody learns from a
+name that is taken what others keep to themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, func, select, true, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
+
+from latency_tables.table import LatencyTable, table_to_json
+from models.errors import Conflict
+from service.storage.searches import reading, unit_of_work, utc_now
+from service.storage.tables import DeviceTableRow, ProfileRow
+
+Seen = Sequence[str] | None
+"""Owners whose private devices are looked at; "" stands for the shared ones, None for all."""
+ATTEMPTS = 5
+"""Of storing a revision, when others store theirs at the same moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One revision of a table as it is stored."""
+
+    device: str
+    space: str
+    precision: str
+    number: int
+    """Counts from 1."""
+    sha256: str
+    """Of the table's text."""
+    content: str
+    """The table's text, as `latency_tables.table.codec` reads it."""
+    measurements: Mapping[str, Any] | None
+    """Whole networks by which the revision before was corrected."""
+    created_at: datetime
+    owner: str | None
+    shared: bool
+
+
+class DeviceStore:
+    """Users' tables in a database whose schema is current; as safe to share as `SearchStore`."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
+        self._engine, self._now = engine, now
+
+    def add(
+        self,
+        table: LatencyTable,
+        *,
+        replace: bool = False,
+        measurements: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+        shared: bool = True,
+    ) -> Revision:
+        """Keep `table` as the current revision; one that is current already is left alone.
+
+        Args:
+            replace: whether there may be a table for its device, space and precision already.
+            measurements: whole networks by which the revision before was corrected.
+
+        Raises:
+            Conflict: if there is one and `replace` is false.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._add(table, replace, measurements, owner, shared)
+            except IntegrityError:  # somebody stored the same revision or text meanwhile
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def _add(
+        self,
+        table: LatencyTable,
+        replace: bool,
+        measurements: Mapping[str, Any] | None,
+        owner: str | None,
+        shared: bool,
+    ) -> Revision:
+        precision, content = table.conditions.precision, table_to_json(table)
+        private_to = "" if shared else owner
+        assert private_to is not None, "what is not shared has an owner"
+        key = (private_to, table.device, table.space, precision)
+        with unit_of_work(self._engine) as session:
+            last = session.scalar(
+                select(DeviceTableRow).where(_key() == key).order_by(_NEWEST).limit(1)
+            )
+            if last is not None and not replace:
+                raise Conflict(
+                    f"device {table.device!r} has a table for space {table.space!r} at "
+                    f"{precision}: choose another name, or replace it by "
+                    "`subnet-search devices import FILE --replace`"
+                )
+            sha256 = sha256_of_text(content)
+            if last is None or last.sha256 != sha256 or measurements is not None:
+                if session.get(ProfileRow, sha256) is None:
+                    session.add(ProfileRow(sha256=sha256, content=content))
+                    session.flush()
+                last = DeviceTableRow(
+                    private_to=private_to,
+                    device=table.device,
+                    space=table.space,
+                    precision=precision,
+                    revision=1 if last is None else last.revision + 1,
+                    sha256=sha256,
+                    measurements=None if measurements is None else dict(measurements),
+                    created_at=self._now(),
+                    owner=owner,
+                )
+                session.add(last)
+                session.flush()
+            return _read(last, content)
+
+    def names(self, seen: Seen = None) -> list[str]:
+        """Every device that has a table, sorted."""
+        query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
+        query = query.where(_among(seen))
+        with unit_of_work(self._engine) as session:
+            return list(session.scalars(query))
+
+    def keys(self, seen: Seen = None) -> list[tuple[str, str, str]]:
+        """Device, space and precision of every table, sorted."""
+        columns = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
+        query = select(*columns).distinct().order_by(*columns).where(_among(seen))
+        with unit_of_work(self._engine) as session:
+            return [
+                (device, space, precision) for device, space, precision in session.execute(query)
+            ]
+
+    def current(self, device: str, seen: Seen = None) -> list[Revision]:
+        """The current tables of a device, by space and precision; none if it is unknown.
+
+        Shared ones come before the private ones of that name.
+        """
+        return self._revisions(*_asked(_CURRENT, [device], seen))
+
+    def history(
+        self, device: str, space: str, precision: str, private_to: str = ""
+    ) -> list[Revision]:
+        """Every revision of one table, the oldest first."""
+        key = (private_to, device, space, precision)
+        return self._revisions(_ALL.where(_key() == key).order_by(DeviceTableRow.revision))
+
+    def current_sha256(
+        self, devices: Iterable[str], seen: Seen = None
+    ) -> dict[tuple[str, tuple[str, str]], str]:
+        """What the current tables of devices hash to, by device and (space, precision).
+
+        Of a private table and a shared one of the same name the private one counts.
+        """
+        with reading(self._engine) as connection:
+            rows = connection.execute(*_asked(_CURRENT_SHA256, devices, seen))
+            return {
+                (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
+            }
+
+    def _revisions(self, query: Any, values: Mapping[str, Any] | None = None) -> list[Revision]:
+        with reading(self._engine) as connection:
+            return [_read(row, row.content) for row in connection.execute(query, values)]
+
+
+def sha256_of_text(content: str) -> str:
+    """By which a table's text is known: equal tables, equal revisions."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+_NEWEST = DeviceTableRow.revision.desc()
+
+
+_KEY = (
+    DeviceTableRow.private_to,
+    DeviceTableRow.device,
+    DeviceTableRow.space,
+    DeviceTableRow.precision,
+)
+
+
+def _key() -> Any:
+    return tuple_(*_KEY)
+
+
+def _among(seen: Seen) -> Any:
+    return true() if seen is None else DeviceTableRow.private_to.in_(seen)
+
+
+def _current(query: Any) -> tuple[Any, Any]:
+    """Of the tables of some devices, the newest revision of each: of all, and of those `seen`."""
+    other = aliased(DeviceTableRow)
+    same = [getattr(other, column.key) == column for column in _KEY]
+    newest = select(func.max(other.revision)).where(*same).scalar_subquery()
+    among = DeviceTableRow.device.in_(bindparam("devices", expanding=True))
+    seen = DeviceTableRow.private_to.in_(bindparam("seen", expanding=True))
+    every = query.where(among, DeviceTableRow.revision == newest).order_by(*_KEY)
+    return every, every.where(seen)
+
+
+_ALL: Any = select(*DeviceTableRow.__table__.columns, ProfileRow.content).join(
+    ProfileRow, ProfileRow.sha256 == DeviceTableRow.sha256
+)
+# Made once: to put a statement together takes longer than to run one of these.
+_CURRENT = _current(_ALL)
+_CURRENT_SHA256 = _current(select(*_KEY[1:], DeviceTableRow.sha256))
+
+
+def _asked(
+    queries: tuple[Any, Any], devices: Iterable[str], seen: Seen
+) -> tuple[Any, dict[str, list[str]]]:
+    """One of `_current`'s queries and its values."""
+    every, among = queries
+    values = {"devices": sorted(set(devices))}
+    return (every, values) if seen is None else (among, {**values, "seen": list(seen)})
+
+
+def _read(row: Any, content: str) -> Revision:
+    return Revision(
+        device=row.device,
+        space=row.space,
+        precision=row.precision,
+        number=row.revision,
+        sha256=row.sha256,
+        content=content,
+        measurements=row.measurements,
+        created_at=row.created_at,
+        owner=row.owner,
+        shared=not row.private_to,
+    )

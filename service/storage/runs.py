@@ -1,0 +1,161 @@
+"""What workers ask of the database about the runs of searches.
+
+A run is done by one worker, the last that started it, and only that one can report on it and
+finish it: whoever was taken for dead and comes back finds that its answers are not wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Update, case, func, select, update
+
+from service.contracts import Search, read_search
+from service.storage import counters
+from service.storage.searches import Ended, Enqueue, changed, record, row_of, unit_of_work, utc_now
+from service.storage.tables import SearchRow
+
+
+class RunStore:
+    """Runs in a database whose schema is current; as safe to share as `SearchStore`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        enqueue: Enqueue = lambda session, search: None,
+        ended: Ended = lambda session, search: None,
+    ) -> None:
+        self._engine, self._now, self._enqueue, self._ended = engine, now, enqueue, ended
+
+    def start(self, search_id: str, run: int, worker: str) -> Search | None:
+        """Give a run to `worker`, whoever had it before; None if it is no longer wanted."""
+        begin = (
+            update(SearchRow)
+            .where(
+                SearchRow.id == search_id,
+                SearchRow.run == run,
+                SearchRow.status.in_(("queued", "running")),
+            )
+            .values(
+                status="running",
+                worker=worker,
+                attempts=SearchRow.attempts + 1,
+                started_at=func.coalesce(SearchRow.started_at, self._now()),
+            )
+        )
+        with unit_of_work(self._engine) as session:
+            if not changed(session, begin):
+                return None
+            record(session, search_id, "running", {}, self._now())
+            return read_search(row_of(session, search_id))
+
+    def report(self, search: Search, worker: str, progress: Mapping[str, Any]) -> bool:
+        """Note how far a run is; false, and nothing noted, if `worker` no longer has it."""
+        with unit_of_work(self._engine) as session:
+            held = changed(session, _held(search, worker).values(worker=worker))
+            if held:
+                record(session, search.id, "progress", progress, self._now())
+            return held
+
+    def succeed(self, search: Search, worker: str, result: Mapping[str, Any]) -> bool:
+        """Store what came of a run; false, and nothing stored, if `worker` no longer has it."""
+        values = {
+            "result": dict(result),
+            "latency_ms": result["latency_ms"],
+            "top1": result["top1"],
+            "artifact_sha256": result["sha256"],
+        }
+        return self._finish(search, worker, "succeeded", values, {})
+
+    def fail(self, search: Search, worker: str, error: Mapping[str, Any]) -> bool:
+        """Store why a run failed; false, and nothing stored, if `worker` no longer has it."""
+        return self._finish(search, worker, "failed", {"error": dict(error)}, error)
+
+    def _finish(
+        self,
+        search: Search,
+        worker: str,
+        status: str,
+        values: Mapping[str, Any],
+        data: Mapping[str, Any],
+    ) -> bool:
+        now = self._now()
+        done = _held(search, worker).values(status=status, worker=None, finished_at=now, **values)
+        with unit_of_work(self._engine) as session:
+            finished = changed(session, done)
+            if finished:
+                seconds = (now - (search.started_at or now)).total_seconds()
+                counters.add(session, counters.of_ended(status, seconds))
+                record(session, search.id, status, data, self._now())
+                self._ended(session, read_search(row_of(session, search.id)))
+            return finished
+
+    def release(self, worker: str, *, forgive: bool) -> int:
+        """Put back all that `worker` has; returns how many.
+
+        Args:
+            forgive: whether the attempt does not count, because the worker stopped in order.
+        """
+        back = (
+            update(SearchRow)
+            .where(SearchRow.worker == worker)
+            .values(
+                status="queued",
+                worker=None,
+                attempts=case((SearchRow.attempts > 0, SearchRow.attempts - int(forgive)), else_=0),
+            )
+            .returning(SearchRow.id)
+            .execution_options(synchronize_session=False)
+        )
+        with unit_of_work(self._engine) as session:
+            released = session.scalars(back).all()
+            for search_id in released:
+                record(session, search_id, "queued", {}, self._now())
+            return len(released)
+
+    def unfinished(self, limit: int) -> list[Search]:
+        """Searches that wait or run, oldest first."""
+        query = (
+            select(SearchRow)
+            .where(SearchRow.status.in_(("queued", "running")))
+            .order_by(SearchRow.created_at)
+            .limit(limit)
+        )
+        with unit_of_work(self._engine) as session:
+            return [read_search(row) for row in session.scalars(query)]
+
+    def rerun(self, search: Search) -> bool:
+        """Start a run anew that nothing works on any more; false if it changed meanwhile."""
+        anew = (
+            update(SearchRow)
+            .where(
+                SearchRow.id == search.id,
+                SearchRow.run == search.run,
+                SearchRow.status.in_(("queued", "running")),
+            )
+            .values(
+                status="queued",
+                worker=None,
+                run=SearchRow.run + 1,
+                attempts=SearchRow.attempts + 1,
+            )
+        )
+        with unit_of_work(self._engine) as session:
+            if not changed(session, anew):
+                return False
+            record(session, search.id, "queued", {}, self._now())
+            self._enqueue(session, read_search(row_of(session, search.id)))
+            return True
+
+
+def _held(search: Search, worker: str) -> Update:
+    return update(SearchRow).where(
+        SearchRow.id == search.id,
+        SearchRow.run == search.run,
+        SearchRow.worker == worker,
+        SearchRow.status == "running",
+    )

@@ -1,0 +1,359 @@
+"""Every query. Each public method is one unit of work with one commit.
+
+`SearchStore` is safe to share between threads, and any number of processes may use one database.
+What it returns are values that do not change; what it cannot find is `NotFound`.
+
+States: queued -> running -> succeeded | failed | cancelled. What failed or was cancelled and is
+asked again is another run of the same search. `service.storage.runs` is the workers' side.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, func, select, update
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy.orm import Session
+
+from models.errors import Conflict, InputError, NotFound, SubnetSearchError
+from service.catalog import Worked
+from service.contracts import Event, NewSearch, Search, SearchState, read_search
+from service.storage.paging import Page, SearchFilter, page_queries, read_page
+from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
+
+
+class StoreUnavailable(SubnetSearchError):
+    """The database does not answer, or stays locked."""
+
+
+def utc_now() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def unit_of_work(engine: Engine) -> Iterator[Session]:
+    """A session that is committed at the end and rolled back by an exception.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
+    with answering(), Session(engine) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for queries that are asked at every turn: a session takes longer to make than
+    they to run.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
+    with answering(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """What is asked of a database within, by us or by a library.
+
+    Raises:
+        StoreUnavailable: if the database does not answer.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, NoConnectionLeft) as error:
+        reason = getattr(error, "orig", error)
+        raise StoreUnavailable(f"the database does not answer: {reason}") from error
+
+
+class QueueFull(SubnetSearchError):
+    """As many searches wait as may."""
+
+    retry_after_s = 10
+
+
+# Made once: to put a statement together takes longer than to run one of these.
+_ONE = select(*SearchRow.__table__.columns).where(SearchRow.id == bindparam("id"))
+_STATE = _ONE.with_only_columns(*(getattr(SearchRow, field.name) for field in fields(SearchState)))
+
+Enqueue = Callable[[Session, Search], None]
+"""Sees to it that a stored search is worked on, in the transaction that stores it."""
+Ended = Callable[[Session, Search], None]
+"""Hears of a search that ended, in the transaction that ends it."""
+
+
+class SearchStore:
+    """Searches in a database whose schema is current."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        enqueue: Enqueue = lambda session, search: None,
+        ended: Ended = lambda session, search: None,
+        max_queued: int | None = None,
+    ) -> None:
+        """
+        Args:
+            max_queued: searches that may wait; requests that come at the same moment may
+                overshoot it by their number.
+        """
+        self._engine, self._now = engine, now
+        self._enqueue, self._ended, self._max_queued = enqueue, ended, max_queued
+
+    def session_scope(self) -> AbstractContextManager[Session]:
+        """One unit of work, as `unit_of_work` has it."""
+        return unit_of_work(self._engine)
+
+    # -- asking --------------------------------------------------------------------------
+
+    def submit(self, new: NewSearch, key: tuple[str, str] | None = None) -> Search:
+        """The stored search of this request, queued if it is new, failed or cancelled.
+
+        Args:
+            key: a client's own key and the hash of the body that it came with.
+
+        Raises:
+            QueueFull: if it would have to wait behind too many others.
+        """
+        # Profile, search and key: each may be stored by somebody else meanwhile, and then is there.
+        for _ in range(3):
+            with suppress(IntegrityError):
+                return self._submit(new, key)
+        return self._submit(new, key)
+
+    def _submit(self, new: NewSearch, key: tuple[str, str] | None) -> Search:
+        with self.session_scope() as session:
+            if session.get(ProfileRow, new.profile_sha256) is None:
+                session.add(ProfileRow(sha256=new.profile_sha256, content=new.profile))
+                session.flush()
+            row = session.scalar(
+                select(SearchRow).where(SearchRow.request_sha256 == new.request_sha256)
+            )
+            if row is None:
+                row = self._insert(session, new)
+            elif row.status in ("failed", "cancelled"):
+                self._requeue_finished(session, row)
+            if key is not None and session.get(IdempotencyRow, key[0]) is None:
+                session.add(
+                    IdempotencyRow(
+                        key=key[0], body_sha256=key[1], search_id=row.id, created_at=self._now()
+                    )
+                )
+            session.flush()
+            return read_search(row)
+
+    def _check_room(self, session: Session) -> None:
+        if self._max_queued is None:
+            return
+        waiting = select(SearchRow.id).where(SearchRow.status == "queued").limit(self._max_queued)
+        if len(session.scalars(waiting).all()) >= self._max_queued:
+            raise QueueFull(f"{self._max_queued} searches wait already: try again later")
+
+    def _insert(self, session: Session, new: NewSearch) -> SearchRow:
+        self._check_room(session)
+        row = SearchRow(
+            id=uuid.uuid4().hex,
+            request_sha256=new.request_sha256,
+            request=dict(new.request),
+            supernet=new.supernet,
+            device=new.device,
+            profile_sha256=new.profile_sha256,
+            status="queued",
+            run=1,
+            attempts=0,
+            created_at=self._now(),
+        )
+        session.add(row)
+        session.flush()
+        record(session, row.id, "queued", {}, self._now())
+        self._enqueue(session, read_search(row))
+        return row
+
+    def _requeue_finished(self, session: Session, row: SearchRow) -> None:
+        self._check_room(session)
+        again = (
+            update(SearchRow)
+            .where(SearchRow.id == row.id, SearchRow.status.in_(("failed", "cancelled")))
+            .values(
+                status="queued",
+                run=SearchRow.run + 1,
+                attempts=0,
+                error=None,
+                started_at=None,
+                finished_at=None,
+            )
+        )
+        requeued = changed(session, again)
+        session.refresh(row)
+        if requeued:
+            record(session, row.id, "queued", {}, self._now())
+            self._enqueue(session, read_search(row))
+
+    def find_by_request(self, request_sha256: str) -> Search | None:
+        """The stored search of a request, unless it is one that would be done again."""
+        with self.session_scope() as session:
+            row = session.scalar(
+                select(SearchRow).where(
+                    SearchRow.request_sha256 == request_sha256,
+                    SearchRow.status.not_in(("failed", "cancelled")),
+                )
+            )
+            return None if row is None else read_search(row)
+
+    def find_by_key(self, key: str, body_sha256: str) -> Search | None:
+        """The search that a client's own key stands for.
+
+        Raises:
+            InputError: if the key came with another body before.
+        """
+        with self.session_scope() as session:
+            row = session.get(IdempotencyRow, key)
+            if row is None:
+                return None
+            if row.body_sha256 != body_sha256:
+                raise InputError(
+                    f"Idempotency-Key {key!r} was used for another request: "
+                    "take a new key for a new request"
+                )
+            return read_search(session.get_one(SearchRow, row.search_id))
+
+    def cancel(self, search_id: str) -> Search:
+        """Cancel a search that is not finished; cancelling twice is cancelling once.
+
+        Raises:
+            NotFound: if there is no such search.
+            Conflict: if it has succeeded or failed.
+        """
+        stop = (
+            update(SearchRow)
+            .where(SearchRow.id == search_id, SearchRow.status.in_(("queued", "running")))
+            .values(status="cancelled", worker=None, finished_at=self._now())
+        )
+        with self.session_scope() as session:
+            cancelled = changed(session, stop)
+            row = row_of(session, search_id)
+            if cancelled:
+                record(session, search_id, "cancelled", {}, self._now())
+                self._ended(session, read_search(row))
+            if row.status != "cancelled":
+                raise Conflict(f"search {search_id} has {row.status} and cannot be cancelled")
+            return read_search(row)
+
+    # -- reading -------------------------------------------------------------------------
+
+    def get(self, search_id: str) -> Search:
+        """One search.
+
+        Raises:
+            NotFound: if there is no such search.
+        """
+        return read_search(self._one(_ONE, search_id))
+
+    def state(self, search_id: str) -> SearchState:
+        """What may change of one search.
+
+        Raises:
+            NotFound: if there is no such search.
+        """
+        return SearchState(*self._one(_STATE, search_id))
+
+    def _one(self, query: Select[Any], search_id: str) -> Any:
+        with reading(self._engine) as connection:
+            row = connection.execute(query, {"id": search_id}).one_or_none()
+        if row is None:
+            raise unknown(search_id)
+        return row
+
+    def profile(self, sha256: str) -> str:
+        """Text of the latency table that a search was asked with."""
+        with self.session_scope() as session:
+            return session.get_one(ProfileRow, sha256).content
+
+    def artifacts(self) -> set[str]:
+        """The sha256 of every model that a search refers to."""
+        query = select(SearchRow.artifact_sha256).where(SearchRow.artifact_sha256.is_not(None))
+        with self.session_scope() as session:
+            return {sha256 for sha256 in session.scalars(query) if sha256 is not None}
+
+    def page(self, wanted: SearchFilter, cursor: str | None = None) -> Page[Search]:
+        """One page of searches.
+
+        Raises:
+            InputError: if the cursor is not one of this sort order.
+        """
+        with self.session_scope() as session:
+            rows: list[SearchRow] = []
+            for query in page_queries(wanted, cursor):
+                rows += session.scalars(query)
+                if len(rows) > wanted.limit:
+                    break
+            return read_page(rows, wanted, read_search)
+
+    def events(self, search_id: str, after: int = 0) -> list[Event]:
+        """What happened to a search since the event `after`, in order."""
+        query = (
+            select(EventRow)
+            .where(EventRow.search_id == search_id, EventRow.id > after)
+            .order_by(EventRow.id)
+        )
+        with self.session_scope() as session:
+            return [Event(row.id, row.kind, row.data) for row in session.scalars(query)]
+
+    def worked(self, supernet: str) -> Worked:
+        """How many searches of a supernet succeeded, and their time from start to end."""
+        query = select(SearchRow.started_at, SearchRow.finished_at).where(
+            SearchRow.supernet == supernet, SearchRow.status == "succeeded"
+        )
+        with self.session_scope() as session:
+            seconds = [
+                (end - start).total_seconds()
+                for start, end in session.execute(query)
+                if start and end
+            ]
+        return Worked(len(seconds), sum(seconds))
+
+    def counts(self) -> dict[str, int]:
+        """Number of searches by status, without those that have none."""
+        query = select(SearchRow.status, func.count()).group_by(SearchRow.status)
+        with self.session_scope() as session:
+            return {status: count for status, count in session.execute(query)}
+
+
+def record(
+    session: Session, search_id: str, kind: str, data: Mapping[str, Any], now: datetime
+) -> None:
+    """Note what happened to a search."""
+    session.add(EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=now))
+
+
+def changed(session: Session, statement: Update) -> bool:
+    """Whether an update found the row it was for."""
+    changed = statement.returning(SearchRow.id).execution_options(synchronize_session=False)
+    return session.scalar(changed) is not None
+
+
+def row_of(session: Session, search_id: str) -> SearchRow:
+    """The row of a search as it is in the database.
+
+    Raises:
+        NotFound: if there is none.
+    """
+    row = session.get(SearchRow, search_id, populate_existing=True)
+    if row is None:
+        raise unknown(search_id)
+    return row
+
+
+def unknown(search_id: str) -> NotFound:
+    """What is said of a search that does not exist, or not for who asks."""
+    return NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")

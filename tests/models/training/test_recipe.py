@@ -1,0 +1,72 @@
+"""Recipes are checked where they are read."""
+
+import tomllib
+
+import pytest
+
+from models.errors import InputError, NotFound
+from models.training.recipe import RECIPES, load_recipe, parse_recipe
+
+
+def raw() -> dict:
+    return tomllib.loads((RECIPES / "debug.toml").read_text())
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_load_and_name_themselves(path):
+    assert load_recipe(path.stem).name == path.stem
+
+
+def test_shipped_space_is_larger_than_1e19_and_exact():
+    space = load_recipe("fashion-mbv3").space
+    assert space.cardinality == 4 * (9**2 + 9**3 + 9**4) ** 5 > 10**19
+
+
+def test_phase_opens_only_what_it_names():
+    recipe = load_recipe("fashion-mbv3")
+    full, kernel = (phase.space(recipe.space) for phase in recipe.phases[:2])
+    assert full.cardinality == 1
+    assert full.largest == recipe.space.largest
+    assert kernel.cardinality == 4 * 3**20
+
+
+def test_a_recipe_from_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text((RECIPES / "debug.toml").read_text())
+    assert load_recipe(path) == load_recipe("debug")
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(NotFound, match=r"did you mean 'fashion-mbv3'"):
+        load_recipe("fashion-mbv2")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("seed"), "seed"),
+        (lambda r: r.update(colour=1), "colour"),
+        (lambda r: r.update(mean=[0.1, 0.2]), "recipe.mean: expected 1 numbers"),
+        (lambda r: r.update(phases=[]), "at least one phase"),
+        (lambda r: r["phases"][0].update(kernels=[3, 5]), "first phase trains the largest"),
+        (lambda r: r["phases"][1].update(kernels=[9]), "kernels"),
+        (lambda r: r["phases"][1].update(epochs=0), "epochs"),
+        (lambda r: r["phases"][3].update(always=["middle"]), "always"),
+        (lambda r: r["phases"][3].update(teacher="me"), "teacher may be"),
+        (lambda r: r["phases"][3].update(always=[]), "put 'largest' into always"),
+        (lambda r: r["space"].update(kernels=[4]), "odd"),
+        (lambda r: r["space"].pop("stages"), "stages"),
+    ],
+)
+def test_bad_recipes_name_the_field(change, message):
+    value = raw()
+    change(value)
+    with pytest.raises(InputError, match=message):
+        parse_recipe(value)
+
+
+def test_broken_toml_is_an_input_error(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("name = ")
+    with pytest.raises(InputError, match=r"broken\.toml: not valid TOML"):
+        load_recipe(path)

@@ -1,0 +1,251 @@
+"""Training end to end on a toy space: resumed equals uninterrupted, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import models.training.trainer
+from models.data.images import (
+    FASHION_MNIST_FOLDERS,
+    augment,
+    hold_out,
+    load_fashion_mnist,
+    to_tensor,
+)
+from models.data.preprocessing import preprocess
+from models.errors import Conflict, InputError
+from models.supernet.supernet import Supernet
+from models.training.optim import learning_rate, make_optimizer
+from models.training.recipe import Phase, load_recipe
+from models.training.trainer import Trainer, archs_of_step, sum_gradients
+from models.training.training_run import train
+from tests.spaces import DEBUG
+
+HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
+    Path(folder).is_dir() for folder in FASHION_MNIST_FOLDERS
+)
+needs_data = pytest.mark.skipif(not HAS_DATA, reason="Fashion-MNIST is not on this machine")
+
+
+def test_the_corners_of_a_step():
+    phase = Phase(
+        name="all",
+        epochs=1,
+        learning_rate=0.1,
+        resolutions=DEBUG.resolutions,
+        kernels=DEBUG.kernels,
+        expands=DEBUG.expands,
+        depths=DEBUG.stages[0].depths,
+        always=("largest", "smallest", "smallest-drawn"),
+    )
+    rng = np.random.default_rng(0)
+    steps = [archs_of_step(phase, DEBUG, rng) for _ in range(400)]
+    assert {step[0] for step in steps} == {DEBUG.largest}
+    assert {step[2] for step in steps} == {DEBUG.smallest}
+    assert {replace(step[3], resolution=DEBUG.resolutions[0]) for step in steps} == {DEBUG.smallest}
+    lowest = sum(step[3] == DEBUG.smallest for step in steps)
+    assert 160 < lowest < 240, "every second time the lowest resolution"
+    assert {step[3].resolution for step in steps} == set(DEBUG.resolutions)
+
+
+class Killed(Exception):
+    """Stands for a kill between two steps."""
+
+
+@needs_data
+def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
+    recipe = load_recipe("debug")
+    monkeypatch.setattr(models.training.trainer, "CHECKPOINT_STEPS", 5)
+    Trainer(recipe, tmp_path / "whole", resume=False).run()
+    for kill_at in (3, 16, 19, 41, 60):
+
+        def kill(progress, at=kill_at):
+            if progress.step == at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            Trainer(recipe, tmp_path / "cut", resume=True).run(kill)
+    Trainer(recipe, tmp_path / "cut", resume=True).run()
+    whole, cut = (
+        load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "cut")
+    )
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@needs_data
+@pytest.mark.slow
+def test_killed_for_real_and_resumed_it_is_the_same_supernet(tmp_path):
+    """The command itself: kill -9 when a new checkpoint is seen, then `--resume` to the end."""
+    whole = run_training(tmp_path / "whole")
+    assert whole.wait(timeout=240) == 0
+    checkpoint, kills, seen = tmp_path / "cut/training/debug/checkpoint.safetensors", 0, 0
+    for _ in range(20):
+        cut = run_training(tmp_path / "cut")
+        while cut.poll() is None:
+            stamp = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+            if stamp > seen and kills < 2:
+                seen, kills = stamp, kills + 1
+                cut.kill()
+            time.sleep(0.002)
+        if cut.returncode == 0:
+            break
+    assert (cut.returncode, kills) == (0, 2)
+    one, other = (
+        load_file(tmp_path / home / "supernets/debug/weights.safetensors")
+        for home in ("whole", "cut")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def run_training(home: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "service", "supernets", "train", "debug", "--resume"]
+    environment = {**os.environ, "SUBNET_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parents[3]
+    return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL)
+
+
+@needs_data
+def test_train_writes_a_bundle_that_works(tmp_path):
+    recipe = load_recipe("debug")
+    path = train(recipe, tmp_path)
+    from models.bundle.bundle import Bundle
+
+    bundle = Bundle.open(path)
+    assert bundle.space == recipe.space
+    assert bundle.calibration().shape == (1024, 28, 28)
+    assert len(bundle.validation()) == 2000
+    assert bundle.card["energy"]["training"]["energy_kwh"] > 0
+    assert set(bundle.card["metrics"]["test_top1"]) >= {"largest", "smallest", "provenance"}
+    assert bundle.card["metrics"]["test_top1"]["largest"] > 12  # guessing: 10
+    bundle.load_supernet()
+    with pytest.raises(Conflict, match="exists"):
+        train(recipe, tmp_path)
+
+
+@needs_data
+def test_a_training_under_way_is_not_overwritten(tmp_path):
+    recipe = load_recipe("debug")
+
+    def kill(progress):
+        if progress.step == 17:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Trainer(recipe, tmp_path, resume=False).run(kill)
+    with pytest.raises(Conflict, match="--resume"):
+        Trainer(recipe, tmp_path, resume=False)
+    other = load_recipe("fashion-mbv3")
+    with pytest.raises(Conflict, match="another recipe"):
+        Trainer(other, tmp_path, resume=True)
+
+
+@needs_data
+@pytest.mark.slow
+def test_two_processes_train_one_supernet(tmp_path):
+    """The same command under torchrun: one bundle, finite, and both ranks took part."""
+    script = (
+        "from pathlib import Path; from models.training.recipe import load_recipe;"
+        "from models.training.training_run import train; import sys;"
+        "train(load_recipe('debug'), Path(sys.argv[1]))"
+    )
+    (tmp_path / "run.py").write_text(script)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(tmp_path / "run.py"),
+        str(tmp_path / "home"),
+    ]
+    root = str(Path(__file__).resolve().parents[3])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    weights = load_file(tmp_path / "home/supernets/debug/weights.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_gradients_of_unused_weights_stay_unset():
+    """One process: nothing to average, nothing invented for weights that no subnet used."""
+    supernet = Supernet(DEBUG)
+    x = torch.zeros(2, 1, 8, 8)
+    supernet(x, DEBUG.smallest).sum().backward()
+    sum_gradients(supernet, world=1)
+    assert supernet.layers["stage1_block2"].get_parameter("project.weight").grad is None
+
+
+def test_learning_rate_warms_up_and_decays():
+    phase = load_recipe("fashion-mbv3").phases[0]
+    rates = [learning_rate(phase, step, 100) for step in range(100 * phase.epochs)]
+    peak = int(np.argmax(rates))
+    assert peak == 50
+    assert rates[peak] == pytest.approx(phase.learning_rate)
+    assert all(a < b for a, b in zip(rates[:50], rates[1:51], strict=True))
+    assert all(a > b for a, b in zip(rates[50:-1], rates[51:], strict=True))
+    assert rates[-1] < 1e-3 * phase.learning_rate
+
+
+def test_only_filters_decay():
+    recipe = load_recipe("debug")
+    supernet = Supernet(DEBUG)
+    decayed, free = make_optimizer(supernet, recipe, recipe.phases[0]).param_groups
+    names = {id(weight): name for name, weight in supernet.named_parameters()}
+    assert all(names[id(w)].endswith("weight") for w in decayed["params"])
+    assert any("5to3_matrix" in names[id(w)] for w in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+class TestImages:
+    def test_augment_without_flip_or_shift_is_the_identity(self):
+        images = np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8)
+        same = augment(images, np.zeros(4, bool), 0, np.random.default_rng(1))
+        assert np.array_equal(same, images)
+
+    def test_augment_equals_a_loop(self):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (20, 6, 6), dtype=np.uint8)
+        flip = rng.random(20) < 0.5
+        ours = augment(images, flip, 2, np.random.default_rng(5))
+        top, left = np.random.default_rng(5).integers(0, 5, (2, 20))
+        for i, image in enumerate(images):
+            moved = np.pad(image, 2)[top[i] : top[i] + 6, left[i] : left[i] + 6]
+            assert np.array_equal(ours[i], moved[:, ::-1] if flip[i] else moved)
+
+    def test_training_pixels_are_those_of_deployment_up_to_rounding(self):
+        images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+        ours = to_tensor(images, 20, (0.286,), (0.353,)).numpy()
+        theirs = preprocess(images, resolution=20, mean=(0.286,), std=(0.353,))
+        assert np.abs(ours - theirs).max() < 1.01 / 255 / 0.353
+
+    @needs_data
+    def test_hold_out_is_a_partition_and_repeatable(self):
+        data, _ = load_fashion_mnist()
+        train_part, held = hold_out(data, 10_000, seed=1)
+        again, _ = hold_out(data, 10_000, seed=1)
+        assert (len(train_part), len(held)) == (50_000, 10_000)
+        assert np.array_equal(train_part.images, again.images)
+        total = train_part.images.astype(np.int64).sum() + held.images.astype(np.int64).sum()
+        assert total == data.images.astype(np.int64).sum()
+
+    def test_a_file_that_is_not_idx_is_named(self, tmp_path):
+        import gzip
+
+        for name in ("train-images-idx3", "train-labels-idx1"):
+            (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"not images"))
+        with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz"):
+            load_fashion_mnist(tmp_path)

@@ -1,0 +1,108 @@
+"""Peak memory against enumeration, and against tensors counted in the finished ONNX graph."""
+
+import numpy as np
+import onnx
+import pytest
+
+from models.onnx.export import subnet_onnx
+from models.spaces.plan import layer_plan
+from models.supernet.extraction import extract
+from models.supernet.supernet import Supernet, initialize
+from search.costs.peak_memory import PeakModel, peak_memory_costs
+from search.evolution.problem import SubnetProblem
+from search.evolution.run import search_subnet
+from tests.brute import all_genes
+from tests.fakes import LinearAccuracy
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
+
+SPACES = pytest.mark.parametrize("space", [DEBUG, RESNET], ids=lambda space: space.family)
+IN_PLACE = {"Add", "Clip", "Flatten", "HardSigmoid", "HardSwish", "Mul", "Relu", "Reshape"}
+
+
+@SPACES
+def test_it_is_the_largest_layer_of_every_network(space):
+    genes = all_genes(space)
+    by_hand = [
+        max(4 * layer.live_values for layer in layer_plan(space, arch))
+        for arch in space.decode(genes)
+    ]
+    assert peak_memory_costs(space).evaluate(genes).tolist() == by_hand
+
+
+@SPACES
+def test_its_floor_is_that_of_enumeration(space):
+    model = peak_memory_costs(space)
+    costs = model.evaluate(all_genes(space))
+    assert model.floor() == costs.min()
+    uneven = PeakModel.compile(space, lambda layer: layer.params % 101)
+    assert uneven.floor() == uneven.evaluate(all_genes(space)).min()
+
+
+@SPACES
+def test_the_sum_that_stands_for_a_budget_is_met_by_the_same_networks(space):
+    model, genes = peak_memory_costs(space), all_genes(space)
+    costs = model.evaluate(genes)
+    for budget in np.unique(costs):
+        for nearby in (np.nextafter(budget, 0), budget, np.nextafter(budget, np.inf)):
+            sums, most = model.within(float(nearby))
+            assert ((sums.evaluate(genes) <= most) == (costs <= nearby)).all()
+
+
+def test_a_part_of_the_space_costs_the_same():
+    part = FASHION_LIKE.at([20, 28])
+    genes = part.sample(50, np.random.default_rng(0))
+    whole = peak_memory_costs(FASHION_LIKE)
+    expected = whole.evaluate(FASHION_LIKE.encode(part.decode(genes)))
+    assert (whole.at(part).evaluate(genes) == expected).all()
+
+
+@SPACES
+def test_search_finds_the_optimum_within_it(space):
+    genes, predictor = all_genes(space), LinearAccuracy(space, 2, 0.3)
+    model = peak_memory_costs(space)
+    costs, top1 = model.evaluate(genes), predictor.predict(genes)
+    for limit in np.quantile(costs, [0.0, 0.2, 0.7]).tolist():
+        found = search_subnet(space, predictor, {"m": model}, {"m": limit}, 0)
+        assert found.top1 == top1[costs <= limit].max()
+        assert found.costs["m"] <= limit
+    assert SubnetProblem(space, predictor, {"m": model}, {}).sums == {}
+
+
+@SPACES
+def test_it_is_what_the_graph_keeps_alive(space):
+    """Twin: walk the ONNX nodes, free each tensor after its last use, note the fullest moment."""
+    supernet = Supernet(space)
+    initialize(supernet, 0)
+    rng = np.random.default_rng(0)
+    model = peak_memory_costs(space)
+    for arch in [space.largest, space.smallest, *space.decode(space.sample(8, rng))]:
+        file = subnet_onnx(supernet, arch, extract(supernet, arch), {})
+        alive = _most_alive_bytes(onnx.load_from_string(file))
+        predicted = float(model.evaluate(space.encode([arch]))[0])
+        # The graph also holds the small vectors of squeeze-and-excitation for a moment.
+        vectors = 4 * 4 * max(layer.mid_channels for layer in layer_plan(space, arch))
+        assert predicted <= alive <= predicted + vectors
+
+
+def _most_alive_bytes(model):
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = {}
+    for info in [*graph.value_info, *graph.input, *graph.output]:
+        dims = info.type.tensor_type.shape.dim
+        values[info.name] = int(np.prod([d.dim_value or 1 for d in dims]))  # batch is symbolic
+    constants = {tensor.name for tensor in graph.initializer}
+    last_use = {name: i for i, node in enumerate(graph.node) for name in node.input}
+    alive, most = {graph.input[0].name}, 0
+    for index, node in enumerate(graph.node):
+        tensors = [name for name in node.input if name and name not in constants]
+        (out,) = node.output
+        # In place: the first input of the same size that nothing reads later becomes the output.
+        reused = [
+            name
+            for name in tensors
+            if node.op_type in IN_PLACE and values[name] == values[out] and last_use[name] == index
+        ]
+        alive = (alive - set(reused[:1])) | {out}
+        most = max(most, sum(values[name] for name in alive))
+        alive = {name for name in alive if last_use.get(name, len(graph.node)) > index}
+    return 4 * most

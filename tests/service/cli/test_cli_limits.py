@@ -1,0 +1,103 @@
+"""Limits and fleets on the command line: every limit binds, what cannot be met says what can."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from latency_tables.table.table import Conditions
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
+
+ON = ("--supernet", SUPERNET, "--device", DEVICE)
+
+
+def test_every_budget_binds(run_json):
+    free = run_json("search", *ON, "--latency-ms", 100)
+    tight = {"macs": free["macs"] * 0.7, "params": free["params"] * 0.7}
+    limits = ("--max-macs", tight["macs"], "--max-params", tight["params"])
+    found = run_json("search", *ON, "--latency-ms", 100, *limits)
+    assert all(found[name] <= budget for name, budget in tight.items())
+    assert found["top1"] <= free["top1"]
+
+
+def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
+    floor = catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    result = run("search", *ON, "--latency-ms", 0.001, "--json", code=2)
+    assert f"{floor:.6g}" in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["feasible"] is False
+    assert answer["floor"] == floor
+    assert run("search", *ON, "--latency-ms", 0.001, code=2).stdout == ""
+
+
+def test_limits_that_cannot_be_met_together_come_with_ones_that_can(run):
+    tight = ("--latency-ms", 100, "--max-macs", 1, "--max-params", 1)
+    answer = json.loads(run("search", *ON, *tight, "--json", code=2).stdout)
+    near = answer["nearest"]
+    assert near["latency_ms"] == 100
+    wider = ("--latency-ms", 100, "--max-macs", near["macs"], "--max-params", near["params"])
+    run("search", *ON, *wider)
+
+
+def test_memory_and_file_size_are_limits_too(run, run_json, home):
+    free = run_json("search", *ON, "--latency-ms", 100)
+    limits = ("--max-peak-memory-bytes", free["peak_memory_bytes"] - 1)
+    found = run_json("search", *ON, "--latency-ms", 100, *limits)
+    assert found["peak_memory_bytes"] < free["peak_memory_bytes"]
+    least = catalog_of(home).pairing(SUPERNET, DEVICE).costs["model_bytes"].floor()
+    run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least)
+    run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least - 1, code=2)
+
+
+def test_energy_needs_the_devices_power(run, run_json, home):
+    refused = run("search", *ON, "--latency-ms", 100, "--max-energy-mj", 5, code=2)
+    assert "power_w" in refused.stderr
+    conditions = Conditions(runtime="fake", precision="fp32", batch=2, power_w=4.0)
+    keep(home, make_table("powered", conditions=conditions))
+    on = ("--supernet", SUPERNET, "--device", "powered", "--latency-ms", 100)
+    free = run_json("search", *on)
+    assert free["energy_mj"] == pytest.approx(free["latency_ms"] * 4.0 / 2)
+    assert free["provenance"]["energy_mj"]["origin"] == "estimated"
+    found = run_json("search", *on, "--max-energy-mj", 0.8 * free["energy_mj"])
+    assert found["energy_mj"] <= 0.8 * free["energy_mj"]
+
+
+def test_an_answer_says_what_is_proved_of_it(run, run_json):
+    certificate = run_json("search", *ON, "--latency-ms", 1)["certificate"]
+    assert certificate["method"] == "enumeration"
+    assert certificate["gap"] == 0
+    assert "certificate: at most 0 points" in run("search", *ON, "--latency-ms", 1).stdout
+
+
+def test_fleet(run, run_json, home):
+    keep(home, make_table("other", network_overhead_ms=1.0))
+    tight = 1.1 * catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    fleet = ("fleet", "--supernet", SUPERNET, "--on", f"{DEVICE}={tight}", "--on", "other=100")
+    one = run_json(*fleet)
+    (network,) = one["networks"]
+    assert set(network["devices"]) == {DEVICE, "other"}
+    assert all(at["latency_ms"] <= at["budget_ms"] for at in network["devices"].values())
+    apart = run_json(*fleet, "--loss", 0)
+    together = run_json(*fleet, "--loss", 50)
+    assert (len(apart["networks"]), len(together["networks"])) == (2, 1)
+    assert together["networks"][0]["arch"] == network["arch"]
+    assert len(run(*fleet, "--loss", 0).stdout.splitlines()) == 1 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        (["debug-device"], "expected DEVICE=MS"),
+        (["debug-device=nan"], "expected DEVICE=MS"),
+        (["debug-device=-1"], "expected DEVICE=MS"),
+        (["debug-device=1", "debug-device=2"], "given twice"),
+        (["gone=1"], "unknown device 'gone'"),
+        (["debug-device=0.001"], "infeasible: latency_ms@debug-device"),
+    ],
+)
+def test_bad_fleets(run, on, words):
+    options = [part for value in on for part in ("--on", value)]
+    result = run("fleet", "--supernet", SUPERNET, *options, "--json", code=2)
+    assert words in result.stderr
+    assert result.stdout == ""

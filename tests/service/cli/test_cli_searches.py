@@ -1,0 +1,116 @@
+"""`searches`: the same table of stored searches from an installation and from its service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.catalog.catalog import open_catalog
+from service.client.client import Client
+from service.contracts.schemas import SearchRequest
+from service.jobs.submission import submit
+from service.settings import Settings
+from service.storage.database import open_migrated
+from service.storage.searches import SearchStore
+from tests.service.conftest import DEVICE, SUPERNET, keep, make_table
+from tests.service.serving import serving
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+AGES = [timedelta(days=20), timedelta(days=6), timedelta(hours=2)]
+
+
+@pytest.fixture
+def stored(home):
+    """Searches that were asked long ago, last week and today, the newest first."""
+    settings, ids = Settings(home=home), []
+    keep(home, make_table("other-device"))
+    with open_migrated(settings.database) as engine:
+        for seed, (age, device) in enumerate(
+            zip(AGES, (DEVICE, DEVICE, "other-device"), strict=True)
+        ):
+            store = SearchStore(engine, now=iter([NOW - age] * 9).__next__)
+            asked = {"supernet": SUPERNET, "device": device, "constraints": {"latency_ms": 0.8}}
+            request = SearchRequest.model_validate({**asked, "seed": seed})
+            ids.append(submit(store, open_catalog(settings), request).id)
+    return ids[::-1]
+
+
+@pytest.fixture(params=["here", "there"])
+def listed(request, run_json, stored, home):
+    """Ids that `searches` lists with some options."""
+
+    def listing(*options):
+        def ask(*args):
+            return [search["id"] for search in run_json("searches", *args, *options)]
+
+        return ask
+
+    if request.param == "here":
+        yield listing()
+        return
+    with serving(Settings(home=home, workers=0)) as url:
+        yield listing("--server", url)
+
+
+def test_filters(listed, stored):
+    today, last_week, long_ago = stored
+    assert listed() == [today, last_week, long_ago]
+    assert listed("--device", DEVICE, "--since", "7d") == [last_week]
+    assert listed("--since", "7d", "--until", "12h") == [last_week]
+    assert listed("--since", (NOW - AGES[1]).isoformat()) == [today, last_week]
+    assert listed("--until", (NOW - AGES[1]).isoformat()) == [long_ago]
+    assert listed("--until", f"{(NOW - AGES[0]).date()}") == []
+    assert listed("--supernet", SUPERNET, "--status", "queued", "--limit", 2) == stored[:2]
+    assert listed("--status", "failed") == []
+
+
+def test_a_table_for_people(run, stored):
+    printed = run("searches", "--limit", 1)
+    head, row = printed.stdout.splitlines()
+    assert head.split() == [
+        *("asked", "(UTC)", "id", "supernet", "device", "limits", "status", "top1", "latency_ms")
+    ]
+    assert row.split() == [
+        *f"{NOW - AGES[2]:%Y-%m-%d %H:%M}".split(),
+        *(stored[0], SUPERNET, "other-device", "latency_ms", "0.8", "queued", "unknown", "unknown"),
+    ]
+    assert "there are more" in printed.stderr
+    assert "there are more" not in run("searches").stderr
+    assert "no stored search is like that" in run("searches", "--status", "failed").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--device", "debug-devise"), "did you mean 'debug-device'"),
+        (("--supernet", "debug-nat"), "did you mean 'debug-net'"),
+        (("--since", "yesterday"), "--since: expected a date such as"),
+        (("--since", "2026-11-24T10:00"), "says no time zone"),
+        (("--since", "1d", "--until", "2d"), "later than created_after"),
+        (("--status", "lost"), "queued"),
+        (("--limit", "0"), "limit"),
+    ],
+)
+def test_what_does_not_hold_says_what_would(run, stored, options, words):
+    assert words in run("searches", *options, code=2).stderr
+
+
+def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
+    with serving(Settings(home=home)) as url:
+        with Client(url) as client:
+            search = client.search(SUPERNET, DEVICE, latency_ms=0.8)
+        there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)
+    here = run_json("download", search.id, "-o", tmp_path / "here.onnx")
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+    assert here["sha256"] == there["sha256"] == search.sha256
+    assert here["model_bytes"] == len((tmp_path / "here.onnx").read_bytes())
+
+
+def test_what_cannot_be_downloaded(run, stored, tmp_path):
+    out = tmp_path / "net.onnx"
+    assert "unknown search" in run("download", "none", "-o", out, code=2).stderr
+    assert "is queued and has no model" in run("download", stored[0], "-o", out, code=2).stderr
+    nowhere = tmp_path / "nowhere" / "net.onnx"
+    assert "folder that exists" in run("download", stored[0], "-o", nowhere, code=2).stderr
+    assert list(tmp_path.rglob("*.onnx")) == []

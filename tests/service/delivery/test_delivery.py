@@ -1,0 +1,213 @@
+"""What is delivered was checked, and where this host is the device, timed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from latency_tables.table.table import Conditions
+from models.errors import Infeasible, InputError
+from models.onnx.export import run_onnx
+from models.supernet.extraction import extract
+from service.catalog.deployment_context import Pairing
+from service.catalog.explanation import describe_layers
+from service.delivery.delivery import STEPS_DOWN, Memory, deliver
+from service.delivery.model_builder import Unverified, Workshop
+from tests.service.conftest import SUPERNET, catalog_of, make_table
+from tests.spaces import DEBUG
+
+HERE = Conditions(
+    runtime="onnxruntime", precision="fp32", batch=1, provider="fake", threads=1, processor="fake"
+)
+
+
+class FakeTimer:
+    """Times what the table predicts, made slower."""
+
+    def __init__(self, slowness):
+        self.slowness, self.timed = slowness, 0
+
+    def conditions(self, threads):
+        return HERE
+
+    def times_ms(self, model, threads):
+        props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
+        predicted = json.loads(props["subnet_search.predicted"])["latency_ms"]
+        slowness = self.slowness[min(self.timed, len(self.slowness) - 1)]
+        self.timed += 1
+        return np.full((2, 3), predicted * slowness)
+
+
+@pytest.fixture
+def bundle(home):
+    return catalog_of(home).supernets.get(SUPERNET)
+
+
+def on_host(bundle):
+    return Pairing.open(bundle, make_table("host", conditions=HERE))
+
+
+def deliver_on_host(bundle, timer, shelf=None):
+    workshop = Workshop(bundle, timer=timer)
+    return deliver(
+        on_host(bundle), lambda: workshop, {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
+    )
+
+
+def test_a_model_in_time_is_delivered_as_timed(bundle):
+    shelf = Memory()
+    result = deliver_on_host(bundle, FakeTimer([1.0]), shelf)
+    assert len(shelf.get(result["sha256"])) == result["model_bytes"]
+    timed = result["verified"]["latency_ms"]
+    assert timed["origin"] == "measured"
+    assert timed["conditions"]["processor"] == "fake"
+    assert timed["value"] == result["latency_ms"] <= 0.8
+    assert "stepped_down" not in result["verified"]
+
+
+def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
+    timer = FakeTimer([1.2, 1.05])
+    result = deliver_on_host(bundle, timer)
+    verified = result["verified"]
+    assert verified["latency_ms"]["value"] <= 0.8
+    (first,) = verified["stepped_down"]
+    assert first["latency_ms"] > 0.8
+    assert first["arch"] != result["arch"]
+    assert timer.timed == 2
+
+
+def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
+    timer = FakeTimer([1.0])
+    monkeypatch.setattr(timer, "times_ms", lambda model, threads: np.full((1, 1), 0.835))
+    with pytest.raises(Unverified, match=f"{1 + STEPS_DOWN} networks .* all slower on this host"):
+        deliver_on_host(bundle, timer)
+
+
+def test_what_lies_within_the_stated_error_is_delivered(bundle):
+    timer = FakeTimer([1.039])  # of an expected error of 4 %
+    verified = deliver_on_host(bundle, timer)["verified"]
+    assert timer.timed == 1
+    assert "stepped_down" not in verified
+    assert verified["latency_ms"]["p99"] == verified["latency_ms"]["value"]
+    assert verified["latency_ms"]["runs"] == 6
+
+
+def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
+    with pytest.raises(Infeasible, match="latency_ms"):
+        deliver_on_host(bundle, FakeTimer([50.0]))
+
+
+@pytest.mark.parametrize(
+    "change", [{"processor": "other"}, {"threads": 4}, {"precision": "int8"}, {"batch": 8}]
+)
+def test_another_device_is_not_timed_here(bundle, change):
+    table = make_table("host", conditions=replace(HERE, **change))
+    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
+    made = workshop.make(Pairing.open(bundle, table), DEBUG.smallest)
+    assert made.latency_ms is None
+
+
+def test_the_real_timer_gives_a_time(bundle):
+    workshop = Workshop(bundle)
+    here = workshop._timer.conditions(2)
+    pairing = Pairing.open(bundle, make_table("host", conditions=here))
+    timed = workshop.make(pairing, DEBUG.smallest).latency_ms
+    assert timed is not None
+    assert timed > 0
+
+
+def test_the_file_computes_what_the_subnet_does(bundle):
+    made = Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest, recalibrate=False)
+    images = np.random.default_rng(1).standard_normal((5, 1, 12, 12), np.float32)
+    with torch.no_grad():
+        expected = extract(bundle.load_supernet(), DEBUG.largest)(torch.from_numpy(images))
+    np.testing.assert_allclose(run_onnx(made.model, images), expected, rtol=1e-4, atol=1e-5)
+    assert made.findings["recalibrated"] is False
+
+
+def test_a_file_that_computes_something_else_is_not_delivered(bundle, monkeypatch):
+    import models.onnx.export
+
+    build = models.onnx.export.subnet_onnx
+
+    def spoiled(*args):
+        model = onnx.load_from_string(build(*args))
+        weight = next(w for w in model.graph.initializer if w.name == "classifier.weight")
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + 1, weight.name))
+        return model.SerializeToString()
+
+    monkeypatch.setattr("models.onnx.subnet_onnx", spoiled)
+    with pytest.raises(Unverified, match="nothing was delivered"):
+        Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest)
+
+
+def test_without_images_there_is_no_measured_accuracy_and_no_recalibration(bundle):
+    files = {k: v for k, v in bundle.card["files"].items() if not k.endswith(".npz")}
+    bare = replace(bundle, card={**bundle.card, "files": files})
+    workshop, pairing = Workshop(bare), Pairing.open(bare, None)
+    with pytest.raises(InputError, match="export with --no-recalibrate"):
+        workshop.make(pairing, DEBUG.smallest)
+    made = workshop.make(pairing, DEBUG.smallest, recalibrate=False)
+    assert made.findings["top1"] is None
+    assert made.findings["parity"]["images"] == 4
+
+
+def test_equal_work_gives_equal_bytes(bundle):
+    pairing = Pairing.open(bundle, make_table())
+    models = {Workshop(bundle).make(pairing, DEBUG.smallest).model for _ in range(2)}
+    assert len(models) == 1
+
+
+def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
+    """A delivery that broke off after any step goes on after it, to the same bytes."""
+    shelf, drafts = Memory(), Memory()
+    noted: list[dict] = []
+    done: list[str] = []
+
+    def deliver_with(noted, open_workshop):
+        at = iter(list(noted))
+
+        def step(name, work):
+            if (before := next(at, None)) is not None:
+                return before
+            done.append(name)
+            answer = json.loads(json.dumps(work()))
+            noted.append(answer)
+            return answer
+
+        return deliver(
+            on_host(bundle),
+            open_workshop,
+            {"latency_ms": 0.8},
+            0,
+            shelf=shelf,
+            drafts=drafts,
+            step=step,
+        )
+
+    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
+    whole = deliver_with(noted, lambda: workshop)
+    assert done == ["search", "build", "verify"]
+    for count in (1, 2):
+        done.clear()
+        assert deliver_with(noted[:count], lambda: workshop) == whole
+        assert done == ["search", "build", "verify"][count:]
+    assert deliver_with(noted, pytest.fail) == whole
+
+
+def test_layers_add_up(bundle):
+    table = make_table()
+    pairing = Pairing.open(bundle, table)
+    for arch in (DEBUG.smallest, DEBUG.largest):
+        (row,) = pairing.predict([arch])
+        layers = describe_layers(bundle, table, arch)
+        for name in ("macs", "params"):
+            assert sum(layer[name] for layer in layers) == row[name]
+        total = table.network_overhead_ms + sum(layer["latency_ms"] for layer in layers)
+        assert total == pytest.approx(row["latency_ms"])

@@ -1,0 +1,234 @@
+"""Supernets and devices over HTTP."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latency_tables.benchmark.rounds import MeasureOptions, time_chains
+from latency_tables.benchmark.runner import profile_of
+from latency_tables.benchmark.table_assembly import plan_measurement
+from latency_tables.published.builtin import BuiltinDevices
+from models.bundle.bundle import ZOO, Bundle
+from models.spaces.plan import layer_plan
+from service.catalog.energy_ledger import Worked, ledger
+from tests.fake_stopwatch import FakeStopwatch
+from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
+from tests.spaces import DEBUG
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client(settings):
+    async with client_on(settings) as client:
+        yield client
+
+
+async def test_supernets(client):
+    items = (await client.get("/v1/supernets")).json()["items"]
+    (item,) = [item for item in items if item["name"] == SUPERNET]
+    assert (item["space"], item["architectures"], item["searchable"]) == ("debug", 800, True)
+    one = (await client.get(f"/v1/supernets/{SUPERNET}")).json()
+    assert one["space"] == {**DEBUG.to_json(), **one["space"]}
+    assert one["sha256"] == item["sha256"]
+    assert one["predictor"]["rmse"] >= 0
+    assert one["card"]["licence"] == "none"
+
+
+async def test_devices(client):
+    names = [item["name"] for item in (await client.get("/v1/devices")).json()["items"]]
+    assert DEVICE in names
+    one = (await client.get(f"/v1/devices/{DEVICE}")).json()
+    (table,) = one["tables"]
+    assert (table["origin"], table["expected_error"], table["layers"]) == ("measured", 0.04, 42)
+
+
+async def test_a_posted_device_can_be_searched(client):
+    answer = await client.post("/v1/devices", json=make_profile("phone"))
+    assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/devices/phone")
+    assert answer.json()["tables"][0]["conditions"]["threads"] == 1
+    findings = {(f["severity"], f["kind"]) for f in answer.json()["lint"]}
+    assert findings == {("warning", "additivity"), ("warning", "order")}
+    assert (await client.get("/v1/devices/phone")).json() == answer.json()
+    request = {"supernet": SUPERNET, "device": "phone", "constraints": {"latency_ms": 0.8}}
+    assert (await client.post("/v1/searches", json=request)).status_code == 202
+
+
+async def test_a_device_is_not_overwritten(client):
+    assert (await client.post("/v1/devices", json=make_profile("phone"))).status_code == 201
+    again = await client.post("/v1/devices", json=make_profile("phone", network_overhead_ms=9.0))
+    assert again.status_code == 409
+    assert (await client.get("/v1/devices/phone")).json()["tables"][0]["network_overhead_ms"] == 0
+
+
+def scaled(factor):
+    return {key: {"p50_ms": ms["p50_ms"] * factor} for key, ms in make_profile()["table"].items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("unit", {"table": scaled(1e4)}, "are the times microseconds"),
+        ("unit", {"table": scaled(1e-4)}, "are the times seconds"),
+        ("missing", {"table": dict(list(scaled(1).items())[:-3])}, "3 layers of the space are"),
+        (
+            "spread",
+            {"table": {k: {**ms, "std_ms": 4 * ms["p50_ms"]} for k, ms in scaled(1).items()}},
+            "vary by 400%",
+        ),
+        ("additivity", {"expected_error": 0.5}, "50% off on average"),
+    ],
+)
+async def test_a_bad_table_is_refused_with_its_reasons(client, kind, changes, words):
+    refused = await client.post("/v1/devices", json=make_profile("bad", **changes))
+    problem = refused.json()
+    assert (refused.status_code, problem["title"]) == (422, "Bad table")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    (reason,) = problem["errors"]
+    assert reason["kind"] == kind
+    assert words in reason["detail"]
+    assert words in problem["detail"]
+    assert (await client.get("/v1/devices/bad")).status_code == 404
+
+
+async def test_front(client):
+    answer = await client.get(f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front")
+    front = answer.json()
+    assert answer.status_code == 200
+    points = front["points"]
+    latencies, top1s = [p["latency_ms"] for p in points], [p["top1"] for p in points]
+    assert latencies == sorted(set(latencies))
+    assert top1s == sorted(set(top1s))
+    assert front["expected_error"]["latency_ms"] == 0.04
+    # A search at a point's budget finds nothing better, and the first point is the floor.
+    low = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 1e-6}}
+    floor = (await client.post("/v1/searches", json=low)).json()["floor"]
+    assert latencies[0] == pytest.approx(floor)
+
+
+def measured(count, slowness, overhead_ms=0.0, seed=0):
+    """Networks as a device times them that has become slower than its table says."""
+    archs = DEBUG.decode(DEBUG.sample(count, np.random.default_rng(seed)))
+    times = [make_table().network_ms(layer_plan(DEBUG, arch)) for arch in archs]
+    return {
+        "arch": [arch.to_json() for arch in archs],
+        "latency_ms": [slowness * ms + overhead_ms for ms in times],
+        "batch": 1,
+    }
+
+
+async def test_measurements_make_a_new_revision(client):
+    body = measured(12, 1.5)
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=body)
+    corrected = answer.json()
+    assert answer.status_code == 200
+    assert (corrected["space"], corrected["precision"], corrected["revision"]) == (
+        ("debug", "fp32", 2)
+    )
+    assert corrected["mean_error_before"] == pytest.approx(1 / 3, abs=0.01)
+    assert corrected["expected_error"] < 0.05
+    assert len(corrected["networks"]) == len({str(arch) for arch in body["arch"]})
+    for network in corrected["networks"]:
+        assert network["predicted_before_ms"] == pytest.approx(network["measured_ms"] / 1.5)
+        assert network["predicted_after_ms"] == pytest.approx(network["measured_ms"], rel=0.1)
+    assert {finding["severity"] for finding in corrected["lint"]} <= {"warning"}
+    (table,) = (await client.get(f"/v1/devices/{DEVICE}")).json()["tables"]
+    assert (table["revision"], table["sha256"]) == (2, corrected["sha256"])
+    assert table["origin"] == "fitted"
+
+
+async def test_searches_before_measurements_are_no_longer_current(client):
+    request = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 1.2}}
+    search = (await client.post("/v1/searches", json=request)).json()
+    assert search["current"] is True
+    await client.post(f"/v1/devices/{DEVICE}/measurements", json=measured(12, 1.2))
+    assert (await client.get(f"/v1/searches/{search['id']}")).json()["current"] is False
+
+
+async def test_a_device_that_comes_with_the_program_can_be_corrected(client):
+    (before,) = (await client.get("/v1/devices/cpu-x86-64-ort")).json()["tables"][:1]
+    space = (await client.get("/v1/supernets/fashion-mbv3")).json()["space"]
+    bundle = Bundle.open(ZOO / "fashion-mbv3")
+    table = BuiltinDevices().get("cpu-x86-64-ort").table(space["name"], "fp32")
+    archs = bundle.space.decode(bundle.space.sample(6, np.random.default_rng(0)))
+    times = [1.1 * table.network_ms(layer_plan(bundle.space, arch)) for arch in archs]
+    body = {"arch": [arch.to_json() for arch in archs], "latency_ms": times}
+    body |= {"space": space["name"], "precision": "fp32"}
+    corrected = (await client.post("/v1/devices/cpu-x86-64-ort/measurements", json=body)).json()
+    assert (before["revision"], corrected["revision"]) == (None, 1)
+    assert corrected["mean_error_before"] == pytest.approx(0.1 / 1.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"latency_ms": [1.0]}, "expected as many latency_ms as arch"),
+        ({"batch": 2}, "batch: expected 1"),
+        ({"space": "other"}, "which has debug (fp32)"),
+        ({"precision": "int8"}, "which has debug (fp32)"),
+        ({"space": 3}, "measurements.space: expected text"),
+        ({"extra": 3}, "unknown field 'extra'"),
+        ({"arch": [], "latency_ms": []}, "expected 1 to"),
+    ],
+)
+async def test_bad_measurements_change_nothing(client, changes, words):
+    body = {**measured(12, 1.5), **changes}
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=body)
+    assert answer.status_code in (404, 422)
+    assert words in answer.json()["detail"]
+    (table,) = (await client.get(f"/v1/devices/{DEVICE}")).json()["tables"]
+    assert table["revision"] == 1
+
+
+async def test_too_few_measurements_are_refused_with_how_many_it_takes(client):
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json=measured(2, 1.5))
+    assert answer.status_code == 422
+    assert "at least 3 different networks" in answer.json()["detail"]
+
+
+async def test_what_a_kit_wrote_is_a_profile(client):
+    options = MeasureOptions(target_s=0, min_rounds=2, runs=1, networks=6)
+    device = FakeStopwatch()
+    times = time_chains(plan_measurement(DEBUG, options).timings, device, options)
+    kit = {
+        "space": "debug",
+        "precision": "fp32",
+        "batch": 1,
+        "rounds": {
+            "format": 1,
+            "resolutions": list(DEBUG.resolutions),
+            **{name: getattr(options, name) for name in ("networks", "warmup", "runs", "seed")},
+        },
+    }
+    profile = profile_of(kit, "board", {"threads": 1}, times)
+    answer = await client.post("/v1/devices", json=profile)
+    assert answer.status_code == 201, answer.text
+    (table,) = answer.json()["tables"]
+    assert (table["origin"], table["revision"], table["layers"]) == ("measured", 1, 42)
+    assert table["expected_error"] < 0.01
+    unknown = await client.post("/v1/devices", json={**profile, "space": "nowhere"})
+    assert unknown.status_code == 404
+
+
+async def test_the_ledger_is_that_of_the_card_and_the_stored_searches(client):
+    path = "/v1/supernets/fashion-mbv3/ledger"
+    found = (await client.get(path, params={"devices": 1000, "table_s": 60})).json()
+    card = Bundle.open(ZOO / "fashion-mbv3").card
+    assert found == ledger(card, Worked(0, 0.0), devices=1000, table_s=60)
+    assert found["total"]["shared_kwh"] > card["energy"]["training"]["energy_kwh"]
+    assert any("no search is stored yet" in line for line in found["missing"])
+    assert (await client.get(path)).json()["devices"] == 100
+
+
+@pytest.mark.parametrize("query", ["devices=0", "devices=x", "table_s=-1", "power_w=nan"])
+async def test_a_ledger_of_impossible_numbers_is_refused(client, query):
+    answer = await client.get(f"/v1/supernets/fashion-mbv3/ledger?{query}")
+    assert answer.status_code == 422
+    assert query.split("=")[0] in answer.text
+
+
+async def test_a_ledger_without_any_power_says_what_to_state(client):
+    answer = await client.get(f"/v1/supernets/{SUPERNET}/ledger")
+    assert answer.status_code == 422
+    assert "power" in answer.json()["detail"]

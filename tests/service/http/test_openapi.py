@@ -1,0 +1,87 @@
+"""The API's description names the whole surface and explains its numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.http.app import create_app
+
+SURFACE = {
+    ("get", "/v1/supernets"),
+    ("get", "/v1/supernets/{name}"),
+    ("get", "/v1/supernets/{name}/architecture.svg"),
+    ("get", "/v1/supernets/{name}/devices/{device}/explain"),
+    ("get", "/v1/supernets/{name}/ledger"),
+    ("get", "/v1/supernets/{name}/devices/{device}/front"),
+    ("get", "/v1/devices"),
+    ("post", "/v1/devices"),
+    ("get", "/v1/devices/{name}"),
+    ("post", "/v1/devices/{name}/measurements"),
+    ("post", "/v1/searches"),
+    ("get", "/v1/searches"),
+    ("get", "/v1/searches/{search_id}"),
+    ("delete", "/v1/searches/{search_id}"),
+    ("get", "/v1/searches/{search_id}/architecture.svg"),
+    ("get", "/v1/searches/{search_id}/events"),
+    ("get", "/v1/searches/{search_id}/explain"),
+    ("get", "/v1/searches/{search_id}/model.onnx"),
+    ("get", "/v1/searches/{search_id}/model.onnx.sig"),
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    ("get", "/metrics"),
+}
+
+
+@pytest.fixture(scope="module")
+def document():
+    return create_app().openapi()
+
+
+def operations(document):
+    return {
+        (method, path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def test_the_whole_surface_and_nothing_else(document):
+    assert set(operations(document)) == SURFACE
+
+
+def test_every_operation_is_described_and_named_once(document):
+    found = operations(document).values()
+    assert all(operation.get("description") for operation in found)
+    ids = [operation["operationId"] for operation in found]
+    assert len(ids) == len(set(ids))
+
+
+def test_errors_are_problems(document):
+    for operation in operations(document).values():
+        for status, answer in operation["responses"].items():
+            if status in {"404", "409", "422"}:
+                assert "application/problem+json" in answer["content"], operation["operationId"]
+
+
+def test_every_reference_resolves(document):
+    schemas = document["components"]["schemas"]
+
+    def references(value):
+        if isinstance(value, dict):
+            if "$ref" in value:
+                yield value["$ref"]
+            for item in value.values():
+                yield from references(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    assert {ref.rpartition("/")[2] for ref in references(document)} <= set(schemas)
+
+
+def test_numbers_say_what_they_are(document):
+    result = document["components"]["schemas"]["SearchResult"]["properties"]
+    for name in ("top1", "latency_ms", "macs", "params", "model_bytes"):
+        assert any(
+            word in result[name]["description"].lower() for word in ("predicted", "exact")
+        ), name

@@ -1,0 +1,101 @@
+"""How pages are served: policy, compression, nothing outside their folders; and what they read."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from models.spaces.arch import Arch
+from service.catalog.explanation import describe_layers
+from service.catalog.fronts import read_front
+from service.http.pages import WEB
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, client_on
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client(settings):
+    async with client_on(settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/assets/app.js", "/assets/swagger/swagger-ui.css"])
+async def test_pages_run_scripts_of_this_host_alone(client, path):
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code in (200, 304)
+
+
+@pytest.mark.parametrize("page", ["index.html", "docs.html"])
+async def test_pages_name_files_that_are_there_and_no_script_inline(client, page):
+    html = (WEB / page).read_text()
+    links = re.findall(r'(?:src|href)="(/[^"#]*)"', html)
+    assert links
+    for link in links:
+        assert (await client.get(link)).status_code == 200, link
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\bon\w+=|style=|https?://", html)
+
+
+def test_every_module_is_loaded_at_once():
+    """One that is found by reading another costs a round trip more."""
+    html = (WEB / "index.html").read_text()
+    modules = {path.name for path in WEB.glob("*.js")} - {"theme.js", "docs.js"}
+    assert modules == set(
+        re.findall(r'(?:modulepreload" href|module" src)="/assets/([^"]+)"', html)
+    )
+
+
+def test_no_file_of_the_page_names_another_host():
+    for path in WEB.iterdir():
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not a place
+        assert "://" not in text, path.name
+
+
+async def test_nothing_outside_the_folders_is_served(client):
+    for path in ("/assets/../pages.py", "/assets/%2e%2e/pages.py", "/assets/swagger/../core.py"):
+        answer = await client.get(httpx.URL(f"http://test{path}"))
+        assert answer.status_code == 404, path
+
+
+async def test_json_is_compressed_and_said_to_depend_on_it(client):
+    path = f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front?layers=true"
+    packed = await client.get(path)
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "accept-encoding" in packed.headers["vary"].lower()
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
+
+
+def test_a_fronts_numbers_are_those_of_its_networks(home):
+    """Each is computed for the whole front at once, and layers are shared: one by one instead."""
+    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
+    front = read_front(home, pairing, layers=True)
+    known_layers = front["layers"]["known"]
+    assert len(known_layers) < sum(map(len, front["layers"]["points"]))
+    for point, positions in zip(front["points"], front["layers"]["points"], strict=True):
+        arch = Arch.from_json(point["arch"])
+        known = pairing.describe(arch)
+        for name in ("macs", "params", "peak_memory_bytes"):
+            assert point[name] == known[name]
+        for name in ("latency_ms", "top1"):  # float64 sums of other lengths round otherwise
+            assert point[name] == pytest.approx(known[name], rel=1e-9)
+        layers = [known_layers[i] for i in positions]
+        for layer, one in zip(
+            layers, describe_layers(pairing.bundle, pairing.table, arch), strict=True
+        ):
+            assert layer.items() <= one.items()
+        total = sum(layer["latency_ms"] for layer in layers) + front["network_overhead_ms"]
+        assert total == pytest.approx(point["latency_ms"], rel=1e-9)
+
+
+def test_layers_are_left_out_unless_asked_for(home):
+    assert read_front(home, catalog_of(home).pairing(SUPERNET, DEVICE))["layers"] is None

@@ -1,0 +1,143 @@
+"""Real processes: a server, a worker beside it, and both killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from service.jobs.recovery import ExecutorStore, is_gone
+from service.storage.database import open_database
+from tests.service.conftest import DEVICE, SUPERNET
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 120
+REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
+
+
+@contextmanager
+def process(home, *args, workers=0):
+    environment = {
+        **os.environ,
+        "SUBNET_HOME": str(home),
+        "SUBNET_WORKERS": str(workers),
+        "SUBNET_LOG_FORMAT": "json",
+    }
+    # A file: a pipe that nobody reads fills up, and its writer waits.
+    with open(home / f"{args[0]}.log", "a") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "service", *args], cwd=ROOT, env=environment, stderr=log
+        )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+@contextmanager
+def server(home, workers=0):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        process(home, "serve", "--port", str(port), workers=workers) as running,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
+    ):
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                assert client.get("/readyz").status_code == 200
+                break
+            except httpx.ConnectError:
+                assert running.poll() is None, (home / "serve.log").read_text()
+                assert time.monotonic() < deadline, "the server did not start"
+                time.sleep(0.1)
+        yield running, client
+
+
+def kinds_of(client, search):
+    """What happened to a search, until it is finished, without progress."""
+    with client.stream("GET", f"/v1/searches/{search['id']}/events") as stream:
+        told = [line[7:] for line in stream.iter_lines() if line.startswith("event: ")]
+    return [kind for kind in told if kind != "progress"]
+
+
+def test_a_server_and_a_worker_through_a_crash(home):
+    with server(home) as (running, client):
+        search = client.post("/v1/searches", json=REQUEST).json()
+        assert search["status"] == "queued"
+        running.kill()
+        assert running.wait(PATIENCE_S) == -signal.SIGKILL
+
+    with server(home) as (running, client):
+        url = f"/v1/searches/{search['id']}"
+        assert client.get(url).json()["status"] == "queued"
+        # A worker takes it up, and dies too.
+        with process(home, "worker") as victim:
+            deadline = time.monotonic() + PATIENCE_S
+            while client.get(url).json()["status"] == "queued":
+                assert time.monotonic() < deadline, "no worker took it up"
+                time.sleep(0.005)
+            victim.kill()
+            victim.wait(PATIENCE_S)
+        with process(home, "worker") as worker:
+            told = kinds_of(client, search)
+            assert told in (
+                ["queued", "running", "queued", "running", "succeeded"],
+                # It may have been quicker than its murderer.
+                ["queued", "running", "succeeded"],
+            )
+            model = client.get(f"{url}/model.onnx")
+            assert model.status_code == 200
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(PATIENCE_S) == 0
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+        assert '"path": "/readyz"' in (home / "serve.log").read_text()
+
+
+def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
+    """The executors in the database tell which processes there are."""
+
+    def workers():
+        engine = open_database(settings.database)
+        found = ExecutorStore(engine).all()
+        engine.dispose()
+        return {int(name.split("/")[1]) for name in found if not is_gone(name)}
+
+    def wait_for(condition):
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"workers: {workers()}"
+            time.sleep(0.05)
+
+    with server(home, workers=1) as (running, client):
+        wait_for(lambda: len(workers()) == 1)
+        (first,) = workers()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: workers() and first not in workers())
+        search = client.post("/v1/searches", json=REQUEST, headers={"Prefer": "wait=60"})
+        assert search.json()["status"] == "succeeded"
+        # Killed, the server cannot tell its worker; it notices, and ends in order.
+        running.kill()
+        running.wait(PATIENCE_S)
+    wait_for(lambda: not workers())
+
+
+def test_the_api_starts_without_torch():
+    code = (
+        "import sys; from service.http import create_app; create_app(); "
+        "print([m for m in ('torch', 'onnx', 'onnxruntime') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"

@@ -1,0 +1,120 @@
+"""What is backed up comes back whole, on either database, or not at all."""
+
+from __future__ import annotations
+
+import tarfile
+
+import pytest
+
+from models.errors import Conflict, InputError
+from service.jobs.queue import Durable
+from service.jobs.recovery import ExecutorStore, Undertaker
+from service.storage.artifacts import ArtifactLost, ArtifactStore
+from service.storage.backup import restore_backup, tables, write_backup
+from service.storage.database import open_database
+from service.storage.runs import RunStore
+from service.storage.searches import SearchStore
+from tests.service.stored import new
+
+
+@pytest.fixture
+def source(database_url, tmp_path):
+    """A database with a search that succeeded, one that runs and one that waits."""
+    engine = open_database(database_url)
+    artifacts = ArtifactStore((tmp_path / "from").as_uri())
+    store, runs = SearchStore(engine), RunStore(engine)
+    done = runs.start(store.submit(new(0), ("key", "body")).id, 1, "w")
+    assert done is not None
+    sha256 = artifacts.put(b"a model")
+    runs.succeed(done, "w", {"latency_ms": 1.5, "top1": 90.0, "sha256": sha256})
+    runs.start(store.submit(new(1)).id, 1, "w")
+    store.submit(new(2))
+    yield engine, artifacts
+    engine.dispose()
+
+
+@pytest.fixture
+def target(request, tmp_path):
+    """An empty database of the other kind."""
+    other = "postgresql" if "[sqlite]" in request.node.name else "sqlite"
+    if other == "sqlite":
+        url = f"sqlite:///{tmp_path / 'restored.sqlite'}"
+    else:
+        url = request.getfixturevalue("postgres").create_database()
+    engine = open_database(url)
+    yield engine, ArtifactStore((tmp_path / "to").as_uri())
+    engine.dispose()
+
+
+def rows(engine):
+    with engine.connect() as connection:
+        return {
+            table.name: list(
+                connection.execute(table.select().order_by(*table.primary_key.columns))
+            )
+            for table in tables()
+        }
+
+
+def test_from_one_database_to_the_other(source, target, tmp_path):
+    counts = write_backup(source[0], source[1], tmp_path / "backup.tar")
+    assert (counts["searches"], counts["artifacts"], counts["events"]) == (3, 1, 6)
+    assert restore_backup(target[0], target[1], tmp_path / "backup.tar") == counts
+    engine, artifacts = target
+    before, after = rows(source[0]), rows(engine)
+    index = [row.status for row in before["searches"]].index("running")
+    ran = before["searches"].pop(index), after["searches"].pop(index)
+    assert {name: sorted(map(str, found)) for name, found in after.items()} == {
+        name: sorted(map(str, found)) for name, found in before.items()
+    }
+    assert (ran[0].status, ran[1].status, ran[1].worker) == ("running", "queued", None)
+    store = SearchStore(engine, enqueue=Durable(engine).enqueue)
+    (done,) = [
+        s for s in map(store.get, [row.id for row in after["searches"]]) if s.artifact_sha256
+    ]
+    assert artifacts.get(done.artifact_sha256) == b"a model"
+    assert store.find_by_key("key", "body") == done
+    # Life goes on: new rows get new numbers, and what waited is enqueued by the sweep.
+    store.submit(new(3))
+    runs, durable = RunStore(engine, enqueue=Durable(engine).enqueue), Durable(engine)
+    Undertaker("me", ExecutorStore(engine), runs, durable, dead_after_s=1).sweep(())
+    waiting = runs.unfinished(10)
+    assert len(durable.states([search.workflow_id for search in waiting])) == len(waiting) == 3
+
+
+def test_only_into_an_empty_database(source, tmp_path):
+    write_backup(source[0], source[1], tmp_path / "backup.tar")
+    with pytest.raises(Conflict, match="is not empty"):
+        restore_backup(source[0], source[1], tmp_path / "backup.tar")
+
+
+def test_a_backup_does_not_overwrite_and_leaves_nothing_half_done(source, tmp_path):
+    engine, artifacts = source
+    path = tmp_path / "backup.tar"
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match="exists"):
+        write_backup(engine, artifacts, path)
+    artifacts.clear()
+    with pytest.raises(ArtifactLost, match="is gone"):
+        write_backup(engine, artifacts, tmp_path / "other.tar")
+    assert {p.name for p in tmp_path.glob("*.tar*")} == {"backup.tar"}
+
+
+def test_a_damaged_backup_changes_nothing(source, target, tmp_path):
+    path = tmp_path / "backup.tar"
+    write_backup(source[0], source[1], path)
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        model = next(m for m in tar if m.name.startswith("artifacts/"))
+    for damaged in (
+        whole[: len(whole) // 2],
+        b"",
+        whole.replace(b"a model", b"b model"),
+        whole.replace(b'"status": "succeeded"', b'"status": "sucxeeded"'),
+    ):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="not a whole backup"):
+            restore_backup(target[0], target[1], path)
+    assert model.size == len(b"a model")
+    assert not any(rows(target[0]).values())

@@ -1,0 +1,204 @@
+"""The authorization table: every route, every scope, one's own and what belongs to others."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import httpx
+import pytest
+
+from service.contracts.access import RULES, SCOPES
+from service.settings import Settings
+from tests.service.conftest import DEVICE, SUPERNET, make_profile
+from tests.service.serving import serving
+
+CALLERS = {
+    "nobody": None,
+    "ann reads": ("ann", "read"),
+    "ann": ("ann", "search"),
+    "bob reads": ("bob", "read"),
+    "bob": ("bob", "search"),
+    "root": ("root", "admin"),
+}
+CHANGES = {
+    ("DELETE", "/v1/searches/{search_id}"),
+    ("POST", "/v1/devices/{name}/measurements"),
+}
+"""Routes that change what is named in their path."""
+UNKNOWN = {"device": "zzz", "search": "0" * 32}
+
+
+class World:
+    """A service with keys, and what ann has made: one of each kind for herself, one for all."""
+
+    def __init__(self, url, secrets):
+        self.url = url
+        self.headers = {
+            name: {} if secret is None else {"Authorization": f"Bearer {secret}"}
+            for name, secret in secrets.items()
+        }
+        self.things = {}
+        for index, kind in enumerate(("private", "shared")):
+            shared = kind == "shared"
+            device = f"ann-{kind}"
+            made = self.ask("ann", "POST", "/v1/devices", json=make_profile(device, shared=shared))
+            assert made.status_code == 201, made.text
+            search = self.search("ann", seed=index, shared=shared)
+            # Ended, so that its events do.
+            assert self.ask("ann", "DELETE", f"/v1/searches/{search['id']}").status_code == 200
+            self.things[kind] = {"device": device, "search": search["id"]}
+        self.things["unknown"] = UNKNOWN
+
+    def ask(self, who, method, path, **options):
+        return httpx.request(
+            method, self.url + path, headers=self.headers[who], timeout=60, **options
+        )
+
+    def search(self, who, latency_ms=0.8, **changes):
+        constraints = {"latency_ms": latency_ms}
+        body = {"supernet": SUPERNET, "device": DEVICE, "constraints": constraints, **changes}
+        answer = self.ask(who, "POST", "/v1/searches", json=body)
+        assert answer.status_code in (201, 202), answer.text
+        return answer.json()
+
+    def path(self, template, kind):
+        names = {"search_id": self.things[kind]["search"], "device": self.things[kind]["device"]}
+        names["name"] = names["device"] if "/devices/{name}" in template else SUPERNET
+        return re.sub(r"{(\w+)}", lambda match: names[match[1]], template)
+
+
+@pytest.fixture(scope="module")
+def world(template, tmp_path_factory):
+    home = shutil.copytree(template, tmp_path_factory.mktemp("owned") / "home")
+    settings = Settings(
+        home=home, workers=0, poll_interval_s=0.01, access="required", rate_burst=10**6
+    )
+    from service.storage.api_keys import open_keys
+    from service.storage.database import migrate, open_database
+
+    engine = open_database(settings.database)
+    migrate(engine)
+    keys = open_keys(engine, settings)
+    secrets = {name: who and keys.create(*who)[0] for name, who in CALLERS.items()}
+    engine.dispose()
+    with serving(settings) as url:
+        yield World(url, secrets)
+
+
+def expected(method, template, who, kind):
+    """What the answer's status has to be; None: anything but a refusal."""
+    rule = RULES[method, template]
+    if rule == "public":
+        return None
+    if (key := CALLERS[who]) is None:
+        return 401
+    owner, scope = key
+    if SCOPES.index(scope) < SCOPES.index(rule):
+        return 403
+    if not re.search("{(search_id|device)}|/devices/{name}", template):
+        return None
+    mine = owner == "ann" or scope == "admin"
+    if kind == "unknown" or not (mine or kind == "shared"):
+        return 404
+    return 403 if (method, template) in CHANGES and not mine else None
+
+
+@pytest.mark.parametrize(("method", "route"), [k for k in RULES if ":path" not in k[1]])
+@pytest.mark.parametrize("who", CALLERS)
+def test_every_route_every_scope_own_or_not(world, method, route, who):
+    for kind in ("private", "shared", "unknown"):
+        body: dict[str, object] | None = {} if method == "POST" else None
+        answer = world.ask(who, method, world.path(route, kind), json=body)
+        wanted = expected(method, route, who, kind)
+        assert answer.status_code < 500
+        if wanted is None:
+            assert answer.status_code not in (401, 403, 404), (kind, answer.text)
+        else:
+            assert answer.status_code == wanted, (kind, answer.text)
+
+
+def without_names(answer, *names):
+    text = answer.text
+    for name in (*names, answer.headers["X-Request-ID"]):
+        text = text.replace(name, "...")
+    return answer.status_code, text
+
+
+def test_what_is_private_looks_like_what_is_not_there(world):
+    private, unknown = world.things["private"], UNKNOWN
+    for what, template in (("search", "/v1/searches/{}"), ("device", "/v1/devices/{}")):
+        answers = [
+            without_names(world.ask("bob", "GET", template.format(t[what])), t[what])
+            for t in (private, unknown)
+        ]
+        assert answers[0] == answers[1]
+
+
+def test_lists_show_ones_own_and_what_is_shared(world):
+    def names(who, path, field):
+        return {item[field] for item in world.ask(who, "GET", path).json()["items"]}
+
+    private, shared = world.things["private"], world.things["shared"]
+    for who, sees in (("ann", True), ("ann reads", True), ("bob", False), ("root", True)):
+        devices = names(who, "/v1/devices", "name")
+        assert {DEVICE, shared["device"]} <= devices
+        assert (private["device"] in devices) == sees
+        searches = names(who, "/v1/searches?limit=200", "id")
+        assert shared["search"] in searches
+        assert (private["search"] in searches) == sees
+
+
+def test_the_same_question_is_another_search_for_another_owner(world):
+    ann, bob = world.search("ann", seed=7), world.search("bob", seed=7)
+    assert ann["id"] != bob["id"]
+    assert bob["status"] == "queued"
+    assert world.search("ann", seed=7)["id"] == ann["id"]
+    both = [world.search(who, seed=7, shared=True)["id"] for who in ("ann", "bob")]
+    assert both[0] == both[1] not in (ann["id"], bob["id"])
+    assert world.ask("bob", "DELETE", f"/v1/searches/{both[0]}").status_code == 403
+
+
+def test_idempotency_keys_are_ones_own(world):
+    def post(who, seed):
+        constraints = {"latency_ms": 0.9}
+        body = {"supernet": SUPERNET, "device": DEVICE, "constraints": constraints, "seed": seed}
+        headers = {**world.headers[who], "Idempotency-Key": "the-same"}
+        return httpx.post(world.url + "/v1/searches", json=body, headers=headers, timeout=60)
+
+    ann, bob = post("ann", 1), post("bob", 2)
+    assert (ann.status_code, bob.status_code) == (202, 202), "bob learns of no key of ann's"
+    assert ann.json()["id"] != bob.json()["id"]
+    assert post("ann", 1).json()["id"] == ann.json()["id"]
+    assert post("ann", 3).status_code == 422
+
+
+def test_names_of_private_devices_are_ones_own(world):
+    for who, overhead in (("ann", 0.25), ("bob", 0.5)):
+        profile = make_profile("phone", network_overhead_ms=overhead)
+        assert world.ask(who, "POST", "/v1/devices", json=profile).status_code == 201
+        assert world.ask(who, "POST", "/v1/devices", json=profile).status_code == 409
+    for who, overhead in (("ann", 0.25), ("bob", 0.5), ("bob reads", 0.5)):
+        (table,) = world.ask(who, "GET", "/v1/devices/phone").json()["tables"]
+        assert (table["network_overhead_ms"], table["shared"]) == (overhead, False)
+    ann, bob = (world.search(who, 5.0, device="phone")["request"] for who in ("ann", "bob"))
+    assert ann["device_sha256"] != bob["device_sha256"]
+    # A shared one of that name is for everybody who has none of their own.
+    profile = make_profile("phone", network_overhead_ms=0.75, shared=True)
+    assert world.ask("root", "POST", "/v1/devices", json=profile).status_code == 201
+    again = world.ask("bob", "POST", "/v1/devices", json=profile)
+    assert again.status_code == 409, "the name is taken among the shared ones"
+    (table,) = world.ask("bob", "GET", "/v1/devices/phone").json()["tables"]
+    assert table["network_overhead_ms"] == 0.5
+    (table,) = world.ask("root", "GET", "/v1/devices/phone").json()["tables"]
+    assert table["network_overhead_ms"] == 0.75
+
+
+def test_nobody_searches_on_somebody_elses_private_device(world):
+    body = {
+        "supernet": SUPERNET,
+        "device": world.things["private"]["device"],
+        "constraints": {"latency_ms": 5.0},
+    }
+    answers = [world.ask(who, "POST", "/v1/searches", json=body) for who in ("bob", "ann")]
+    assert [answer.status_code for answer in answers] == [404, 202]

@@ -1,0 +1,64 @@
+"""compose.yaml cannot be run where there is no Docker; what it must say can be read anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from service.cli import app
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+def test_one_database_one_api_two_workers(compose):
+    services = compose["services"]
+    assert set(services) == {"postgres", "api", "worker"}
+    assert services["worker"]["deploy"]["replicas"] == 2
+    assert services["postgres"]["image"].startswith("postgres:")
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_processes_share_database_and_models_and_wait_for_the_database(compose, name):
+    service = compose["services"][name]
+    environment = service["environment"]
+    fields = {f"SUBNET_{field.upper()}" for field in Settings.model_fields}
+    assert set(environment) <= fields, "a variable that nobody reads"
+    assert environment["SUBNET_WORKERS"] == "0", "the workers are the other service"
+    user = compose["services"]["postgres"]["environment"]
+    url = environment["SUBNET_DATABASE_URL"]
+    assert url.startswith(f"postgresql://{user['POSTGRES_USER']}:${{SUBNET_POSTGRES_PASSWORD")
+    assert url.endswith(f"@postgres/{user['POSTGRES_DB']}")
+    assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert service["volumes"] == ["data:/data"]
+    volumes = {
+        volume.partition(":")[0] for s in compose["services"].values() for volume in s["volumes"]
+    }
+    assert volumes == set(compose["volumes"])
+
+
+def test_commands_exist_and_the_image_serves_by_default(compose):
+    program, command = compose["services"]["worker"]["command"]
+    assert program == "subnet-search"
+    assert command in getattr(get_command(app), "commands", {})
+    assert "command" not in compose["services"]["api"]
+    assert '"subnet-search", "serve"' in (ROOT / "Dockerfile").read_text()
+    assert "ENV SUBNET_HOME=/data" in (ROOT / "Dockerfile").read_text()
+
+
+def test_it_is_reached_from_this_machine_alone_and_has_no_password_in_it(compose):
+    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["api"]["ports"])
+    assert compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${")
+
+
+def test_a_worker_has_time_to_put_back_what_it_does(compose):
+    seconds = float(compose["services"]["worker"]["stop_grace_period"].removesuffix("s"))
+    assert seconds > Settings().shutdown_s
