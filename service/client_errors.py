@@ -1,4 +1,4 @@
-"""The client's errors under their former name, for one version: import them from `service.client`."""
+"""The client's errors under their former name, for one version; see `service.client`."""
 
 from service.client import (
     Conflict,

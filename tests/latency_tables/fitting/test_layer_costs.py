@@ -1,4 +1,4 @@
-"""`latency_tables.fitting.layer_costs`: what is counted, by hand and against the plan's own counts."""
+"""What `layer_costs` counts, by hand and against the plan's own counts."""
 
 from __future__ import annotations
 

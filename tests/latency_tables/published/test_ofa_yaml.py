@@ -1,4 +1,4 @@
-"""`latency_tables.published.ofa_yaml`: the published format, written here by hand and read there."""
+"""The published format of tables, written here by hand and read by `ofa_yaml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models.spaces.plan`: shapes, MACs and parameters against a walk by hand and published figures."""
+"""The plan's shapes, MACs and parameters against a walk by hand and published figures."""
 
 from dataclasses import replace
 
