@@ -1,4 +1,4 @@
-"""Supernets and devices, paired; fronts, explanations, energy.
+"""Deployment contexts (a supernet on a device), fronts, explanations, energy.
 
 Read `catalog`, then `deployment_context`."""
 

@@ -1,7 +1,7 @@
 # The face of this room: what others may import.
 from .catalog import Catalog as Catalog
 from .catalog import open_catalog as open_catalog
-from .deployment_context import Pairing as Pairing
+from .deployment_context import DeploymentContext as DeploymentContext
 from .descriptions import describe_correction as describe_correction
 from .descriptions import describe_device as describe_device
 from .descriptions import describe_searches as describe_searches
@@ -17,7 +17,7 @@ from .explanation import describe_prices as describe_prices
 from .explanation import explain as explain
 from .explanation import picture as picture
 from .fleet import plan_fleet as plan_fleet
-from .fronts import AskedFront as AskedFront
+from .fronts import FrontQuery as FrontQuery
 from .fronts import FrontStore as FrontStore
 from .fronts import front_json as front_json
 from .fronts import read_front as read_front

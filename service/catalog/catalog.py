@@ -1,4 +1,4 @@
-"""The supernets and devices of this installation, and pairings of them.
+"""The supernets and devices of this installation, and the deployment contexts made of them.
 
 The API, the workers and the command line all ask here, so their numbers cannot differ.
 """
@@ -17,14 +17,14 @@ from latency_tables.table import Finding, LatencyTable, check, lint, parse_profi
 from models.bundle import Bundle, BundleRegistry
 from models.errors import NotFound
 from models.spaces import SearchSpace, published_spaces
-from service.catalog.deployment_context import Pairing
+from service.catalog.deployment_context import DeploymentContext
 from service.catalog.devices import Devices, KeptTable
 from service.contracts import Caller
 from service.settings import Settings
 from service.storage import DeviceStore, Revision, open_devices
 
-KEPT = 8
-"""Pairings kept in memory."""
+CONTEXTS_KEPT = 8
+"""Compiled deployment contexts kept in memory."""
 FINDINGS_KEPT = 256
 """Tables whose findings are kept."""
 
@@ -45,7 +45,8 @@ def open_catalog(settings: Settings, warn: Callable[[str], None] = lambda _: Non
 
 
 class Catalog:
-    """The supernets and devices of this installation; pairings are compiled once and kept."""
+    """The supernets and devices of this installation; deployment contexts are
+    compiled once and kept."""
 
     def __init__(self, home: Path, open_store: Callable[[], DeviceStore] | None = None) -> None:
         """
@@ -55,23 +56,23 @@ class Catalog:
         self.home = home
         self.supernets = BundleRegistry(home)
         self.devices = Devices(open_store)
-        self._pairings: dict[tuple[object, ...], Pairing] = {}
+        self._contexts: dict[tuple[object, ...], DeploymentContext] = {}
         self._findings: dict[tuple[str, SearchSpace | None], tuple[Finding, ...]] = {}
         self._lock = Lock()
 
     def seen_by(self, caller: Caller) -> Catalog:
-        """The same catalog as far as `caller` sees it; pairings are kept for all, since they are
-        known by the content of their tables."""
+        """The same catalog with the devices that `caller` may see; compiled contexts are shared
+        between callers, because their keys are hashes of the tables."""
         seen = copy.copy(self)
         seen.devices = self.devices.seen_by(caller)
         return seen
 
-    def pairing(
+    def context(
         self,
         supernet: str,
         device: str | Mapping[str, Any] | None,
         precision: str | None = None,
-    ) -> Pairing:
+    ) -> DeploymentContext:
         """A supernet on a device (by name, as an inline profile, or none).
 
         Args:
@@ -83,8 +84,8 @@ class Catalog:
         """
         bundle = self.supernets.get(supernet)
         if isinstance(device, Mapping):
-            return self.pair(bundle, self.read_profile(device))
-        return self.pair(bundle, self.devices.resolve(device, bundle.space.name, precision))
+            return self.context_of(bundle, self.read_profile(device))
+        return self.context_of(bundle, self.devices.resolve(device, bundle.space.name, precision))
 
     def read_profile(self, profile: object) -> LatencyTable:
         """The table of a posted or inline profile, of any form (`parse_profile`).
@@ -132,7 +133,7 @@ class Catalog:
         check(table, self.spaces().get(table.space))
         return self.devices.add(table, replace=replace, **stored)
 
-    def pair(self, bundle: Bundle, table: LatencyTable | None) -> Pairing:
+    def context_of(self, bundle: Bundle, table: LatencyTable | None) -> DeploymentContext:
         """A supernet with a table that is at hand already."""
         float_table = None
         if table is not None and table.conditions.precision != "fp32":
@@ -145,9 +146,9 @@ class Catalog:
             *(known and known.sha256 for known in (table, float_table)),
         )
         with self._lock:
-            if (pairing := self._pairings.pop(key, None)) is None:
-                pairing = Pairing.open(bundle, table, float_table)
-            self._pairings[key] = pairing
-            while len(self._pairings) > KEPT:
-                self._pairings.pop(next(iter(self._pairings)))
-        return pairing
+            if (context := self._contexts.pop(key, None)) is None:
+                context = DeploymentContext.open(bundle, table, float_table)
+            self._contexts[key] = context
+            while len(self._contexts) > CONTEXTS_KEPT:
+                self._contexts.pop(next(iter(self._contexts)))
+        return context

@@ -32,7 +32,7 @@ METADATA_BYTES = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Pairing:
+class DeploymentContext:
     """A supernet, a device's table for it, and what they say about networks.
 
     A predictor and a table may each be valid at some of the supernet's resolutions alone.
@@ -47,7 +47,7 @@ class Pairing:
     costs: Mapping[str, Cost]
     """By limit, over `space`: "macs", "params", "model_bytes", "peak_memory_bytes", with a table
     "latency_ms", and "energy_mj" where its conditions state the device's power."""
-    _everywhere: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
+    _evaluators: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """Each number of a network, with the space over which it is known."""
     confidence: float | None = None
     """With which latency limits are to hold: then the cost "latency_ms" is its upper bound."""
@@ -62,7 +62,7 @@ class Pairing:
     @classmethod
     def open(
         cls, bundle: Bundle, table: LatencyTable | None, float_table: LatencyTable | None = None
-    ) -> Pairing:
+    ) -> DeploymentContext:
         """Compile the costs of `bundle`'s space on the device of `table`.
 
         Raises:
@@ -117,7 +117,7 @@ class Pairing:
         """One network as `predict` has it, with memory, its footprint, and where they are known,
         energy and the upper bound of its latency."""
         names = ["top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj"]
-        found = self._describe([arch], [n for n in names if n in self._everywhere])[0]
+        found = self._describe([arch], [n for n in names if n in self._evaluators])[0]
         bound = self.table and upper_bound(self.table, self.confidence)
         if bound and found["latency_ms"] is not None:
             found["latency_upper_ms"] = found["latency_ms"] * bound["factor"]
@@ -136,16 +136,18 @@ class Pairing:
     def _evaluate(self, name: str, archs: Sequence[Arch]) -> list[float | None]:
         """One number of each network; None where it is not known."""
         values: list[float | None] = [None] * len(archs)
-        if name not in self._everywhere:
+        if name not in self._evaluators:
             return values
-        space, evaluate = self._everywhere[name]
+        space, evaluate = self._evaluators[name]
         rows = [row for row, arch in enumerate(archs) if arch.resolution in space.resolutions]
         genes = space.encode([archs[row] for row in rows])
         for row, value in zip(rows, evaluate(genes).tolist() if rows else [], strict=True):
             values[row] = value
         return values
 
-    def asked(self, limits: Mapping[str, float]) -> tuple[Pairing, dict[str, float]]:
+    def with_confidence(
+        self, limits: Mapping[str, float]
+    ) -> tuple[DeploymentContext, dict[str, float]]:
         """What to search, and under which limits, where they may say "latency_confidence".
 
         Raises:

@@ -44,8 +44,8 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
     Raises:
         NotFound: with the nearest known name.
     """
-    pairing = catalog.pairing(name, None)
-    bundle, predictor = pairing.bundle, pairing.predictor
+    context = catalog.context(name, None)
+    bundle, predictor = context.bundle, context.predictor
     return SupernetRead(
         name=bundle.name,
         sha256=bundle.sha256,

@@ -12,14 +12,14 @@ from models.bundle import Bundle
 from models.spaces import Arch, architecture_svg, layer_plan
 from search.costs import CostModel
 from search.sensitivity import Change, MoreTime, changes, grow_first, more_time, shrink_first
-from service.catalog.deployment_context import Pairing, describe_layer
+from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.fronts import FrontStore
 
 LISTED = 10
 """Changes named in an answer; the rest cost more."""
 
 
-def explain(home: Path, pairing: Pairing, arch: Arch) -> dict[str, Any]:
+def explain(home: Path, context: DeploymentContext, arch: Arch) -> dict[str, Any]:
     """One network of a supernet on a device: its layers, the prices of its choices, and what
     more time would buy.
 
@@ -30,19 +30,19 @@ def explain(home: Path, pairing: Pairing, arch: Arch) -> dict[str, Any]:
         InputError: if the network is not in the space, or there is no accuracy predictor.
         NotFound: if the device's table lacks one of its layers.
     """
-    pairing.bundle.space.validate(arch)
-    front = FrontStore(home / "fronts").get(pairing)
-    described = pairing.describe(arch)
-    prices = describe_prices(pairing, arch)
-    table = pairing.table
+    context.bundle.space.validate(arch)
+    front = FrontStore(home / "fronts").get(context)
+    described = context.describe(arch)
+    prices = describe_prices(context, arch)
+    table = context.table
     assert table is not None
     return {
         **described,
-        "layers": describe_layers(pairing.bundle, table, arch),
+        "layers": describe_layers(context.bundle, table, arch),
         "network_overhead_ms": table.network_overhead_ms,
         "prices": prices,
-        "more_time": [_time(t) for t in more_time(pairing.space, front, described["latency_ms"])],
-        "provenance": pairing.provenance(),
+        "more_time": [_time(t) for t in more_time(context.space, front, described["latency_ms"])],
+        "provenance": context.provenance(),
     }
 
 
@@ -65,16 +65,16 @@ def describe_layers(bundle: Bundle, table: LatencyTable | None, arch: Arch) -> l
     ]
 
 
-def describe_prices(pairing: Pairing, arch: Arch) -> dict[str, Any]:
+def describe_prices(context: DeploymentContext, arch: Arch) -> dict[str, Any]:
     """What single changes of a network save and lose, and spend and gain.
 
     Raises:
         InputError: if the network's resolution is not one that can be searched, or there is no
             accuracy predictor.
     """
-    latency = pairing.costs["latency_ms"]
+    latency = context.costs["latency_ms"]
     assert isinstance(latency, CostModel)
-    found = changes(pairing.space, pairing.require_predictor(), latency, arch)
+    found = changes(context.space, context.require_predictor(), latency, arch)
     return {
         "shrink_first": _list(shrink_first(found)),
         "grow_first": _list(grow_first(found)),
@@ -84,14 +84,14 @@ def describe_prices(pairing: Pairing, arch: Arch) -> dict[str, Any]:
     }
 
 
-def picture(pairing: Pairing, arch: Arch) -> str:
+def picture(context: DeploymentContext, arch: Arch) -> str:
     """The network as SVG, with each layer's share of the latency if there is a table.
 
     Raises:
         InputError: if the network is not in the space.
         NotFound: if the device's table lacks one of its layers.
     """
-    space, table = pairing.bundle.space, pairing.table
+    space, table = context.bundle.space, context.table
     latency_ms = None
     if table is not None:
         latency_ms = {layer.name: table.layer_ms(layer) for layer in layer_plan(space, arch)}

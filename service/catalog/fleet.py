@@ -31,20 +31,20 @@ def plan_fleet(
         InputError: if the devices' tables have no resolution in common.
         Infeasible: if a budget cannot be met, or, with one network, all of them together.
     """
-    pairings = {device: catalog.pairing(supernet, device) for device in budgets_ms}
-    if not pairings:
+    contexts = {device: catalog.context(supernet, device) for device in budgets_ms}
+    if not contexts:
         raise InputError("fleet: expected at least one device with a budget, such as host=1.5")
-    first = next(iter(pairings.values()))
-    common = set.intersection(*(set(p.space.resolutions) for p in pairings.values()))
+    first = next(iter(contexts.values()))
+    common = set.intersection(*(set(p.space.resolutions) for p in contexts.values()))
     if not common:
-        valid = {device: list(p.space.resolutions) for device, p in pairings.items()}
+        valid = {device: list(p.space.resolutions) for device, p in contexts.items()}
         raise InputError(f"fleet: expected tables with a resolution in common, got {valid}")
     space = first.bundle.space.at(common)
     first.require_predictor()
     predictor = load_predictor(first.bundle.predictor_path, space)
     members = {}
-    for device, pairing in pairings.items():
-        latency = pairing.costs["latency_ms"].at(space)
+    for device, context in contexts.items():
+        latency = context.costs["latency_ms"].at(space)
         assert isinstance(latency, CostModel)
         members[device] = Member(latency, budgets_ms[device])
     if loss is None:
@@ -75,5 +75,5 @@ def plan_fleet(
         "loss_allowed": loss,
         "seed": seed,
         "searches": fleet.searches,
-        "provenance": {device: pairing.provenance() for device, pairing in pairings.items()},
+        "provenance": {device: context.provenance() for device, context in contexts.items()},
     }

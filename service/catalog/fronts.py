@@ -24,7 +24,7 @@ from models.errors import InputError
 from models.spaces import Arch, LayerSpec, layer_plan
 from search.costs import CostModel
 from search.front import Front, answer, front
-from service.catalog.deployment_context import Pairing, describe_layer
+from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.provenance import upper_bound
 from service.contracts import FrontRead
 from service.http import entity_tag
@@ -33,7 +33,7 @@ SEED = 0
 _LOCK = Lock()
 ANSWERS_KEPT = 64
 """Answers in memory, a quarter of a megabyte each."""
-_ANSWERS: dict[tuple[str, AskedFront], FrontJson] = {}
+_ANSWERS: dict[tuple[str, FrontQuery], FrontJson] = {}
 FORMAT = 1
 """Raised when fronts come to be computed in another way, so that old files are left alone."""
 
@@ -44,7 +44,7 @@ COSTS = ("macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
 
 def read_front(
     home: Path,
-    pairing: Pairing,
+    context: DeploymentContext,
     budget_ms: float | None = None,
     *,
     confidence: float | None = None,
@@ -67,10 +67,10 @@ def read_front(
             number, or the networks measured on the device cannot promise so much confidence.
         Infeasible: if no network is that fast.
     """
-    predictor, table = pairing.require_predictor(), pairing.table
+    predictor, table = context.require_predictor(), context.table
     assert table is not None
     bound = upper_bound(table, confidence)
-    found = FrontStore(home / "fronts").get(pairing, on_share)
+    found = FrontStore(home / "fronts").get(context, on_share)
     if budget_ms is not None:
         if not (math.isfinite(budget_ms) and budget_ms > 0):
             raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
@@ -79,7 +79,7 @@ def read_front(
             limited = replace(found, latency_ms=found.latency_ms * bound["factor"])
         index = answer(limited, budget_ms)
         found = found[index : index + 1]
-    archs = pairing.space.decode(found.genes)
+    archs = context.space.decode(found.genes)
     columns: dict[str, list[Any]] = {
         "latency_ms": found.latency_ms.tolist(),
         "latency_upper_ms": [None] * len(found)
@@ -89,7 +89,7 @@ def read_front(
         "arch": [arch.to_json() for arch in archs],
     }
     for name in COSTS:
-        if (cost := pairing.costs.get(name)) is None:
+        if (cost := context.costs.get(name)) is None:
             columns[name] = [None] * len(found)
         else:
             values = cost.evaluate(found.genes).tolist()
@@ -99,19 +99,19 @@ def read_front(
             dict(zip(columns, values, strict=True))
             for values in zip(*columns.values(), strict=True)
         ],
-        "layers": _layers(pairing, archs) if layers else None,
+        "layers": _layers(context, archs) if layers else None,
         "network_overhead_ms": table.network_overhead_ms,
         "method": "dynamic programming over an additive surrogate, refined by the predictor",
         "expected_error": {
             "latency_ms": table.expected_error,
             "top1": predictor.provenance.rmse,
         },
-        "provenance": replace(pairing, confidence=confidence).provenance(),
+        "provenance": replace(context, confidence=confidence).provenance(),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class AskedFront:
+class FrontQuery:
     """What is asked of a front; as `read_front` takes it."""
 
     budget_ms: float | None = None
@@ -127,43 +127,43 @@ class FrontJson:
     etag: str
 
 
-def front_json(home: Path, pairing: Pairing, asked: AskedFront) -> FrontJson:
+def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> FrontJson:
     """What `read_front` answers, as JSON. Whole fronts are kept as such: writing one takes longer
     than all else of a request, and a page asks for several at once.
 
     Raises:
         InputError, Infeasible: as `read_front`.
     """
-    pairing.require_predictor()
-    key = (front_sha256(pairing), asked)
+    context.require_predictor()
+    key = (front_sha256(context), query)
     if (answer := _ANSWERS.get(key)) is None:
         read = read_front(
-            home, pairing, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
+            home, context, query.budget_ms, confidence=query.confidence, layers=query.layers
         )
         content = FrontRead(**read).model_dump_json().encode()
         answer = FrontJson(content, entity_tag(content))
-        if asked.budget_ms is None:
+        if query.budget_ms is None:
             _ANSWERS[key] = answer
             while len(_ANSWERS) > ANSWERS_KEPT:
                 _ANSWERS.pop(next(iter(_ANSWERS)), None)
     return answer
 
 
-def _layers(pairing: Pairing, archs: Sequence[Arch]) -> dict[str, Any]:
+def _layers(context: DeploymentContext, archs: Sequence[Arch]) -> dict[str, Any]:
     known: dict[LayerSpec, int] = {}
     points = [
-        [known.setdefault(layer, len(known)) for layer in layer_plan(pairing.space, arch)]
+        [known.setdefault(layer, len(known)) for layer in layer_plan(context.space, arch)]
         for arch in archs
     ]
-    return {"known": [describe_layer(layer, pairing.table) for layer in known], "points": points}
+    return {"known": [describe_layer(layer, context.table) for layer in known], "points": points}
 
 
-def front_sha256(pairing: Pairing) -> str:
+def front_sha256(context: DeploymentContext) -> str:
     """By which a front is known: a hash of all that it comes from."""
-    bundle, table = pairing.bundle, pairing.table
+    bundle, table = context.bundle, context.table
     assert table is not None
     predictor = bundle.card["files"][bundle.predictor_path.name]
-    origins = [FORMAT, SEED, pairing.space.to_json(), predictor, table.sha256]
+    origins = [FORMAT, SEED, context.space.to_json(), predictor, table.sha256]
     return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 
 
@@ -177,18 +177,20 @@ class FrontStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, pairing: Pairing, on_share: Callable[[float], None] = lambda _: None) -> Front:
+    def get(
+        self, context: DeploymentContext, on_share: Callable[[float], None] = lambda _: None
+    ) -> Front:
         """The front of a supernet on a device, from its file or computed and kept."""
-        latency = pairing.costs["latency_ms"]
+        latency = context.costs["latency_ms"]
         assert isinstance(latency, CostModel)
-        path = self.folder / f"{front_sha256(pairing)}.npz"
+        path = self.folder / f"{front_sha256(context)}.npz"
         if (kept := self._read(path)) is not None:
             return kept
         with _LOCK:  # computed once, also if several ask at the same time
             if (kept := self._read(path)) is not None:
                 return kept
-            predictor = pairing.require_predictor()
-            found = front(pairing.space, predictor, latency, seed=SEED, on_share=on_share)
+            predictor = context.require_predictor()
+            found = front(context.space, predictor, latency, seed=SEED, on_share=on_share)
             self._write(path, found)
         return found
 

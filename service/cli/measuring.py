@@ -122,5 +122,5 @@ def kit(
 
 
 def _space(supernet: str, resolutions: list[int] | None) -> SearchSpace:
-    pairing = catalog().pairing(supernet, None)
-    return pairing.bundle.space.at(resolutions) if resolutions else pairing.space
+    context = catalog().context(supernet, None)
+    return context.bundle.space.at(resolutions) if resolutions else context.space

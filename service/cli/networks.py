@@ -44,14 +44,14 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict accuracy and latency of given networks; count MACs and parameters."""
-    pairing = catalog().pairing(supernet, device)
-    rows = pairing.predict(_read_archs(archs))
+    context = catalog().context(supernet, device)
+    rows = context.predict(_read_archs(archs))
     if json:
         print_json(rows)
         return
     names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
     print_table(names, [[short(row[name]) for name in names] for row in rows])
-    _echo_provenance(pairing.provenance())
+    _echo_provenance(context.provenance())
 
 
 def search(
@@ -161,21 +161,21 @@ def export(
     _check_precision(precision)
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")
-    pairing = catalog().pairing(supernet, None)
+    context = catalog().context(supernet, None)
     chosen = _read_arch(arch)
-    pairing.bundle.space.validate(chosen)
+    context.bundle.space.validate(chosen)
     from latency_tables.published import write_atomically
     from service.delivery import Workshop
 
     with progress_bar("exporting") as show_share:
         workshop = Workshop(
-            pairing.bundle,
+            context.bundle,
             threads=settings().threads,
             calibration=calibration,
             home=settings().home,
         )
         made = workshop.make(
-            pairing,
+            context,
             chosen,
             precision=precision,
             recalibrate=not no_recalibrate,

@@ -144,7 +144,7 @@ class Here:
 
         return read_front(
             self._catalog.home,
-            self._catalog.pairing(supernet, device, precision),
+            self._catalog.context(supernet, device, precision),
             latency_ms,
             confidence=confidence,
             on_share=lambda share: on_share(share, ""),
@@ -163,21 +163,21 @@ class Here:
         from service.catalog import describe_layers
         from service.delivery import compare, run_search
 
-        pairing, given = self._catalog.pairing(supernet, device, precision).asked(limits)
-        pairing.check_limits(given)
-        found = run_search(pairing, given, seed, lambda now: on_share(now.share, ""))
+        context, given = self._catalog.context(supernet, device, precision).with_confidence(limits)
+        context.check_limits(given)
+        found = run_search(context, given, seed, lambda now: on_share(now.share, ""))
         return {
             "feasible": True,
-            **pairing.describe(found.arch),
+            **context.describe(found.arch),
             "seed": seed,
             "evaluations": found.evaluations,
             "search_seconds": found.seconds,
             "certificate": found.certificate.to_json(),
             "limits": dict(limits),
             "precision": precision,
-            **({"int8": compare(pairing, found.arch, {})} if precision == "int8" else {}),
-            "layers": describe_layers(pairing.bundle, pairing.table, found.arch),
-            "provenance": pairing.provenance(),
+            **({"int8": compare(context, found.arch, {})} if precision == "int8" else {}),
+            "layers": describe_layers(context.bundle, context.table, found.arch),
+            "provenance": context.provenance(),
         }
 
     def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.spaces import Arch
 from search.evolution import Progress, SearchResult, search_subnet
-from service.catalog import Pairing, describe_layers, describe_prices
+from service.catalog import DeploymentContext, describe_layers, describe_prices
 from service.delivery.model_builder import Draft, Report, Unverified, Workshop
 from service.delivery.quantization_report import compare
 
@@ -65,7 +65,7 @@ def at_once(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def deliver(
-    pairing: Pairing,
+    context: DeploymentContext,
     workshop: Callable[[], Workshop],
     limits: Mapping[str, float],
     seed: int,
@@ -89,31 +89,31 @@ def deliver(
         Unverified: if the model does not compute what the subnet does, or stays too slow.
     """
     drafts = drafts or Memory()
-    asked, limits = pairing.asked(limits)
+    bounded, limits = context.with_confidence(limits)
     given = dict(limits)
     too_slow: list[dict[str, Any]] = []
 
     for _ in range(1 + STEPS_DOWN):
-        found = step("search", partial(_search, asked, given, seed, report))
+        found = step("search", partial(_search, bounded, given, seed, report))
         arch = Arch.from_json(found["arch"])
-        built = step("build", partial(_build, pairing, workshop, arch, drafts, report))
-        check = partial(_verify, pairing, workshop, arch, built, drafts, shelf, report)
+        built = step("build", partial(_build, context, workshop, arch, drafts, report))
+        check = partial(_verify, context, workshop, arch, built, drafts, shelf, report)
         made = step("verify", check)
         timed = made["latency_ms"]
-        if timed is None or timed <= _tolerated_ms(pairing, limits):
+        if timed is None or timed <= _tolerated_ms(context, limits):
             _check_size(made, limits)
             verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
             return {
-                **asked.describe(arch),
-                "layers": describe_layers(pairing.bundle, pairing.table, arch),
-                "prices": describe_prices(pairing, arch),
+                **bounded.describe(arch),
+                "layers": describe_layers(context.bundle, context.table, arch),
+                "prices": describe_prices(context, arch),
                 "verified": verified,
                 **(
-                    {"int8": compare(pairing, arch, verified)}
-                    if pairing.precision == "int8"
+                    {"int8": compare(context, arch, verified)}
+                    if context.precision == "int8"
                     else {}
                 ),
-                "provenance": asked.provenance(),
+                "provenance": bounded.provenance(),
                 "search": found["search"],
                 "model_bytes": made["model_bytes"],
                 "sha256": made["sha256"],
@@ -123,7 +123,7 @@ def deliver(
             given["latency_ms"] * limits["latency_ms"] / timed,
             math.nextafter(found["latency_ms"], 0.0),
         )
-        asked.check_limits(given)
+        bounded.check_limits(given)
     raise Unverified(
         f"{len(too_slow)} networks predicted to meet {limits['latency_ms']:g} ms were all slower "
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
@@ -131,10 +131,10 @@ def deliver(
     )
 
 
-def _tolerated_ms(pairing: Pairing, limits: Mapping[str, float]) -> float:
+def _tolerated_ms(context: DeploymentContext, limits: Mapping[str, float]) -> float:
     """What a model may be timed at: the budget and, on top, the error that the answer states."""
-    assert pairing.table is not None
-    return limits.get("latency_ms", math.inf) * (1 + (pairing.table.expected_error or 0.0))
+    assert context.table is not None
+    return limits.get("latency_ms", math.inf) * (1 + (context.table.expected_error or 0.0))
 
 
 def _check_size(made: Mapping[str, Any], limits: Mapping[str, float]) -> None:
@@ -151,9 +151,9 @@ def _check_size(made: Mapping[str, Any], limits: Mapping[str, float]) -> None:
 
 
 def _search(
-    pairing: Pairing, limits: Mapping[str, float], seed: int, report: Report
+    context: DeploymentContext, limits: Mapping[str, float], seed: int, report: Report
 ) -> dict[str, Any]:
-    found = run_search(pairing, limits, seed, lambda p: report("search", 0.5 * p.share))
+    found = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share))
     return {
         "arch": found.arch.to_json(),
         "latency_ms": found.costs["latency_ms"],
@@ -167,13 +167,13 @@ def _search(
 
 
 def _build(
-    pairing: Pairing,
+    context: DeploymentContext,
     workshop: Callable[[], Workshop],
     arch: Arch,
     drafts: Shelf,
     report: Report,
 ) -> dict[str, Any]:
-    draft = workshop().build(pairing, arch, precision=pairing.precision, report=report)
+    draft = workshop().build(context, arch, precision=context.precision, report=report)
     logits = io.BytesIO()
     np.save(logits, draft.logits, allow_pickle=False)
     return {
@@ -185,7 +185,7 @@ def _build(
 
 
 def _verify(
-    pairing: Pairing,
+    context: DeploymentContext,
     workshop: Callable[[], Workshop],
     arch: Arch,
     built: Mapping[str, Any],
@@ -201,7 +201,7 @@ def _verify(
         logits=logits,
         recalibrated=built["recalibrated"],
     )
-    made = workshop().verify(pairing, arch, draft, report=report)
+    made = workshop().verify(context, arch, draft, report=report)
     return {
         "findings": made.findings,
         "latency_ms": made.latency_ms,
@@ -211,7 +211,7 @@ def _verify(
 
 
 def run_search(
-    pairing: Pairing,
+    context: DeploymentContext,
     limits: Mapping[str, float],
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -221,7 +221,7 @@ def run_search(
     Raises:
         Infeasible: if no network meets a limit.
     """
-    predictor = pairing.require_predictor()
+    predictor = context.require_predictor()
     return search_subnet(
-        pairing.space, predictor, pairing.costs, limits, seed, on_progress=on_progress
+        context.space, predictor, context.costs, limits, seed, on_progress=on_progress
     )

@@ -19,7 +19,7 @@ from latency_tables.table import Conditions, LatencyTable, Precision
 from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
 from models.spaces import Arch
-from service.catalog import Pairing
+from service.catalog import DeploymentContext
 from service.delivery.quantization_report import agreement
 from service.delivery.timing import HostTimer, Timer
 
@@ -111,7 +111,7 @@ class Workshop:
 
     def make(
         self,
-        pairing: Pairing,
+        context: DeploymentContext,
         arch: Arch,
         *,
         precision: str = "fp32",
@@ -120,13 +120,13 @@ class Workshop:
     ) -> Verified:
         """The checked ONNX file of one network: `build`, then `verify`."""
         draft = self.build(
-            pairing, arch, precision=precision, recalibrate=recalibrate, report=report
+            context, arch, precision=precision, recalibrate=recalibrate, report=report
         )
-        return self.verify(pairing, arch, draft, report=report)
+        return self.verify(context, arch, draft, report=report)
 
     def build(
         self,
-        pairing: Pairing,
+        context: DeploymentContext,
         arch: Arch,
         *,
         precision: str = "fp32",
@@ -162,10 +162,10 @@ class Workshop:
                 self.supernet, self.bundle.sha256, arch, self.calibration, self.threads
             )
         report("build", 0.7)
-        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(pairing, arch, "fp32"))
+        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(context, arch, "fp32"))
         quantized = None
         if precision == "int8":
-            quantized = self._quantized(model, arch, self._metadata(pairing, arch, "int8"))
+            quantized = self._quantized(model, arch, self._metadata(context, arch, "int8"))
         with torch.no_grad():
             logits = subnet(torch.from_numpy(self.compared(arch))).numpy()
         return Draft(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
@@ -185,7 +185,7 @@ class Workshop:
 
     def verify(
         self,
-        pairing: Pairing,
+        context: DeploymentContext,
         arch: Arch,
         draft: Draft,
         *,
@@ -203,7 +203,7 @@ class Workshop:
             model = draft.quantized
             findings |= self._verify_quantized(draft, model, arch, findings["top1"])
         timed = None
-        here = self._as_device(pairing.table, "fp32" if draft.quantized is None else "int8")
+        here = self._as_device(context.table, "fp32" if draft.quantized is None else "int8")
         if here is not None:
             timed = findings["latency_ms"] = self._time(model, here)
             if draft.quantized is not None:
@@ -224,8 +224,8 @@ class Workshop:
         shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
 
-    def _metadata(self, pairing: Pairing, arch: Arch, precision: str) -> dict[str, str]:
-        (predicted,) = pairing.predict([arch])
+    def _metadata(self, context: DeploymentContext, arch: Arch, precision: str) -> dict[str, str]:
+        (predicted,) = context.predict([arch])
         space, bundle = self.bundle.space, self.bundle
         preprocess = {
             "channels": space.channels,
@@ -239,9 +239,9 @@ class Workshop:
             "arch": json.dumps(arch.to_json()),
             "supernet": bundle.name,
             "supernet_sha256": bundle.sha256,
-            "device": pairing.table.device if pairing.table else "",
+            "device": context.table.device if context.table else "",
             "precision": precision,
-            "predicted": json.dumps({**predicted, "provenance": pairing.provenance()}),
+            "predicted": json.dumps({**predicted, "provenance": context.provenance()}),
             "preprocess": json.dumps(preprocess),
         }
         return {f"subnet_search.{name}": value for name, value in values.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.spaces import Arch, layer_plan
-from service.catalog import Pairing
+from service.catalog import DeploymentContext
 
 Logits = npt.NDArray[np.float32]
 
@@ -26,13 +26,13 @@ def agreement(float_logits: Logits, logits: Logits) -> dict[str, Any]:
     }
 
 
-def compare(pairing: Pairing, arch: Arch, verified: Mapping[str, Any]) -> dict[str, Any]:
+def compare(context: DeploymentContext, arch: Arch, verified: Mapping[str, Any]) -> dict[str, Any]:
     """Whether int8 is faster than fp32 on this device, for one and the same network.
 
     What was measured counts before what tables predict.
     """
-    (row,) = pairing.predict([arch])
-    predicted = {"int8_ms": row["latency_ms"], "fp32_ms": _float_latency_ms(pairing, arch)}
+    (row,) = context.predict([arch])
+    predicted = {"int8_ms": row["latency_ms"], "fp32_ms": _float_latency_ms(context, arch)}
     answer: dict[str, Any] = {"predicted": {**predicted, "origin": "predicted"}}
     numbers, origin = predicted, "predicted"
     if (timed := verified.get("latency_ms")) is not None:
@@ -41,7 +41,7 @@ def compare(pairing: Pairing, arch: Arch, verified: Mapping[str, Any]) -> dict[s
         answer["measured"] = {**numbers, "origin": "measured"}
         origin = "measured"
     int8_ms, fp32_ms = numbers["int8_ms"], numbers["fp32_ms"]
-    device = pairing.table.device if pairing.table else "this device"
+    device = context.table.device if context.table else "this device"
     if int8_ms is None or fp32_ms is None:
         return {
             **answer,
@@ -60,9 +60,9 @@ def compare(pairing: Pairing, arch: Arch, verified: Mapping[str, Any]) -> dict[s
     }
 
 
-def _float_latency_ms(pairing: Pairing, arch: Arch) -> float | None:
+def _float_latency_ms(context: DeploymentContext, arch: Arch) -> float | None:
     """Predicted latency of the same network at fp32; None where it is not known."""
-    table, space = pairing.float_table, pairing.bundle.space
+    table, space = context.float_table, context.bundle.space
     if table is None or arch.resolution not in table.covered(space).resolutions:
         return None
     plan = layer_plan(space, arch)

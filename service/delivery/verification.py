@@ -15,7 +15,7 @@ from latency_tables.table import ALIKE
 from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.spaces import Arch, layer_plan
-from service.catalog import Catalog, Pairing
+from service.catalog import Catalog, DeploymentContext
 from service.delivery.model_builder import PARITY_TOLERANCE, Workshop
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
 from service.delivery.timing import HostTimer, Timer
@@ -150,7 +150,7 @@ def _parity(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch:
         return Check(name="parity", passed=False, detail=f"unknown precision {precision!r}")
     try:
         draft = workshop.build(
-            Pairing.open(workshop.bundle, None),
+            DeploymentContext.open(workshop.bundle, None),
             arch,
             precision=precision,
             recalibrate=how["recalibrated"],

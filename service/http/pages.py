@@ -79,8 +79,8 @@ def warm(catalog: Catalog) -> None:
                     if bundle.space.name in (space for space, _ in tables)
                 ]
                 if devices and bundle.has(bundle.predictor_path.name):
-                    pairing = catalog.pairing(bundle.name, min(devices))
-                    FrontStore(catalog.home / "fronts").get(pairing)
+                    context = catalog.context(bundle.name, min(devices))
+                    FrontStore(catalog.home / "fronts").get(context)
                     return
 
     Thread(target=compute, name="warm", daemon=True).start()

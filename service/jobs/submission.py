@@ -42,11 +42,11 @@ def submit(
     key = None if key is None else own_key(key, caller)
     if key is not None and (stored := store.find_by_key(key, body)) is not None:
         return stored
-    pairing = catalog.pairing(request.supernet, request.device, request.precision)
-    table, bundle = pairing.table, pairing.bundle
+    context = catalog.context(request.supernet, request.device, request.precision)
+    table, bundle = context.table, context.bundle
     assert table is not None
     _check_table(request, table)
-    pairing.require_predictor()
+    context.require_predictor()
     limits = request.constraints.limits()
     canonical = {
         "engine": ENGINE,
@@ -62,8 +62,8 @@ def submit(
     request_sha256 = sha256_of(identity(canonical, caller, request.shared))
     if key is None and (stored := store.find_by_request(request_sha256)) is not None:
         return stored
-    asked, given = pairing.asked(limits)
-    asked.check_limits(given)
+    bounded, given = context.with_confidence(limits)
+    bounded.check_limits(given)
     bundle.check_deliverable()
     new = NewSearch(
         request=canonical,

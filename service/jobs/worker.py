@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from latency_tables.table import table_from_json
 from models.errors import CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
-from service.catalog import Catalog, Pairing
+from service.catalog import Catalog, DeploymentContext
 from service.contracts import Search
 from service.delivery import Unverified, Workshop, deliver
 from service.http import problem_of
@@ -252,11 +252,11 @@ class Worker:
         request = search.request
         profile = self._patiently(lambda: self.store.profile(search.profile_sha256))
         table = table_from_json(profile)
-        pairing = self.catalog.pair(self.catalog.supernets.get(request["supernet"]), table)
-        _check_same_bundle(pairing, request)
+        context = self.catalog.context_of(self.catalog.supernets.get(request["supernet"]), table)
+        _check_same_bundle(context, request)
         return deliver(
-            pairing,
-            lambda: self._workshop_of(pairing),
+            context,
+            lambda: self._workshop_of(context),
             request["constraints"],
             request["seed"],
             shelf=self.artifacts,
@@ -326,18 +326,18 @@ class Worker:
     def _drafts(self, workflow_id: str) -> ArtifactStore:
         return self.artifacts.within(f"drafts/{workflow_id}")
 
-    def _workshop_of(self, pairing: Pairing) -> Workshop:
+    def _workshop_of(self, context: DeploymentContext) -> Workshop:
         """The last one used is kept: loading a supernet takes longer than a search."""
         kept = self._workshop
-        if kept is None or kept.bundle.card != pairing.bundle.card:
+        if kept is None or kept.bundle.card != context.bundle.card:
             kept = self._workshop = Workshop(
-                pairing.bundle, threads=self._threads, home=self.settings.home
+                context.bundle, threads=self._threads, home=self.settings.home
             )
         return kept
 
 
-def _check_same_bundle(pairing: Pairing, request: Mapping[str, Any]) -> None:
-    bundle = pairing.bundle
+def _check_same_bundle(context: DeploymentContext, request: Mapping[str, Any]) -> None:
+    bundle = context.bundle
     if bundle.sha256 != request["supernet_sha256"]:
         raise CorruptBundle(
             f"supernet {bundle.name!r} changed since this was asked: expected weights with sha256 "

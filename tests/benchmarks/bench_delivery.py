@@ -220,17 +220,17 @@ def bench_answers() -> None:
 
     keep_freed_memory()  # as workers do
     device = os.environ.get("SUBNET_BENCH_DEVICE", "cpu-x86-64-ort")
-    pairing = open_catalog(Settings()).pairing("fashion-mbv3", device)
-    workshop = Workshop(pairing.bundle)
-    assert pairing.table is not None
-    floor = pairing.costs["latency_ms"].floor()
+    context = open_catalog(Settings()).context("fashion-mbv3", device)
+    workshop = Workshop(context.bundle)
+    assert context.table is not None
+    floor = context.costs["latency_ms"].floor()
     _, test = load_fashion_mnist()
-    on_test = ImageSet(test.images, pairing.bundle.mean, pairing.bundle.std)
+    on_test = ImageSet(test.images, context.bundle.mean, context.bundle.std)
     shelf = Memory()
     taken, top1, top1_on_test, within = [], [], [], []
     for budget in np.geomspace(1.1 * floor, 4 * floor, 20).tolist():
         started = time.perf_counter()
-        result = deliver(pairing, lambda: workshop, {"latency_ms": budget}, 0, shelf=shelf)
+        result = deliver(context, lambda: workshop, {"latency_ms": budget}, 0, shelf=shelf)
         taken.append(time.perf_counter() - started)
         top1.append(result["top1"] - result["verified"]["top1"]["value"])
         model, arch = shelf.get(result["sha256"]), Arch.from_json(result["arch"])

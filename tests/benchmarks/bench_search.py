@@ -34,7 +34,7 @@ from search.front import front
 from search.predictors.mlp import CHUNK, Mlp
 from search.predictors.predictor import AccuracyPredictor, elites_of
 from service.catalog.catalog import open_catalog
-from service.catalog.deployment_context import Pairing
+from service.catalog.deployment_context import DeploymentContext
 from service.catalog.supernets.importing import import_supernet
 from service.settings import Settings
 from tests.benchmarks.baselines import hypervolume, nsga2_front, published_evolution, random_search
@@ -56,12 +56,12 @@ LONG_TERMINATION = AnyOf((MaxGenerations(250), Stalled(30)))
 LONG_RUNS = 2
 
 
-def pairings(home: Path) -> dict[str, Pairing]:
+def contexts(home: Path) -> dict[str, DeploymentContext]:
     """What is searched, by name."""
     reference = os.environ.get("SUBNET_REFERENCE")
     catalog = open_catalog(Settings(home=home))
     if reference is None:
-        return {"shipped": catalog.pairing("fashion-mbv3", "cpu-x86-64-ort")}
+        return {"shipped": catalog.context("fashion-mbv3", "cpu-x86-64-ort")}
     folder = Path(reference)
     for name, file in (
         ("ofa-mbv3-w1.2", "acc_predictor_mbv3_w1.2.pth"),
@@ -75,30 +75,30 @@ def pairings(home: Path) -> dict[str, Pairing]:
         folder / "note10_lut", mobile.space, device="samsung-note10", source="Once-for-All"
     )
     return {
-        "note10": catalog.pair(mobile, table),
-        "resnet": catalog.pairing("ofa-resnet50", None),
+        "note10": catalog.context_of(mobile, table),
+        "resnet": catalog.context("ofa-resnet50", None),
     }
 
 
 def regrets(
-    pairing: Pairing,
+    context: DeploymentContext,
     problems: Sequence[Mapping[str, float]],
     seeds: int,
     known: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
     """Print how far short searches fall of the best; returns the best known by problem."""
-    predictor = pairing.require_predictor()
+    predictor = context.require_predictor()
     best = dict(known or {})
     shortfall, seconds, over = [], [], 0
     print("limits                                   best   mean regret  worst")
     for index, limits in enumerate(problems):
         found = [
-            search_subnet(pairing.space, predictor, pairing.costs, limits, seed)
+            search_subnet(context.space, predictor, context.costs, limits, seed)
             for seed in range(seeds)
         ]
         long = [
             search_subnet(
-                pairing.space, predictor, pairing.costs, limits, 1000 + seed,
+                context.space, predictor, context.costs, limits, 1000 + seed,
                 settings=LONG, termination=LONG_TERMINATION,
             ).top1
             for seed in range(LONG_RUNS)
@@ -120,16 +120,18 @@ def regrets(
     return best
 
 
-def baselines(pairing: Pairing, budgets: Sequence[float], best: Mapping[int, float]) -> None:
+def baselines(
+    context: DeploymentContext, budgets: Sequence[float], best: Mapping[int, float]
+) -> None:
     """Print what random search and the published evolution find, and how long they take."""
-    space, predictor = pairing.space, pairing.require_predictor()
-    latency = pairing.costs["latency_ms"]
+    space, predictor = context.space, context.require_predictor()
+    latency = context.costs["latency_ms"]
     assert isinstance(latency, CostModel)
     print("budget_ms   ours  random  published   times slower")
     ratios = []
     for index, budget in enumerate(budgets):
         limits = {"latency_ms": budget}
-        ours = search_subnet(space, predictor, pairing.costs, limits, 0)
+        ours = search_subnet(space, predictor, context.costs, limits, 0)
         rng = np.random.default_rng(0)
         drawn = random_search(space, predictor, latency, budget, ours.evaluations, rng)
         start = time.perf_counter()
@@ -144,10 +146,10 @@ def baselines(pairing: Pairing, budgets: Sequence[float], best: Mapping[int, flo
     print(f"published evolution takes {np.median(ratios):.0f} times as long (median)")
 
 
-def fronts(pairing: Pairing) -> None:
+def fronts(context: DeploymentContext) -> None:
     """Print the front's time and hypervolume against NSGA-II with ten times the evaluations."""
-    space, predictor = pairing.space, pairing.require_predictor()
-    latency = pairing.costs["latency_ms"]
+    space, predictor = context.space, context.require_predictor()
+    latency = context.costs["latency_ms"]
     assert isinstance(latency, CostModel)
     asked = Counted(predictor, space)
     start = time.perf_counter()
@@ -198,10 +200,12 @@ def evaluation_rate(predictor: Mlp) -> None:
         print(f"{count:<9}  {1e6 * ours_s / count:6.2f}  {bare_s / ours_s:17.2f}  {peak:8.0f}")
 
 
-def shares(pairing: Pairing, names: Sequence[str], at: Sequence[float]) -> list[dict[str, float]]:
+def shares(
+    context: DeploymentContext, names: Sequence[str], at: Sequence[float]
+) -> list[dict[str, float]]:
     """Limits at shares of the way from each cost's floor to that of the largest network."""
-    largest = pairing.space.encode([pairing.space.largest])
-    costs: dict[str, Cost] = {name: pairing.costs[name] for name in names}
+    largest = context.space.encode([context.space.largest])
+    costs: dict[str, Cost] = {name: context.costs[name] for name in names}
     return [
         {
             name: cost.floor() + share * (float(cost.evaluate(largest)[0]) - cost.floor())
@@ -213,31 +217,31 @@ def shares(pairing: Pairing, names: Sequence[str], at: Sequence[float]) -> list[
 
 def report(seeds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = pairings(Path(folder))
-    for name, pairing in found.items():
+        found = contexts(Path(folder))
+    for name, context in found.items():
         problems = [{"latency_ms": float(b)} for b in NOTE10_MS]
         known = {i: KNOWN_TOP1[b] for i, b in enumerate(NOTE10_MS) if b in KNOWN_TOP1}
         if name == "shipped":
-            problems, known = shares(pairing, ["latency_ms"], (0.1, 0.3, 0.5, 0.7)), {}
+            problems, known = shares(context, ["latency_ms"], (0.1, 0.3, 0.5, 0.7)), {}
         if name == "resnet":
             print("\nresnet, multiply-accumulates")
-            regrets(pairing, shares(pairing, ["macs"], (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)), seeds)
-            two = shares(pairing, ["macs", "params"], (0.1, 0.2, 0.4))
-            regrets(pairing, two, seeds)
+            regrets(context, shares(context, ["macs"], (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)), seeds)
+            two = shares(context, ["macs", "params"], (0.1, 0.2, 0.4))
+            regrets(context, two, seeds)
             continue
         print(f"\n{name}, one budget of latency")
-        best = regrets(pairing, problems, seeds, known)
+        best = regrets(context, problems, seeds, known)
         print(f"\n{name}, two limits")
-        two = shares(pairing, ["latency_ms", "params"], (0.1, 0.25, 0.4))
-        two += shares(pairing, ["latency_ms", "peak_memory_bytes"], (0.2, 0.4))
-        regrets(pairing, two, seeds)
+        two = shares(context, ["latency_ms", "params"], (0.1, 0.25, 0.4))
+        two += shares(context, ["latency_ms", "peak_memory_bytes"], (0.2, 0.4))
+        regrets(context, two, seeds)
         print(f"\n{name}, others")
-        baselines(pairing, [limits["latency_ms"] for limits in problems], best)
+        baselines(context, [limits["latency_ms"] for limits in problems], best)
         print(f"\n{name}, whole front")
-        fronts(pairing)
-        if isinstance(pairing.predictor, Mlp):
+        fronts(context)
+        if isinstance(context.predictor, Mlp):
             print(f"\n{name}, predictor")
-            evaluation_rate(pairing.predictor)
+            evaluation_rate(context.predictor)
 
 
 def test_search() -> None:

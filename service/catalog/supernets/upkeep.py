@@ -96,17 +96,17 @@ def found_by_searches(bundle: Bundle, count: int) -> list[Arch]:
     Raises:
         InputError: if there is no predictor.
     """
-    from service.catalog.deployment_context import Pairing
+    from service.catalog.deployment_context import DeploymentContext
 
-    pairing = Pairing.open(bundle, None)
-    predictor, space = pairing.require_predictor(), pairing.space
-    macs = pairing.costs["macs"]
+    context = DeploymentContext.open(bundle, None)
+    predictor, space = context.require_predictor(), context.space
+    macs = context.costs["macs"]
     most = float(
         max(macs.evaluate(space.encode([space.at([r]).largest]))[0] for r in space.resolutions)
     )
     found: dict[Arch, None] = {}
     for seed, budget in enumerate(np.geomspace(1.05 * macs.floor(), most, count).tolist()):
-        result = search_subnet(space, predictor, pairing.costs, {"macs": budget}, seed)
+        result = search_subnet(space, predictor, context.costs, {"macs": budget}, seed)
         found.setdefault(result.arch)
     return list(found)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Header, Query, Response
 
 from latency_tables.table import Precision
 from service.catalog import (
-    AskedFront,
+    FrontQuery,
     correct_device,
     describe_correction,
     describe_device,
@@ -112,9 +112,9 @@ def read_front(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Every network that none is both faster and more accurate than."""
-    pairing = catalog.pairing(name, device, precision)
-    asked = AskedFront(latency_ms, latency_confidence, layers)
-    answer = front_json(catalog.home, pairing, asked)
+    context = catalog.context(name, device, precision)
+    query = FrontQuery(latency_ms, latency_confidence, layers)
+    answer = front_json(catalog.home, context, query)
     headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache"}
     if not_modified(if_none_match, answer.etag):
         return Response(status_code=304, headers=headers)

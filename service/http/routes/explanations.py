@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from latency_tables.table import Precision, table_from_json
 from models.errors import Conflict, InputError
 from models.spaces import Arch
-from service.catalog import Pairing, explain, picture, read_front
+from service.catalog import DeploymentContext, explain, picture, read_front
 from service.contracts import Arch as ArchRead
 from service.contracts import Search
 from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
@@ -61,8 +61,8 @@ def explain_search(search: SearchDep, service: ServiceDep) -> Explanation:
 
     Told by the latency table that was searched, also if the device has another since.
     """
-    arch, pairing = _found(search, service)
-    return Explanation(**explain(service.catalog.home, pairing, arch))
+    arch, context = _found(search, service)
+    return Explanation(**explain(service.catalog.home, context, arch))
 
 
 @router.get(
@@ -75,8 +75,8 @@ def draw_search(
     search: SearchDep, service: ServiceDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """The found network as a picture, with each layer's share of the latency."""
-    arch, pairing = _found(search, service)
-    return _drawn(picture(pairing, arch), if_none_match)
+    arch, context = _found(search, service)
+    return _drawn(picture(context, arch), if_none_match)
 
 
 @router.get(
@@ -96,8 +96,8 @@ def draw_network(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Any network of a supernet as a picture."""
-    pairing = catalog.pairing(name, device, precision)
-    return _drawn(picture(pairing, _read(arch)), if_none_match)
+    context = catalog.context(name, device, precision)
+    return _drawn(picture(context, _read(arch)), if_none_match)
 
 
 @router.get(
@@ -117,19 +117,19 @@ def explain_network(
     precision: Precision | None = None,
 ) -> Explanation:
     """Explain a network on a device: the front's best within a latency, or one that is named."""
-    pairing = catalog.pairing(name, device, precision)
+    context = catalog.context(name, device, precision)
     home = catalog.home
     if (latency_ms is None) == (arch is None):
         raise InputError("expected one of latency_ms and arch: which network to explain")
     if arch is not None:
         chosen = _read(arch)
     else:
-        (point,) = read_front(home, pairing, latency_ms)["points"]
+        (point,) = read_front(home, context, latency_ms)["points"]
         chosen = Arch.from_json(point["arch"])
-    return Explanation(**explain(home, pairing, chosen))
+    return Explanation(**explain(home, context, chosen))
 
 
-def _found(search: Search, service: Service) -> tuple[Arch, Pairing]:
+def _found(search: Search, service: Service) -> tuple[Arch, DeploymentContext]:
     """What a search found, and what it was searched with."""
     if search.status != "succeeded" or search.result is None:
         raise Conflict(f"search {search.id} is {search.status}: it has found no network")
@@ -141,7 +141,7 @@ def _found(search: Search, service: Service) -> tuple[Arch, Pairing]:
             f"{expected[:12]}, found {bundle.sha256[:12]}; search again"
         )
     table = table_from_json(service.store.profile(search.profile_sha256))
-    return Arch.from_json(search.result["arch"]), service.catalog.pair(bundle, table)
+    return Arch.from_json(search.result["arch"]), service.catalog.context_of(bundle, table)
 
 
 def _read(arch: str) -> Arch:

@@ -13,7 +13,7 @@ from models.errors import Infeasible, InputError
 from search.front import front
 from search.predictors.gaussian_process_fit import fit
 from service.catalog import fronts
-from service.catalog.fronts import AskedFront, FrontStore, front_json, read_front
+from service.catalog.fronts import FrontQuery, FrontStore, front_json, read_front
 from service.contracts.schemas import FrontRead
 from tests.fakes import LinearAccuracy
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
@@ -46,17 +46,17 @@ def same(one, other):
 
 
 def test_a_kept_front_is_the_computed_one(home, store, computed):
-    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
-    first, second = store.get(pairing), store.get(catalog_of(home).pairing(SUPERNET, DEVICE))
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    first, second = store.get(context), store.get(catalog_of(home).context(SUPERNET, DEVICE))
     assert same(first, second)
     assert len(computed) == 1
 
 
 def test_another_table_or_predictor_has_another_front(home, store, computed):
-    store.get(catalog_of(home).pairing(SUPERNET, DEVICE))
+    store.get(catalog_of(home).context(SUPERNET, DEVICE))
     slower = make_table(network_overhead_ms=2.0)
     keep(home, slower, replace=True)
-    points = store.get(catalog_of(home).pairing(SUPERNET, DEVICE))
+    points = store.get(catalog_of(home).context(SUPERNET, DEVICE))
     assert points.latency_ms[0] >= 2
     assert len(computed) == 2
     genes = DEBUG.sample(60, np.random.default_rng(9))
@@ -65,26 +65,26 @@ def test_another_table_or_predictor_has_another_front(home, store, computed):
     path = home / "other.safetensors"
     other.save(path)
     add_to_bundle(bundle, {}, {"predictor.safetensors": path.read_bytes()})
-    again = store.get(catalog_of(home).pairing(SUPERNET, DEVICE))
+    again = store.get(catalog_of(home).context(SUPERNET, DEVICE))
     assert len(computed) == 3
     assert not same(points, again)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive"])
 def test_a_torn_file_is_computed_again(home, store, computed, content):
-    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
-    expected = store.get(pairing)
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    expected = store.get(context)
     (path,) = store.folder.iterdir()
     path.write_bytes(content)
-    assert same(store.get(pairing), expected)
+    assert same(store.get(context), expected)
     assert len(computed) == 2
-    assert same(store.get(pairing), expected)
+    assert same(store.get(context), expected)
     assert len(computed) == 2
 
 
 def test_a_folder_that_takes_nothing_still_answers(home, computed):
     (home / "fronts").write_text("in the way")
-    assert read_front(home, catalog_of(home).pairing(SUPERNET, DEVICE))["points"]
+    assert read_front(home, catalog_of(home).context(SUPERNET, DEVICE))["points"]
 
 
 RATIOS = tuple(1 + i / 100 for i in range(9))
@@ -94,8 +94,8 @@ RATIOS = tuple(1 + i / 100 for i in range(9))
 @pytest.mark.parametrize(("confidence", "factor"), [(0.9, 1.08), (0.5, 1.04)])
 def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
     keep(home, make_table("bounded", residual_ratios=RATIOS))
-    pairing = catalog_of(home).pairing(SUPERNET, "bounded")
-    usual, asked = read_front(home, pairing), read_front(home, pairing, confidence=confidence)
+    context = catalog_of(home).context(SUPERNET, "bounded")
+    usual, asked = read_front(home, context), read_front(home, context, confidence=confidence)
     assert asked["provenance"]["latency_upper_ms"]["confidence"] == confidence
     for point, same in zip(asked["points"], usual["points"], strict=True):
         assert point["latency_ms"] == same["latency_ms"]
@@ -104,38 +104,38 @@ def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
     for budget in np.linspace(0.99, 2, 9) * asked["points"][0]["latency_upper_ms"]:
         fits = [p for p in asked["points"] if p["latency_upper_ms"] <= budget]
         if fits:
-            found = read_front(home, pairing, budget, confidence=confidence)
+            found = read_front(home, context, budget, confidence=confidence)
             assert found["points"] == [fits[-1]]
         else:
             with pytest.raises(Infeasible) as info:
-                read_front(home, pairing, budget, confidence=confidence)
+                read_front(home, context, budget, confidence=confidence)
             assert info.value.floor == asked["points"][0]["latency_upper_ms"]
     with pytest.raises(InputError, match="9 measured networks can promise at most 0.9"):
-        read_front(home, pairing, confidence=0.95)
+        read_front(home, context, confidence=0.95)
 
 
 def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
     keep(home, make_table("bounded", residual_ratios=RATIOS))
-    pairing = catalog_of(home).pairing(SUPERNET, "bounded")
-    budget = read_front(home, pairing)["points"][-1]["latency_ms"]
+    context = catalog_of(home).context(SUPERNET, "bounded")
+    budget = read_front(home, context)["points"][-1]["latency_ms"]
     every = [
-        AskedFront(*asked)
+        FrontQuery(*asked)
         for asked in itertools.product((None, budget), (None, 0.5, 0.7), (False, True))
     ]
     for asked in (*every, *every):
-        answer = front_json(home, pairing, asked)
+        answer = front_json(home, context, asked)
         plain = read_front(
-            home, pairing, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
+            home, context, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
         )
         assert answer.content == FrontRead(**plain).model_dump_json().encode()
-    assert len({front_json(home, pairing, asked).etag for asked in every}) == len(every)
+    assert len({front_json(home, context, asked).etag for asked in every}) == len(every)
     keep(home, make_table("bounded", residual_ratios=RATIOS, network_overhead_ms=9.0), replace=True)
-    slower = catalog_of(home).pairing(SUPERNET, "bounded")
+    slower = catalog_of(home).context(SUPERNET, "bounded")
     assert (
-        json.loads(front_json(home, slower, AskedFront()).content)["points"][0]["latency_ms"] >= 9.0
+        json.loads(front_json(home, slower, FrontQuery()).content)["points"][0]["latency_ms"] >= 9.0
     )
     monkeypatch.setattr(fronts, "ANSWERS_KEPT", 1)
     monkeypatch.setattr(fronts, "_ANSWERS", {})
     for asked in every:
-        front_json(home, pairing, asked)
+        front_json(home, context, asked)
     assert len(fronts._ANSWERS) == 1

@@ -82,7 +82,7 @@ def test_predict_answers_in_order(run_json, archs_file, home):
     rows = run_json("predict", *ON, "--archs", archs_file)
     assert [set(row) for row in rows] == [{"arch", "top1", "latency_ms", "macs", "params"}] * 2
     assert [row["arch"] for row in rows] == [arch.to_json() for arch in ARCHS]
-    assert rows == catalog_of(home).pairing(SUPERNET, DEVICE).predict(ARCHS)
+    assert rows == catalog_of(home).context(SUPERNET, DEVICE).predict(ARCHS)
     assert rows[0]["latency_ms"] < rows[1]["latency_ms"]
 
 
@@ -113,10 +113,10 @@ def test_search(run, run_json, home):
     assert found["latency_ms"] <= 0.8
     again = run_json("search", *ON, "--latency-ms", 0.8, "--seed", 3)
     assert {**again, "search_seconds": 0} == {**found, "search_seconds": 0}
-    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
+    context = catalog_of(home).context(SUPERNET, DEVICE)
     genes = DEBUG.encode(all_archs())
-    met = pairing.costs["latency_ms"].evaluate(genes) <= 0.8
-    best = pairing.require_predictor().predict(genes[met]).max()
+    met = context.costs["latency_ms"].evaluate(genes) <= 0.8
+    best = context.require_predictor().predict(genes[met]).max()
     assert found["top1"] == pytest.approx(best), "of 800 networks the best is known"
     assert "latency_ms" in run("search", *ON, "--latency-ms", 0.8).stdout
 

@@ -22,7 +22,7 @@ def test_every_budget_binds(run_json):
 
 
 def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
-    floor = catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    floor = catalog_of(home).context(SUPERNET, DEVICE).costs["latency_ms"].floor()
     result = run("search", *ON, "--latency-ms", 0.001, "--json", code=2)
     assert f"{floor:.6g}" in result.stderr
     answer = json.loads(result.stdout)
@@ -45,7 +45,7 @@ def test_memory_and_file_size_are_limits_too(run, run_json, home):
     limits = ("--max-peak-memory-bytes", free["peak_memory_bytes"] - 1)
     found = run_json("search", *ON, "--latency-ms", 100, *limits)
     assert found["peak_memory_bytes"] < free["peak_memory_bytes"]
-    least = catalog_of(home).pairing(SUPERNET, DEVICE).costs["model_bytes"].floor()
+    least = catalog_of(home).context(SUPERNET, DEVICE).costs["model_bytes"].floor()
     run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least)
     run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least - 1, code=2)
 
@@ -72,7 +72,7 @@ def test_an_answer_says_what_is_proved_of_it(run, run_json):
 
 def test_fleet(run, run_json, home):
     keep(home, make_table("other", network_overhead_ms=1.0))
-    tight = 1.1 * catalog_of(home).pairing(SUPERNET, DEVICE).costs["latency_ms"].floor()
+    tight = 1.1 * catalog_of(home).context(SUPERNET, DEVICE).costs["latency_ms"].floor()
     fleet = ("fleet", "--supernet", SUPERNET, "--on", f"{DEVICE}={tight}", "--on", "other=100")
     one = run_json(*fleet)
     (network,) = one["networks"]

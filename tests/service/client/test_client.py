@@ -127,7 +127,7 @@ def test_a_search_is_waited_for_with_progress(client, settings):
     )
     assert shares
     assert shares == sorted(shares)
-    known = open_catalog(settings).pairing(SUPERNET, DEVICE).predict([search.arch])[0]
+    known = open_catalog(settings).context(SUPERNET, DEVICE).predict([search.arch])[0]
     for name in ("top1", "latency_ms", "macs", "params"):
         assert getattr(search, name) == known[name]
     assert search.finished

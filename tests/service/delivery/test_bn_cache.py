@@ -18,7 +18,7 @@ import models.supernet.extraction
 import service.delivery.bn_cache
 from models.bundle.bundle import Bundle, write_bundle
 from models.onnx.export import ImageSet, calibrated_subnet
-from service.catalog.deployment_context import Pairing
+from service.catalog.deployment_context import DeploymentContext
 from service.delivery.bn_cache import RecalibratedStore
 from service.delivery.model_builder import Workshop
 from tests.service.conftest import SUPERNET, catalog_of
@@ -49,7 +49,7 @@ def made(bundle: Bundle, home: Path | None, **how) -> bytes:
     calibration = how.pop("calibration", None)
     workshop = Workshop(bundle, home=home, calibration=calibration)
     arch = how.pop("arch", DEBUG.largest)
-    return workshop.make(Pairing.open(bundle, None), arch, **how).model
+    return workshop.make(DeploymentContext.open(bundle, None), arch, **how).model
 
 
 def files(home: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from latency_tables.table.table import Conditions
 from models.errors import Infeasible, InputError
 from models.onnx.export import run_onnx
 from models.supernet.extraction import extract
-from service.catalog.deployment_context import Pairing
+from service.catalog.deployment_context import DeploymentContext
 from service.catalog.explanation import describe_layers
 from service.delivery.delivery import STEPS_DOWN, Memory, deliver
 from service.delivery.model_builder import Unverified, Workshop
@@ -50,7 +50,7 @@ def bundle(home):
 
 
 def on_host(bundle):
-    return Pairing.open(bundle, make_table("host", conditions=HERE))
+    return DeploymentContext.open(bundle, make_table("host", conditions=HERE))
 
 
 def deliver_on_host(bundle, timer, shelf=None):
@@ -109,21 +109,23 @@ def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
 def test_another_device_is_not_timed_here(bundle, change):
     table = make_table("host", conditions=replace(HERE, **change))
     workshop = Workshop(bundle, timer=FakeTimer([1.0]))
-    made = workshop.make(Pairing.open(bundle, table), DEBUG.smallest)
+    made = workshop.make(DeploymentContext.open(bundle, table), DEBUG.smallest)
     assert made.latency_ms is None
 
 
 def test_the_real_timer_gives_a_time(bundle):
     workshop = Workshop(bundle)
     here = workshop._timer.conditions(2)
-    pairing = Pairing.open(bundle, make_table("host", conditions=here))
-    timed = workshop.make(pairing, DEBUG.smallest).latency_ms
+    context = DeploymentContext.open(bundle, make_table("host", conditions=here))
+    timed = workshop.make(context, DEBUG.smallest).latency_ms
     assert timed is not None
     assert timed > 0
 
 
 def test_the_file_computes_what_the_subnet_does(bundle):
-    made = Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest, recalibrate=False)
+    made = Workshop(bundle).make(
+        DeploymentContext.open(bundle, None), DEBUG.largest, recalibrate=False
+    )
     images = np.random.default_rng(1).standard_normal((5, 1, 12, 12), np.float32)
     with torch.no_grad():
         expected = extract(bundle.load_supernet(), DEBUG.largest)(torch.from_numpy(images))
@@ -144,23 +146,23 @@ def test_a_file_that_computes_something_else_is_not_delivered(bundle, monkeypatc
 
     monkeypatch.setattr("models.onnx.subnet_onnx", spoiled)
     with pytest.raises(Unverified, match="nothing was delivered"):
-        Workshop(bundle).make(Pairing.open(bundle, None), DEBUG.largest)
+        Workshop(bundle).make(DeploymentContext.open(bundle, None), DEBUG.largest)
 
 
 def test_without_images_there_is_no_measured_accuracy_and_no_recalibration(bundle):
     files = {k: v for k, v in bundle.card["files"].items() if not k.endswith(".npz")}
     bare = replace(bundle, card={**bundle.card, "files": files})
-    workshop, pairing = Workshop(bare), Pairing.open(bare, None)
+    workshop, context = Workshop(bare), DeploymentContext.open(bare, None)
     with pytest.raises(InputError, match="export with --no-recalibrate"):
-        workshop.make(pairing, DEBUG.smallest)
-    made = workshop.make(pairing, DEBUG.smallest, recalibrate=False)
+        workshop.make(context, DEBUG.smallest)
+    made = workshop.make(context, DEBUG.smallest, recalibrate=False)
     assert made.findings["top1"] is None
     assert made.findings["parity"]["images"] == 4
 
 
 def test_equal_work_gives_equal_bytes(bundle):
-    pairing = Pairing.open(bundle, make_table())
-    models = {Workshop(bundle).make(pairing, DEBUG.smallest).model for _ in range(2)}
+    context = DeploymentContext.open(bundle, make_table())
+    models = {Workshop(bundle).make(context, DEBUG.smallest).model for _ in range(2)}
     assert len(models) == 1
 
 
@@ -203,9 +205,9 @@ def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
 
 def test_layers_add_up(bundle):
     table = make_table()
-    pairing = Pairing.open(bundle, table)
+    context = DeploymentContext.open(bundle, table)
     for arch in (DEBUG.smallest, DEBUG.largest):
-        (row,) = pairing.predict([arch])
+        (row,) = context.predict([arch])
         layers = describe_layers(bundle, table, arch)
         for name in ("macs", "params"):
             assert sum(layer[name] for layer in layers) == row[name]

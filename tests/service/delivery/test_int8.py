@@ -14,7 +14,7 @@ from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
-from service.catalog.deployment_context import Pairing
+from service.catalog.deployment_context import DeploymentContext
 from service.delivery.delivery import Memory, deliver
 from service.delivery.model_builder import Unverified, Workshop
 from tests.service.conftest import (
@@ -59,10 +59,10 @@ def bundle(home):
 
 
 def deliver_int8(bundle, timer, float_table=None, shelf=None, limits=None, table=None):
-    pairing = Pairing.open(bundle, table or int8_table(), float_table)
+    context = DeploymentContext.open(bundle, table or int8_table(), float_table)
     workshop = Workshop(bundle, timer=timer)
     return deliver(
-        pairing, lambda: workshop, limits or {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
+        context, lambda: workshop, limits or {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
     )
 
 
@@ -80,7 +80,9 @@ def test_the_file_is_int8_and_compared_with_fp32(bundle):
     assert lost["lost_points"] == pytest.approx(
         lost["fp32_top1"]["value"] - verified["top1"]["value"], abs=1e-4
     )
-    made = Workshop(bundle).make(Pairing.open(bundle, None), Arch.from_json(result["arch"]))
+    made = Workshop(bundle).make(
+        DeploymentContext.open(bundle, None), Arch.from_json(result["arch"])
+    )
     images = Workshop(bundle).compared(Arch.from_json(result["arch"]))
     float_logits, logits = run_onnx(made.model, images), run_onnx(model, images)
     assert lost["same_answer"] == (float_logits.argmax(1) == logits.argmax(1)).mean()
@@ -120,8 +122,8 @@ def test_elsewhere_the_tables_are_compared(bundle):
 def test_the_search_goes_by_the_int8_table(home):
     keep(home, int8_table(0.5, DEVICE))
     catalog = catalog_of(home)
-    int8 = catalog.pairing(SUPERNET, DEVICE, "int8")
-    fp32 = catalog.pairing(SUPERNET, DEVICE, "fp32")
+    int8 = catalog.context(SUPERNET, DEVICE, "int8")
+    fp32 = catalog.context(SUPERNET, DEVICE, "fp32")
     assert int8.float_table == fp32.table
     assert int8.provenance()["top1"]["of"].startswith("the network at fp32")
     genes = DEBUG.encode([DEBUG.largest])
@@ -132,7 +134,7 @@ def test_the_search_goes_by_the_int8_table(home):
 
 def test_a_file_larger_than_asked_is_not_delivered(bundle):
     # The least network's float file fits; its many scales make the int8 file no smaller.
-    floor = Pairing.open(bundle, int8_table()).costs["model_bytes"].floor()
+    floor = DeploymentContext.open(bundle, int8_table()).costs["model_bytes"].floor()
     limits = {"latency_ms": 9.0, "model_bytes": floor}
     with pytest.raises(Unverified, match="the finished file has"):
         deliver_int8(bundle, FakeTimer(int8=0.1, fp32=0.1), limits=limits)
@@ -161,7 +163,7 @@ def test_without_calibration_images_there_is_no_int8(bundle):
     bare = replace(bundle, card={**bundle.card, "files": files})
     with pytest.raises(InputError, match="from which int8 takes its ranges"):
         Workshop(bare).make(
-            Pairing.open(bare, None), DEBUG.smallest, precision="int8", recalibrate=False
+            DeploymentContext.open(bare, None), DEBUG.smallest, precision="int8", recalibrate=False
         )
 
 

@@ -77,20 +77,20 @@ async def test_json_is_compressed_and_said_to_depend_on_it(client):
 
 def test_a_fronts_numbers_are_those_of_its_networks(home):
     """Each is computed for the whole front at once, and layers are shared: one by one instead."""
-    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
-    front = read_front(home, pairing, layers=True)
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    front = read_front(home, context, layers=True)
     known_layers = front["layers"]["known"]
     assert len(known_layers) < sum(map(len, front["layers"]["points"]))
     for point, positions in zip(front["points"], front["layers"]["points"], strict=True):
         arch = Arch.from_json(point["arch"])
-        known = pairing.describe(arch)
+        known = context.describe(arch)
         for name in ("macs", "params", "peak_memory_bytes"):
             assert point[name] == known[name]
         for name in ("latency_ms", "top1"):  # float64 sums of other lengths round otherwise
             assert point[name] == pytest.approx(known[name], rel=1e-9)
         layers = [known_layers[i] for i in positions]
         for layer, one in zip(
-            layers, describe_layers(pairing.bundle, pairing.table, arch), strict=True
+            layers, describe_layers(context.bundle, context.table, arch), strict=True
         ):
             assert layer.items() <= one.items()
         total = sum(layer["latency_ms"] for layer in layers) + front["network_overhead_ms"]
@@ -98,4 +98,4 @@ def test_a_fronts_numbers_are_those_of_its_networks(home):
 
 
 def test_layers_are_left_out_unless_asked_for(home):
-    assert read_front(home, catalog_of(home).pairing(SUPERNET, DEVICE))["layers"] is None
+    assert read_front(home, catalog_of(home).context(SUPERNET, DEVICE))["layers"] is None

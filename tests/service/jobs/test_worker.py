@@ -344,7 +344,7 @@ def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, sto
     bundle.predictor_path.unlink()
     with pytest.raises(InputError, match="has no accuracy predictor"):
         ask()
-    pairing = catalog_of(home).pairing(SUPERNET, DEVICE)
-    (row,) = pairing.predict([bundle.space.largest])
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    (row,) = context.predict([bundle.space.largest])
     assert row["top1"] is None
     assert row["latency_ms"] > 0
