@@ -84,7 +84,7 @@ def table_from_kit(
     """The table of what a kit wrote.
 
     Args:
-        profile, conditions: as `latency_tables.table.codec.parse_head` gives them.
+        profile, conditions: as `latency_tables.fitting.parse_head` gives them.
 
     Raises:
         InputError: naming the place, what was expected there and what was found.

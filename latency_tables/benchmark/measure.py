@@ -25,9 +25,9 @@ from latency_tables.benchmark.runner import (
     timed_runs,
 )
 from latency_tables.benchmark.table_assembly import plan_measurement, table_of
-from latency_tables.published import write_atomically
 from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError
+from models.machine import write_atomically
 from models.spaces import SearchSpace
 
 __all__ = ["OrtStopwatch", "measure_space", "random_tensors", "timed_session"]

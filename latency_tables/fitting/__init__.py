@@ -1,6 +1,6 @@
 """Tables from the times of whole networks, near another device's if they are few.
 
-Read `layer_costs`, then `fit`."""
+Read `layer_costs`, `fit`, then `profiles`."""
 
 import lazy_loader
 

@@ -8,4 +8,6 @@ from .layer_costs import Floats as Floats
 from .layer_costs import as_costs as as_costs
 from .layer_costs import as_vector as as_vector
 from .layer_costs import layer_features as layer_features
+from .profiles import parse_head as parse_head
+from .profiles import parse_profile as parse_profile
 from .whole_networks import WholeNetworks as WholeNetworks

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.optimize import nnls
 
 from latency_tables.fitting.layer_costs import Floats, as_vector, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
@@ -202,6 +201,8 @@ def folds(count: int) -> list[np.ndarray]:
 
 def _least_squares(design: Floats, target: Floats) -> Floats:
     """Non-negative least squares; of thousands of rows only their triangle matters."""
+    from scipy.optimize import nnls  # slow to import
+
     triangle: Floats = np.linalg.qr(np.column_stack([design, target])).R
     found: Floats = nnls(triangle[:, :-1], triangle[:, -1])[0]
     return found

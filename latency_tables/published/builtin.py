@@ -1,15 +1,11 @@
 """The latency tables that come with the program.
 
 Those of published devices are compiled from compact figures (`latency_tables.published.shipped`).
-Others are one JSON file a device, space and precision, named `{device}@{space}.json` at fp32,
-`{device}@{space}@{precision}.json` at another precision; no name can contain "@". Users' own tables
-are in the service's database.
+Others are files (`latency_tables.table.files`). Users' own tables are in the service's database.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from latency_tables.published.shipped import shipped_table, shipped_tables
-from latency_tables.table import LatencyTable, parse_profile, table_from_json, table_to_json
-from models.errors import InputError, NotFound
-
-__all__ = ["BUILTIN", "BuiltinDevices", "Device", "file_name", "load", "parse_profile", "save"]
+from latency_tables.table import DEFAULT_PRECISION, LatencyTable, TableKey, load_named, read_name
+from models.errors import NotFound
 
 BUILTIN = Path(__file__).parent / "data"
-MAX_BYTES = 16 * 2**20
-DEFAULT_PRECISION = "fp32"
-
-TableKey = tuple[str, str]
-"""Space and precision: what a device can have one table for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,72 +98,3 @@ class BuiltinDevices:
         }
         files = sorted(self._folder.glob("*@*.json"))
         return {**shipped, **{read_name(path): partial(load_named, path) for path in files}}
-
-
-def file_name(table: LatencyTable) -> str:
-    """What the file of `table` is called."""
-    precision = table.conditions.precision
-    tail = "" if precision == DEFAULT_PRECISION else f"@{precision}"
-    return f"{table.device}@{table.space}{tail}.json"
-
-
-def read_name(path: Path) -> tuple[str, TableKey]:
-    """Device, and space and precision, of which a file's name says that it is."""
-    device, _, rest = path.stem.partition("@")
-    space, _, precision = rest.partition("@")
-    return device, (space, precision or DEFAULT_PRECISION)
-
-
-def load_named(path: Path) -> LatencyTable:
-    """Read one table that is what its file's name says.
-
-    Raises:
-        NotFound: no such file.
-        InputError: the file is not a valid table, or of another device, space or precision.
-    """
-    table = load(path)
-    if path.name != file_name(table):
-        raise InputError(
-            f"{path.name}: expected a table of the device and space in its name, got device "
-            f"{table.device!r} and space {table.space!r} at {table.conditions.precision}; rename "
-            "the file"
-        )
-    return table
-
-
-def load(path: Path) -> LatencyTable:
-    """Read one table.
-
-    Raises:
-        NotFound: no such file.
-        InputError: the file is not a valid table, naming file, place, expected and got.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(f"{path.name}: expected at most {MAX_BYTES} bytes, got {size}")
-        return table_from_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise NotFound(f"latency table {path} does not exist") from error
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
-
-
-def save(table: LatencyTable, path: Path) -> None:
-    """Write one table; a reader sees the old file or the new one, never a part."""
-    write_atomically(path, table_to_json(table).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` in one step, also if the machine stops halfway."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are readable by their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

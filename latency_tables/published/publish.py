@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from latency_tables.fitting import Costs, Floats, as_costs, fit_costs, fit_layers, folds
-from latency_tables.published.builtin import BUILTIN, write_atomically
+from latency_tables.published.builtin import BUILTIN
 from latency_tables.published.figures import Point, read_gpus, read_zoo
 from latency_tables.published.ofa_yaml import import_ofa_lut
 from latency_tables.published.shipped import (
@@ -38,6 +38,7 @@ from latency_tables.published.shipped import (
 )
 from latency_tables.table import Conditions, LatencyTable, space_layers, table_to_json
 from models.errors import InputError
+from models.machine import write_atomically
 from models.spaces import layer_plan, published_spaces
 
 NOTE10, W12, PROXYLESS = "samsung-note10", "ofa-mbv3-w1.2", "ofa-proxyless-w1.3"

@@ -1,6 +1,6 @@
-"""A latency table as a value: its JSON, what is wrong with it, bounds of its predictions.
+"""A latency table as a value: its JSON and files, what is wrong with it, bounds of its predictions.
 
-Read `table`, then `prediction_bounds` and `linting`."""
+Read `table`, then `codec`, `prediction_bounds` and `linting`."""
 
 import lazy_loader
 

@@ -1,12 +1,23 @@
 # The face of this room: what others may import.
-from .codec import parse_head as parse_head
-from .codec import parse_profile as parse_profile
+from .checks import check_name as check_name
+from .checks import check_number as check_number
+from .checks import check_text as check_text
+from .codec import CONDITIONS_OPTIONAL as CONDITIONS_OPTIONAL
+from .codec import CONDITIONS_REQUIRED as CONDITIONS_REQUIRED
+from .codec import parse_conditions as parse_conditions
+from .codec import parse_entries as parse_entries
+from .codec import parse_table as parse_table
 from .codec import table_from_json as table_from_json
-from .codec import table_to_json as table_to_json
+from .files import DEFAULT_PRECISION as DEFAULT_PRECISION
+from .files import TableKey as TableKey
+from .files import load_named as load_named
+from .files import read_name as read_name
 from .linting import BadTable as BadTable
 from .linting import Finding as Finding
 from .linting import check as check
 from .linting import lint as lint
+from .strict_json import expect_object as expect_object
+from .strict_json import expect_text as expect_text
 from .table import ALIKE as ALIKE
 from .table import MAX_MS as MAX_MS
 from .table import Conditions as Conditions
@@ -15,7 +26,6 @@ from .table import LatencyTable as LatencyTable
 from .table import LayerLatency as LayerLatency
 from .table import Precision as Precision
 from .table import at_resolution as at_resolution
-from .table import check_name as check_name
-from .table import check_number as check_number
 from .table import layer_keys as layer_keys
 from .table import space_layers as space_layers
+from .table import table_to_json as table_to_json

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
+from latency_tables.table.checks import check_name, check_number, check_text
 from latency_tables.table.prediction_bounds import (
     MAX_RATIOS,
     USUAL_CONFIDENCE,
@@ -35,9 +36,9 @@ MAX_MS = 1e6
 """A quarter of an hour: a larger latency is one in another unit."""
 MAX_COUNT = 10**9
 MAX_W = 1e5
-MAX_TEXT = 500
 MAX_ENTRIES = 50_000
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+SCHEMA_VERSION = 1
+ENTRY_FIELDS = ("p50_ms", "mean_ms", "std_ms", "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +172,6 @@ class LatencyTable:
     def sha256(self) -> str:
         """Of its text (`table_to_json`): equal tables, equal ones. Kept, since it takes as long as
         everything else about a request that was answered before."""
-        from latency_tables.table.codec import table_to_json
-
         return hashlib.sha256(table_to_json(self).encode()).hexdigest()
 
     def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
@@ -249,6 +248,30 @@ class LatencyTable:
         return sorted({layer.key for layer in layers if self.entry(layer) is None})
 
 
+def table_to_json(table: LatencyTable) -> str:
+    """The text of a table's file: sorted, one entry a line, equal for equal tables."""
+    head: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "device": table.device,
+        "space": table.space,
+        "origin": table.origin,
+        "source": table.source,
+        "conditions": asdict(table.conditions),
+        "network_overhead_ms": table.network_overhead_ms,
+        "expected_error": table.expected_error,
+    }
+    encode = json.JSONEncoder().encode
+    lines = [  # asdict takes three times as long
+        f"  {encode(key)}: {encode({name: getattr(entry, name) for name in ENTRY_FIELDS})}"
+        for key, entry in sorted(table.entries.items())
+    ]
+    opening = json.dumps(head, indent=1)[: -len("\n}")]
+    for field in ("residual_ratios", "estimated_resolutions"):
+        if values := getattr(table, field):  # a file without them reads as it always did
+            opening += f',\n "{field}": {json.dumps(values)}'
+    return f'{opening},\n "entries": {{\n' + ",\n".join(lines) + "\n }\n}\n"
+
+
 def at_resolution(layer: LayerSpec) -> str:
     """Key of a layer's figures inside networks of one resolution."""
     return f"{layer.key}@{layer.resolution}"
@@ -268,44 +291,3 @@ def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:
         for layer in layer_plan(space, arch):
             layers.setdefault(layer.key, layer)
     return layers
-
-
-# -- checks shared with the files' reader --------------------------------------------------
-
-
-def check_number(value: float, where: str, most: float, *, positive: bool = False) -> None:
-    """Check that `value` is a finite number in 0..most, above 0 if `positive`.
-
-    Raises:
-        InputError: naming `where`.
-    """
-    enough = value > 0 if positive else value >= 0
-    if not (enough and value <= most):  # false for NaN and infinity too
-        least = "above 0 and" if positive else "from 0"
-        raise InputError(f"{where}: expected a finite number {least} up to {most:g}, got {value:g}")
-
-
-def check_text(value: str, where: str) -> None:
-    """Check that `value` is one line of at most `MAX_TEXT` printable characters.
-
-    Raises:
-        InputError: naming `where`.
-    """
-    if not (value.strip() and value.isprintable() and len(value) <= MAX_TEXT):
-        raise InputError(
-            f"{where}: expected one line of 1 to {MAX_TEXT} printable characters, "
-            f"got {value[:60]!r}"
-        )
-
-
-def check_name(value: str, where: str) -> None:
-    """Check that `value` can name a device or a space, in a URL and in a file name alike.
-
-    Raises:
-        InputError: naming `where`.
-    """
-    if not _NAME.fullmatch(value):
-        raise InputError(
-            f"{where}: expected 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit, "
-            f"got {value[:80]!r}"
-        )

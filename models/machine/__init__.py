@@ -1,4 +1,4 @@
-"""This process and its machine: threads, memory, energy."""
+"""This process and its machine: threads, memory, files, energy."""
 
 import lazy_loader
 

@@ -1,6 +1,7 @@
 # The face of this room: what others may import.
 from .energy import EnergyMeter as EnergyMeter
 from .energy import added as added
+from .files import write_atomically as write_atomically
 from .memory import give_back_memory as give_back_memory
 from .memory import keep_freed_memory as keep_freed_memory
 from .parallel import cores as cores

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from latency_tables.table import Finding, LatencyTable, check, lint, parse_profile
+from latency_tables.fitting import parse_profile
+from latency_tables.table import Finding, LatencyTable, check, lint
 from models.bundle import Bundle, BundleRegistry
 from models.errors import NotFound
 from models.spaces import SearchSpace, published_spaces

@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
-from latency_tables.published import BuiltinDevices, TableKey, choose_table
-from latency_tables.table import LatencyTable, table_from_json
+from latency_tables.published import BuiltinDevices, choose_table
+from latency_tables.table import LatencyTable, TableKey, table_from_json
 from models.errors import Conflict, NotFound
 from service.contracts import LOCAL, Caller, NotAllowed
 from service.storage import DeviceStore, Revision, Seen

@@ -19,8 +19,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from latency_tables.published import write_atomically
 from models.errors import InputError
+from models.machine import write_atomically
 from models.spaces import Arch, LayerSpec, layer_plan
 from search.costs import CostModel
 from search.front import Front, answer, front

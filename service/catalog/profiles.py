@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from latency_tables.benchmark import table_from_kit
-from latency_tables.table import Conditions, LatencyTable, parse_head
+from latency_tables.fitting import parse_head
+from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, layer_plan
 from service.catalog.catalog import Catalog

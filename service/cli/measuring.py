@@ -106,7 +106,7 @@ def kit(
 ) -> None:
     """Write a kit that measures another machine with Python, numpy and onnxruntime alone."""
     from latency_tables.benchmark import MeasureOptions, build_kit
-    from latency_tables.published import write_atomically
+    from models.machine import write_atomically
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")

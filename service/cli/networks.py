@@ -164,7 +164,7 @@ def export(
     context = catalog().context(supernet, None)
     chosen = _read_arch(arch)
     context.bundle.space.validate(chosen)
-    from latency_tables.published import write_atomically
+    from models.machine import write_atomically
     from service.delivery import Workshop
 
     with progress_bar("exporting") as show_share:

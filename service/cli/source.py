@@ -196,7 +196,7 @@ class Here:
             NotFound: if there is no such search.
             Conflict: if it has no model.
         """
-        from latency_tables.published import write_atomically
+        from models.machine import write_atomically
         from service.storage import ArtifactStore, SearchStore, open_migrated
 
         with open_migrated(settings().database) as engine:

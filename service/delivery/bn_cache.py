@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from latency_tables.benchmark import processor
-from latency_tables.published import write_atomically
+from models.machine import write_atomically
 from models.onnx import CALIBRATION_BATCH, ImageSet
 from models.spaces import Arch
 from models.supernet import Subnet, Supernet, extract, recalibrate

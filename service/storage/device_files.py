@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from latency_tables.published import BuiltinDevices, load_named
+from latency_tables.published import BuiltinDevices
+from latency_tables.table import load_named
 from models.errors import InputError
 from service.storage.devices import DeviceStore
 

@@ -174,7 +174,7 @@ def write_checkpoint(bundle: Bundle, path: Path, key_format: str) -> Path:
     import torch
     from safetensors.torch import load_file
 
-    from latency_tables.published import write_atomically
+    from models.machine import write_atomically
     from models.supernet import FORMATS, to_published
 
     if key_format not in FORMATS:

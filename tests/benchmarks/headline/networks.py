@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from latency_tables.published.builtin import write_atomically
 from latency_tables.table.table import LatencyTable
 from models.bundle.bundle import Bundle
 from models.data.datasets import Dataset
 from models.data.images import LabelledImages, hold_out
 from models.machine.energy import EnergyMeter
+from models.machine.files import write_atomically
 from models.onnx.builder import build_onnx
 from models.onnx.export import CALIBRATION_BATCH, ImageSet, calibrated_subnet, run_onnx, subnet_onnx
 from models.spaces.plan import LayerSpec, layer_plan

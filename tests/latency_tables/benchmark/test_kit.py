@@ -21,7 +21,7 @@ from latency_tables.benchmark.kit import build_kit, table_from_kit
 from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.table_assembly import plan_measurement
-from latency_tables.table.codec import parse_head
+from latency_tables.fitting.profiles import parse_head
 from models.errors import InputError
 from tests.fake_stopwatch import FakeStopwatch
 from tests.spaces import DEBUG

@@ -11,8 +11,14 @@ from scipy.optimize import nnls
 from latency_tables.fitting.fit import FOLDS, Costs, fit_costs, fit_layers, fit_table, folds
 from latency_tables.fitting.layer_costs import FEATURES, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
-from latency_tables.table.codec import table_from_json, table_to_json
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
+from latency_tables.table.codec import table_from_json
+from latency_tables.table.table import (
+    Conditions,
+    LatencyTable,
+    LayerLatency,
+    space_layers,
+    table_to_json,
+)
 from models.errors import InputError
 from models.spaces.plan import layer_plan
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET

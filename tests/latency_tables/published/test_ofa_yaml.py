@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from latency_tables.published.ofa_yaml import import_ofa_lut
-from latency_tables.table.codec import table_from_json, table_to_json
+from latency_tables.table.codec import table_from_json
+from latency_tables.table.table import table_to_json
 from models.errors import InputError, NotFound
 from models.spaces.plan import layer_plan
 from models.spaces.space import make_divisible

@@ -20,8 +20,7 @@ from latency_tables.published.shipped import (
     shipped_tables,
     table_of_costs,
 )
-from latency_tables.table.codec import table_to_json
-from latency_tables.table.table import at_resolution
+from latency_tables.table.table import at_resolution, table_to_json
 from models.spaces.files import published_spaces
 from models.spaces.mobile import MobileSpace
 from models.spaces.plan import layer_plan

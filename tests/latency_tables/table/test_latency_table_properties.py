@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.rounds import MeasureOptions
-from latency_tables.table.codec import parse_profile, table_from_json, table_to_json
+from latency_tables.fitting.profiles import parse_profile
+from latency_tables.table.codec import table_from_json
 from latency_tables.table.table import (
     MAX_COUNT,
     MAX_MS,
@@ -21,6 +22,7 @@ from latency_tables.table.table import (
     LatencyTable,
     LayerLatency,
     space_layers,
+    table_to_json,
 )
 from models.errors import InputError
 from models.spaces.plan import layer_plan

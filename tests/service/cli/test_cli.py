@@ -15,7 +15,7 @@ import pytest
 from latency_tables.benchmark import measure, runner
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.table_assembly import plan_measurement
-from latency_tables.published.builtin import save
+from latency_tables.table.files import save
 from latency_tables.table.table import space_layers
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from latency_tables.table.codec import table_to_json
+from latency_tables.table.table import table_to_json
 from service.catalog.descriptions import describe_searches
 from service.catalog.devices import Devices
 from service.http.answers import Answers

@@ -8,17 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from latency_tables.published.builtin import (
-    BuiltinDevices,
-    Device,
-    file_name,
-    load,
-    parse_profile,
-    read_name,
-    save,
-)
-from latency_tables.table.codec import table_from_json, table_to_json
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency
+from latency_tables.fitting.profiles import parse_profile
+from latency_tables.published.builtin import BuiltinDevices, Device
+from latency_tables.table.codec import table_from_json
+from latency_tables.table.files import file_name, load, read_name, save
+from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, table_to_json
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
 from models.spaces.plan import macs
@@ -115,7 +109,7 @@ def test_missing_file_is_not_found(tmp_path) -> None:
 
 
 def test_oversized_file_is_not_read(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("latency_tables.published.builtin.MAX_BYTES", 100)
+    monkeypatch.setattr("latency_tables.table.files.MAX_BYTES", 100)
     path = tmp_path / "bench@debug.json"
     save(table_of(), path)
     with pytest.raises(InputError, match="expected at most 100 bytes"):

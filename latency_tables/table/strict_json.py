@@ -1,0 +1,87 @@
+"""JSON read strictly: an error names the place, what was expected there and what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from models.errors import InputError
+
+
+def load_strict(content: str | bytes) -> object:
+    def constant(word: str) -> object:
+        raise InputError(f"JSON: expected finite numbers, got {word}")
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        value = dict(items)
+        if len(value) != len(items):
+            keys = [key for key, _ in items]
+            repeated = next(key for key in keys if keys.count(key) > 1)
+            raise InputError(f"JSON: field {repeated[:80]!r} is given twice")
+        return value
+
+    try:
+        return cast(object, json.loads(content, parse_constant=constant, object_pairs_hook=pairs))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"JSON: not readable ({error})") from error
+
+
+def expect_object(
+    value: object,
+    where: str,
+    required: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
+) -> Mapping[str, Any]:
+    """An object with all `required` fields and none beyond; any fields if that is None."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: expected an object, got {_short(value)}")
+    if strange := [key for key in value if not isinstance(key, str)]:
+        raise InputError(f"{where}: expected text as keys, got {_short(strange[0])}")
+    if required is not None:
+        known = (*required, *optional)
+        if missing := [field for field in required if field not in value]:
+            raise InputError(f"{where}: field {missing[0]!r} is missing; expected {required}")
+        if unknown := sorted(set(value) - set(known)):
+            raise InputError(f"{where}: unknown field {unknown[0][:80]!r}; expected {known}")
+    return value
+
+
+def expect_number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: expected a number, got {_short(value)}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{where}: expected a smaller number, got one beyond 1e308") from error
+
+
+def expect_numbers(value: object, where: str) -> tuple[float, ...]:
+    return tuple(
+        expect_number(item, where) for item in expect_list([] if value is None else value, where)
+    )
+
+
+def expect_list(value: object, where: str) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where}: expected a list, got {_short(value)}")
+    return value
+
+
+def expect_integer(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{where}: expected an integer, got {_short(value)}")
+    return value
+
+
+def expect_text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: expected text, got {_short(value)}")
+    return value
+
+
+def _short(value: object) -> str:
+    shown = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return shown[:60]
