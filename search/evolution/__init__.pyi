@@ -1,5 +1,4 @@
 # The face of this room: what others may import.
-from .certificate import Certificate as Certificate
 from .operators import crossover as crossover
 from .operators import mutate as mutate
 from .operators import neighbours as neighbours

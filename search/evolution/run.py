@@ -14,7 +14,6 @@ import numpy as np
 
 from models.spaces import Arch, GeneMatrix, SearchSpace
 from search.costs import Cost
-from search.evolution.certificate import Certificate, certify
 from search.evolution.evolution import Evolution, EvolutionSettings
 from search.evolution.local_search import climb
 from search.evolution.problem import Evaluator, SubnetProblem
@@ -46,8 +45,6 @@ EXPLORED_SETTINGS = SearchSettings(
 class SearchResult:
     """The network found and what it costs."""
 
-    feasible: Literal[True]
-    """Always: a search that meets no network within its limits raises `Infeasible`."""
     genes: GeneMatrix
     """(n_genes,), canonical."""
     arch: Arch
@@ -58,8 +55,6 @@ class SearchResult:
     evaluations: int
     """Architectures asked of the predictor."""
     generations: int
-    certificate: Certificate
-    """How far from the best it can be."""
     seconds: float
     """By the clock that was given; the only field that differs from run to run."""
     seed: int
@@ -135,16 +130,13 @@ def search_subnet(
             break
     row = climb(evaluate, evolution.best)
     top1 = float(evaluate(row[None])[0])
-    certificate = certify(evaluate, top1)
     return SearchResult(
-        feasible=True,
         genes=row,
         arch=space.decode(row[None])[0],
         top1=top1,
         costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
         evaluations=evaluate.evaluations,
         generations=progress.generation,
-        certificate=certificate,
         seconds=clock() - start,
         seed=seed,
         reason=reason,

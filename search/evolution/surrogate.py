@@ -9,27 +9,12 @@ Shapes: N architectures, D weights.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from models.spaces import GeneMatrix, SearchSpace
 from search.costs import CostModel, Factor, Floats
-from search.predictors import Provenance
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AdditivePredictor:
-    """A sum of small tables as the predictor itself: the one kind with provable optima."""
-
-    provenance: Provenance
-    model: CostModel
-
-    def predict(self, genes: GeneMatrix) -> Floats:
-        """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,)."""
-        return self.model.evaluate(genes)
-
 
 RIDGE = 1e-9
 """Only makes the normal equations solvable: depth and the blocks it adds are collinear."""

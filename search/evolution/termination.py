@@ -44,28 +44,6 @@ class MaxGenerations:
 
 
 @dataclass(frozen=True, slots=True)
-class MaxEvaluations:
-    """Stop once `limit` architectures are evaluated; the last generation is whole."""
-
-    limit: int
-
-    def share(self, progress: Progress) -> float:
-        """See `Termination`."""
-        return progress.evaluations / self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class MaxSeconds:
-    """Stop after `limit_s` seconds of the run's clock. Results then depend on the machine."""
-
-    limit_s: float
-
-    def share(self, progress: Progress) -> float:
-        """See `Termination`."""
-        return progress.seconds / self.limit_s
-
-
-@dataclass(frozen=True, slots=True)
 class Stalled:
     """Stop after `generations` in a row without a better network."""
 

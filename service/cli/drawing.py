@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from search.evolution import Certificate
 from service.cli.common import print_table, shows_unicode
 from service.cli.plot import plot_front
 
@@ -39,7 +38,6 @@ def print_search(answer: Mapping[str, Any]) -> None:
         f"found in {answer['search_seconds']:.3g} s, {answer['evaluations']} evaluations, "
         f"seed {answer['seed']}"
     )
-    typer.echo(f"certificate: {Certificate(**answer['certificate']).in_words}")
     if "footprint" in answer:  # searches stored by earlier versions have none
         typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
     if "int8" in answer:

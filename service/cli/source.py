@@ -161,6 +161,7 @@ class Here:
     ) -> dict[str, Any]:
         """A network; no file is made of it."""
         from service.catalog import describe_layers
+        from service.contracts import DEPRECATED_CERTIFICATE
         from service.delivery import compare, run_search
 
         context, given = self._catalog.context(supernet, device, precision).with_confidence(limits)
@@ -172,7 +173,7 @@ class Here:
             "seed": seed,
             "evaluations": found.evaluations,
             "search_seconds": found.seconds,
-            "certificate": found.certificate.to_json(),
+            "certificate": DEPRECATED_CERTIFICATE,
             "limits": dict(limits),
             "precision": precision,
             **({"int8": compare(context, found.arch, {})} if precision == "int8" else {}),
@@ -254,7 +255,7 @@ class There:
             "seed": how["seed"],
             "evaluations": how["evaluations"],
             "search_seconds": how["seconds"],
-            "certificate": search.found.search["certificate"],
+            "certificate": how["certificate"],
             "limits": search.request["constraints"],
             "precision": precision,
             **({"int8": search.found.int8} if search.found.int8 is not None else {}),

@@ -23,6 +23,7 @@ from .records import Search as Search
 from .records import SearchState as SearchState
 from .records import read_search as read_search
 from .schemas import CONFIDENCE as CONFIDENCE
+from .schemas import DEPRECATED_CERTIFICATE as DEPRECATED_CERTIFICATE
 from .schemas import Arch as Arch
 from .schemas import Confidence as Confidence
 from .schemas import FrontRead as FrontRead

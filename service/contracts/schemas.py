@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -30,6 +31,8 @@ CONFIDENCE = (
     "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
     "limited then. With n networks measured on the device, at most n / (n + 1)."
 )
+DEPRECATED_CERTIFICATE = {"kind": "none"}
+"""Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
 Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
@@ -226,11 +229,16 @@ class SearchResult(BaseModel):
         "expected error and conditions."
     )
     search: dict[str, Any] = Field(
-        description="seed, evaluations, seconds, certificate: how much more any network within the "
-        "limits could be predicted to have, where that can be proved."
+        description="seed, evaluations, seconds; `certificate` is deprecated, always "
+        '`{"kind": "none"}`, and goes with the next version.'
     )
     model_bytes: int = Field(description="Size of the ONNX file, exact.")
     sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
+
+    @field_validator("search")
+    @classmethod
+    def _with_deprecated_certificate(cls, search: dict[str, Any]) -> dict[str, Any]:
+        return {**search, "certificate": DEPRECATED_CERTIFICATE}
 
 
 class SearchRead(BaseModel):

@@ -161,7 +161,6 @@ def _search(
             "seed": found.seed,
             "evaluations": found.evaluations,
             "seconds": found.seconds,
-            "certificate": found.certificate.to_json(),
         },
     }
 
