@@ -165,16 +165,16 @@ def export(
     chosen = _read_arch(arch)
     context.bundle.space.validate(chosen)
     from models.machine import write_atomically
-    from service.delivery import Workshop
+    from service.delivery import ModelBuilder
 
     with progress_bar("exporting") as show_share:
-        workshop = Workshop(
+        builder = ModelBuilder(
             context.bundle,
             threads=settings().threads,
             calibration=calibration,
             home=settings().home,
         )
-        made = workshop.make(
+        made = builder.make(
             context,
             chosen,
             precision=precision,

@@ -1,6 +1,6 @@
-"""From a network to a checked file: build, verify, time, sign.
+"""From a network to a verified file: build, verify, time, sign.
 
-Read `delivery`, then `model_builder`."""
+Read `delivery`, then `model_builder`. `verification` checks a finished file again."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
-"""Recalibrated batch-norm statistics on disk, by all that they were computed from.
+"""A cache of recalibrated batch-norm statistics on disk, keyed by everything they depend on.
 
-Recalibration shows a network some thousand images; its statistics are a few thousand numbers, and
-as float32 they come back bit for bit. A file that cannot be read, or whose content is not what it
-was written with, is as good as none.
+Recalibration runs a network on some thousand images. Its statistics are a few thousand numbers;
+stored as float32 they are read back bit for bit. A file that cannot be read, or whose checksum does
+not match, is ignored.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from models.spaces import Arch
 from models.supernet import Subnet, Supernet, extract, recalibrate
 
 FORMAT = 1
-"""Raised when recalibration comes to be done in another way, so that old files are left alone."""
-KEPT = 1000
-"""Files; those of the largest published spaces have 180 to 281 kB."""
+"""Part of the key: increased when recalibration changes, so that old files are not used."""
+MAX_FILES = 1000
+"""Of 180 to 281 kB each for the largest published spaces."""
 
 
-class RecalibratedStore:
-    """Statistics of one installation.
+class BatchNormCache:
+    """The cache of one installation.
 
     Args:
-        folder: where they are; made when the first are kept.
-        kept: number of files beyond which the oldest are dropped.
+        folder: of the files; created with the first.
+        max_files: beyond this number the oldest files are removed.
     """
 
-    def __init__(self, folder: Path, kept: int = KEPT) -> None:
-        self.folder, self.kept = folder, kept
+    def __init__(self, folder: Path, max_files: int = MAX_FILES) -> None:
+        self.folder, self.max_files = folder, max_files
 
     def subnet(
         self,
@@ -49,7 +49,7 @@ class RecalibratedStore:
         calibration: ImageSet,
         threads: int = 1,
     ) -> Subnet:
-        """`models.onnx.export.calibrated_subnet`, bit for bit, recalibrated only the first time.
+        """The same as `models.onnx.calibrated_subnet`, bit for bit, recalibrating only once.
 
         Args:
             weights_sha256: of the file that `supernet` was loaded from.
@@ -57,8 +57,8 @@ class RecalibratedStore:
         subnet = extract(supernet, arch)
         statistics = _statistics(subnet)
         path = self._path(supernet, weights_sha256, arch, calibration)
-        if (kept := _read(path, statistics)) is not None:
-            for name, tensor in kept.items():
+        if (cached := _read(path, statistics)) is not None:
+            for name, tensor in cached.items():
                 statistics[name].copy_(tensor)
         else:
             batches = calibration.batches(arch.resolution, CALIBRATION_BATCH)
@@ -76,7 +76,7 @@ class RecalibratedStore:
             "arch": arch.to_json(),
             "images": calibration.sha256,
             "batch": CALIBRATION_BATCH,
-            # Another machine or library may sum in another order, or resize otherwise.
+            # Libraries and processors differ in the order of summation and in resizing.
             "torch": torch.__version__,
             "pillow": PIL.__version__,
             "processor": processor(),
@@ -85,19 +85,19 @@ class RecalibratedStore:
         return self.folder / f"{hashlib.sha256(content.encode()).hexdigest()}.safetensors"
 
     def _write(self, path: Path, statistics: Mapping[str, Tensor]) -> None:
-        """Where the disk does not take it, it is computed again next time."""
+        """Store statistics; if the disk is full or read-only, they are computed again next time."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, save(dict(statistics), {"sha256": _sha256(statistics)}))
             by_age = sorted(self.folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-            for old in by_age[: -self.kept]:
+            for old in by_age[: -self.max_files]:
                 old.unlink(missing_ok=True)
         except OSError:
             return
 
 
 def _statistics(subnet: nn.Module) -> dict[str, Tensor]:
-    """The running means and variances of a network, which share its memory."""
+    """The running means and variances of a network; the tensors share its memory."""
     return {
         f"{prefix}.{name}": norm.get_buffer(name)
         for prefix, norm in subnet.named_modules()
@@ -107,22 +107,22 @@ def _statistics(subnet: nn.Module) -> dict[str, Tensor]:
 
 
 def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """What `path` keeps, if that is whole and of the names and shapes of `expected`."""
+    """The statistics in `path`, if its checksum matches, and names and shapes are as expected."""
     try:
         with safe_open(path, "pt") as file:
-            kept = {name: file.get_tensor(name) for name in file.keys()}
+            statistics = {name: file.get_tensor(name) for name in file.keys()}
             stated = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return None
-    if {name: tensor.shape for name, tensor in kept.items()} != {
+    if {name: tensor.shape for name, tensor in statistics.items()} != {
         name: tensor.shape for name, tensor in expected.items()
     }:
         return None
-    return kept if _sha256(kept) == stated else None
+    return statistics if _sha256(statistics) == stated else None
 
 
 def _sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Of names and contents: safetensors files have no checksum of their own."""
+    """Of names and contents; safetensors files have no checksum."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

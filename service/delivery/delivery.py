@@ -1,4 +1,4 @@
-"""From limits to a model that meets them: search, make, check, time."""
+"""From limits to a checked model that meets them: search, build, verify; step down if too slow."""
 
 from __future__ import annotations
 
@@ -14,95 +14,95 @@ import numpy as np
 from models.spaces import Arch
 from search.evolution import Progress, SearchResult, search_subnet
 from service.catalog import DeploymentContext, describe_layers, describe_prices
-from service.delivery.model_builder import Draft, Report, Unverified, Workshop
+from service.delivery.model_builder import BuiltModel, ModelBuilder, Report, Unverified
 from service.delivery.quantization_report import compare
 
 STEPS_DOWN = 3
 """Further searches, each under a tighter budget, after a model was timed above its budget."""
 
 
-class Shelf(Protocol):
-    """Keeps bytes by their sha256."""
+class BlobStore(Protocol):
+    """Stores bytes by their sha256."""
 
     def put(self, content: bytes) -> str:
-        """Keep them; returns their sha256."""
+        """Store `content`; returns its sha256."""
         ...
 
     def get(self, sha256: str) -> bytes:
-        """What was kept."""
+        """The stored bytes with this sha256."""
         ...
 
 
-class Memory:
-    """A shelf for as long as it is referred to."""
+class MemoryBlobs:
+    """A blob store in memory."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
+        self._blobs: dict[str, bytes] = {}
 
     def put(self, content: bytes) -> str:
-        """Keep `content`."""
+        """Store `content`; returns its sha256."""
         sha256 = hashlib.sha256(content).hexdigest()
-        self._kept[sha256] = content
+        self._blobs[sha256] = content
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """What was kept."""
-        return self._kept[sha256]
+        """The stored bytes with this sha256."""
+        return self._blobs[sha256]
 
 
-class Steps(Protocol):
-    """Does the parts of a delivery, each by name. What a part answers is JSON, so that one that
-    was done before can be answered from what was noted of it."""
+class StepRunner(Protocol):
+    """Runs the steps of a delivery by name. A step returns JSON, so a durable runner can store the
+    result and return it again instead of repeating the work."""
 
     def __call__(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `work` answers, now or when it was done before."""
+        """The result of `work`, computed now or stored by an earlier run."""
         ...
 
 
-def at_once(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Steps that nothing is noted of."""
+def run_without_storing(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The step runner that stores nothing."""
     return work()
 
 
 def deliver(
     context: DeploymentContext,
-    workshop: Callable[[], Workshop],
+    builder: Callable[[], ModelBuilder],
     limits: Mapping[str, float],
     seed: int,
     *,
-    shelf: Shelf,
-    drafts: Shelf | None = None,
-    step: Steps = at_once,
+    artifacts: BlobStore,
+    intermediates: BlobStore | None = None,
+    step: StepRunner = run_without_storing,
     report: Report = lambda step, share: None,
 ) -> dict[str, Any]:
-    """Search, build the model, verify it; where this host is the device, time it too.
+    """Search, build the model and verify it; where this host is the device, time it too.
 
     Args:
         limits: as `Constraints` has them, "latency_confidence" among them.
-        workshop: called where the supernet is needed, which may be never.
-        shelf: gets the model; the answer has its sha256.
-        drafts: gets what lies between two steps; by default it is kept in memory.
-        step: does the parts: "search", "build" and "verify", again for each step down.
+        builder: called only when the supernet is needed.
+        artifacts: stores the model; the answer has its sha256.
+        intermediates: stores what one step hands to the next; default: in memory.
+        step: runs "search", "build" and "verify", again for each step down.
 
     Raises:
         Infeasible: if no network meets the limits together.
         Unverified: if the model does not compute what the subnet does, or stays too slow.
     """
-    drafts = drafts or Memory()
+    intermediates = intermediates or MemoryBlobs()
     bounded, limits = context.with_confidence(limits)
-    given = dict(limits)
+    budgets = dict(limits)
     too_slow: list[dict[str, Any]] = []
 
     for _ in range(1 + STEPS_DOWN):
-        found = step("search", partial(_search, bounded, given, seed, report))
-        arch = Arch.from_json(found["arch"])
-        built = step("build", partial(_build, context, workshop, arch, drafts, report))
-        check = partial(_verify, context, workshop, arch, built, drafts, shelf, report)
-        made = step("verify", check)
-        timed = made["latency_ms"]
-        if timed is None or timed <= _tolerated_ms(context, limits):
-            _check_size(made, limits)
-            verified = {**made["findings"], **({"stepped_down": too_slow} if too_slow else {})}
+        best = step("search", partial(_search, bounded, budgets, seed, report))
+        arch = Arch.from_json(best["arch"])
+        built = step("build", partial(_build, context, builder, arch, intermediates, report))
+        verify = partial(_verify, context, builder, arch, built, intermediates, artifacts, report)
+        model = step("verify", verify)
+        timed_ms = model["latency_ms"]
+        if timed_ms is None or timed_ms <= _tolerated_ms(context, limits):
+            _check_size(model, limits)
+            verified = {**model["findings"], **({"stepped_down": too_slow} if too_slow else {})}
             return {
                 **bounded.describe(arch),
                 "layers": describe_layers(context.bundle, context.table, arch),
@@ -114,16 +114,16 @@ def deliver(
                     else {}
                 ),
                 "provenance": bounded.provenance(),
-                "search": found["search"],
-                "model_bytes": made["model_bytes"],
-                "sha256": made["sha256"],
+                "search": best["search"],
+                "model_bytes": model["model_bytes"],
+                "sha256": model["sha256"],
             }
-        too_slow.append({"arch": found["arch"], "latency_ms": timed})
-        given["latency_ms"] = min(
-            given["latency_ms"] * limits["latency_ms"] / timed,
-            math.nextafter(found["latency_ms"], 0.0),
+        too_slow.append({"arch": best["arch"], "latency_ms": timed_ms})
+        budgets["latency_ms"] = min(
+            budgets["latency_ms"] * limits["latency_ms"] / timed_ms,
+            math.nextafter(best["latency_ms"], 0.0),
         )
-        bounded.check_limits(given)
+        bounded.check_limits(budgets)
     raise Unverified(
         f"{len(too_slow)} networks predicted to meet {limits['latency_ms']:g} ms were all slower "
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
@@ -132,20 +132,21 @@ def deliver(
 
 
 def _tolerated_ms(context: DeploymentContext, limits: Mapping[str, float]) -> float:
-    """What a model may be timed at: the budget and, on top, the error that the answer states."""
+    """The slowest timing that is delivered: the budget plus the expected error stated with it."""
     assert context.table is not None
     return limits.get("latency_ms", math.inf) * (1 + (context.table.expected_error or 0.0))
 
 
-def _check_size(made: Mapping[str, Any], limits: Mapping[str, float]) -> None:
-    """The search counts on float weights; a small network's scales can take more than int8 saves.
+def _check_size(model: Mapping[str, Any], limits: Mapping[str, float]) -> None:
+    """Refuse a file that is too large: the search counts float weights, and in a small network the
+    scales of int8 can take more bytes than int8 saves.
 
     Raises:
         Unverified: if the file is larger than asked.
     """
-    if made["model_bytes"] > limits.get("model_bytes", math.inf):
+    if model["model_bytes"] > limits.get("model_bytes", math.inf):
         raise Unverified(
-            f"the finished file has {made['model_bytes']} bytes, expected at most "
+            f"the finished file has {model['model_bytes']} bytes, expected at most "
             f"{limits['model_bytes']:.0f}: ask for fp32, or for more bytes"
         )
 
@@ -153,59 +154,59 @@ def _check_size(made: Mapping[str, Any], limits: Mapping[str, float]) -> None:
 def _search(
     context: DeploymentContext, limits: Mapping[str, float], seed: int, report: Report
 ) -> dict[str, Any]:
-    found = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share))
+    best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share))
     return {
-        "arch": found.arch.to_json(),
-        "latency_ms": found.costs["latency_ms"],
+        "arch": best.arch.to_json(),
+        "latency_ms": best.costs["latency_ms"],
         "search": {
-            "seed": found.seed,
-            "evaluations": found.evaluations,
-            "seconds": found.seconds,
+            "seed": best.seed,
+            "evaluations": best.evaluations,
+            "seconds": best.seconds,
         },
     }
 
 
 def _build(
     context: DeploymentContext,
-    workshop: Callable[[], Workshop],
+    builder: Callable[[], ModelBuilder],
     arch: Arch,
-    drafts: Shelf,
+    intermediates: BlobStore,
     report: Report,
 ) -> dict[str, Any]:
-    draft = workshop().build(context, arch, precision=context.precision, report=report)
+    built = builder().build(context, arch, precision=context.precision, report=report)
     logits = io.BytesIO()
-    np.save(logits, draft.logits, allow_pickle=False)
+    np.save(logits, built.logits, allow_pickle=False)
     return {
-        "model": drafts.put(draft.model),
-        "quantized": None if draft.quantized is None else drafts.put(draft.quantized),
-        "logits": drafts.put(logits.getvalue()),
-        "recalibrated": draft.recalibrated,
+        "model": intermediates.put(built.model),
+        "quantized": None if built.quantized is None else intermediates.put(built.quantized),
+        "logits": intermediates.put(logits.getvalue()),
+        "recalibrated": built.recalibrated,
     }
 
 
 def _verify(
     context: DeploymentContext,
-    workshop: Callable[[], Workshop],
+    builder: Callable[[], ModelBuilder],
     arch: Arch,
-    built: Mapping[str, Any],
-    drafts: Shelf,
-    shelf: Shelf,
+    stored: Mapping[str, Any],
+    intermediates: BlobStore,
+    artifacts: BlobStore,
     report: Report,
 ) -> dict[str, Any]:
-    logits = np.load(io.BytesIO(drafts.get(built["logits"])), allow_pickle=False)
-    quantized = built.get("quantized")
-    draft = Draft(
-        model=drafts.get(built["model"]),
-        quantized=None if quantized is None else drafts.get(quantized),
-        logits=logits,
-        recalibrated=built["recalibrated"],
+    """Verify what the build step stored."""
+    quantized = stored.get("quantized")
+    built = BuiltModel(
+        model=intermediates.get(stored["model"]),
+        quantized=None if quantized is None else intermediates.get(quantized),
+        logits=np.load(io.BytesIO(intermediates.get(stored["logits"])), allow_pickle=False),
+        recalibrated=stored["recalibrated"],
     )
-    made = workshop().verify(context, arch, draft, report=report)
+    verified = builder().verify(context, arch, built, report=report)
     return {
-        "findings": made.findings,
-        "latency_ms": made.latency_ms,
-        "model_bytes": len(made.model),
-        "sha256": shelf.put(made.model),
+        "findings": verified.findings,
+        "latency_ms": verified.latency_ms,
+        "model_bytes": len(verified.model),
+        "sha256": artifacts.put(verified.model),
     }
 
 

@@ -1,6 +1,6 @@
-"""From an architecture to an ONNX file that was checked: extract, recalibrate, build, verify.
+"""From an architecture to a checked ONNX file: extract, recalibrate, build, verify.
 
-torch and ONNX Runtime are imported by what needs them, so that the API starts without.
+torch and ONNX Runtime are imported by the functions that need them: the API starts without them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from models.bundle import Bundle
 from models.errors import InputError, SubnetSearchError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
-from service.delivery.quantization_report import agreement
+from service.delivery.quantization_report import compare_logits
 from service.delivery.timing import HostTimer, Timer
 
 PARITY_IMAGES, PARITY_NOISE = 64, 4
-"""Real images compared, or random ones where there are none."""
+"""Validation images that logits are compared on; random ones for a bundle without images."""
 PARITY_TOLERANCE = 1e-3
-"""Of the largest logit: float32 sums in another order, over some fifty layers."""
+"""Share of the largest logit: float32 sums are taken in another order over some fifty layers."""
 QUANTIZING_IMAGES, QUANTIZING_BATCH = 256, 32
-USELESS = 0.5
-"""An int8 file whose logits are off by this share of their spread, on average, is broken."""
+INT8_TOLERANCE = 0.5
+"""Share of the logits' spread: an int8 file whose mean difference is larger is broken."""
 
 Report = Callable[[str, float], None]
 """(step, share of the whole done, 0..1); may raise to stop the work."""
@@ -40,30 +40,32 @@ class Unverified(SubnetSearchError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A model file that nobody has checked yet, and what it should compute."""
+class BuiltModel:
+    """A model file before verification, and the logits that it should compute."""
 
     model: bytes
-    """At fp32."""
+    """ONNX at fp32."""
     quantized: bytes | None = None
-    """The same at int8, if that is what was asked for."""
+    """The same network at int8, if int8 was requested."""
     logits: npt.NDArray[np.float32]
-    """(images, classes): the torch subnet's answers to the images that both are compared on."""
+    """(images, classes): of the torch subnet on `ModelBuilder.parity_images`."""
     recalibrated: bool
+    """Whether batch-norm statistics were recomputed for this network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """One model file and what checking it found."""
+class VerifiedModel:
+    """A verified model file."""
 
     model: bytes
     findings: dict[str, Any]
+    """As the answer's `verified`."""
     latency_ms: float | None
-    """Timed on this host; None unless it is the device."""
+    """Timed on this host; None unless this host is the device."""
 
 
-class Workshop:
-    """A supernet in memory with its images, and what makes models from it."""
+class ModelBuilder:
+    """Builds and verifies model files from one supernet, which it holds in memory."""
 
     def __init__(
         self,
@@ -76,25 +78,26 @@ class Workshop:
     ) -> None:
         """
         Args:
-            threads: batches of images at the same time; default: as many as there are cores.
-                Whatever the number, the same network becomes the same file.
+            threads: batches of images computed in parallel; default: the number of cores. The
+                files do not depend on it.
             calibration: a folder of images to recalibrate with instead of the bundle's.
-            home: the installation, which keeps what recalibrating found; None keeps nothing.
+            home: the installation's folder, where batch-norm statistics are cached; None: no
+                cache.
 
         Raises:
             InputError: if the bundle has no weights, or the folder no images.
-            CorruptBundle: if a file of the bundle is not the one that its card names.
+            CorruptBundle: if a file of the bundle differs from the one that its card names.
         """
         import torch
 
         from models.machine import cores
         from models.onnx import ImageSet
-        from service.delivery.bn_cache import RecalibratedStore
+        from service.delivery.bn_cache import BatchNormCache
 
-        torch.set_num_threads(1)  # of one operator; more would add sums up in another order
+        torch.set_num_threads(1)  # within an operator; more would change the order of summation
         self.bundle, self.threads = bundle, threads or cores()
         self.supernet = bundle.load_supernet()
-        self._recalibrated = RecalibratedStore(home / "recalibrated") if home else None
+        self._bn_cache = BatchNormCache(home / "recalibrated") if home else None
         self.calibration = self.validation = None
         if calibration is not None:
             from service.catalog.supernets import read_calibration
@@ -117,12 +120,12 @@ class Workshop:
         precision: str = "fp32",
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
-    ) -> Verified:
-        """The checked ONNX file of one network: `build`, then `verify`."""
-        draft = self.build(
+    ) -> VerifiedModel:
+        """The verified ONNX file of one network: `build`, then `verify`."""
+        built = self.build(
             context, arch, precision=precision, recalibrate=recalibrate, report=report
         )
-        return self.verify(context, arch, draft, report=report)
+        return self.verify(context, arch, built, report=report)
 
     def build(
         self,
@@ -132,14 +135,14 @@ class Workshop:
         precision: str = "fp32",
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
-    ) -> Draft:
-        """The ONNX file of one network, unchecked.
+    ) -> BuiltModel:
+        """The ONNX file of one network, not yet verified.
 
         Args:
             precision: fp32 or int8.
 
         Raises:
-            InputError: if there are no images to recalibrate or to quantize with.
+            InputError: if recalibration or quantization needs images and there are none.
         """
         import torch
 
@@ -155,10 +158,10 @@ class Workshop:
                 "batch norms cannot be recalibrated: name a folder of training images "
                 "(`--calibration`), or export with --no-recalibrate"
             )
-        elif self._recalibrated is None:
+        elif self._bn_cache is None:
             subnet = calibrated_subnet(self.supernet, arch, self.calibration, self.threads)
         else:
-            subnet = self._recalibrated.subnet(
+            subnet = self._bn_cache.subnet(
                 self.supernet, self.bundle.sha256, arch, self.calibration, self.threads
             )
         report("build", 0.7)
@@ -167,8 +170,8 @@ class Workshop:
         if precision == "int8":
             quantized = self._quantized(model, arch, self._metadata(context, arch, "int8"))
         with torch.no_grad():
-            logits = subnet(torch.from_numpy(self.compared(arch))).numpy()
-        return Draft(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
+            logits = subnet(torch.from_numpy(self.parity_images(arch))).numpy()
+        return BuiltModel(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
 
     def _quantized(self, model: bytes, arch: Arch, metadata: Mapping[str, str]) -> bytes:
         from models.onnx import quantize_onnx
@@ -187,38 +190,38 @@ class Workshop:
         self,
         context: DeploymentContext,
         arch: Arch,
-        draft: Draft,
+        built: BuiltModel,
         *,
         report: Report = lambda step, share: None,
-    ) -> Verified:
-        """Check a draft; where this host is the device, time it too.
+    ) -> VerifiedModel:
+        """Verify a built model; where this host is the device, time it too.
 
         Raises:
             Unverified: if the file does not compute what the subnet does.
         """
         report("verify", 0.75)
-        findings = {"recalibrated": draft.recalibrated, **self._verify(draft, arch)}
-        model = draft.model
-        if draft.quantized is not None:
-            model = draft.quantized
-            findings |= self._verify_quantized(draft, model, arch, findings["top1"])
+        findings = {"recalibrated": built.recalibrated, **self._verify(built, arch)}
+        model = built.model
+        if built.quantized is not None:
+            model = built.quantized
+            findings |= self._verify_quantized(built, model, arch, findings["top1"])
         timed = None
-        here = self._as_device(context.table, "fp32" if draft.quantized is None else "int8")
+        here = self._as_device(context.table, "fp32" if built.quantized is None else "int8")
         if here is not None:
             timed = findings["latency_ms"] = self._time(model, here)
-            if draft.quantized is not None:
+            if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
-                findings["quantization"]["fp32_latency_ms"] = self._time(draft.model, float_here)
+                findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
         report("store", 0.95)
-        return Verified(
-            # The file states what was found of it.
+        return VerifiedModel(
+            # The findings are also in the file's metadata.
             model=_with_metadata(model, "verified", json.dumps(findings)),
             findings=findings,
             latency_ms=timed["value"] if timed else None,
         )
 
-    def compared(self, arch: Arch) -> npt.NDArray[np.float32]:
-        """The images that subnet and file are compared on: real ones where there are any."""
+    def parity_images(self, arch: Arch) -> npt.NDArray[np.float32]:
+        """(images, channels, height, width): what the logits of subnet and file are compared on."""
         if self.validation is not None:
             return self.validation.at(arch.resolution)[:PARITY_IMAGES]
         shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
@@ -246,18 +249,18 @@ class Workshop:
         }
         return {f"subnet_search.{name}": value for name, value in values.items()}
 
-    def _verify(self, draft: Draft, arch: Arch) -> dict[str, Any]:
+    def _verify(self, built: BuiltModel, arch: Arch) -> dict[str, Any]:
         import onnx
         import torch
 
         from models.onnx import run_onnx
 
-        onnx.checker.check_model(onnx.load_from_string(draft.model), full_check=True)
-        images, expected = self.compared(arch), draft.logits
-        found = run_onnx(draft.model, images, self.threads)
+        onnx.checker.check_model(onnx.load_from_string(built.model), full_check=True)
+        images, expected = self.parity_images(arch), built.logits
+        found = run_onnx(built.model, images, self.threads)
         difference = float(np.abs(found - expected).max())
         allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
-        if not difference <= allowed:  # not true of NaN either
+        if not difference <= allowed:  # also refuses NaN
             raise Unverified(
                 f"the ONNX file's logits differ from the subnet's by {difference:.3g} on "
                 f"{len(images)} images, expected at most {allowed:.3g}: nothing was delivered"
@@ -270,28 +273,30 @@ class Workshop:
                 "images": len(images),
                 "against": f"torch {torch.__version__}",
             },
-            "top1": self.top1(draft.model, arch, "fp32"),
+            "top1": self.top1(built.model, arch, "fp32"),
         }
 
     def _verify_quantized(
-        self, draft: Draft, model: bytes, arch: Arch, float_top1: dict[str, Any] | None
+        self, built: BuiltModel, model: bytes, arch: Arch, float_top1: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """What an int8 file loses against the float file, which was compared with the subnet.
+        """Compare an int8 file with the float file, which was compared with the subnet.
 
         Raises:
-            Unverified: if its answers have little to do with the float file's.
+            Unverified: if its logits differ by more than `INT8_TOLERANCE` of their spread.
         """
         import onnx
 
         from models.onnx import run_onnx
 
         onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-        found = agreement(draft.logits, run_onnx(model, self.compared(arch), self.threads))
-        if not found["mean_difference"] <= USELESS * found["logit_spread"]:  # not true of NaN
+        found = compare_logits(
+            built.logits, run_onnx(model, self.parity_images(arch), self.threads)
+        )
+        if not found["mean_difference"] <= INT8_TOLERANCE * found["logit_spread"]:  # or NaN
             raise Unverified(
                 f"the int8 file's logits differ from the float file's by "
-                f"{found['mean_difference']:.3g} on average, expected at most {USELESS:g} of their "
-                f"spread, {found['logit_spread']:.3g}: nothing was delivered; ask for fp32"
+                f"{found['mean_difference']:.3g} on average, expected at most {INT8_TOLERANCE:g} "
+                f"of their spread, {found['logit_spread']:.3g}: nothing was delivered; ask for fp32"
             )
         top1 = self.top1(model, arch, "int8")
         findings: dict[str, Any] = {"top1": top1, "quantization": found}
@@ -301,7 +306,7 @@ class Workshop:
         return findings
 
     def top1(self, model: bytes, arch: Arch, precision: str) -> dict[str, Any] | None:
-        """Accuracy of a file on the bundle's validation images; None where there are none."""
+        """Accuracy of a file on the bundle's validation images; None for a bundle without them."""
         import onnxruntime
 
         from models.onnx import onnx_top1
@@ -313,7 +318,7 @@ class Workshop:
         return {
             "value": top1,
             "origin": "measured",
-            # Of a proportion measured on that many images.
+            # Standard error of a proportion measured on that many images.
             "expected_error": round(math.sqrt(top1 * (100 - top1) / images), 3),
             "expected_error_unit": "percentage points (standard error)",
             "images": images,
@@ -324,7 +329,7 @@ class Workshop:
         }
 
     def _as_device(self, table: LatencyTable | None, precision: Precision) -> Conditions | None:
-        """This host's conditions, if a file of that precision runs here as it does in `table`."""
+        """This host's conditions, if they are those of `table` at that precision; else None."""
         if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
             return None
         here = replace(self._timer.conditions(table.conditions.threads or 1), precision=precision)
@@ -333,7 +338,7 @@ class Workshop:
     def _time(self, model: bytes, here: Conditions) -> dict[str, Any]:
         times_ms = self._timer.times_ms(model, here.threads or 1)
         return {
-            # A neighbour on the machine only ever adds time: the least of the visits' medians.
+            # Other load on the machine only adds time: take the least of the visits' medians.
             "value": float(np.median(times_ms, axis=1).min()),
             "p90": float(np.quantile(times_ms, 0.9)),
             "p99": float(np.quantile(times_ms, 0.99)),
@@ -344,7 +349,8 @@ class Workshop:
 
 
 def _with_metadata(model: bytes, name: str, value: str) -> bytes:
-    """A file with one more entry, the same whichever order they came in."""
+    """The file with one more metadata entry; entries are sorted, so the bytes do not depend on
+    their order."""
     import onnx
 
     proto = onnx.load_from_string(model)

@@ -1,4 +1,4 @@
-"""What int8 loses and what it saves, against the same network at fp32."""
+"""What int8 loses in accuracy and gains in latency against the same network at fp32."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from service.catalog import DeploymentContext
 Logits = npt.NDArray[np.float32]
 
 
-def agreement(float_logits: Logits, logits: Logits) -> dict[str, Any]:
-    """How near an int8 file's answers are to the float file's, (images, classes) each."""
+def compare_logits(float_logits: Logits, logits: Logits) -> dict[str, Any]:
+    """How far an int8 file's logits are from the float file's; both (images, classes)."""
     difference = np.abs(logits - float_logits)
     return {
         "images": len(logits),
@@ -29,7 +29,7 @@ def agreement(float_logits: Logits, logits: Logits) -> dict[str, Any]:
 def compare(context: DeploymentContext, arch: Arch, verified: Mapping[str, Any]) -> dict[str, Any]:
     """Whether int8 is faster than fp32 on this device, for one and the same network.
 
-    What was measured counts before what tables predict.
+    Measured latencies take precedence over predicted ones.
     """
     (row,) = context.predict([arch])
     predicted = {"int8_ms": row["latency_ms"], "fp32_ms": _float_latency_ms(context, arch)}
@@ -61,7 +61,7 @@ def compare(context: DeploymentContext, arch: Arch, verified: Mapping[str, Any])
 
 
 def _float_latency_ms(context: DeploymentContext, arch: Arch) -> float | None:
-    """Predicted latency of the same network at fp32; None where it is not known."""
+    """Predicted latency of the same network at fp32; None if a table entry is missing."""
     table, space = context.float_table, context.bundle.space
     if table is None or arch.resolution not in table.covered(space).resolutions:
         return None

@@ -1,6 +1,6 @@
-"""Detached Ed25519 signatures (RFC 8032) of finished files, and the keys that make them.
+"""Detached Ed25519 signatures (RFC 8032) of finished files, and their keys.
 
-A signature is 64 raw bytes, so that other tools check it too: `openssl pkeyutl -verify -pubin
+A signature is 64 raw bytes, which other tools can check too: `openssl pkeyutl -verify -pubin
 -inkey KEY.pub.pem -rawin -in model.onnx -sigfile model.onnx.sig`.
 """
 
@@ -27,13 +27,13 @@ MAX_KEY_BYTES = 10_000
 
 
 def generate(path: Path) -> Path:
-    """Write a new private key, readable by its owner alone, and beside it the public one.
+    """Write a new private key, readable by its owner alone, and the public key beside it.
 
     Returns:
-        Where the public key is: `path` with `.pub.pem` for its suffix.
+        Path of the public key: `path` with the suffix `.pub.pem`.
 
     Raises:
-        Conflict: if one of the files exists: a key that signed something is not overwritten.
+        Conflict: if one of the files exists; keys are never overwritten.
     """
     public = path.with_suffix(".pub.pem")
     for file in (path, public):
@@ -52,10 +52,10 @@ def generate(path: Path) -> Path:
 
 
 def read_private(path: Path) -> Ed25519PrivateKey:
-    """The key in a PEM file.
+    """The private key in a PEM file.
 
     Raises:
-        InputError: if it is not one.
+        InputError: if the file holds no unencrypted Ed25519 private key.
     """
     try:
         key = load_pem_private_key(_read(path), password=None)
@@ -70,10 +70,10 @@ def read_private(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public(path: Path) -> Ed25519PublicKey:
-    """The public key in a PEM file, also in one of a private key.
+    """The public key in a PEM file, which may also hold the private key.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the file holds no Ed25519 key.
     """
     content = _read(path)
     if b"PRIVATE KEY" in content:
@@ -93,7 +93,7 @@ def public_pem(key: Ed25519PublicKey) -> bytes:
 
 
 def is_signed(content: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
-    """Whether `signature` is the owner's of `key` under `content`."""
+    """Whether `signature` is a valid signature of `content` by the owner of `key`."""
     try:
         key.verify(signature, content)
     except InvalidSignature:

@@ -1,5 +1,5 @@
-"""Does a file still keep its promise: signature, structure, parity with its supernet, accuracy
-and time, all found anew."""
+"""Verify a finished file again: signature, structure, parity with its supernet, accuracy and
+latency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.spaces import Arch, layer_plan
 from service.catalog import Catalog, DeploymentContext
-from service.delivery.model_builder import PARITY_TOLERANCE, Workshop
+from service.delivery.model_builder import PARITY_TOLERANCE, ModelBuilder
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
 from service.delivery.timing import HostTimer, Timer
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SLOWER = 1.25
-"""A file that now takes more than so many times what it states has changed, or its device has."""
+"""A file whose latency is more than this many times what it states fails."""
 STATED = ("arch", "supernet", "supernet_sha256", "precision", "predicted", "verified", "preprocess")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing looked at. `passed` is None where it could not be judged here."""
+    """The result of one check. `passed` is None where this host cannot judge it."""
 
     name: str
     passed: bool | None
@@ -53,12 +53,12 @@ def verify_file(
     threads: int | None = None,
     timer: Timer | None = None,
 ) -> list[Check]:
-    """Everything that can be checked of a finished file, in order; nothing is taken on trust.
+    """All checks of a finished file, in order.
 
     Args:
-        signature, key: both, or nothing is said about who made it.
-        threads: batches of images at the same time; default: as many as there are cores.
-        calibration: images that the file was made with instead of its bundle's.
+        signature, key: without both the signature is not judged.
+        calibration: a folder of images that the file was made with instead of its bundle's.
+        threads: batches of images computed in parallel; default: the number of cores.
     """
     checks = [_signature(content, signature, key)]
     structure, stated = _structure(content)
@@ -79,9 +79,9 @@ def verify_file(
         )
         return [*checks, Check(name="supernet", passed=False, detail=detail)]
     checks.append(Check(name="supernet", passed=True, detail=f"{bundle.name} {bundle.sha256[:12]}"))
-    workshop = Workshop(bundle, threads=threads, calibration=calibration)
-    checks.append(_parity(content, stated, workshop, arch))
-    checks.append(_top1(content, stated, workshop, arch))
+    builder = ModelBuilder(bundle, threads=threads, calibration=calibration)
+    checks.append(_parity(content, stated, builder, arch))
+    checks.append(_top1(content, stated, builder, arch))
     checks.append(_latency(content, stated, timer or HostTimer()))
     return checks
 
@@ -102,7 +102,7 @@ def _signature(content: bytes, signature: bytes | None, key: Ed25519PublicKey | 
 
 
 def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
-    """Whether it is a model of this project, and what it states."""
+    """Whether it is a valid model of this project, and what its metadata states."""
     import onnx
 
     try:
@@ -122,7 +122,7 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
         if names != ["input", "logits"]:
             raise InputError(f"expected input and logits, got {names}")
         opset = max(entry.version for entry in model.opset_import if not entry.domain)
-    except Exception as error:  # whatever a damaged file makes the parser say
+    except Exception as error:  # a damaged file can make the parser raise anything
         text = str(error).strip().splitlines()
         return Check(name="structure", passed=False, detail=text[0] if text else "unreadable"), None
     detail = f"ONNX opset {opset}, IR {model.ir_version}, {len(content)} bytes"
@@ -130,7 +130,7 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
 
 
 def _shape(content: bytes, bundle: Bundle, arch: Arch) -> Check:
-    """Whether the graph has as many values as the architecture that it states."""
+    """Whether the graph's input has the shape of the architecture that it states."""
     import onnx
 
     graph = onnx.load_from_string(content).graph
@@ -141,23 +141,23 @@ def _shape(content: bytes, bundle: Bundle, arch: Arch) -> Check:
     return Check(name="architecture", passed=dims == expected, detail=detail)
 
 
-def _parity(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch: Arch) -> Check:
-    """The file's logits against those of the network made anew."""
+def _parity(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch: Arch) -> Check:
+    """The file's logits against those of the network built again."""
     from models.onnx import run_onnx
 
     precision, how = stated["precision"], stated["verified"]
     if precision not in ("fp32", "int8"):
         return Check(name="parity", passed=False, detail=f"unknown precision {precision!r}")
     try:
-        draft = workshop.build(
-            DeploymentContext.open(workshop.bundle, None),
+        built = builder.build(
+            DeploymentContext.open(builder.bundle, None),
             arch,
             precision=precision,
             recalibrate=how["recalibrated"],
         )
-        images = workshop.compared(arch)
-        expected = draft.logits if draft.quantized is None else run_onnx(draft.quantized, images)
-        found = run_onnx(content, images, workshop.threads)
+        images = builder.parity_images(arch)
+        expected = built.logits if built.quantized is None else run_onnx(built.quantized, images)
+        found = run_onnx(content, images, builder.threads)
     except (SubnetSearchError, KeyError, RuntimeError, ValueError) as error:
         return Check(name="parity", passed=False, detail=f"cannot be compared: {error}")
     difference = float(np.abs(found - expected).max())
@@ -171,16 +171,16 @@ def _parity(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch:
     )
 
 
-def _top1(content: bytes, stated: Mapping[str, Any], workshop: Workshop, arch: Arch) -> Check:
+def _top1(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch: Arch) -> Check:
     said = stated["verified"].get("top1")
     if said is None:
         return Check(name="top1", passed=None, detail="no validation images, none stated")
-    found = workshop.top1(content, arch, stated["precision"])
+    found = builder.top1(content, arch, stated["precision"])
     if found is None:
         return Check(
             name="top1", passed=None, detail="no validation images here", stated=said["value"]
         )
-    # The same images: only rounding may differ, and that on an image or two.
+    # The images are the same: rounding may change the answer for one or two of them.
     allowed = 100 * 2.5 / found["images"]
     return Check(
         name="top1",

@@ -24,7 +24,7 @@ from models.errors import CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
 from service.catalog import Catalog, DeploymentContext
 from service.contracts import Search
-from service.delivery import Unverified, Workshop, deliver
+from service.delivery import ModelBuilder, Unverified, deliver
 from service.http import problem_of
 from service.jobs.queue import SEARCHES, WEBHOOKS, Durable, configuration
 from service.jobs.recovery import SWEPT, ExecutorStore, Undertaker, new_executor
@@ -97,7 +97,7 @@ class Worker:
         self.at_work: dict[str, Watch] = {}
         self.sending: set[str] = set()
         self.stopping, self.dropping = Event(), Event()
-        self._workshop: Workshop | None = None
+        self._builder: ModelBuilder | None = None
         self._ended_at: float | None = None
         self._threads = settings.threads or max(1, cores() // max(1, settings.workers))
 
@@ -256,11 +256,11 @@ class Worker:
         _check_same_bundle(context, request)
         return deliver(
             context,
-            lambda: self._workshop_of(context),
+            lambda: self._builder_for(context),
             request["constraints"],
             request["seed"],
-            shelf=self.artifacts,
-            drafts=self._drafts(search.workflow_id),
+            artifacts=self.artifacts,
+            intermediates=self._drafts(search.workflow_id),
             step=self._step,
             report=watch.report,
         )
@@ -326,11 +326,11 @@ class Worker:
     def _drafts(self, workflow_id: str) -> ArtifactStore:
         return self.artifacts.within(f"drafts/{workflow_id}")
 
-    def _workshop_of(self, context: DeploymentContext) -> Workshop:
+    def _builder_for(self, context: DeploymentContext) -> ModelBuilder:
         """The last one used is kept: loading a supernet takes longer than a search."""
-        kept = self._workshop
+        kept = self._builder
         if kept is None or kept.bundle.card != context.bundle.card:
-            kept = self._workshop = Workshop(
+            kept = self._builder = ModelBuilder(
                 context.bundle, threads=self._threads, home=self.settings.home
             )
         return kept

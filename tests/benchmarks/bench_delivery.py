@@ -214,27 +214,27 @@ def bench_answers() -> None:
     """
     from models.machine.memory import keep_freed_memory
     from service.catalog.catalog import open_catalog
-    from service.delivery.delivery import Memory, deliver
-    from service.delivery.model_builder import Workshop
+    from service.delivery.delivery import MemoryBlobs, deliver
+    from service.delivery.model_builder import ModelBuilder
     from service.settings import Settings
 
     keep_freed_memory()  # as workers do
     device = os.environ.get("SUBNET_BENCH_DEVICE", "cpu-x86-64-ort")
     context = open_catalog(Settings()).context("fashion-mbv3", device)
-    workshop = Workshop(context.bundle)
+    builder = ModelBuilder(context.bundle)
     assert context.table is not None
     floor = context.costs["latency_ms"].floor()
     _, test = load_fashion_mnist()
     on_test = ImageSet(test.images, context.bundle.mean, context.bundle.std)
-    shelf = Memory()
+    artifacts = MemoryBlobs()
     taken, top1, top1_on_test, within = [], [], [], []
     for budget in np.geomspace(1.1 * floor, 4 * floor, 20).tolist():
         started = time.perf_counter()
-        result = deliver(context, lambda: workshop, {"latency_ms": budget}, 0, shelf=shelf)
+        result = deliver(context, lambda: builder, {"latency_ms": budget}, 0, artifacts=artifacts)
         taken.append(time.perf_counter() - started)
         top1.append(result["top1"] - result["verified"]["top1"]["value"])
-        model, arch = shelf.get(result["sha256"]), Arch.from_json(result["arch"])
-        measured = onnx_top1(model, arch, on_test, test.labels, workshop.threads)
+        model, arch = artifacts.get(result["sha256"]), Arch.from_json(result["arch"])
+        measured = onnx_top1(model, arch, on_test, test.labels, builder.threads)
         top1_on_test.append(result["top1"] - measured)
         if (timed := result["verified"].get("latency_ms")) is not None:
             within.append(timed["value"] <= result.get("latency_upper_ms", 0.0))

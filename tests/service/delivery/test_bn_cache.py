@@ -19,8 +19,8 @@ import service.delivery.bn_cache
 from models.bundle.bundle import Bundle, write_bundle
 from models.onnx.export import ImageSet, calibrated_subnet
 from service.catalog.deployment_context import DeploymentContext
-from service.delivery.bn_cache import RecalibratedStore
-from service.delivery.model_builder import Workshop
+from service.delivery.bn_cache import BatchNormCache
+from service.delivery.model_builder import ModelBuilder
 from tests.service.conftest import SUPERNET, catalog_of
 from tests.spaces import DEBUG
 
@@ -47,9 +47,9 @@ def recalibrations(monkeypatch):
 def made(bundle: Bundle, home: Path | None, **how) -> bytes:
     """As another process would make it: nothing is shared but the home."""
     calibration = how.pop("calibration", None)
-    workshop = Workshop(bundle, home=home, calibration=calibration)
+    builder = ModelBuilder(bundle, home=home, calibration=calibration)
     arch = how.pop("arch", DEBUG.largest)
-    return workshop.make(DeploymentContext.open(bundle, None), arch, **how).model
+    return builder.make(DeploymentContext.open(bundle, None), arch, **how).model
 
 
 def files(home: Path) -> list[Path]:
@@ -70,17 +70,17 @@ def test_the_second_time_is_without_and_the_bytes_are_the_same(bundle, home, rec
 
 
 def test_statistics_come_back_bit_for_bit(bundle, tmp_path, recalibrations):
-    store, supernet = RecalibratedStore(tmp_path / "kept"), bundle.load_supernet()
+    cache, supernet = BatchNormCache(tmp_path / "kept"), bundle.load_supernet()
     images = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     for arch in DEBUG.decode(DEBUG.sample(8, np.random.default_rng(1))):
         expected = calibrated_subnet(supernet, arch, images).state_dict()
         for _ in range(2):
-            found = store.subnet(supernet, bundle.sha256, arch, images)
+            found = cache.subnet(supernet, bundle.sha256, arch, images)
             assert not found.training
             assert found.state_dict().keys() == expected.keys()
             for name, tensor in found.state_dict().items():
                 assert torch.equal(tensor, expected[name]), name
-    assert len(recalibrations) == len(list(store.folder.iterdir()))
+    assert len(recalibrations) == len(list(cache.folder.iterdir()))
 
 
 def shortened(path: Path) -> None:
@@ -156,20 +156,20 @@ def test_other_images_weights_or_layers_are_other_statistics(
 
 
 def test_the_oldest_files_are_dropped(bundle, tmp_path, recalibrations):
-    store, supernet = RecalibratedStore(tmp_path / "kept", kept=3), bundle.load_supernet()
+    cache, supernet = BatchNormCache(tmp_path / "kept", max_files=3), bundle.load_supernet()
     images = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     archs = DEBUG.decode(np.unique(DEBUG.sample(20, np.random.default_rng(1)), axis=0)[:5])
-    store.folder.mkdir()
+    cache.folder.mkdir()
     for age, arch in enumerate(archs):
-        before = set(store.folder.iterdir())
-        store.subnet(supernet, bundle.sha256, arch, images)
-        (new,) = set(store.folder.iterdir()) - before
+        before = set(cache.folder.iterdir())
+        cache.subnet(supernet, bundle.sha256, arch, images)
+        (new,) = set(cache.folder.iterdir()) - before
         os.utime(new, (age, age))  # whatever the file system's clock resolves
-    assert len(list(store.folder.iterdir())) == 3
+    assert len(list(cache.folder.iterdir())) == 3
     for arch in archs[2:]:
-        store.subnet(supernet, bundle.sha256, arch, images)
+        cache.subnet(supernet, bundle.sha256, arch, images)
     assert len(recalibrations) == 5
-    store.subnet(supernet, bundle.sha256, archs[0], images)
+    cache.subnet(supernet, bundle.sha256, archs[0], images)
     assert len(recalibrations) == 6
 
 

@@ -17,8 +17,8 @@ from models.onnx.export import run_onnx
 from models.supernet.extraction import extract
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.explanation import describe_layers
-from service.delivery.delivery import STEPS_DOWN, Memory, deliver
-from service.delivery.model_builder import Unverified, Workshop
+from service.delivery.delivery import STEPS_DOWN, MemoryBlobs, deliver
+from service.delivery.model_builder import ModelBuilder, Unverified
 from tests.service.conftest import SUPERNET, catalog_of, make_table
 from tests.spaces import DEBUG
 
@@ -53,17 +53,21 @@ def on_host(bundle):
     return DeploymentContext.open(bundle, make_table("host", conditions=HERE))
 
 
-def deliver_on_host(bundle, timer, shelf=None):
-    workshop = Workshop(bundle, timer=timer)
+def deliver_on_host(bundle, timer, artifacts=None):
+    builder = ModelBuilder(bundle, timer=timer)
     return deliver(
-        on_host(bundle), lambda: workshop, {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
+        on_host(bundle),
+        lambda: builder,
+        {"latency_ms": 0.8},
+        0,
+        artifacts=artifacts or MemoryBlobs(),
     )
 
 
 def test_a_model_in_time_is_delivered_as_timed(bundle):
-    shelf = Memory()
-    result = deliver_on_host(bundle, FakeTimer([1.0]), shelf)
-    assert len(shelf.get(result["sha256"])) == result["model_bytes"]
+    artifacts = MemoryBlobs()
+    result = deliver_on_host(bundle, FakeTimer([1.0]), artifacts)
+    assert len(artifacts.get(result["sha256"])) == result["model_bytes"]
     timed = result["verified"]["latency_ms"]
     assert timed["origin"] == "measured"
     assert timed["conditions"]["processor"] == "fake"
@@ -108,22 +112,22 @@ def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
 )
 def test_another_device_is_not_timed_here(bundle, change):
     table = make_table("host", conditions=replace(HERE, **change))
-    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
-    made = workshop.make(DeploymentContext.open(bundle, table), DEBUG.smallest)
+    builder = ModelBuilder(bundle, timer=FakeTimer([1.0]))
+    made = builder.make(DeploymentContext.open(bundle, table), DEBUG.smallest)
     assert made.latency_ms is None
 
 
 def test_the_real_timer_gives_a_time(bundle):
-    workshop = Workshop(bundle)
-    here = workshop._timer.conditions(2)
+    builder = ModelBuilder(bundle)
+    here = builder._timer.conditions(2)
     context = DeploymentContext.open(bundle, make_table("host", conditions=here))
-    timed = workshop.make(context, DEBUG.smallest).latency_ms
+    timed = builder.make(context, DEBUG.smallest).latency_ms
     assert timed is not None
     assert timed > 0
 
 
 def test_the_file_computes_what_the_subnet_does(bundle):
-    made = Workshop(bundle).make(
+    made = ModelBuilder(bundle).make(
         DeploymentContext.open(bundle, None), DEBUG.largest, recalibrate=False
     )
     images = np.random.default_rng(1).standard_normal((5, 1, 12, 12), np.float32)
@@ -146,29 +150,29 @@ def test_a_file_that_computes_something_else_is_not_delivered(bundle, monkeypatc
 
     monkeypatch.setattr("models.onnx.subnet_onnx", spoiled)
     with pytest.raises(Unverified, match="nothing was delivered"):
-        Workshop(bundle).make(DeploymentContext.open(bundle, None), DEBUG.largest)
+        ModelBuilder(bundle).make(DeploymentContext.open(bundle, None), DEBUG.largest)
 
 
 def test_without_images_there_is_no_measured_accuracy_and_no_recalibration(bundle):
     files = {k: v for k, v in bundle.card["files"].items() if not k.endswith(".npz")}
     bare = replace(bundle, card={**bundle.card, "files": files})
-    workshop, context = Workshop(bare), DeploymentContext.open(bare, None)
+    builder, context = ModelBuilder(bare), DeploymentContext.open(bare, None)
     with pytest.raises(InputError, match="export with --no-recalibrate"):
-        workshop.make(context, DEBUG.smallest)
-    made = workshop.make(context, DEBUG.smallest, recalibrate=False)
+        builder.make(context, DEBUG.smallest)
+    made = builder.make(context, DEBUG.smallest, recalibrate=False)
     assert made.findings["top1"] is None
     assert made.findings["parity"]["images"] == 4
 
 
 def test_equal_work_gives_equal_bytes(bundle):
     context = DeploymentContext.open(bundle, make_table())
-    models = {Workshop(bundle).make(context, DEBUG.smallest).model for _ in range(2)}
+    models = {ModelBuilder(bundle).make(context, DEBUG.smallest).model for _ in range(2)}
     assert len(models) == 1
 
 
 def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
     """A delivery that broke off after any step goes on after it, to the same bytes."""
-    shelf, drafts = Memory(), Memory()
+    artifacts, intermediates = MemoryBlobs(), MemoryBlobs()
     noted: list[dict] = []
     done: list[str] = []
 
@@ -188,17 +192,17 @@ def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
             open_workshop,
             {"latency_ms": 0.8},
             0,
-            shelf=shelf,
-            drafts=drafts,
+            artifacts=artifacts,
+            intermediates=intermediates,
             step=step,
         )
 
-    workshop = Workshop(bundle, timer=FakeTimer([1.0]))
-    whole = deliver_with(noted, lambda: workshop)
+    builder = ModelBuilder(bundle, timer=FakeTimer([1.0]))
+    whole = deliver_with(noted, lambda: builder)
     assert done == ["search", "build", "verify"]
     for count in (1, 2):
         done.clear()
-        assert deliver_with(noted[:count], lambda: workshop) == whole
+        assert deliver_with(noted[:count], lambda: builder) == whole
         assert done == ["search", "build", "verify"][count:]
     assert deliver_with(noted, pytest.fail) == whole
 

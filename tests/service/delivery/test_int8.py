@@ -15,8 +15,8 @@ from models.onnx.export import run_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
 from service.catalog.deployment_context import DeploymentContext
-from service.delivery.delivery import Memory, deliver
-from service.delivery.model_builder import Unverified, Workshop
+from service.delivery.delivery import MemoryBlobs, deliver
+from service.delivery.model_builder import ModelBuilder, Unverified
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
@@ -58,18 +58,22 @@ def bundle(home):
     return catalog_of(home).supernets.get(SUPERNET)
 
 
-def deliver_int8(bundle, timer, float_table=None, shelf=None, limits=None, table=None):
+def deliver_int8(bundle, timer, float_table=None, artifacts=None, limits=None, table=None):
     context = DeploymentContext.open(bundle, table or int8_table(), float_table)
-    workshop = Workshop(bundle, timer=timer)
+    builder = ModelBuilder(bundle, timer=timer)
     return deliver(
-        context, lambda: workshop, limits or {"latency_ms": 0.8}, 0, shelf=shelf or Memory()
+        context,
+        lambda: builder,
+        limits or {"latency_ms": 0.8},
+        0,
+        artifacts=artifacts or MemoryBlobs(),
     )
 
 
 def test_the_file_is_int8_and_compared_with_fp32(bundle):
-    shelf = Memory()
-    result = deliver_int8(bundle, FakeTimer(int8=0.5, fp32=0.7), shelf=shelf)
-    model = shelf.get(result["sha256"])
+    artifacts = MemoryBlobs()
+    result = deliver_int8(bundle, FakeTimer(int8=0.5, fp32=0.7), artifacts=artifacts)
+    model = artifacts.get(result["sha256"])
     props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
     assert props["subnet_search.precision"] == "int8"
     verified = result["verified"]
@@ -80,10 +84,10 @@ def test_the_file_is_int8_and_compared_with_fp32(bundle):
     assert lost["lost_points"] == pytest.approx(
         lost["fp32_top1"]["value"] - verified["top1"]["value"], abs=1e-4
     )
-    made = Workshop(bundle).make(
+    made = ModelBuilder(bundle).make(
         DeploymentContext.open(bundle, None), Arch.from_json(result["arch"])
     )
-    images = Workshop(bundle).compared(Arch.from_json(result["arch"]))
+    images = ModelBuilder(bundle).parity_images(Arch.from_json(result["arch"]))
     float_logits, logits = run_onnx(made.model, images), run_onnx(model, images)
     assert lost["same_answer"] == (float_logits.argmax(1) == logits.argmax(1)).mean()
     assert lost["mean_difference"] == pytest.approx(np.abs(logits - float_logits).mean(), rel=0.01)
@@ -162,7 +166,7 @@ def test_without_calibration_images_there_is_no_int8(bundle):
     files = {k: v for k, v in bundle.card["files"].items() if k != "calibration.npz"}
     bare = replace(bundle, card={**bundle.card, "files": files})
     with pytest.raises(InputError, match="from which int8 takes its ranges"):
-        Workshop(bare).make(
+        ModelBuilder(bare).make(
             DeploymentContext.open(bare, None), DEBUG.smallest, precision="int8", recalibrate=False
         )
 

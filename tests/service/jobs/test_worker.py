@@ -289,7 +289,7 @@ def test_a_run_goes_on_after_its_last_finished_step(
     search, calls = ask(), []
     real_search, real_build = (
         service.delivery.delivery.run_search,
-        service.delivery.model_builder.Workshop.build,
+        service.delivery.model_builder.ModelBuilder.build,
     )
 
     def counted(*args):
@@ -303,10 +303,10 @@ def test_a_run_goes_on_after_its_last_finished_step(
         raise AssertionError("went on although dead")
 
     monkeypatch.setattr("service.delivery.delivery.run_search", counted)
-    monkeypatch.setattr("service.delivery.model_builder.Workshop.build", dying)
+    monkeypatch.setattr("service.delivery.model_builder.ModelBuilder.build", dying)
     with worker.working():
         wait_until(lambda: worker.dropping.is_set() and not worker.at_work)
-    monkeypatch.setattr("service.delivery.model_builder.Workshop.build", real_build)
+    monkeypatch.setattr("service.delivery.model_builder.ModelBuilder.build", real_build)
     another = Worker(engine, durable, catalog, worker.artifacts, settings)
     done = finish(another, store, search)
     assert (done.status, calls) == ("succeeded", ["search"])
