@@ -23,7 +23,7 @@ from models.spaces import GeneMatrix, SearchSpace
 from search.costs import CostModel, Floats
 from search.evolution import TILT, crossover, fit_additive, mutate, neighbours, one_blas_thread
 from search.pareto import non_dominated, pareto_front
-from search.predictors import AccuracyPredictor, elites_of
+from search.predictors import AccuracyPredictor, warm_start_pool_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ def front(
     rng = np.random.default_rng(seed)
     archive = _Archive(space, predictor, latency)
     sampled = space.sample_tilted(settings.samples, TILT, rng)
-    archive.judge(np.vstack([latency.floor_genes, sampled, elites_of(predictor, space)]))
+    archive.judge(np.vstack([latency.floor_genes, sampled, warm_start_pool_of(predictor, space)]))
     for round_ in range(settings.rounds):
         # The latest rows lie near the front, where the surrogate should be right.
         recent = slice(-settings.fitted, None)

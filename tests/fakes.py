@@ -10,7 +10,7 @@ import numpy as np
 from models.spaces.plan import LayerSpec
 from models.spaces.space import GeneMatrix, SearchSpace
 from search.costs.costs import Floats
-from search.predictors.predictor import Provenance
+from search.predictors.protocol import Provenance
 
 
 class LinearAccuracy:

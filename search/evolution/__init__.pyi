@@ -9,4 +9,4 @@ from .surrogate import fit_additive as fit_additive
 from .termination import Progress as Progress
 from .threads import one_blas_thread as one_blas_thread
 from .warm_start import TILT as TILT
-from .warm_start_pool import find_elites as find_elites
+from .warm_start_pool import build_warm_start_pool as build_warm_start_pool

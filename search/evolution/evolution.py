@@ -135,7 +135,7 @@ class Evolution:
     Args:
         violations: of every limit by each row; `search.evolution.problem`.
         start: what is known already: at least one network within the limits.
-        slopes: see `search.predictors.predictor.Sloped`; None if the predictor has none.
+        slopes: see `search.predictors.protocol.Sloped`; None if the predictor has none.
     """
 
     def __init__(

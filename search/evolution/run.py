@@ -20,7 +20,7 @@ from search.evolution.problem import Evaluator, SubnetProblem
 from search.evolution.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
 from search.evolution.threads import one_blas_thread
 from search.evolution.warm_start import WarmStartSettings, warm_start
-from search.predictors import AccuracyPredictor, Sloped, elites_of
+from search.predictors import AccuracyPredictor, Sloped, warm_start_pool_of
 
 DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(15)))
 
@@ -98,7 +98,7 @@ def search_subnet(
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
     if settings is None:
-        explored = len(elites_of(predictor, space)) > 0
+        explored = len(warm_start_pool_of(predictor, space)) > 0
         settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
     known = warm_start(problem, evaluate, settings.warm_start, rng)
     slopes = predictor.slopes if isinstance(predictor, Sloped) else None

@@ -17,7 +17,7 @@ from models.spaces import GeneMatrix, SearchSpace
 from search.costs import Floats
 
 Slopes = Callable[[GeneMatrix], npt.NDArray[np.float32]]
-"""See `search.predictors.predictor.Sloped`."""
+"""See `search.predictors.protocol.Sloped`."""
 
 
 class Promise:

@@ -27,7 +27,7 @@ from search.evolution.block_decomposition import BlockTable, Frames
 from search.evolution.operators import keys, place
 from search.evolution.problem import SubnetProblem
 from search.evolution.surrogate import fit_additive
-from search.predictors import elites_of
+from search.predictors import warm_start_pool_of
 
 Ints = npt.NDArray[np.int64]
 Evaluate = Callable[[GeneMatrix], Floats]
@@ -62,8 +62,8 @@ class WarmStartSettings:
     noise: float = 0.3
     """Of the shaken surrogates, in standard deviations of their weights."""
     ridge: float = 1e-2
-    elites_over: float = 0.3
-    """How far over their limits elites may be, a share of each."""
+    pool_slack: float = 0.3
+    """How far over a limit a network of the warm-start pool may be, a share of the limit."""
 
 
 class Start(NamedTuple):
@@ -123,12 +123,12 @@ def warm_start(
         best = genes[met][top1[met].argmax()]
         trusted = trusted[frame_rows[trusted, 0] == best[0]]
         price_C = np.median(price_IC[trusted], axis=0)
-    elites, known = elites_of(problem.predictor, problem.space), len(genes)
-    elites = elites[_worst(problem, elites) <= settings.elites_over]
-    if len(elites):
+    pool, known = warm_start_pool_of(problem.predictor, problem.space), len(genes)
+    pool = pool[_worst(problem, pool) <= settings.pool_slack]
+    if len(pool):
         genes, group = _distinct(
-            np.vstack([genes, *[elites] * settings.groups]),
-            np.r_[group, np.repeat(np.arange(settings.groups), len(elites))],
+            np.vstack([genes, *[pool] * settings.groups]),
+            np.r_[group, np.repeat(np.arange(settings.groups), len(pool))],
         )
         top1 = np.concatenate([top1, evaluate(genes[known:])])
     return Start(genes, top1, group, price_C)

@@ -1,6 +1,7 @@
-"""Accuracy predictors: what a search asks of one, the kinds that there are, and their files.
+"""Accuracy predictors: what a search needs of one, the kinds there are, and their files.
 
-Read `predictor`, then `gaussian_process`; `mlp` reads the published ones."""
+Read `protocol`, `files` (which kinds register with), `gaussian_process`; `mlp` reads the published
+ones."""
 
 import lazy_loader
 

@@ -15,9 +15,9 @@ weight:
 
     k(x, z) = sum_d linear_d x_d z_d + rbf_variance * exp(-1/2 sum_d rbf_d (x_d - z_d)^2)
 
-The linear part carries the additive effect of every choice, the other what is left.
+The linear part models the additive effect of every choice, the other the rest.
 
-Shapes: N rows asked for, M rows measured, G genes, D bits.
+Shapes: N rows to predict, M rows measured, G genes, D bits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ import numpy.typing as npt
 from models.errors import CorruptBundle, InputError
 from models.spaces import GeneMatrix, SearchSpace, read_space
 from search.costs import Floats
-from search.predictors.predictor import Provenance, save_predictor
+from search.predictors.files import Tensors, save_predictor
+from search.predictors.protocol import Provenance
 
 KIND = "gaussian-process"
 CHUNK = 512
@@ -74,12 +75,12 @@ class Coding:
                 f"predictor: fitted on {len(trained.block_counts)} stages, "
                 f"space {space.name!r} has {len(space.block_counts)}"
             )
-        # A block that `space` never has reads the padding column, whose value is always 0.
+        # A block that `space` lacks reads the padding column, whose level is always 0.
         n_genes = len(space.genes)
         self._column_D = np.array(
             [space.column.get((gene.name, gene.stage, gene.block), n_genes) for gene, _ in bits]
         )
-        # A choice is told as its index plus 1, so that 0 is left for a gene that is not active.
+        # A level is the index of a choice plus 1; 0 is a gene that is not active.
         self._level_D = np.array(
             [
                 1 + np.searchsorted(space.genes[column].choices, threshold)
@@ -91,7 +92,7 @@ class Coding:
         )
 
     @cached_property
-    def of_choices_DC(self) -> npt.NDArray[np.float32]:
+    def bits_of_choices_DC(self) -> npt.NDArray[np.float32]:
         """1 where a choice of a gene has the bit, (D, genes x most choices)."""
         most = int(self.space.n_choices.max())
         has_DGK = np.zeros((len(self._level_D), len(self.space.genes) + 1, most), np.float32)
@@ -105,10 +106,10 @@ class Coding:
 
     def bits(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
         """Bits of each row, (N, D)."""
-        told = np.zeros((len(genes), genes.shape[1] + 1), np.uint8)
-        np.multiply(genes + np.uint8(1), self.space.active(genes), out=told[:, :-1])
-        found: npt.NDArray[np.bool_] = told.take(self._column_D, axis=1) >= self._level_D
-        return found
+        levels = np.zeros((len(genes), genes.shape[1] + 1), np.uint8)
+        np.multiply(genes + np.uint8(1), self.space.active(genes), out=levels[:, :-1])
+        bits_ND: npt.NDArray[np.bool_] = levels.take(self._column_D, axis=1) >= self._level_D
+        return bits_ND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +138,7 @@ class GaussianProcess:
     trained: SearchSpace
     """The space it was fitted on."""
     space: SearchSpace
-    """The space whose gene matrices it answers for."""
+    """The space of the gene matrices that it predicts."""
     genes_MG: GeneMatrix
     """The measured networks, genes of `trained`."""
     dual_M: Floats
@@ -162,18 +163,18 @@ class GaussianProcess:
         return np.concatenate([np.empty(0), *map(self._predict, chunks)])
 
     def slopes(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
-        """See `search.predictors.predictor.Sloped`; exact for a change by one step of one gene."""
+        """See `search.predictors.protocol.Sloped`; exact for a change by one step of one gene."""
         x_ND = self._coding.bits(genes)
-        pulls_NM = self._similarity(x_ND.astype(np.float32)) * self._dual_M
-        alike_ND = pulls_NM @ self._z_MD.astype(np.float32)
-        other_ND = pulls_NM.sum(axis=1, keepdims=True) - alike_ND
-        # A bit that turns 1 comes nearer to the networks that have it, and leaves the others.
+        terms_NM = self._similarity(x_ND.astype(np.float32)) * self._dual_M
+        with_bit_ND = terms_NM @ self._z_MD.astype(np.float32)
+        without_ND = terms_NM.sum(axis=1, keepdims=True) - with_bit_ND
+        # Setting a bit moves nearer to the networks that have it, and away from the others.
         step_D = 0.5 * self.kernel.rbf_D
         rise_D, fall_D = np.expm1(step_D), np.expm1(-step_D)
-        turns_on = alike_ND * rise_D + other_ND * fall_D
-        turns_off = alike_ND * fall_D + other_ND * rise_D
-        bits_ND = self._linear_D + np.where(x_ND, -turns_off, turns_on)
-        slopes_NC = bits_ND.astype(np.float32) @ self._coding.of_choices_DC
+        set_ND = with_bit_ND * rise_D + without_ND * fall_D
+        cleared_ND = with_bit_ND * fall_D + without_ND * rise_D
+        bits_ND = self._linear_D + np.where(x_ND, -cleared_ND, set_ND)
+        slopes_NC = bits_ND.astype(np.float32) @ self._coding.bits_of_choices_DC
         most = int(self.space.n_choices.max())
         slopes: npt.NDArray[np.float32] = slopes_NC.reshape(*genes.shape, most)
         return slopes
@@ -181,8 +182,8 @@ class GaussianProcess:
     def _similarity(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """exp(-1/2 squared distance) with half the memory and twice the speed of float64;
         `Kernel.rbf` is the definition. The shipped predictor rounds to 1e-5 points."""
-        similarity_NM: npt.NDArray[np.float32] = x_ND @ self._toward_DM
-        similarity_NM += self._apart_M
+        similarity_NM: npt.NDArray[np.float32] = x_ND @ self._bit_terms_DM
+        similarity_NM += self._origin_terms_M
         np.exp(similarity_NM, out=similarity_NM)
         return similarity_NM
 
@@ -193,15 +194,15 @@ class GaussianProcess:
         return mean
 
     @cached_property
-    def _toward_DM(self) -> npt.NDArray[np.float32]:
-        """What a bit of 1 adds to -1/2 the squared distance: bits are their own squares."""
-        toward: npt.NDArray[np.float32] = (self.kernel.rbf_D * (self._z_MD - 0.5)).T.astype(
+    def _bit_terms_DM(self) -> npt.NDArray[np.float32]:
+        """What a bit of 1 adds to -1/2 the squared distance, since x^2 = x for bits."""
+        terms: npt.NDArray[np.float32] = (self.kernel.rbf_D * (self._z_MD - 0.5)).T.astype(
             np.float32, order="C"
         )
-        return toward
+        return terms
 
     @cached_property
-    def _apart_M(self) -> npt.NDArray[np.float32]:
+    def _origin_terms_M(self) -> npt.NDArray[np.float32]:
         """-1/2 the squared distance from a row of zeros."""
         return (-0.5 * self._z_MD @ self.kernel.rbf_D).astype(np.float32)
 
@@ -228,7 +229,7 @@ class GaussianProcess:
         return np.isin(self.space.resolutions, self.provenance.resolutions)
 
     def save(self, path: Path) -> None:
-        """Write it as safetensors; `search.predictors.predictor.load` reads it back exactly."""
+        """Write it as safetensors; `load_predictor` reads it back exactly."""
         tensors: dict[str, npt.NDArray[Any]] = {
             "genes": self.genes_MG,
             "dual": self.dual_M,
@@ -243,10 +244,10 @@ class GaussianProcess:
         cls,
         provenance: Provenance,
         metadata: Mapping[str, Any],
-        tensors: Mapping[str, npt.NDArray[Any]],
+        tensors: Tensors,
         space: SearchSpace,
     ) -> GaussianProcess:
-        """The inverse of `save`, answering for `space`.
+        """The inverse of `save`, for gene matrices of `space`.
 
         Raises:
             InputError: if `space` is not the fitted space or a part of it.

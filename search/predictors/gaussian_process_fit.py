@@ -25,8 +25,8 @@ from models.errors import InputError
 from models.spaces import GeneMatrix, SearchSpace
 from search.costs import Floats
 from search.predictors.gaussian_process import KIND, Coding, GaussianProcess, Kernel
-from search.predictors.metrics import agreement
-from search.predictors.predictor import Provenance
+from search.predictors.metrics import prediction_agreement
+from search.predictors.protocol import Provenance
 
 MIN_ROWS = 20
 MAX_ROWS = 6000
@@ -39,7 +39,7 @@ JITTER = 1e-8
 """Keeps the covariance positive definite in float64, in units of the targets' variance."""
 
 
-def fit(
+def fit_gaussian_process(
     space: SearchSpace,
     genes: GeneMatrix,
     top1: Floats,
@@ -55,7 +55,7 @@ def fit(
         top1: their accuracies, percent, (M,).
         seed: draws the rows for the weights where there are more than `WEIGHT_ROWS`.
         target: what was measured, for the provenance: the data, the number of images.
-        on_share: told what share of the most iterations is done, 0..1.
+        on_share: called with the share of `MAX_ITERATIONS` that is done, 0..1.
 
     Raises:
         InputError: if shapes differ, there are too few or too many rows, or an accuracy is
@@ -78,7 +78,7 @@ def fit(
     inverse = cho_solve(cho_factor(covariance, lower=True), np.eye(len(t_M)))
     dual_M = inverse @ t_M
     # Leaving one out in closed form: Rasmussen & Williams 2006, eq. 5.12.
-    held_out = agreement(top1 - scale * dual_M / np.diag(inverse), top1)
+    held_out = prediction_agreement(top1 - scale * dual_M / np.diag(inverse), top1)
     provenance = Provenance(
         kind=KIND,
         space=space.name,

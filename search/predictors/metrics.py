@@ -12,7 +12,7 @@ from search.costs import Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class PredictionAgreement:
     """Errors in percentage points of top-1; rank correlations in [-1, 1]."""
 
     count: int
@@ -23,10 +23,10 @@ class Agreement:
     """Kendall's tau-b, which allows ties."""
 
 
-def agreement(predicted: Floats, measured: Floats) -> Agreement:
+def prediction_agreement(predicted: Floats, measured: Floats) -> PredictionAgreement:
     """Compare predictions with measurements of the same networks, both (N,).
 
-    Correlations are 0 where one side is constant, since nothing is ranked then.
+    Correlations are 0 where one side is constant, because a constant ranks nothing.
 
     Raises:
         InputError: if the two differ in length or there are fewer than two.
@@ -38,7 +38,7 @@ def agreement(predicted: Floats, measured: Floats) -> Agreement:
         )
     error = predicted - measured
     ranked = np.ptp(predicted) > 0 and np.ptp(measured) > 0
-    return Agreement(
+    return PredictionAgreement(
         count=len(measured),
         rmse=float(np.sqrt((error**2).mean())),
         max_error=float(np.abs(error).max()),

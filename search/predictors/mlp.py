@@ -22,19 +22,22 @@ import numpy.typing as npt
 from models.errors import CorruptBundle, InputError
 from models.spaces import Gene, GeneMatrix, SearchSpace, read_space
 from search.costs import Floats
-from search.predictors.predictor import Provenance, carry_over, save_predictor
+from search.predictors.files import Tensors, save_predictor
+from search.predictors.protocol import Provenance
 
 KIND = "mlp"
+POOL_TENSOR = "elites"
+"""Name of the warm-start pool in files."""
 CHUNK = 1024
 """Rows predicted at a time: two CHUNK x H stay in a core's cache."""
 KINK = 2.0
-"""Slope of a unit's activity at 0, for inputs in standard deviations of its layer's."""
+"""Slope at 0 of a unit's activity (0 to 1) by its input in standard deviations of its layer."""
 VANISHED = 1e-12
-"""A hidden unit whose weights, in times out, are all smaller says nothing."""
+"""A hidden unit is dropped if its largest weight in times its largest weight out is smaller."""
 MOBILE_SLOTS = tuple(range(112, 225, 16))
-"""Sizes that have an input in the MobileNetV3 coding."""
+"""Resolutions that have an input in the MobileNetV3 coding, pixels."""
 MOBILE_VALID = (160, 176, 192, 208, 224)
-"""Those it was fitted on: at 128 it rates the smallest network above the one at 160."""
+"""Of them, those it was fitted on: at 128 it rates the smallest network above the one at 160."""
 RESNET_VALID = (128, 144, 160, 176, 192, 224, 240, 256)
 TARGET = (
     "top-1 on 10,000 training images of ImageNet held out, as published: about 5 points above "
@@ -68,9 +71,9 @@ class OneHot:
         self.inputs = np.full((len(space.genes), n_choices), self.size, np.intp)
         """Input of each choice of each gene, (G, K); D where it has none."""
         for column, own in enumerate(space.genes):
-            if (found := offsets.get((own.name, own.stage, own.block))) is None:
-                continue  # a depth is told by which blocks are there
-            start, choices = found
+            if (offset := offsets.get((own.name, own.stage, own.block))) is None:
+                continue  # a depth shows in which blocks are active
+            start, choices = offset
             for index, value in enumerate(own.choices):
                 if value not in choices:
                     raise InputError(
@@ -111,8 +114,8 @@ class Mlp:
     """Three hidden ones and the output."""
     base: float
     """Added to the output, a fraction of 1."""
-    elites: GeneMatrix
-    """See `search.predictors.predictor.Explored`."""
+    warm_start_pool: GeneMatrix
+    """See `search.predictors.protocol.Explored`."""
 
     def predict(self, genes: GeneMatrix) -> Floats:
         """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,).
@@ -131,7 +134,7 @@ class Mlp:
 
     def _predict(self, genes: GeneMatrix) -> Floats:
         y_NH = self._coding(genes)
-        *hidden, last = self._telling
+        *hidden, last = self._live_layers
         for layer in hidden:
             y_NH = y_NH @ layer.weight
             y_NH += layer.bias
@@ -141,11 +144,10 @@ class Mlp:
         return percent
 
     def slopes(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
-        """See `search.predictors.predictor.Sloped`: the gradient by the inputs, where a
-        unit near its kink counts as partly active, as a change would have it. Estimates the
-        gains of single changes from a good network to 0.05 to 0.08 points where they spread
-        by 0.3."""
-        *hidden, last = self._telling
+        """See `search.predictors.protocol.Sloped`: the gradient by the inputs, where a unit
+        near its kink counts as partly active, because a change may turn it on or off. The error
+        of a single change's gain is 0.05 to 0.08 points, where gains spread by 0.3."""
+        *hidden, last = self._live_layers
         y_NH, activities = self._coding(genes), []
         for layer in hidden:
             y_NH = y_NH @ layer.weight + layer.bias
@@ -155,22 +157,22 @@ class Mlp:
         slope_NH = np.broadcast_to(100 * last.weight[:, 0], y_NH.shape)
         for layer, activity in zip(reversed(hidden), reversed(activities), strict=True):
             slope_NH = (slope_NH * activity) @ layer.weight.T
-        nothing = np.zeros((len(genes), 1), np.float32)
-        slopes: npt.NDArray[np.float32] = np.hstack([slope_NH, nothing])[:, self._coding.inputs]
+        none_N1 = np.zeros((len(genes), 1), np.float32)
+        slopes: npt.NDArray[np.float32] = np.hstack([slope_NH, none_N1])[:, self._coding.inputs]
         return slopes
 
     @cached_property
-    def _telling(self) -> Sequence[Layer]:
-        """The layers without the hidden units that say nothing. Training with weight decay left
-        most of the published ResNet predictor at 1e-41, numbers that processors multiply a
+    def _live_layers(self) -> Sequence[Layer]:
+        """The layers without hidden units whose weights vanish. Weight decay left most of the
+        published ResNet predictor at 1e-41, subnormal numbers, which processors multiply a
         hundred times more slowly."""
         layers = list(self.layers)
         for i in range(len(layers) - 1):
             into, out = layers[i], layers[i + 1]
-            told_H = np.abs(np.vstack([into.weight, into.bias])).max(axis=0)
-            heard_H = told_H * np.abs(out.weight).max(axis=1) > VANISHED
-            layers[i] = Layer(into.weight[:, heard_H], into.bias[heard_H])
-            layers[i + 1] = Layer(out.weight[heard_H], out.bias)
+            largest_in_H = np.abs(np.vstack([into.weight, into.bias])).max(axis=0)
+            live_H = largest_in_H * np.abs(out.weight).max(axis=1) > VANISHED
+            layers[i] = Layer(into.weight[:, live_H], into.bias[live_H])
+            layers[i + 1] = Layer(out.weight[live_H], out.bias)
         return [Layer(_normal(layer.weight), _normal(layer.bias)) for layer in layers]
 
     @cached_property
@@ -178,10 +180,10 @@ class Mlp:
         return OneHot(self.space)
 
     def save(self, path: Path) -> None:
-        """Write it as safetensors; `search.predictors.predictor.load` reads it back exactly."""
+        """Write it as safetensors; `load_predictor` reads it back exactly."""
         tensors: dict[str, npt.NDArray[Any]] = {
             "base": np.array([self.base]),
-            "elites": self.elites,
+            POOL_TENSOR: self.warm_start_pool,
         }
         for i, layer in enumerate(self.layers):
             tensors |= {f"weight.{i}": layer.weight, f"bias.{i}": layer.bias}
@@ -192,7 +194,7 @@ class Mlp:
         cls,
         provenance: Provenance,
         metadata: Mapping[str, Any],
-        tensors: Mapping[str, npt.NDArray[Any]],
+        tensors: Tensors,
         space: SearchSpace,
     ) -> Mlp:
         """The inverse of `save`, answering for `space`, the same or a part of it.
@@ -215,11 +217,11 @@ class Mlp:
                 f"predictor: made for space {trained.name!r}, which has other blocks than "
                 f"{space.name!r}"
             )
-        elites = carry_over(tensors.get("elites", trained.encode([])), trained, space)
-        return cls(provenance, space, layers, base, elites)
+        pool = _translate(tensors.get(POOL_TENSOR, trained.encode([])), trained, space)
+        return cls(provenance, space, layers, base, pool)
 
 
-def from_published(
+def read_published_mlp(
     tensors: Mapping[str, npt.NDArray[np.float32]], space: SearchSpace, source: str
 ) -> Mlp:
     """A published predictor file's tensors as a predictor of `space`.
@@ -246,11 +248,9 @@ def from_published(
             f"predictor: expected tensors {sorted(expected)}, got {len(tensors)} of which "
             f"missing or unknown: {odd[:5]}"
         )
-    nothing = np.zeros(1, np.float32)
+    zero = np.zeros(1, np.float32)
     layers = [
-        Layer(
-            np.ascontiguousarray(tensors[f"{name}.weight"].T), tensors.get(f"{name}.bias", nothing)
-        )
+        Layer(np.ascontiguousarray(tensors[f"{name}.weight"].T), tensors.get(f"{name}.bias", zero))
         for name in names
     ]
     if problem := _misfit(layers, OneHot(part).size):
@@ -268,8 +268,28 @@ def from_published(
         kendall=None,
         method=f"published weights ({source}); their error was not measured here",
     )
-    base = float(tensors.get("base_acc", nothing)[0])
-    return Mlp(provenance, part, layers, base, elites=part.encode([]))
+    base = float(tensors.get("base_acc", zero)[0])
+    return Mlp(provenance, part, layers, base, warm_start_pool=part.encode([]))
+
+
+def _translate(rows: npt.NDArray[Any], trained: SearchSpace, space: SearchSpace) -> GeneMatrix:
+    """Rows of `trained` as rows of `space`, a part of it: the networks that it has, (N, G).
+
+    Raises:
+        CorruptBundle: if `rows` are not networks of `trained`.
+    """
+    fits = rows.shape[1:] == (len(trained.genes),) and rows.dtype == np.uint8
+    if not fits or (rows >= trained.n_choices).any():
+        raise CorruptBundle(f"predictor: elites are not networks of space {trained.name!r}")
+    translated = np.zeros((len(rows), len(space.genes)), np.uint8)
+    exists = np.ones(len(rows), bool)
+    active = trained.active(rows)
+    for column, gene in enumerate(space.genes):
+        source = trained.column[gene.name, gene.stage, gene.block]
+        same = np.array(trained.genes[source].choices)[:, None] == np.array(gene.choices)
+        translated[:, column] = same.argmax(axis=1)[rows[:, source]]
+        exists &= same.any(axis=1)[rows[:, source]] | ~active[:, source]
+    return space.canonical(translated[exists])
 
 
 def _normal(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

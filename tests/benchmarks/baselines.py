@@ -11,7 +11,7 @@ import numpy as np
 
 from models.spaces.space import GeneMatrix, SearchSpace
 from search.costs.costs import CostModel, Floats
-from search.predictors.predictor import AccuracyPredictor
+from search.predictors.protocol import AccuracyPredictor
 
 MOST_DRAWS = 1_000
 """Tries for one network within a budget, where the published code tries for ever."""

@@ -32,7 +32,7 @@ from search.evolution.termination import AnyOf, MaxGenerations, Stalled
 from search.evolution.warm_start import WarmStartSettings
 from search.front import front
 from search.predictors.mlp import CHUNK, Mlp
-from search.predictors.predictor import AccuracyPredictor, elites_of
+from search.predictors.protocol import AccuracyPredictor, warm_start_pool_of
 from service.catalog.catalog import open_catalog
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.supernets.importing import import_supernet
@@ -171,7 +171,7 @@ class Counted:
 
     def __init__(self, predictor: AccuracyPredictor, space: SearchSpace) -> None:
         self.predictor, self.provenance, self.count = predictor, predictor.provenance, 0
-        self.elites = elites_of(predictor, space)
+        self.warm_start_pool = warm_start_pool_of(predictor, space)
 
     def predict(self, genes):
         """See `AccuracyPredictor`."""

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
 from models.supernet.supernet import Supernet, initialize
-from search.predictors.gaussian_process_fit import fit
+from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog.catalog import Catalog, open_catalog
 from service.cli import app as cli
 from service.http.app import create_app
@@ -102,7 +102,7 @@ def make_bundle(path: Path) -> Bundle:
     bundle = write_bundle(path, card, files)
     genes = np.unique(DEBUG.sample(120, rng), axis=0)
     top1 = LinearAccuracy(DEBUG).predict(genes)
-    predictor = fit(DEBUG, genes, top1, seed=0, target="made-up accuracies")
+    predictor = fit_gaussian_process(DEBUG, genes, top1, seed=0, target="made-up accuracies")
     predictor.save(path / "fitted")
     content = (path / "fitted").read_bytes()
     (path / "fitted").unlink()

@@ -128,14 +128,14 @@ def _predictor(
     path: Path, space: SearchSpace, searches: int, on_share: Callable[[float], None]
 ) -> tuple[bytes, dict[str, Any]]:
     from models.supernet import read_checkpoint
-    from search.evolution import find_elites
-    from search.predictors import from_published
+    from search.evolution import build_warm_start_pool
+    from search.predictors import read_published_mlp
 
     tensors = {name: tensor.numpy() for name, tensor in read_checkpoint(path).items()}
     source = f"{path.name}, sha256 {file_sha256(path)[:12]}"
-    predictor = from_published(tensors, space, source)
-    elites = find_elites(predictor, searches, on_share)
-    predictor = with_changes(predictor, elites=elites)
+    predictor = read_published_mlp(tensors, space, source)
+    pool = build_warm_start_pool(predictor, searches, on_share)
+    predictor = with_changes(predictor, warm_start_pool=pool)
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "predictor.safetensors"
         predictor.save(saved)

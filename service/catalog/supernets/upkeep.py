@@ -197,7 +197,7 @@ def _fitted(
         shift: what `rows` were moved by. Its spread is then part of the expected error, as if both
             erred on their own: a little too much, since the held-out images' luck is in both.
     """
-    from search.predictors import fit  # scipy takes half a second to load
+    from search.predictors import fit_gaussian_process  # scipy takes half a second to load
 
     space = bundle.space.at({row.arch.resolution for row in rows})
     genes, top1 = as_arrays(space, rows, "fit")
@@ -206,7 +206,7 @@ def _fitted(
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
             f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
         )
-    predictor = fit(space, genes, top1, seed=0, target=target, on_share=on_share)
+    predictor = fit_gaussian_process(space, genes, top1, seed=0, target=target, on_share=on_share)
     if shift is not None and shift.spread > 0:
         origin = predictor.provenance
         moved = replace(
@@ -229,12 +229,15 @@ def _fitted(
 
 def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
     """Agreement on the "test" subnets, which were never fitted to; None if there are few."""
-    from search.predictors import agreement
+    from search.predictors import prediction_agreement
 
     genes, top1 = as_arrays(space, rows, "test")
     if len(top1) < MIN_TEST:
         return None
-    return {**asdict(agreement(predictor.predict(genes), top1)), "provenance": "measured"}
+    return {
+        **asdict(prediction_agreement(predictor.predict(genes), top1)),
+        "provenance": "measured",
+    }
 
 
 def compare_with_alone(

@@ -31,7 +31,7 @@ from models.training.from_scratch import train_alone
 from models.training.recipe import Recipe
 from search.costs.costs import latency_costs
 from search.front import front
-from search.predictors.predictor import load_predictor as load_predictor
+from search.predictors.files import load_predictor as load_predictor
 from tests.benchmarks.headline.compare import Floats
 from tests.benchmarks.headline.families import SMALL_IMAGE_STRIDES, family_plan
 

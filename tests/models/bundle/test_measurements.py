@@ -12,7 +12,7 @@ from models.bundle.bundle import BundleRegistry
 from models.bundle.measured import read_measurements
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
-from search.predictors.predictor import predictor_provenance
+from search.predictors.files import predictor_provenance
 from service.catalog.supernets.upkeep import fit_predictor_to
 from tests.fakes import LinearAccuracy
 from tests.spaces import DEBUG

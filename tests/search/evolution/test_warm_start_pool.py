@@ -14,9 +14,10 @@ from search.costs.costs import macs_costs
 from search.evolution.problem import SubnetProblem
 from search.evolution.run import search_subnet
 from search.evolution.warm_start import WarmStartSettings, warm_start
-from search.evolution.warm_start_pool import find_elites
-from search.predictors.mlp import MOBILE_VALID, from_published
-from search.predictors.predictor import carry_over, elites_of, load_predictor
+from search.evolution.warm_start_pool import build_warm_start_pool
+from search.predictors.files import load_predictor
+from search.predictors.mlp import MOBILE_VALID, _translate, read_published_mlp
+from search.predictors.protocol import warm_start_pool_of
 from service.catalog.supernets.importing import import_supernet
 from tests.brute import all_genes
 from tests.fakes import LinearAccuracy
@@ -28,98 +29,98 @@ MOBILE = published_spaces()["ofa-mbv3-w1.2"]
 
 @pytest.fixture(scope="module")
 def explored():
-    predictor = from_published(network(128, False)[1], MOBILE, "a test")
+    predictor = read_published_mlp(network(128, False)[1], MOBILE, "a test")
     shares: list[float] = []
-    elites = find_elites(predictor, 4, shares.append)
+    pool = build_warm_start_pool(predictor, 4, shares.append)
     assert shares == [0.25, 0.5, 0.75, 1.0]
-    return replace(predictor, elites=elites)
+    return replace(predictor, warm_start_pool=pool)
 
 
-def test_elites_are_distinct_networks_and_the_same_every_time(explored):
-    elites, space = explored.elites, explored.space
-    assert 1 <= len(elites) <= 4
-    assert (elites == space.canonical(elites)).all()
-    assert (elites < space.n_choices).all()
-    assert len(np.unique(elites, axis=0)) == len(elites)
-    assert (find_elites(replace(explored, elites=elites[:0]), 4) == elites).all()
-    assert find_elites(explored, 0).shape == (0, len(space.genes))
+def test_a_pool_is_of_distinct_networks_and_the_same_every_time(explored):
+    pool, space = explored.warm_start_pool, explored.space
+    assert 1 <= len(pool) <= 4
+    assert (pool == space.canonical(pool)).all()
+    assert (pool < space.n_choices).all()
+    assert len(np.unique(pool, axis=0)) == len(pool)
+    assert (build_warm_start_pool(replace(explored, warm_start_pool=pool[:0]), 4) == pool).all()
+    assert build_warm_start_pool(explored, 0).shape == (0, len(space.genes))
 
 
-def test_exploring_does_not_look_at_earlier_elites(explored, monkeypatch):
+def test_exploring_does_not_look_at_earlier_pools(explored, monkeypatch):
     """Else a second exploration would only confirm the first."""
     seen: list[int] = []
 
     def watched(space, predictor, *rest, **named):
-        seen.append(len(predictor.elites))
+        seen.append(len(predictor.warm_start_pool))
         return search_subnet(space, predictor, *rest, **named)
 
     monkeypatch.setattr("search.evolution.warm_start_pool.search_subnet", watched)
-    assert (find_elites(replace(explored, elites=explored.elites[:0]), 2)).tolist() == find_elites(
-        explored, 2
-    ).tolist()
+    unexplored = replace(explored, warm_start_pool=explored.warm_start_pool[:0])
+    again = build_warm_start_pool(unexplored, 2).tolist()
+    assert again == build_warm_start_pool(explored, 2).tolist()
     assert seen == [0, 0, 0, 0]
 
 
-class Told(LinearAccuracy):
-    """A predictor with elites."""
+class Explored(LinearAccuracy):
+    """A predictor with a warm-start pool."""
 
-    def __init__(self, elites: np.ndarray) -> None:
+    def __init__(self, pool: np.ndarray) -> None:
         super().__init__(FASHION_LIKE)
-        self.elites = elites
+        self.warm_start_pool = pool
 
 
-class Needle(Told):
-    """A hundred points more for one network that nothing near it tells of."""
+class Needle(Explored):
+    """A hundred points more for one network that none near it predicts."""
 
-    def __init__(self, elites: np.ndarray) -> None:
-        super().__init__(elites)
+    def __init__(self, pool: np.ndarray) -> None:
+        super().__init__(pool)
         self.needle = FASHION_LIKE.sample(1, np.random.default_rng(5))
 
     def predict(self, genes):
         return super().predict(genes) + 100.0 * (genes == self.needle).all(axis=1)
 
 
-def test_a_search_finds_what_an_elite_tells_of():
+def test_a_search_finds_what_is_near_a_network_of_the_pool():
     needle = Needle(np.empty((0, len(FASHION_LIKE.genes)), np.uint8))
     macs = macs_costs(FASHION_LIKE)
     limit = {"macs": 1.001 * float(macs.evaluate(needle.needle)[0])}
     alone = search_subnet(FASHION_LIKE, needle, {"macs": macs}, limit, 0)
     assert (alone.genes != needle.needle).any()
-    told = search_subnet(FASHION_LIKE, Needle(needle.needle), {"macs": macs}, limit, 0)
-    assert (told.genes == needle.needle).all()
-    assert told.top1 > alone.top1
+    found = search_subnet(FASHION_LIKE, Needle(needle.needle), {"macs": macs}, limit, 0)
+    assert (found.genes == needle.needle).all()
+    assert found.top1 > alone.top1
 
 
 @pytest.mark.parametrize("over", [0.05, 0.6])
-def test_elites_join_every_group_unless_they_are_far_over_a_limit(over):
+def test_the_pool_joins_every_group_unless_it_is_far_over_a_limit(over):
     space, macs = FASHION_LIKE, macs_costs(FASHION_LIKE)
-    predictor = Told(space.sample(1, np.random.default_rng(3)))
-    limit = float(macs.evaluate(predictor.elites)[0]) / (1 + over)
+    predictor = Explored(space.sample(1, np.random.default_rng(3)))
+    limit = float(macs.evaluate(predictor.warm_start_pool)[0]) / (1 + over)
     problem = SubnetProblem(space, predictor, {"macs": macs}, {"macs": limit})
     settings = WarmStartSettings(candidates=50, judged=40, groups=3)
     start = warm_start(problem, problem.evaluate, settings, np.random.default_rng(0))
-    is_elite = (start.genes == predictor.elites).all(axis=1)
-    assert start.group[is_elite].tolist() == ([0, 1, 2] if over <= settings.elites_over else [])
+    from_pool = (start.genes == predictor.warm_start_pool).all(axis=1)
+    assert start.group[from_pool].tolist() == ([0, 1, 2] if over <= settings.pool_slack else [])
     np.testing.assert_allclose(start.top1, predictor.predict(start.genes), rtol=1e-12)
 
 
-def test_carried_over_rows_are_the_same_networks():
+def test_translated_rows_are_the_same_networks():
     rows = all_genes(DEBUG)
     part = DEBUG.at(DEBUG.resolutions[-1:])
-    carried = carry_over(rows, DEBUG, part)
+    carried = _translate(rows, DEBUG, part)
     expected = [arch for arch in DEBUG.decode(rows) if arch.resolution in part.resolutions]
     assert part.decode(carried) == expected
-    assert (carry_over(rows, DEBUG, DEBUG) == rows).all()
+    assert (_translate(rows, DEBUG, DEBUG) == rows).all()
 
 
-def test_a_file_keeps_the_elites_and_answers_for_a_part_with_those_it_has(explored, tmp_path):
+def test_a_file_keeps_the_pool_and_a_part_of_the_space_has_its_part_of_it(explored, tmp_path):
     explored.save(tmp_path / "p.safetensors")
     again = load_predictor(tmp_path / "p.safetensors", MOBILE.at(explored.provenance.resolutions))
-    assert (elites_of(again, explored.space) == explored.elites).all()
-    sizes = [arch.resolution for arch in explored.space.decode(explored.elites)]
+    assert (warm_start_pool_of(again, explored.space) == explored.warm_start_pool).all()
+    sizes = [arch.resolution for arch in explored.space.decode(explored.warm_start_pool)]
     space = MOBILE.at(sizes[:1])
     part = load_predictor(tmp_path / "p.safetensors", space)
-    assert len(elites_of(part, space)) == sizes.count(sizes[0])
+    assert len(warm_start_pool_of(part, space)) == sizes.count(sizes[0])
 
 
 NOT_NETWORKS = {
@@ -132,8 +133,8 @@ NOT_NETWORKS = {
 
 
 @pytest.mark.parametrize("wrong", NOT_NETWORKS.values(), ids=NOT_NETWORKS)
-def test_elites_that_are_no_networks_are_refused(explored, wrong, tmp_path):
-    replace(explored, elites=wrong).save(tmp_path / "p.safetensors")
+def test_a_pool_of_no_networks_is_refused(explored, wrong, tmp_path):
+    replace(explored, warm_start_pool=wrong).save(tmp_path / "p.safetensors")
     with pytest.raises(CorruptBundle, match="elites are not networks"):
         load_predictor(tmp_path / "p.safetensors", explored.space)
 
@@ -143,4 +144,4 @@ def test_an_imported_predictor_is_explored(tmp_path):
     torch.save({k: torch.from_numpy(v) for k, v in network(128, False)[1].items()}, path)
     bundle = import_supernet(tmp_path, "ofa-mbv3-w1.2", None, predictor=path, searches=1)
     whole = MOBILE.at(MOBILE_VALID)
-    assert len(elites_of(load_predictor(bundle.predictor_path, whole), whole)) == 1
+    assert len(warm_start_pool_of(load_predictor(bundle.predictor_path, whole), whole)) == 1

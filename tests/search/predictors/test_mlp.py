@@ -12,8 +12,8 @@ from torch import nn
 from models.errors import CorruptBundle, InputError
 from models.spaces.arch import Arch
 from models.spaces.files import published_spaces
-from search.predictors.mlp import MOBILE_VALID, RESNET_VALID, OneHot, from_published
-from search.predictors.predictor import load_predictor, predictor_provenance
+from search.predictors.files import load_predictor, predictor_provenance
+from search.predictors.mlp import MOBILE_VALID, RESNET_VALID, OneHot, read_published_mlp
 from tests.spaces import DEBUG
 
 MOBILE, RESNET = published_spaces()["ofa-mbv3-w1.2"], published_spaces()["ofa-resnet50"]
@@ -77,7 +77,7 @@ def network(inputs: int, based: bool) -> tuple[nn.Sequential, dict[str, np.ndarr
 def test_values_equal_plain_torch(space, valid, by_hand, tmp_path):
     based = space is RESNET
     module, tensors = network(82 if based else 128, based)
-    predictor = from_published(tensors, space, "a test")
+    predictor = read_published_mlp(tensors, space, "a test")
     genes = predictor.space.sample(100, np.random.default_rng(0))
     inputs = np.stack([by_hand(arch) for arch in predictor.space.decode(genes)])
     with torch.no_grad():
@@ -104,8 +104,8 @@ def test_units_that_vanished_in_training_change_nothing():
             linear.bias[5:30] = -1e-41
         third.weight[:, 31:] = 1e-41
     tensors |= {name: value.detach().numpy() for name, value in module.named_parameters()}
-    predictor = from_published(tensors, MOBILE, "a test")
-    assert [layer.weight.shape[0] for layer in predictor._telling] == [128, 15, 6, 40]
+    predictor = read_published_mlp(tensors, MOBILE, "a test")
+    assert [layer.weight.shape[0] for layer in predictor._live_layers] == [128, 15, 6, 40]
     genes = predictor.space.sample(100, np.random.default_rng(0))
     inputs = np.stack([mobile_inputs(arch) for arch in predictor.space.decode(genes)])
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_slopes_with_sharp_kinks_are_the_gradient(space, valid, by_hand, monkeyp
     monkeypatch.setattr("search.predictors.mlp.KINK", 1e9)
     based = space is RESNET
     module, tensors = network(82 if based else 128, based)
-    predictor = from_published(tensors, space, "a test")
+    predictor = read_published_mlp(tensors, space, "a test")
     genes = predictor.space.sample(30, np.random.default_rng(0))
     inputs = np.stack([by_hand(arch) for arch in predictor.space.decode(genes)])
     x = torch.from_numpy(inputs).float().requires_grad_()
@@ -132,7 +132,7 @@ def test_slopes_with_sharp_kinks_are_the_gradient(space, valid, by_hand, monkeyp
 
 
 def test_it_is_valid_where_it_was_fitted_alone():
-    predictor = from_published(network(128, False)[1], MOBILE, "a test")
+    predictor = read_published_mlp(network(128, False)[1], MOBILE, "a test")
     assert predictor.provenance.resolutions == (160, 176, 192, 208, 224)
     wide = load_wide(predictor)
     with pytest.raises(InputError, match="not valid at resolution 144"):
@@ -143,7 +143,7 @@ def load_wide(predictor):
     """The same weights, asked at sizes that the coding has and the fit had not."""
     space = MOBILE.at(range(112, 225, 16))
     return type(predictor)(
-        predictor.provenance, space, predictor.layers, predictor.base, predictor.elites
+        predictor.provenance, space, predictor.layers, predictor.base, predictor.warm_start_pool
     )
 
 
@@ -157,20 +157,20 @@ def load_wide(predictor):
 )
 def test_other_files_are_refused(change, words):
     with pytest.raises(InputError, match=words):
-        from_published(network(128, False)[1] | change, MOBILE, "a test")
+        read_published_mlp(network(128, False)[1] | change, MOBILE, "a test")
 
 
 def test_a_predictor_of_another_family_is_refused():
     with pytest.raises(InputError, match=r"not one for space 'ofa-resnet50'"):
-        from_published(network(128, False)[1], RESNET, "a test")
+        read_published_mlp(network(128, False)[1], RESNET, "a test")
     with pytest.raises(InputError, match="no resolution of"):
-        from_published(network(128, False)[1], DEBUG, "a test")
+        read_published_mlp(network(128, False)[1], DEBUG, "a test")
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     from dataclasses import replace
 
-    predictor = from_published(network(128, False)[1], MOBILE, "a test")
+    predictor = read_published_mlp(network(128, False)[1], MOBILE, "a test")
     replace(predictor, layers=predictor.layers[1:]).save(tmp_path / "p")
     with pytest.raises(CorruptBundle, match="layer 0"):
         load_predictor(tmp_path / "p", predictor.space)

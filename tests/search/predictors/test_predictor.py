@@ -8,10 +8,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from models.errors import CorruptBundle, InputError, NotFound
+from search.predictors.files import load_predictor
 from search.predictors.gaussian_process import CHUNK, Coding, GaussianProcess
-from search.predictors.gaussian_process_fit import JITTER, fit, negative_log_posterior, prior_mean
-from search.predictors.metrics import agreement
-from search.predictors.predictor import load_predictor
+from search.predictors.gaussian_process_fit import (
+    JITTER,
+    fit_gaussian_process,
+    negative_log_posterior,
+    prior_mean,
+)
+from search.predictors.metrics import prediction_agreement
 from tests.brute import all_genes
 from tests.fakes import LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE
@@ -35,12 +40,12 @@ def measured(truth):
 
 @pytest.fixture(scope="module")
 def predictor(measured) -> GaussianProcess:
-    return fit(DEBUG, *measured, seed=0, target="made up")
+    return fit_gaussian_process(DEBUG, *measured, seed=0, target="made up")
 
 
 def test_it_predicts_networks_that_were_not_measured(predictor, truth, measured):
     unseen = np.array([row for row in GENES if not (row == measured[0]).all(axis=1).any()])
-    quality = agreement(predictor.predict(unseen), truth.predict(unseen))
+    quality = prediction_agreement(predictor.predict(unseen), truth.predict(unseen))
     spread = truth.predict(unseen).std()
     assert quality.rmse < 0.1 * spread
     assert quality.spearman > 0.99
@@ -53,13 +58,13 @@ def test_it_beats_least_squares_on_the_same_bits(predictor, truth, measured):
     weights, *_ = np.linalg.lstsq(np.c_[coding(genes), np.ones(len(genes))], top1)
     linear = np.c_[coding(GENES), np.ones(len(GENES))] @ weights
     expected = truth.predict(GENES)
-    ours = agreement(predictor.predict(GENES), expected).rmse
-    assert ours < 0.7 * agreement(linear, expected).rmse
+    ours = prediction_agreement(predictor.predict(GENES), expected).rmse
+    assert ours < 0.7 * prediction_agreement(linear, expected).rmse
 
 
 def test_provenance_tells_the_expected_error(predictor, truth):
     """Leaving one out sees the noise of the measurements, the error on the truth does not."""
-    real = agreement(predictor.predict(GENES), truth.predict(GENES)).rmse
+    real = prediction_agreement(predictor.predict(GENES), truth.predict(GENES)).rmse
     assert real < predictor.provenance.rmse < 5 * real
     provenance = predictor.provenance
     assert (provenance.kind, provenance.space) == ("gaussian-process", "debug")
@@ -127,7 +132,7 @@ def test_leave_one_out_is_what_leaving_out_gives(predictor, measured):
         dual = np.linalg.solve(system, top1[rest] - predictor.mean)
         left_out.append(predictor.mean + covariance[n, rest] @ dual)
     assert predictor.provenance.rmse == pytest.approx(
-        agreement(np.array(left_out), top1).rmse, rel=1e-6
+        prediction_agreement(np.array(left_out), top1).rmse, rel=1e-6
     )
 
 
@@ -169,13 +174,13 @@ def test_coding_is_a_thermometer():
 
 
 def test_fit_is_deterministic(predictor, measured):
-    again = fit(DEBUG, *measured, seed=0, target="made up")
+    again = fit_gaussian_process(DEBUG, *measured, seed=0, target="made up")
     assert (again.predict(GENES) == predictor.predict(GENES)).all()
 
 
 def test_constant_accuracies_are_learnt():
     genes = GENES[:40]
-    flat = fit(DEBUG, genes, np.full(40, 71.5), seed=0, target="made up")
+    flat = fit_gaussian_process(DEBUG, genes, np.full(40, 71.5), seed=0, target="made up")
     np.testing.assert_allclose(flat.predict(genes), 71.5, atol=1e-9)
 
 
@@ -227,7 +232,7 @@ def test_another_space_is_refused(predictor, tmp_path, space, message):
 def test_a_resolution_never_measured_is_refused(measured):
     genes, top1 = measured
     at_8 = genes[:, 0] == 0
-    predictor = fit(DEBUG, genes[at_8], top1[at_8], seed=0, target="made up")
+    predictor = fit_gaussian_process(DEBUG, genes[at_8], top1[at_8], seed=0, target="made up")
     assert predictor.provenance.resolutions == (8,)
     with pytest.raises(InputError, match=r"resolution 12 was measured; expected one of \[8\]"):
         predictor.predict(GENES)
@@ -290,7 +295,7 @@ def test_tensors_of_another_shape_are_refused(predictor, tmp_path, tensors):
 )
 def test_bad_measurements_are_refused(rows, top1, message):
     with pytest.raises(InputError, match=message):
-        fit(DEBUG, GENES[rows], top1, seed=0, target="made up")
+        fit_gaussian_process(DEBUG, GENES[rows], top1, seed=0, target="made up")
 
 
 def test_rows_that_are_not_canonical_are_refused():
@@ -298,12 +303,12 @@ def test_rows_that_are_not_canonical_are_refused():
     genes[:, 1] = 0
     genes[:, DEBUG.column["kernel", 0, 1]] = 1
     with pytest.raises(InputError, match="canonical"):
-        fit(DEBUG, genes, np.linspace(50, 60, 30), seed=0, target="made up")
+        fit_gaussian_process(DEBUG, genes, np.linspace(50, 60, 30), seed=0, target="made up")
 
 
 def test_agreement_of_a_case_done_by_hand():
     """Pairs: 5 in order, 1 swapped, so tau = 4/6; ranks differ by 1, 1: rho = 1 - 6*2/60."""
-    quality = agreement(np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.0, 2.0, 3.0, 5.0]))
+    quality = prediction_agreement(np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.0, 2.0, 3.0, 5.0]))
     assert quality.kendall == pytest.approx(4 / 6)
     assert quality.spearman == pytest.approx(1 - 12 / 60)
     assert quality.rmse == pytest.approx(np.sqrt((1 + 4) / 4))
@@ -311,6 +316,6 @@ def test_agreement_of_a_case_done_by_hand():
 
 
 def test_agreement_without_ranks_is_zero():
-    assert agreement(np.ones(3), np.arange(3.0)).kendall == 0
+    assert prediction_agreement(np.ones(3), np.arange(3.0)).kendall == 0
     with pytest.raises(InputError, match="one length"):
-        agreement(np.ones(3), np.ones(4))
+        prediction_agreement(np.ones(3), np.ones(4))

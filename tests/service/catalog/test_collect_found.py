@@ -16,7 +16,7 @@ from models.bundle.bundle import Bundle, add_to_bundle
 from models.bundle.measured import Measured, compress, read_measured
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
-from search.predictors.predictor import load_predictor
+from search.predictors.files import load_predictor
 from service.catalog.supernets.upkeep import collect_measured, fit_predictor, found_by_searches
 from tests.service.conftest import SUPERNET, catalog_of
 from tests.spaces import DEBUG

@@ -11,7 +11,7 @@ import pytest
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import Infeasible, InputError
 from search.front import front
-from search.predictors.gaussian_process_fit import fit
+from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog import fronts
 from service.catalog.fronts import FrontQuery, FrontStore, front_json, read_front
 from service.contracts.schemas import FrontRead
@@ -60,7 +60,9 @@ def test_another_table_or_predictor_has_another_front(home, store, computed):
     assert points.latency_ms[0] >= 2
     assert len(computed) == 2
     genes = DEBUG.sample(60, np.random.default_rng(9))
-    other = fit(DEBUG, genes, LinearAccuracy(DEBUG, 9).predict(genes), target="x", seed=0)
+    other = fit_gaussian_process(
+        DEBUG, genes, LinearAccuracy(DEBUG, 9).predict(genes), target="x", seed=0
+    )
     bundle = BundleRegistry(home).get(SUPERNET)
     path = home / "other.safetensors"
     other.save(path)

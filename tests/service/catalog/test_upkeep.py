@@ -11,7 +11,7 @@ from models.bundle.bundle import write_bundle
 from models.bundle.measured import Measured, compress, read_measured
 from models.errors import InputError
 from models.spaces.plan import macs
-from search.predictors.predictor import load_predictor
+from search.predictors.files import load_predictor
 from service.catalog.supernets.upkeep import _carry_over, fit_predictor
 from tests.spaces import DEBUG
 

@@ -22,7 +22,7 @@ from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
-from search.predictors.gaussian_process_fit import fit
+from search.predictors.gaussian_process_fit import fit_gaussian_process
 from tests.fake_stopwatch import FakeStopwatch
 from tests.fakes import LinearAccuracy
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
@@ -266,9 +266,9 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
     bundle = BundleRegistry(home).get(SUPERNET)
     part = DEBUG.at([8])
     genes = part.sample(60, np.random.default_rng(0))
-    fit(part, genes, LinearAccuracy(part).predict(genes), seed=0, target="made up").save(
-        bundle.predictor_path
-    )
+    fit_gaussian_process(
+        part, genes, LinearAccuracy(part).predict(genes), seed=0, target="made up"
+    ).save(bundle.predictor_path)
     add_to_bundle(bundle, {}, {})
     entries = {key: make_table().entries[key] for key in space_layers(DEBUG.at([12]))}
     keep(home, make_table("other", entries=entries))

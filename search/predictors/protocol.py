@@ -1,0 +1,85 @@
+"""What a search needs of an accuracy predictor, and what it uses where a predictor offers more."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.spaces import GeneMatrix, SearchSpace
+from search.costs import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a predictor comes from and how far it can be trusted."""
+
+    kind: str
+    """Selects the reader of its file (`search.predictors.files`)."""
+    space: str
+    resolutions: tuple[int, ...]
+    """Input sizes, pixels, that it was fitted on; it is valid at no other."""
+    target: str
+    """What it predicts: the data, the number of images, the weights."""
+    count: int | None
+    """Measured networks it was fitted on; None: not known."""
+    rmse: float | None
+    """Expected error, percentage points: root mean square; None: not known."""
+    spearman: float | None
+    kendall: float | None
+    method: str
+    """How the three figures above were obtained."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Provenance:
+        """The inverse of `to_json`."""
+        return cls(**{**value, "resolutions": tuple(value["resolutions"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class AccuracyPredictor(Protocol):
+    """Predicts the accuracy of every network of one space."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it comes from, for cards, answers and the page."""
+        ...
+
+    def predict(self, genes: GeneMatrix) -> Floats:
+        """Top-1 accuracy in percent of each row of a canonical gene matrix, (N,).
+
+        Raises:
+            InputError: if a row has a resolution outside `provenance.resolutions`.
+        """
+        ...
+
+
+@runtime_checkable
+class Sloped(Protocol):
+    """A predictor that also gives its slope by every gene."""
+
+    def slopes(self, genes: GeneMatrix) -> npt.NDArray[np.float32]:
+        """Approximate accuracy that each choice of each gene adds near each row, percentage
+        points, (N, G, K), where K is the largest number of choices of a gene. Only differences
+        within a gene have a meaning, or to 0 for a gene that is not active."""
+        ...
+
+
+@runtime_checkable
+class Explored(Protocol):
+    """A predictor that was explored beforehand (`search.evolution.warm_start_pool`)."""
+
+    @property
+    def warm_start_pool(self) -> GeneMatrix:
+        """Networks found then, (E, G), canonical; may be empty."""
+        ...
+
+
+def warm_start_pool_of(predictor: AccuracyPredictor, space: SearchSpace) -> GeneMatrix:
+    """Its warm-start pool, (E, G); empty if it was not explored."""
+    return predictor.warm_start_pool if isinstance(predictor, Explored) else space.encode([])
