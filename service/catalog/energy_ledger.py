@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from models.errors import InputError
+from service.contracts import Worked
 
 ONCE = {"training": "supernets train", "predictor_data": "supernets collect"}
 """What is spent once, and the command that measures it."""
@@ -21,15 +21,6 @@ SEARCHED = 8000
 sampled about as many (Tan et al. 2019)."""
 SEARCHED_EPOCHS = 5
 """Epochs that it trained each of them for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """Searches that succeeded: search, recalibration, building and checking."""
-
-    count: int
-    seconds: float
-    """All together."""
 
 
 def ledger(

@@ -27,7 +27,6 @@ from search.front import Front, answer, front
 from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.provenance import upper_bound
 from service.contracts import FrontRead
-from service.http import entity_tag
 
 SEED = 0
 _LOCK = Lock()
@@ -124,7 +123,8 @@ class FrontJson:
     """A front as the API answers it."""
 
     content: bytes
-    etag: str
+    sha256: str
+    """Of `content`."""
 
 
 def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> FrontJson:
@@ -141,7 +141,7 @@ def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> Fro
             home, context, query.budget_ms, confidence=query.confidence, layers=query.layers
         )
         content = FrontRead(**read).model_dump_json().encode()
-        answer = FrontJson(content, entity_tag(content))
+        answer = FrontJson(content, hashlib.sha256(content).hexdigest())
         if query.budget_ms is None:
             _ANSWERS[key] = answer
             while len(_ANSWERS) > ANSWERS_KEPT:

@@ -34,6 +34,7 @@ from service.contracts import (
     DeviceSummary,
     Event,
     SearchPage,
+    Sort,
     Status,
     SupernetList,
     SupernetRead,
@@ -41,7 +42,6 @@ from service.contracts import (
     read_moment,
     verify_webhook,
 )
-from service.storage import Sort
 
 __all__ = ["Client", "verify_webhook"]
 

@@ -12,8 +12,6 @@ from ipaddress import ip_address
 from itertools import chain, zip_longest
 from typing import Literal
 
-from models.errors import InputError
-
 Scope = Literal["read", "search", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "search", "admin")
 Rule = Literal["public", "read", "search", "admin"]
@@ -44,10 +42,6 @@ class Caller:
     def owns(self, owner: str | None) -> bool:
         """Whether this caller may change something of that owner."""
         return self.sees_all or (owner is not None and owner == self.owner)
-
-
-class NotAllowed(InputError):
-    """The key's scope is too narrow, or what is to be changed is somebody else's."""
 
 
 LOCAL = Caller(owner=None, scope="admin")

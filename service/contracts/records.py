@@ -1,17 +1,15 @@
-"""What the store takes and gives: values that do not change, unlike the rows they come from."""
+"""Immutable values that the store takes and returns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
-
-from service.storage import SearchRow
+from typing import Any, Literal
 
 FINISHED = ("succeeded", "failed", "cancelled")
+Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
+"""Order of a list of searches; a leading minus: descending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +80,10 @@ class Event:
     data: Mapping[str, Any]
 
 
-def read_search(row: SearchRow | Row[Any]) -> Search:
-    """The value of a row, or of a row's columns."""
-    return Search(
-        id=row.id,
-        request=row.request,
-        profile_sha256=row.profile_sha256,
-        status=row.status,
-        run=row.run,
-        attempts=row.attempts,
-        result=row.result,
-        artifact_sha256=row.artifact_sha256,
-        error=row.error,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """The searches of a supernet that succeeded, and the time that workers spent on them."""
+
+    count: int
+    seconds: float
+    """Sum over these searches, from the start of the work to its end."""

@@ -15,9 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from service.contracts.records import Search
+from service.contracts.records import Search, Sort
 from service.contracts.timestamps import read_moment
-from service.storage import Sort
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
@@ -126,29 +125,6 @@ class SearchRequest(Schema):
 
 
 # -- answers -------------------------------------------------------------------------------
-
-
-class Problem(BaseModel):
-    """RFC 9457. `limit`, `budget`, `floor` and `nearest` come with what no network
-    can meet."""
-
-    type: str
-    title: str
-    status: int
-    detail: str = Field(description="What, expected, got, and what to do.")
-    instance: str = Field(description="Path of the request.")
-    request_id: str | None = Field(
-        None, description="By which the log of the service names the request."
-    )
-    limit: str | None = Field(None, description="The limit that binds.")
-    budget: float | None = Field(None, description="What was asked of it.")
-    floor: float | None = Field(None, description="The least it can be on this device.")
-    nearest: dict[str, float] | None = Field(
-        None, description="Budgets by name, near those asked, that can be met together."
-    )
-    errors: list[dict[str, str]] | None = Field(
-        None, description="Each field that does not hold, or each thing wrong with a table."
-    )
 
 
 class MobileArch(BaseModel):

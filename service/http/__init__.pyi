@@ -2,5 +2,3 @@
 from .app import configure_logging as configure_logging
 from .app import create_app as create_app
 from .dependencies import open_service as open_service
-from .problems import problem_of as problem_of
-from .ranges import entity_tag as entity_tag

@@ -17,11 +17,12 @@ from service.catalog import Catalog
 from service.contracts import Caller, Search
 from service.http.answers import Answers
 from service.http.metrics import HttpMetrics, WorkMetrics
-from service.jobs import Durable, ExecutorStore, Workers
+from service.jobs import Durable, Workers
 from service.settings import Settings
 from service.storage import (
     ArtifactStore,
     AuditLog,
+    ExecutorStore,
     KeyStore,
     Owners,
     SearchStore,

@@ -15,7 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from service.storage import STATUSES, StoreUnavailable, counters
+from service.contracts import StoreUnavailable
+from service.storage import STATUSES, counters
 
 LOOP_EVERY_S = 0.02
 LOOP_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)

@@ -13,9 +13,17 @@ from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from models.errors import SubnetSearchError
-from service.contracts import LOCAL, Caller, NotAllowed, is_loopback, rule_of
+from service.contracts import (
+    LOCAL,
+    BadRequest,
+    Caller,
+    InvalidKey,
+    NotAllowed,
+    is_loopback,
+    rule_of,
+)
 from service.http import problems
-from service.storage import AuditLog, InvalidKey
+from service.storage import AuditLog
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -178,7 +186,7 @@ class Limits:
         if scope["type"] == "http" and (
             "\0" in scope["path"] or b"%00" in scope.get("query_string", b"")
         ):
-            error = problems.BadRequest("expected a path and a query without NUL characters")
+            error = BadRequest("expected a path and a query without NUL characters")
             await problems.answer(scope, error)(scope, receive, send)
             return
         await self.app(scope, counted, send)

@@ -1,25 +1,8 @@
-"""Errors of the service, and the one place where any error becomes a problem (RFC 9457).
-
-SubnetSearchError           500
-├── InputError              422
-│   ├── NotFound            404
-│   ├── Conflict            409
-│   ├── Infeasible          422, with limit, budget, floor and nearest
-│   ├── BadTable            422, with everything that is wrong with it
-│   ├── BadRequest          400
-│   ├── InvalidKey          401
-│   ├── NotAllowed          403
-│   └── TooManyRequests     429, with Retry-After
-├── QueueFull               429, with Retry-After
-└── StoreUnavailable        503, with Retry-After
-
-The same document is the body of an error answer and the `error` of a failed search.
-"""
+"""Answers every error with a problem document (RFC 9457) and the headers that belong to it."""
 
 from __future__ import annotations
 
 import itertools
-import re
 import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -30,15 +13,22 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from latency_tables.table import BadTable
-from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
-from service.contracts import NotAllowed, Problem, methods_of
-from service.storage import InvalidKey, QueueFull, StoreUnavailable, TooManyRequests
+from models.errors import SubnetSearchError
+from service.contracts import (
+    InvalidKey,
+    NotAllowed,
+    Problem,
+    QueueFull,
+    StoreUnavailable,
+    TooManyRequests,
+    methods_of,
+    problem_document,
+    problem_of,
+)
 
 PROBLEM = "application/problem+json"
 MAX_ERRORS = 20
 """Fields named in one answer."""
-STORE_RETRY_S = 5
 _BARE = {
     500: "an unexpected error, described in the log of the service under this request's id",
     503: "the service cannot reach its database now: try again",
@@ -48,54 +38,6 @@ _SHORT.maxstring = _SHORT.maxother = 70
 _SHORT.maxlevel = _SHORT.maxdict = 2
 
 log = structlog.get_logger(__name__)
-
-TYPES = "urn:subnet-search:problem:"
-
-
-class BadRequest(InputError):
-    """What is no request at all."""
-
-
-STATUS: Mapping[type[Exception], int] = {
-    BadRequest: 400,
-    InvalidKey: 401,
-    NotAllowed: 403,
-    TooManyRequests: 429,
-    NotFound: 404,
-    Conflict: 409,
-    InputError: 422,
-    QueueFull: 429,
-    StoreUnavailable: 503,
-    SubnetSearchError: 500,
-}
-
-
-def problem_of(error: Exception) -> dict[str, Any]:
-    """The problem document of any exception; of a bug it says only that there is one."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            document = _problem(type(error).__name__, STATUS[kind], str(error))
-            break
-    else:
-        document = _problem(
-            "InternalError", 500, "an unexpected error, described in the log of the service"
-        )
-    if isinstance(error, BadTable):
-        document["errors"] = [{"kind": f.kind, "detail": f.text} for f in error.findings]
-    if isinstance(error, Infeasible):
-        fields = ("limit", "budget", "floor", "nearest")
-        document |= {name: getattr(error, name) for name in fields}
-    return document
-
-
-def _problem(name: str, status: int, detail: str) -> dict[str, Any]:
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
-    return {
-        "type": TYPES + words.replace(" ", "-"),
-        "title": words.capitalize(),
-        "status": status,
-        "detail": detail,
-    }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -130,10 +72,8 @@ def answer(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    if isinstance(error, TooManyRequests | QueueFull):
+    if isinstance(error, TooManyRequests | QueueFull | StoreUnavailable):
         return {"Retry-After": str(error.retry_after_s)}
-    if isinstance(error, StoreUnavailable):
-        return {"Retry-After": str(STORE_RETRY_S)}
     if isinstance(error, InvalidKey):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, NotAllowed):
@@ -172,7 +112,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         for item in itertools.islice(error.errors(), MAX_ERRORS)
     ]
     first = errors[0]
-    document = _problem(
+    document = problem_document(
         "InvalidRequest", 422, f"{first['pointer']}: {first['detail']}, got {first['got']}"
     )
     return _answer(request.scope, {**document, "errors": errors}, {})

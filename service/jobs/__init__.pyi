@@ -1,7 +1,5 @@
 # The face of this room: what others may import.
 from .queue import Durable as Durable
-from .queue import migrate_durable as migrate_durable
-from .recovery import ExecutorStore as ExecutorStore
 from .submission import submit as submit
 from .worker import Worker as Worker
 from .worker_processes import Workers as Workers

@@ -7,12 +7,9 @@ transaction.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 
-import structlog
 from dbos import (
-    DBOS,
     DBOSClient,
     DBOSConfig,
     DBOSPortableJSONSerializer,
@@ -23,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service.contracts import Search
-from service.storage import RUN, webhook_run
+from service.storage import RUN, quieten_dbos, webhook_run
 
 APPLICATION = "subnet-search"
 VERSION = "1"
@@ -37,14 +34,12 @@ WEBHOOKS_EVERY_S = 1.0
 AT_ONCE = 4
 """Webhooks that one worker sends at the same time, beside its search."""
 
-log = structlog.get_logger("dbos")
-
 
 class Durable:
     """DBOS as seen from outside a workflow; safe to share between threads."""
 
     def __init__(self, engine: Engine) -> None:
-        quieten()
+        quieten_dbos()
         self._client = DBOSClient(
             system_database_engine=engine,
             serializer=DBOSPortableJSONSerializer(),
@@ -135,15 +130,9 @@ class Durable:
         return ids
 
 
-def migrate_durable(engine: Engine) -> None:
-    """Bring DBOS's own tables to its newest schema; several processes may start at once."""
-    quieten()
-    DBOS.migrate(engine.url.render_as_string(hide_password=False))
-
-
 def configuration(engine: Engine, executor: str) -> DBOSConfig:
     """What DBOS runs with in a worker: nothing leaves the machine, nothing is pickled."""
-    quieten()
+    quieten_dbos()
     return DBOSConfig(
         name=APPLICATION,
         application_version=VERSION,
@@ -157,29 +146,3 @@ def configuration(engine: Engine, executor: str) -> DBOSConfig:
         notification_listener_polling_interval_sec=0.1,
         scheduler_polling_interval_sec=3600.0,
     )
-
-
-def quieten() -> None:
-    """Let DBOS say what is wrong in our log, once in a while, and nothing else anywhere."""
-    logger = logging.getLogger("dbos")
-    if not any(isinstance(handler, _ToStructlog) for handler in logger.handlers):
-        logger.handlers[:] = [_ToStructlog(logging.WARNING)]
-        logger.propagate = False
-
-
-class _ToStructlog(logging.Handler):
-    """Passes warnings on. What polls a database that is gone says so at every turn, so the same
-    place in the code is heard once in `SILENCE_S`."""
-
-    SILENCE_S = 10.0
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self._heard: dict[tuple[str, int], float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        place = (record.pathname, record.lineno)
-        if record.created - self._heard.get(place, 0.0) < self.SILENCE_S:
-            return
-        self._heard[place] = record.created
-        log.warning("dbos", detail=record.getMessage().splitlines()[0][:300])

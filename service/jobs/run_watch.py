@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from models.errors import SubnetSearchError
-from service.contracts import Search
-from service.storage import StoreUnavailable
+from service.contracts import Search, StoreUnavailable
 
 if TYPE_CHECKING:
     from service.jobs.worker import Worker

@@ -23,11 +23,10 @@ from latency_tables.table import table_from_json
 from models.errors import CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
 from service.catalog import Catalog, DeploymentContext
-from service.contracts import Search
+from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
-from service.http import problem_of
 from service.jobs.queue import SEARCHES, WEBHOOKS, Durable, configuration
-from service.jobs.recovery import SWEPT, ExecutorStore, Undertaker, new_executor
+from service.jobs.recovery import SWEPT, Undertaker, new_executor
 from service.jobs.run_watch import Stopped, Watch
 from service.jobs.webhook_sender import Courier
 from service.settings import Settings
@@ -35,9 +34,9 @@ from service.storage import (
     MISSED,
     ArtifactStore,
     ArtifactUnwritable,
+    ExecutorStore,
     RunStore,
     SearchStore,
-    StoreUnavailable,
     TallyStore,
     WebhookStore,
     answering,

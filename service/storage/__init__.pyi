@@ -1,9 +1,7 @@
 # The face of this room: what others may import.
 from . import counters as counters
-from .api_keys import InvalidKey as InvalidKey
 from .api_keys import Key as Key
 from .api_keys import KeyStore as KeyStore
-from .api_keys import TooManyRequests as TooManyRequests
 from .api_keys import open_keys as open_keys
 from .artifacts import ArtifactStore as ArtifactStore
 from .artifacts import ArtifactUnwritable as ArtifactUnwritable
@@ -16,25 +14,23 @@ from .database import is_current as is_current
 from .database import migrate as migrate
 from .database import open_database as open_database
 from .database import open_migrated as open_migrated
+from .dbos_schema import quieten_dbos as quieten_dbos
 from .device_files import open_devices as open_devices
 from .devices import DeviceStore as DeviceStore
 from .devices import Revision as Revision
 from .devices import Seen as Seen
+from .executors import ExecutorStore as ExecutorStore
 from .owners import Owners as Owners
 from .owners import identity as identity
 from .owners import own_key as own_key
 from .paging import SearchFilter as SearchFilter
-from .paging import Sort as Sort
 from .runs import RunStore as RunStore
-from .searches import QueueFull as QueueFull
 from .searches import SearchStore as SearchStore
-from .searches import StoreUnavailable as StoreUnavailable
 from .searches import answering as answering
 from .searches import unit_of_work as unit_of_work
 from .searches import utc_now as utc_now
 from .tables import STATUSES as STATUSES
 from .tables import Base as Base
-from .tables import ExecutorRow as ExecutorRow
 from .tables import SearchRow as SearchRow
 from .webhooks import RUN as RUN
 from .webhooks import WebhookStore as WebhookStore

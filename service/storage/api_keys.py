@@ -19,7 +19,7 @@ from typing import Any, cast
 from sqlalchemy import Engine, case, or_, select, update
 
 from models.errors import Conflict, InputError, NotFound
-from service.contracts import SCOPES, Caller, Scope
+from service.contracts import SCOPES, Caller, InvalidKey, Scope, TooManyRequests
 from service.settings import Settings
 from service.storage.searches import unit_of_work, utc_now
 from service.storage.tables import ApiKeyRow
@@ -29,22 +29,6 @@ PREFIX = "subnet_"
 ID_LENGTH = 12
 OWNER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
 MAX_DAYS = 3660
-
-
-class InvalidKey(InputError):
-    """No key, or one that is unknown, expired or revoked."""
-
-
-class TooManyRequests(InputError):
-    """The key's rate is used up.
-
-    Attributes:
-        retry_after_s: when there will be a token again.
-    """
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

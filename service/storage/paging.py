@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, literal, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.errors import InputError
+from service.contracts import Sort
 from service.storage.tables import SearchOwnerRow, SearchRow
 
-Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
 T = TypeVar("T")
 
 

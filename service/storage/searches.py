@@ -16,20 +16,23 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm import Session
 
-from models.errors import Conflict, InputError, NotFound, SubnetSearchError
-from service.catalog import Worked
-from service.contracts import Event, NewSearch, Search, SearchState, read_search
+from models.errors import Conflict, InputError, NotFound
+from service.contracts import (
+    Event,
+    NewSearch,
+    QueueFull,
+    Search,
+    SearchState,
+    StoreUnavailable,
+    Worked,
+)
 from service.storage.paging import Page, SearchFilter, page_queries, read_page
 from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
-
-
-class StoreUnavailable(SubnetSearchError):
-    """The database does not answer, or stays locked."""
 
 
 def utc_now() -> datetime:
@@ -72,12 +75,6 @@ def answering() -> Iterator[None]:
     except (OperationalError, InterfaceError, NoConnectionLeft) as error:
         reason = getattr(error, "orig", error)
         raise StoreUnavailable(f"the database does not answer: {reason}") from error
-
-
-class QueueFull(SubnetSearchError):
-    """As many searches wait as may."""
-
-    retry_after_s = 10
 
 
 # Made once: to put a statement together takes longer than to run one of these.
@@ -327,6 +324,24 @@ class SearchStore:
         query = select(SearchRow.status, func.count()).group_by(SearchRow.status)
         with self.session_scope() as session:
             return {status: count for status, count in session.execute(query)}
+
+
+def read_search(row: SearchRow | Row[Any]) -> Search:
+    """The value of a row, or of a row's columns."""
+    return Search(
+        id=row.id,
+        request=row.request,
+        profile_sha256=row.profile_sha256,
+        status=row.status,
+        run=row.run,
+        attempts=row.attempts,
+        result=row.result,
+        artifact_sha256=row.artifact_sha256,
+        error=row.error,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
 
 
 def record(

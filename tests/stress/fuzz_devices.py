@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, seed
 from hypothesis import settings as options
 from hypothesis import strategies as st
 
-from service.contracts.schemas import Problem
+from service.contracts import Problem
 from service.settings import Settings
 from tests.service.conftest import SUPERNET, make_bundle, make_profile
 from tests.service.serving import serving

@@ -20,7 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
-from service.storage.searches import SearchStore, StoreUnavailable
+from service.contracts import StoreUnavailable
+from service.storage.searches import SearchStore
 from tests.postgres import cluster
 from tests.stress.service_under_load import (
     Site,

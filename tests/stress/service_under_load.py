@@ -22,8 +22,8 @@ from pathlib import Path
 import httpx
 
 from service.catalog.catalog import open_catalog
-from service.jobs.recovery import ExecutorStore
 from service.settings import Settings
+from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.searches import SearchStore
 from tests.service.conftest import DEVICE, SUPERNET, make_bundle, make_table

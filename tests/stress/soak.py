@@ -18,7 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from service.jobs.recovery import ExecutorStore, is_gone
+from service.jobs.recovery import is_gone
+from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests.stress.service_under_load import Site, body
 

@@ -115,7 +115,8 @@ def read_front(
     context = catalog.context(name, device, precision)
     query = FrontQuery(latency_ms, latency_confidence, layers)
     answer = front_json(catalog.home, context, query)
-    headers = {"ETag": answer.etag, "Cache-Control": "private, no-cache"}
-    if not_modified(if_none_match, answer.etag):
+    etag = f'"{answer.sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if not_modified(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     return Response(answer.content, headers=headers, media_type="application/json")

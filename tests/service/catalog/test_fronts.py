@@ -130,7 +130,7 @@ def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
             home, context, asked.budget_ms, confidence=asked.confidence, layers=asked.layers
         )
         assert answer.content == FrontRead(**plain).model_dump_json().encode()
-    assert len({front_json(home, context, asked).etag for asked in every}) == len(every)
+    assert len({front_json(home, context, asked).sha256 for asked in every}) == len(every)
     keep(home, make_table("bounded", residual_ratios=RATIOS, network_overhead_ms=9.0), replace=True)
     slower = catalog_of(home).context(SUPERNET, "bounded")
     assert (

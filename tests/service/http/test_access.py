@@ -13,8 +13,9 @@ from starlette.routing import Mount
 from models.errors import Conflict, InputError, NotFound
 from service.cli.operation import guarded
 from service.contracts.access import LOCAL, RULES, SCOPES, is_loopback, rule_of
+from service.contracts.errors import InvalidKey, TooManyRequests
 from service.http.app import create_app
-from service.storage.api_keys import InvalidKey, KeyStore, TooManyRequests
+from service.storage.api_keys import KeyStore
 from service.storage.audit import AuditLog
 from service.storage.database import migrate, open_database
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile

@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from service.jobs.queue import Durable
-from service.jobs.recovery import ExecutorStore, Undertaker, _machine, is_gone, new_executor
+from service.jobs.recovery import Undertaker, _machine, is_gone, new_executor
+from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore

@@ -19,8 +19,9 @@ from service.catalog.catalog import open_catalog
 from service.client.client import verify_webhook
 from service.contracts.webhook_signature import BadSignature, sign
 from service.jobs.queue import Durable
-from service.jobs.recovery import ExecutorStore, Undertaker
+from service.jobs.recovery import Undertaker
 from service.settings import Settings
+from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore, unit_of_work

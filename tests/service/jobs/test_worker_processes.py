@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from service.jobs.recovery import ExecutorStore, is_gone
+from service.jobs.recovery import is_gone
+from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests.service.conftest import DEVICE, SUPERNET
 

@@ -8,7 +8,8 @@ import pytest
 
 from models.errors import Conflict, InputError
 from service.jobs.queue import Durable
-from service.jobs.recovery import ExecutorStore, Undertaker
+from service.jobs.recovery import Undertaker
+from service.storage import ExecutorStore
 from service.storage.artifacts import ArtifactLost, ArtifactStore
 from service.storage.backup import restore_backup, tables, write_backup
 from service.storage.database import open_database

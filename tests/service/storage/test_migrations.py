@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from models.errors import InputError
 from service.jobs.queue import Durable
-from service.jobs.recovery import ExecutorStore, Undertaker
+from service.jobs.recovery import Undertaker
+from service.storage import ExecutorStore
 from service.storage.database import (
     _config,
     _tables_may_be_remade,

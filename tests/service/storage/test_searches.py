@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from models.errors import Conflict, InputError, NotFound
-from service.catalog.energy_ledger import Worked
+from service.contracts.errors import QueueFull, StoreUnavailable
+from service.contracts.records import Worked
 from service.storage.counters import TallyStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
-from service.storage.searches import QueueFull, SearchStore, StoreUnavailable
+from service.storage.searches import SearchStore
 from service.storage.tables import Base
 from tests.service.stored import PROBLEM, RESULT, START, new, succeed
 
