@@ -1,4 +1,4 @@
-"""One supernet on one device: what every answer about networks is computed from."""
+"""One supernet on one device: the source of every number that an answer states."""
 
 from __future__ import annotations
 
@@ -10,53 +10,42 @@ from latency_tables.table import LatencyTable, Precision, space_layers
 from models.bundle import Bundle
 from models.errors import InputError
 from models.spaces import Arch, GeneMatrix, LayerSpec, SearchSpace
-from search.costs import (
-    Cost,
-    CostModel,
-    Floats,
-    latency_costs,
-    macs_costs,
-    params_costs,
-    peak_memory_costs,
-    scaled,
-)
+from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits, scaled
 from search.evolution import SubnetProblem
 from search.predictors import AccuracyPredictor, load_predictor, predictor_provenance
 from service.catalog.footprint import footprint
 from service.catalog.provenance import table_provenance, upper_bound
 
 CONFIDENCE = "latency_confidence"
-"""Among limits: with which probability the one on latency is to hold."""
-METADATA_BYTES = 4096
-"""What a file's metadata may take, so that a limit on its size holds for the whole file."""
+"""Key among limits: the probability with which the limit on latency must hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class DeploymentContext:
-    """A supernet, a device's table for it, and what they say about networks.
+    """A supernet with the latency table of a device, and what both predict of its networks.
 
-    A predictor and a table may each be valid at some of the supernet's resolutions alone.
+    The predictor and the table may each cover only some of the supernet's resolutions.
     """
 
     bundle: Bundle
     space: SearchSpace
-    """What can be searched: resolutions at which the predictor and the table are both valid."""
+    """The searchable networks: at resolutions that both the predictor and the table cover."""
     table: LatencyTable | None
     predictor: AccuracyPredictor | None
-    """Answers for `space`."""
+    """Over `space`."""
     costs: Mapping[str, Cost]
-    """By limit, over `space`: "macs", "params", "model_bytes", "peak_memory_bytes", with a table
-    "latency_ms", and "energy_mj" where its conditions state the device's power."""
+    """Cost models over `space`, by limit: every registered limit that is known on this device."""
     _evaluators: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
-    """Each number of a network, with the space over which it is known."""
+    """By number, "top1" among them: the space over which it is known, and its values there."""
     confidence: float | None = None
-    """With which latency limits are to hold: then the cost "latency_ms" is its upper bound."""
+    """Probability with which latency limits must hold: the cost "latency_ms" is then the upper
+    bound of the latency at that probability."""
     float_table: LatencyTable | None = None
-    """Of the same device at fp32, where `table` is of another precision: to compare with."""
+    """Of the same device at fp32, to compare with, where `table` is of another precision."""
 
     @property
     def precision(self) -> Precision:
-        """Of the networks that the table is about."""
+        """Precision of the networks that the table times."""
         return "fp32" if self.table is None else self.table.conditions.precision
 
     @classmethod
@@ -70,43 +59,32 @@ class DeploymentContext:
                 resolutions than the predictor.
             CorruptBundle: if the predictor is not the file that the card names.
         """
-        # Slow to load, and an API process that only reads the store never needs it.
-        from models.onnx import ENVELOPE_BYTES, stored_bytes
-
         whole = space = bundle.space
-        models: dict[str, Cost] = {
-            "macs": macs_costs(whole),
-            "params": params_costs(whole),
-            "model_bytes": CostModel.compile(whole, stored_bytes, ENVELOPE_BYTES + METADATA_BYTES),
-            "peak_memory_bytes": peak_memory_costs(whole),
-        }
         if table is not None:
             _check_table(table, bundle)
             space = table.covered(whole)
-            latency = latency_costs(space, table)
-            models = {"latency_ms": latency, **models}
-            if (power_w := table.conditions.power_w) is not None:
-                # A watt for a millisecond is a millijoule.
-                models["energy_mj"] = scaled(latency, power_w / table.conditions.batch)
-        everywhere = {name: (model.space, model.evaluate) for name, model in models.items()}
+        inputs = CostInputs(whole, table)
+        made = {name: limit.make_cost(inputs) for name, limit in registered_limits().items()}
+        models = {name: model for name, model in made.items() if model is not None}
+        evaluators = {name: (model.space, model.evaluate) for name, model in models.items()}
         predictor = None
         if bundle.has(bundle.predictor_path.name):
             bundle.check(bundle.predictor_path.name)
             valid = whole.at(predictor_provenance(bundle.predictor_path).resolutions)
-            everywhere["top1"] = (valid, load_predictor(bundle.predictor_path, valid).predict)
+            evaluators["top1"] = (valid, load_predictor(bundle.predictor_path, valid).predict)
             space = _common(space, valid, bundle, table)
             predictor = load_predictor(bundle.predictor_path, space)
         costs = {name: model.at(space) for name, model in models.items()}
-        return cls(bundle, space, table, predictor, costs, everywhere, float_table=float_table)
+        return cls(bundle, space, table, predictor, costs, evaluators, float_table=float_table)
 
     def predict(self, archs: Sequence[Arch]) -> list[dict[str, Any]]:
-        """What is known of each network without making it, in order.
+        """Accuracy, latency and counts of each network, without building it, in order.
 
         Without a table `latency_ms` is left out; `top1` and `latency_ms` are None at a
-        resolution where the predictor or the table is not valid.
+        resolution that the predictor or the table does not cover.
 
         Raises:
-            InputError: if one is not in the space.
+            InputError: if a network is not in the space.
         """
         for arch in archs:
             self.bundle.space.validate(arch)
@@ -114,9 +92,10 @@ class DeploymentContext:
         return self._describe(archs, names)
 
     def describe(self, arch: Arch) -> dict[str, Any]:
-        """One network as `predict` has it, with memory, its footprint, and where they are known,
-        energy and the upper bound of its latency."""
-        names = ["top1", "latency_ms", "macs", "params", "peak_memory_bytes", "energy_mj"]
+        """One network: its accuracy, every limited quantity that is known, the upper bound of its
+        latency where there is one, and its footprint."""
+        limits = registered_limits().items()
+        names = ["top1", *(name for name, limit in limits if not limit.in_file)]
         found = self._describe([arch], [n for n in names if n in self._evaluators])[0]
         bound = self.table and upper_bound(self.table, self.confidence)
         if bound and found["latency_ms"] is not None:
@@ -126,8 +105,9 @@ class DeploymentContext:
 
     def _describe(self, archs: Sequence[Arch], names: Sequence[str]) -> list[dict[str, Any]]:
         columns = {name: self._evaluate(name, archs) for name in names}
-        for name in {"macs", "params", "peak_memory_bytes"} & columns.keys():
-            columns[name] = [None if v is None else round(v) for v in columns[name]]
+        for name in columns.keys() & registered_limits().keys():
+            if registered_limits()[name].is_integer:
+                columns[name] = [None if v is None else round(v) for v in columns[name]]
         return [
             {"arch": arch.to_json(), **{name: columns[name][row] for name in names}}
             for row, arch in enumerate(archs)
@@ -148,10 +128,12 @@ class DeploymentContext:
     def with_confidence(
         self, limits: Mapping[str, float]
     ) -> tuple[DeploymentContext, dict[str, float]]:
-        """What to search, and under which limits, where they may say "latency_confidence".
+        """The context and the limits to search with, where `limits` may hold "latency_confidence".
+
+        The latency cost of that context is the upper bound of the latency at that probability.
 
         Raises:
-            InputError: if the networks measured on the device cannot promise so much.
+            InputError: if too few networks were measured on the device for that probability.
         """
         given = dict(limits)
         if (confidence := given.pop(CONFIDENCE, None)) is None:
@@ -164,20 +146,16 @@ class DeploymentContext:
         return replace(self, costs=costs, confidence=confidence), given
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
-        """Refuse at once what no network can meet, alone or together.
+        """Refuse limits that no network can meet, each by itself or all together.
 
         Raises:
             Infeasible: with the floor of the limit that binds.
-            InputError: if the supernet has no accuracy predictor to search with, or the device's
-                power is not known and energy is limited.
+            InputError: if the supernet has no accuracy predictor to search with, or a limited
+                quantity is unknown on this device.
         """
         for name in limits:
-            if name == "energy_mj" and name not in self.costs:
-                raise InputError(
-                    "constraints.energy_mj: expected a device whose table's conditions state "
-                    "power_w, the watts that it draws when busy; measure it with --power-w, or "
-                    "limit latency_ms instead"
-                )
+            if name not in self.costs and name in registered_limits():
+                raise InputError(f"constraints.{name}: expected {registered_limits()[name].needs}")
         SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
 
     def require_predictor(self) -> AccuracyPredictor:
@@ -194,16 +172,11 @@ class DeploymentContext:
         return self.predictor
 
     def provenance(self) -> dict[str, Any]:
-        """Where predicted numbers come from, under what conditions, how far they may be off."""
+        """Origin, conditions and expected error of each number, by its name."""
         sources: dict[str, Any] = {
-            "macs": {"origin": "exact"},
-            "params": {"origin": "exact"},
-            "peak_memory_bytes": {
-                "origin": "estimated",
-                "method": "largest set of float32 activations alive together, for one image; "
-                "weights and the runtime's own memory come on top",
-                "expected_error": None,
-            },
+            name: {"origin": limit.origin, **limit.provenance(self.table)}
+            for name, limit in registered_limits().items()
+            if name in self.costs and not limit.in_file
         }
         if self.predictor is not None:
             origin = self.predictor.provenance
@@ -219,13 +192,6 @@ class DeploymentContext:
             sources["latency_ms"] = table_provenance(self.table)
             if (bound := upper_bound(self.table, self.confidence)) is not None:
                 sources["latency_upper_ms"] = bound
-        if self.table is not None and "energy_mj" in self.costs:
-            sources["energy_mj"] = {
-                "origin": "estimated",
-                "method": f"latency of one image x {self.table.conditions.power_w:g} W",
-                "expected_error": self.table.expected_error,
-                "expected_error_unit": "fraction of the energy (mean), if the power holds",
-            }
         return sources
 
 
@@ -250,10 +216,10 @@ def describe_layer(layer: LayerSpec, table: LatencyTable | None) -> dict[str, An
 def _common(
     space: SearchSpace, valid: SearchSpace, bundle: Bundle, table: LatencyTable | None
 ) -> SearchSpace:
-    """Resolutions of both.
+    """`space` at the resolutions that it shares with `valid`.
 
     Raises:
-        InputError: if there is none.
+        InputError: if they share none.
     """
     if set(space.resolutions) & set(valid.resolutions):
         return space.at(valid.resolutions)

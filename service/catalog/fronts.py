@@ -22,7 +22,7 @@ import numpy as np
 from models.errors import InputError
 from models.machine import write_atomically
 from models.spaces import Arch, LayerSpec, layer_plan
-from search.costs import CostModel
+from search.costs import CostModel, registered_limits
 from search.front import Front, answer, front
 from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.provenance import upper_bound
@@ -32,13 +32,9 @@ SEED = 0
 _LOCK = Lock()
 ANSWERS_KEPT = 64
 """Answers in memory, a quarter of a megabyte each."""
-_ANSWERS: dict[tuple[str, FrontQuery], FrontJson] = {}
+_ANSWERS: dict[tuple[object, ...], FrontJson] = {}
 FORMAT = 1
 """Raised when fronts come to be computed in another way, so that old files are left alone."""
-
-
-COSTS = ("macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
-"""What each network of an answer has beside latency and accuracy; energy where it is known."""
 
 
 def read_front(
@@ -87,12 +83,14 @@ def read_front(
         "top1": found.top1.tolist(),
         "arch": [arch.to_json() for arch in archs],
     }
-    for name in COSTS:
+    for name, limit in registered_limits().items():
+        if name in columns:
+            continue
         if (cost := context.costs.get(name)) is None:
             columns[name] = [None] * len(found)
         else:
             values = cost.evaluate(found.genes).tolist()
-            columns[name] = values if name == "energy_mj" else [round(value) for value in values]
+            columns[name] = [round(value) for value in values] if limit.is_integer else values
     return {
         "points": [
             dict(zip(columns, values, strict=True))
@@ -135,7 +133,7 @@ def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> Fro
         InputError, Infeasible: as `read_front`.
     """
     context.require_predictor()
-    key = (front_sha256(context), query)
+    key = (front_sha256(context), *registered_limits(), query)
     if (answer := _ANSWERS.get(key)) is None:
         read = read_front(
             home, context, query.budget_ms, confidence=query.confidence, layers=query.layers
