@@ -64,7 +64,7 @@ def test_page(tmp_path):
             page.wait_for_selector("#chosen-body .headline", timeout=120_000)
             # Not "networkidle", which an aborted request now and then keeps from coming.
             page.locator("path.curve").nth(path.count(",")).wait_for(timeout=120_000)
-            page.wait_for_selector(".prices table", timeout=120_000)
+            page.wait_for_selector(".sensitivity table", timeout=120_000)
             return context, page
 
         names = [DEVICE, *(f"board-{number}" for number in range(1, 5))]

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.browser import (
     BOUNDED,
@@ -211,6 +211,53 @@ def test_the_layers_shown_add_up_to_the_latency_shown(page):
     assert len(times) > 10
     # Each is rounded to a microsecond.
     assert sum(times) == pytest.approx(headline(page)[1], abs=0.0005 * (len(times) + 1))
+
+
+def test_the_picture_is_the_services_in_the_colours_of_the_page(page, url):
+    refused: list[str] = []
+    page.on("console", lambda said: refused.extend([said.text] if said.type == "error" else []))
+    with page.expect_response(re.compile("architecture.svg")) as answer:
+        open_explore(page)
+    drawn = page.locator("#picture svg.subnet")
+    expect(drawn).to_be_visible()
+    boxes = re.findall(r'<rect class="(\w+)" x="([\d.]+)"', answer.value.text())
+    shown = drawn.locator("rect").evaluate_all(
+        "(rects) => rects.map((rect) => [rect.getAttribute('class'), rect.getAttribute('x')])"
+    )
+    assert len(boxes) > 20
+    assert [tuple(box) for box in shown] == boxes
+    colour = "(element) => getComputedStyle(element).fill"
+    styled = drawn.locator("rect:not(.absent)").evaluate_all(f"(all) => all.map({colour})")
+    assert "rgb(0, 0, 0)" not in styled, "a class without a colour in figures.css"
+    for theme in ("Theme: system", "Theme: light"):
+        page.get_by_role("button", name=theme).click()
+    assert drawn.locator(".time").first.evaluate(colour) not in styled, "the theme's switch"
+    assert not refused
+
+
+def test_the_last_picture_stays_until_the_one_of_the_last_budget_is_there(page):
+    page.goto(EXPLORE_TINY)
+    words = page.locator("#picture svg.subnet > desc")
+    first = words.text_content()
+    held, passed = list[Route](), list[Route]()
+
+    def hold_the_first(route):
+        if not held:
+            held.append(route)
+        else:
+            passed.append(route)
+            route.fallback()
+
+    page.route("**/architecture.svg*", hold_the_first)
+    ends = [float(page.locator("#slider").get_attribute(end)) for end in ("min", "max")]
+    for budget in np.linspace(ends[0], ends[1], 7)[1:]:
+        set_budget(page, budget + 1e-3)
+    expect(page.locator("#picture [aria-busy]")).to_have_count(1)
+    assert words.text_content() == first
+    held[0].continue_()
+    expect(page.locator("#picture [aria-busy]")).to_have_count(0)
+    assert words.text_content() != first
+    assert len(passed) == 1, "budgets passed over were asked for"
 
 
 def test_the_energy_of_many_devices_is_the_ledgers(page, url):

@@ -60,7 +60,7 @@ def test_no_request_leaves_for_another_host(page, url, hosts):
 def test_axe_finds_nothing_serious(page):
     found = []
     for path, ready in (
-        (EXPLORE, ".prices table"),
+        (EXPLORE, ".sensitivity table"),
         ("/?view=searches", "#searches tbody tr, #searches .empty"),
         ("/?view=devices", "#devices tbody tr td .tag"),
     ):

@@ -7,7 +7,7 @@ import { short } from "./format.js";
 const REST_MS = 250;
 const SHOWN = 4;
 
-export class Prices {
+export class Sensitivity {
   constructor(container) {
     this.container = container;
   }
