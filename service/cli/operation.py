@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from socket import socket
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,9 @@ SERVED_FIRST = 5
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
 ) -> None:
     """Serve the API, with worker processes of its own (SUBNET_WORKERS)."""
     import uvicorn
@@ -42,8 +45,16 @@ def serve(
     from service.http import create_app
 
     configured = guarded(settings(), host)
-    typer.echo(f"serving on http://{host}:{port} (Ctrl-C stops)", err=True)
-    server = uvicorn.Server(
+
+    class AnnouncedServer(uvicorn.Server):
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            """Say where it listens once it does: of port 0 the system makes a free one."""
+            await super().startup(sockets)
+            if self.started:
+                bound = self.servers[0].sockets[0].getsockname()[1]
+                typer.echo(f"serving on http://{host}:{bound} (Ctrl-C stops)", err=True)
+
+    server = AnnouncedServer(
         uvicorn.Config(
             create_app(configured),
             host=host,

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.processes import PATIENCE_S, server
 from tests.service import conftest as made_up
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_S = 120
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
 TINY, TINY_DEVICE = made_up.SUPERNET, made_up.DEVICE
 EXPLORE = f"/?supernet={SUPERNET}&devices={DEVICE}"
@@ -43,31 +36,8 @@ QUIET = (
 @contextmanager
 def serve(home: Path, **environment: str) -> Iterator[str]:
     """The URL of a server process with this home."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, "SUBNET_HOME": str(home), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                assert httpx.get(f"{url}/readyz").status_code == 200
-                break
-            except httpx.ConnectError:
-                assert running.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.1)
-        yield url
-    finally:
-        running.terminate()
-        running.wait(PATIENCE_S)
+    with server(home, **environment) as (_, client):
+        yield str(client.base_url).rstrip("/")
 
 
 @contextmanager

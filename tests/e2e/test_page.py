@@ -263,8 +263,8 @@ def test_the_last_picture_stays_until_the_one_of_the_last_budget_is_there(page):
 def test_the_energy_of_many_devices_is_the_ledgers(page, url):
     """Of a supernet whose card has energies; of one without, the card stays away."""
     page.goto(EXPLORE)
-    page.get_by_label("Devices", exact=True).fill("1000")
-    page.get_by_label("Devices", exact=True).press("Tab")
+    page.get_by_label("Number of devices").fill("1000")
+    page.get_by_label("Number of devices").press("Tab")
     total = page.locator("#energy-total")
     expect(total).to_contain_text("1000 devices")
     found = httpx.get(f"{url}/v1/supernets/{SUPERNET}/ledger?devices=1000").json()

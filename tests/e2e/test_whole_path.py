@@ -9,10 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -21,35 +17,16 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import ROOT, server
+
 DATA = Path(os.environ.get("SUBNET_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
-PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "SUBNET_HOME": str(tmp_path_factory.mktemp("home"))}
-    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
-    running = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as session:
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                try:
-                    assert session.get("/readyz").status_code == 200
-                    break
-                except httpx.ConnectError:
-                    assert running.poll() is None, "the server ended"
-                    assert time.monotonic() < deadline, "the server did not start"
-                    time.sleep(0.1)
-            yield session
-    finally:
-        running.terminate()
-        running.wait(PATIENCE_S)
+    with server(tmp_path_factory.mktemp("home")) as (_, session):
+        yield session
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,9 @@ import hashlib
 import json
 import os
 import platform
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +24,10 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from tests.golden.commands import ask_every_command
-from tests.golden.world import CPU, RESNET_DEVICE, ROOT, build
+from tests.golden.world import CPU, RESNET_DEVICE, build
+from tests.processes import PATIENCE_S, server
 
 RECORDS = Path(__file__).parent / "records"
-PATIENCE_S = 120
 FASHION, MOBILE_1, MOBILE_12, RESNET = (
     *("fashion-mbv3", "ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "ofa-resnet50"),
 )
@@ -94,38 +90,6 @@ def run(*args: object) -> Any:
     result = CliRunner().invoke(app, [*map(str, args), "--json"])
     assert result.exit_code == 0, (args, result.output, result.exception)
     return json.loads(result.stdout)
-
-
-@contextmanager
-def served(home: Path) -> Iterator[httpx.Client]:
-    """A client of a server process on `home`, with one worker."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "SUBNET_HOME": str(home), "SUBNET_MAX_WAIT_S": "300"}
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                try:
-                    assert client.get("/readyz").status_code == 200
-                    break
-                except httpx.ConnectError:
-                    assert process.poll() is None, (home / "server.log").read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
 
 
 def searches(client: httpx.Client) -> list[dict[str, Any]]:
@@ -207,7 +171,7 @@ def record() -> dict[str, Any]:
         os.environ["SUBNET_HOME"] = str(home)
         try:
             build(home, files, run)
-            with served(home) as client:
+            with server(home, SUBNET_MAX_WAIT_S="300") as (_, client):
                 records = {
                     "searches": searches(client),
                     "fronts": fronts(client),

@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
-
-import httpx
 
 from service.jobs.recovery import is_gone
 from service.storage import ExecutorStore
 from service.storage.database import open_database
+from tests import processes
+from tests.processes import PATIENCE_S, ROOT, process
 from tests.service.conftest import DEVICE, SUPERNET
 
-ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 120
 REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
 
 
 @contextmanager
-def process(home, *args, workers=0):
-    environment = {
-        **os.environ,
-        "SUBNET_HOME": str(home),
-        "SUBNET_WORKERS": str(workers),
-        "SUBNET_LOG_FORMAT": "json",
-    }
-    # A file: a pipe that nobody reads fills up, and its writer waits.
-    with open(home / f"{args[0]}.log", "a") as log:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "service", *args], cwd=ROOT, env=environment, stderr=log
-        )
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.wait()
-
-
-@contextmanager
 def server(home, workers=0):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (
-        process(home, "serve", "--port", str(port), workers=workers) as running,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
-    ):
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                assert client.get("/readyz").status_code == 200
-                break
-            except httpx.ConnectError:
-                assert running.poll() is None, (home / "serve.log").read_text()
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.1)
-        yield running, client
+    environment = {"SUBNET_WORKERS": str(workers), "SUBNET_LOG_FORMAT": "json"}
+    with processes.server(home, **environment) as running_and_client:
+        yield running_and_client
 
 
 def kinds_of(client, search):
@@ -102,7 +64,7 @@ def test_a_server_and_a_worker_through_a_crash(home):
             assert worker.wait(PATIENCE_S) == 0
         running.send_signal(signal.SIGTERM)
         assert running.wait(PATIENCE_S) in (0, -signal.SIGTERM)
-        assert '"path": "/readyz"' in (home / "serve.log").read_text()
+        assert f'"path": "{url}"' in (home / "serve.log").read_text()
 
 
 def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
