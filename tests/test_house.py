@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("models", "latency_tables", "search", "service")
-MAX_LINES = 400
+MAX_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 400, 60, 14
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 SCRIPTS = sorted((ROOT / "service" / "web").glob("*.js"))
@@ -26,6 +26,35 @@ MACHINE_PATHS = tuple("/" + folder + "/" for folder in ("work", "root", "home"))
 REGISTRIES = tuple(name + end for name, end in (("pypi", ".org"), ("pythonhosted", ".org")))
 
 # Where the import name is not the distribution's name.
+# What scripts and extensions import, and no other room.
+PUBLIC = {
+    "search.costs": {
+        "Limit",
+        "latency_costs",
+        "peak_memory_costs",
+        "register_limit",
+        "unregister_limit",
+    },
+    "search.predictors": {"Explored"},
+    "service.client": {"Front", "Search", "Searches", "verify_webhook"},
+}
+# Still to be split.
+LONG_FUNCTIONS = {
+    "latency_tables/benchmark/table_assembly.py: table_of",
+    "latency_tables/benchmark/table_validation.py: check_additivity",
+    "latency_tables/fitting/fit.py: fit_table",
+    "models/spaces/mobile.py: walk",
+    "models/spaces/resnet.py: walk",
+    "models/training/from_scratch.py: compare",
+    "search/evolution/run.py: search_subnet",
+    "service/catalog/energy_ledger.py: ledger",
+    "service/catalog/fleet.py: plan_fleet",
+    "service/catalog/fronts.py: read_front",
+    "service/cli/measuring.py: measure",
+    "service/delivery/delivery.py: deliver",
+    "service/storage/migrations/versions/0001_searches.py: upgrade",
+}
+LARGE_FOLDERS = {"service/cli"}
 IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "pyyaml": "yaml"}
 
 
@@ -153,3 +182,98 @@ def test_readme_tree_names_every_room() -> None:
     }
     assert listed == present, f"missing {present - listed}, stale {listed - present}"
     assert len(tree.splitlines()) <= 24
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of every absolute import anywhere in a file; name is "" for `import x.y`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def face_of(room: str) -> dict[str, str]:
+    """Name -> module of everything that the stub of a room offers."""
+    stub = ROOT.joinpath(*room.split("."), "__init__.pyi").read_text()
+    return {
+        alias.asname or alias.name: node.module or ""
+        for node in ast.walk(ast.parse(stub))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+ROOMS = sorted(
+    module_of(path.with_suffix(".py")) for p in PACKAGES for path in (ROOT / p).rglob("*.pyi")
+)
+IMPORTS = {path: list(imports_of(path)) for path in SOURCES}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_entered_by_its_face(room: str) -> None:
+    """No file outside a room imports a module inside it, not even for type checking alone."""
+    face, inside = face_of(room), f"{room}."
+    wrong = [
+        f"{name_of(path)}: from {module} import {name}"
+        for path, imports in IMPORTS.items()
+        if not f"{module_of(path)}.".startswith(inside)
+        for module, name in imports
+        if (module.startswith(inside) and not is_face(module, room))
+        or (module == room and name not in face)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def is_face(module: str, room: str) -> bool:
+    """Whether a module inside `room` is a room of its own, with a face that anybody may use."""
+    return module in ROOMS and module != room
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_face_offers_what_others_use(room: str) -> None:
+    """Other rooms, or users in scripts and extensions; and no name hides a module."""
+    outside = [p for p in SOURCES if not f"{module_of(p)}.".startswith(f"{room}.")]
+    outside += (ROOT / "tests" / "extension").rglob("*.py")
+    used = {
+        name for p in outside for module, name in IMPORTS.get(p) or imports_of(p) if module == room
+    }
+    parent, _, own = room.rpartition(".")
+    if parent in ROOMS:  # whose face may pass names on
+        used |= {name for name, module in face_of(parent).items() if module == own}
+    face = face_of(room)
+    unused = set(face) - used - PUBLIC.get(room, set())
+    assert not unused, f"imported by nobody outside: {sorted(unused)}"
+    modules = {p.stem for p in ROOT.joinpath(*room.split(".")).iterdir()}
+    hidden = {name for name, module in face.items() if name in modules and module}
+    assert not hidden, f"names of the face that are modules of the room too: {sorted(hidden)}"
+
+
+@pytest.mark.parametrize("folder", sorted({p.parent for p in SOURCES}), ids=name_of)
+def test_a_folder_is_small_enough_to_know(folder: Path) -> None:
+    modules = [p.stem for p in folder.glob("*.py") if p.stem != "__init__"]
+    few = len(modules) <= MAX_MODULES or name_of(folder) in LARGE_FOLDERS
+    assert few, f"{len(modules)} modules; make a room of some"
+
+
+def test_functions_are_short_enough_to_read() -> None:
+    """Longer ones say why in a comment `# long: ...` on a line of their `def`."""
+    wrong = []
+    for path in SOURCES:
+        source = path.read_text()
+        lines = source.splitlines()
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            head = lines[node.lineno - 2 : node.body[0].lineno - 1]
+            known = f"{name_of(path)}: {node.name}" in LONG_FUNCTIONS
+            explained = known or any("# long:" in line for line in head)
+            if length > MAX_FUNCTION_LINES and not explained:
+                wrong.append(f"{name_of(path)}:{node.lineno}: {node.name}, {length} lines")
+    assert not wrong, "\n".join(wrong)

@@ -22,7 +22,7 @@ from service.catalog.deployment_context import DeploymentContext
 from service.catalog.devices import Devices, KeptTable
 from service.contracts import Caller
 from service.settings import Settings
-from service.storage import DeviceStore, Revision, open_devices
+from service.storage import DeviceStore, Revision
 
 CONTEXTS_KEPT = 8
 """Compiled deployment contexts kept in memory."""
@@ -30,7 +30,7 @@ FINDINGS_KEPT = 256
 """Tables whose findings are kept."""
 
 
-def open_catalog(settings: Settings, warn: Callable[[str], None] = lambda _: None) -> Catalog:
+def open_catalog(settings: Settings) -> Catalog:
     """The catalog of a process without a service: its database is opened when first needed."""
 
     def open_store() -> DeviceStore:
@@ -38,7 +38,7 @@ def open_catalog(settings: Settings, warn: Callable[[str], None] = lambda _: Non
 
         engine = open_database(settings.database)
         migrate(engine)
-        store = open_devices(engine, settings.home, warn)
+        store = DeviceStore(engine)
         weakref.finalize(store, engine.dispose)
         return store
 

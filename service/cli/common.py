@@ -89,7 +89,7 @@ def catalog() -> Catalog:
     """The supernets and devices of this installation."""
     from service.catalog import open_catalog  # half a second of imports
 
-    return open_catalog(settings(), lambda text: typer.echo(f"warning: {text}", err=True))
+    return open_catalog(settings())
 
 
 def print_json(document: Any) -> None:

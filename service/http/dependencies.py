@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.storage import (
     ArtifactStore,
     AuditLog,
+    DeviceStore,
     ExecutorStore,
     KeyStore,
     Owners,
@@ -31,7 +32,6 @@ from service.storage import (
     is_current,
     migrate,
     open_database,
-    open_devices,
     open_keys,
 )
 
@@ -86,7 +86,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             ended=webhooks.ended,
             max_queued=settings.max_queued,
         )
-        devices = open_devices(engine, settings.home, lambda text: log.warning("device", text=text))
+        devices = DeviceStore(engine)
         registry = CollectorRegistry()
         registry.register(
             WorkMetrics(store.counts, TallyStore(engine).all, ExecutorStore(engine).count)

@@ -1,4 +1,4 @@
-"""Every table and every query; migrations, artifacts, backup.
+"""Every table and every query; migrations, artifacts, backup; API keys and rate limits in `access`.
 
 Read `tables`, `database`, then `searches` and `runs`."""
 

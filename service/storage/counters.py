@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from service.storage.searches import unit_of_work
+from service.storage.sessions import unit_of_work
 from service.storage.tables import TallyRow
 
 Counts = Mapping[tuple[str, str], float]

@@ -20,7 +20,7 @@ from sqlalchemy.orm import aliased
 
 from latency_tables.table import LatencyTable, table_to_json
 from models.errors import Conflict
-from service.storage.searches import reading, unit_of_work, utc_now
+from service.storage.sessions import reading, unit_of_work, utc_now
 from service.storage.tables import DeviceTableRow, ProfileRow
 
 Seen = Sequence[str] | None

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, delete, select, update
 
-from service.storage.searches import unit_of_work, utc_now
+from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import ExecutorRow
 
 

@@ -14,16 +14,8 @@ from sqlalchemy import Engine, Update, case, func, select, update
 
 from service.contracts import Search
 from service.storage import counters
-from service.storage.searches import (
-    Ended,
-    Enqueue,
-    changed,
-    read_search,
-    record,
-    row_of,
-    unit_of_work,
-    utc_now,
-)
+from service.storage.searches import Ended, Enqueue, changed, read_search, record, row_of
+from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import SearchRow
 
 

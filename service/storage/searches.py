@@ -10,15 +10,14 @@ asked again is another run of the same search. `service.storage.runs` is the wor
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, select, update
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy import Engine, Row, Select, Update, bindparam, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.errors import Conflict, InputError, NotFound
@@ -28,54 +27,11 @@ from service.contracts import (
     QueueFull,
     Search,
     SearchState,
-    StoreUnavailable,
     Worked,
 )
 from service.storage.paging import Page, SearchFilter, page_queries, read_page
+from service.storage.sessions import reading, unit_of_work, utc_now
 from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
-
-
-def utc_now() -> datetime:
-    """The present moment."""
-    return datetime.now(UTC)
-
-
-@contextmanager
-def unit_of_work(engine: Engine) -> Iterator[Session]:
-    """A session that is committed at the end and rolled back by an exception.
-
-    Raises:
-        StoreUnavailable: if the database does not answer.
-    """
-    with answering(), Session(engine) as session, session.begin():
-        yield session
-
-
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection for queries that are asked at every turn: a session takes longer to make than
-    they to run.
-
-    Raises:
-        StoreUnavailable: if the database does not answer.
-    """
-    with answering(), engine.connect() as connection:
-        yield connection
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """What is asked of a database within, by us or by a library.
-
-    Raises:
-        StoreUnavailable: if the database does not answer.
-    """
-    try:
-        yield
-    except (OperationalError, InterfaceError, NoConnectionLeft) as error:
-        reason = getattr(error, "orig", error)
-        raise StoreUnavailable(f"the database does not answer: {reason}") from error
-
 
 # Made once: to put a statement together takes longer than to run one of these.
 _ONE = select(*SearchRow.__table__.columns).where(SearchRow.id == bindparam("id"))

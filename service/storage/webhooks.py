@@ -19,7 +19,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from models.errors import InputError
 from service.contracts import Search
 from service.settings import Settings
-from service.storage.searches import read_search, unit_of_work, utc_now
+from service.storage.searches import read_search
+from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import SearchRow, WebhookRow
 
 MAX_WAITING = 100

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from service.settings import Settings
-from service.storage.api_keys import KeyStore
+from service.storage.access.api_keys import KeyStore
 from service.storage.database import migrate, open_database
 from tests.e2e.browser import CHROMIUM, EXPLORE, EXPLORE_TINY, TINY, headline, open_explore
 from tests.service.conftest import keep, make_bundle, make_table

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from service.settings import Settings
-from service.storage.api_keys import open_keys
+from service.storage.access.api_keys import open_keys
 from service.storage.database import migrate, open_database
 from service.storage.devices import DeviceStore
 from tests.service.conftest import SUPERNET, make_bundle, make_table

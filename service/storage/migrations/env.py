@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from service.storage import Base
+from service.storage.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

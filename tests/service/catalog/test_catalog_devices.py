@@ -1,8 +1,7 @@
-"""The contract of users' devices, on SQLite and PostgreSQL, and what came before them."""
+"""The contract of users' devices, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
-import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,9 +14,8 @@ from latency_tables.table.table import Conditions
 from models.errors import Conflict, NotFound
 from service.catalog.devices import Devices
 from service.storage.database import open_database
-from service.storage.device_files import take_over_files
 from service.storage.devices import DeviceStore
-from service.storage.searches import unit_of_work
+from service.storage.sessions import unit_of_work
 from tests.service.conftest import make_table
 from tests.service.stored import START, ManualClock
 
@@ -195,43 +193,3 @@ def test_hashes_of_all_current_tables(devices):
 
 
 # -- files of earlier versions ---------------------------------------------------------------
-
-
-def test_files_are_taken_over_once_and_nothing_is_lost(devices, store, tmp_path):
-    folder = tmp_path / "devices"
-    assert take_over_files(folder, store, devices._builtin) == []
-    folder.mkdir()
-    save(make_table("host"), folder / "host@debug.json")
-    save(make_table("host", conditions=INT8), folder / "host@debug@int8.json")
-    save(make_table("shipped"), folder / "shipped@debug.json")
-    (folder / "bad@debug.json").write_text("{")
-    for _ in range(2):
-        left = take_over_files(folder, store, devices._builtin)
-        assert len(left) == 2
-        assert "bad@debug.json: JSON: not readable" in left[0]
-        assert "'shipped' has such a table built in" in left[1]
-    assert tables(store, "host") == [make_table("host"), make_table("host", conditions=INT8)]
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "bad@debug.json",
-        "host@debug.json.taken-over",
-        "host@debug@int8.json.taken-over",
-        "shipped@debug.json",
-    ]
-
-
-def test_a_file_that_cannot_be_renamed_does_not_undo_a_replacement(
-    devices, store, tmp_path, monkeypatch
-):
-    folder = tmp_path / "devices"
-    folder.mkdir()
-    save(make_table("host"), folder / "host@debug.json")
-
-    def read_only(*_):
-        raise OSError("read-only file system")
-
-    monkeypatch.setattr("pathlib.Path.rename", read_only)
-    take_over_files(folder, store, devices._builtin)
-    newer = dataclasses.replace(make_table("host"), network_overhead_ms=5.0)
-    store.add(newer, replace=True)
-    take_over_files(folder, store, devices._builtin)
-    assert tables(store, "host") == [newer]

@@ -15,8 +15,8 @@ from service.cli.operation import guarded
 from service.contracts.access import LOCAL, RULES, SCOPES, is_loopback, rule_of
 from service.contracts.errors import InvalidKey, TooManyRequests
 from service.http.app import create_app
-from service.storage.api_keys import KeyStore
-from service.storage.audit import AuditLog
+from service.storage.access.api_keys import KeyStore
+from service.storage.access.audit import AuditLog
 from service.storage.database import migrate, open_database
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile
 from tests.service.serving import serving
@@ -105,7 +105,9 @@ def test_revoking_needs_one_key(keys, monkeypatch):
     for unknown in ("", "x", "%"):
         with pytest.raises(NotFound):
             keys.revoke(unknown)
-    monkeypatch.setattr("service.storage.api_keys.sha256_of_secret", lambda s: "ab" + s[7:13])
+    monkeypatch.setattr(
+        "service.storage.access.api_keys.sha256_of_secret", lambda s: "ab" + s[7:13]
+    )
     keys.create("ann", "read")
     keys.create("ann", "read")
     with pytest.raises(Conflict, match="several keys begin"):

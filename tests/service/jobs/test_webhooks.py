@@ -24,7 +24,8 @@ from service.settings import Settings
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
-from service.storage.searches import SearchStore, unit_of_work
+from service.storage.searches import SearchStore
+from service.storage.sessions import unit_of_work
 from service.storage.tables import WebhookRow
 from service.storage.webhooks import MAX_WAITING, WebhookStore, check_webhook
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_table

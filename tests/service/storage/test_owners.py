@@ -74,7 +74,7 @@ def world(template, tmp_path_factory):
     settings = Settings(
         home=home, workers=0, poll_interval_s=0.01, access="required", rate_burst=10**6
     )
-    from service.storage.api_keys import open_keys
+    from service.storage.access.api_keys import open_keys
     from service.storage.database import migrate, open_database
 
     engine = open_database(settings.database)

@@ -1,27 +1,26 @@
-"""API keys in the database: every query about them, and the token bucket of each.
+"""API keys in the database: creating, listing, revoking and checking them.
 
-A secret has 256 random bits, so its plain sha256 can be stored: there are no likely secrets to
-try, which is what slow, salted hashes of passwords are for. The bucket is in the key's own row,
-so that it holds for all API processes of one database together.
+The database holds the plain sha256 of a secret. Slow, salted hashes protect passwords because
+people choose likely ones; a secret of 256 random bits cannot be guessed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
-from sqlalchemy import Engine, case, or_, select, update
+from sqlalchemy import Engine, or_, select, update
 
 from models.errors import Conflict, InputError, NotFound
-from service.contracts import SCOPES, Caller, InvalidKey, Scope, TooManyRequests
+from service.contracts import SCOPES, Caller, InvalidKey, Scope
 from service.settings import Settings
-from service.storage.searches import unit_of_work, utc_now
+from service.storage.access.rate_limits import RateLimit
+from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import ApiKeyRow
 
 PREFIX = "subnet_"
@@ -62,7 +61,7 @@ class KeyStore:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine, self._now = engine, now
-        self._rate_per_s, self._burst = rate_per_s, burst
+        self._limit = RateLimit(rate_per_s=rate_per_s, burst=burst)
 
     def create(self, owner: str, scope: str, expires_days: float | None = None) -> tuple[str, Key]:
         """A new key: its secret, which is kept nowhere, and what is kept.
@@ -83,7 +82,7 @@ class KeyStore:
             scope=scope,
             created_at=now,
             expires_at=None if expires_days is None else now + timedelta(days=expires_days),
-            tokens=float(self._burst),
+            tokens=float(self._limit.burst),
             tokens_at_s=now.timestamp(),
         )
         with unit_of_work(self._engine) as session:
@@ -116,30 +115,30 @@ class KeyStore:
             return _read(rows[0])
 
     def admit(self, secret: str) -> Caller:
-        """Who brings this secret; takes one token of that key.
+        """The caller that a secret belongs to; the request counts against the key's rate.
 
         Raises:
             InvalidKey: if it is unknown, expired or revoked.
-            TooManyRequests: if the bucket is empty.
+            TooManyRequests: if the key has used up its rate.
         """
         now, sha256 = self._now(), sha256_of_secret(secret)
-        refilled = self._refilled(now)
+        tokens_now = self._limit.tokens_at(now)
         take = (
             update(ApiKeyRow)
             .where(
                 ApiKeyRow.sha256 == sha256,
                 ApiKeyRow.revoked_at.is_(None),
                 or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > now),
-                refilled >= 1,
+                tokens_now >= 1,
             )
-            .values(tokens=refilled - 1, tokens_at_s=now.timestamp())
+            .values(tokens=tokens_now - 1, tokens_at_s=now.timestamp())
             .returning(ApiKeyRow.owner, ApiKeyRow.scope)
             .execution_options(synchronize_session=False)
         )
         with unit_of_work(self._engine) as session:
             if (row := session.execute(take).one_or_none()) is not None:
                 return Caller(owner=row.owner, scope=row.scope, key_id=sha256[:ID_LENGTH])
-            asked = select(ApiKeyRow, refilled.label("tokens_now"))
+            asked = select(ApiKeyRow, tokens_now.label("tokens_now"))
             found = session.execute(asked.where(ApiKeyRow.sha256 == sha256)).one_or_none()
             if found is None:
                 raise InvalidKey("unknown API key: `subnet-search keys create` makes one")
@@ -148,18 +147,7 @@ class KeyStore:
             raise InvalidKey(f"API key {key.id} was revoked at {key.revoked_at:%Y-%m-%d %H:%M} UTC")
         if key.expires_at is not None and key.expires_at <= now:
             raise InvalidKey(f"API key {key.id} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC")
-        wait_s = max(1, math.ceil((1 - tokens) / self._rate_per_s))
-        raise TooManyRequests(
-            f"API key {key.id} may make {self._rate_per_s:g} requests a second, {self._burst} at "
-            f"once: ask again in {wait_s} s",
-            wait_s,
-        )
-
-    def _refilled(self, now: datetime) -> Any:
-        """Tokens in the bucket now. Clocks of several machines may differ: none runs backwards."""
-        elapsed_s = now.timestamp() - ApiKeyRow.tokens_at_s
-        tokens = ApiKeyRow.tokens + self._rate_per_s * case((elapsed_s > 0, elapsed_s), else_=0.0)
-        return case((tokens < self._burst, tokens), else_=float(self._burst))
+        raise self._limit.exceeded(key.id, tokens)
 
 
 def open_keys(engine: Engine, settings: Settings) -> KeyStore:

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Engine, select, update
 
 from service.contracts import Caller
-from service.storage.searches import unit_of_work, utc_now
+from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import AuditRow
 
 MAX_PATH = 300

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from service.contracts import Caller, NotAllowed
-from service.storage.searches import reading, unit_of_work, unknown
+from service.storage.searches import unknown
+from service.storage.sessions import reading, unit_of_work
 from service.storage.tables import SearchOwnerRow
 
 _ONE = select(SearchOwnerRow.owner, SearchOwnerRow.shared).where(
