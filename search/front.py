@@ -1,19 +1,20 @@
-"""The whole trade-off of a device: every budget answered from one table.
+"""The whole trade-off of a device between latency and accuracy, which answers every budget.
 
-1. An additive surrogate of the predictor is fitted on random networks, and its exact front is
-   found by dynamic programming over the factors of latency.
-2. Evolution along the front: children of neighbouring points, judged by the true predictor. Each
-   resolution keeps a front of its own, at first also where another is a little better.
-3. The surrogate is fitted again on what was learnt, and both steps repeat.
-4. Every network one unit away from a point of the front is judged.
+1. An additive surrogate of the predictor is fitted to random networks. Its exact front is found by
+   dynamic programming over the factors of latency.
+2. Evolution along the front: children of neighbouring points, evaluated by the predictor. Each
+   resolution keeps a front of its own, whose points breed while they are near the common front.
+3. The surrogate is fitted again with the networks found, and both steps repeat.
+4. Every network one unit away from a point of the front is evaluated.
 
-Shapes: N architectures, P points of the front, G genes.
+Shapes: N networks, P points of the front, G genes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +22,23 @@ import numpy.typing as npt
 from models.errors import Infeasible
 from models.spaces import GeneMatrix, SearchSpace
 from search.costs import CostModel, Floats
-from search.evolution import TILT, crossover, fit_additive, mutate, neighbours, one_blas_thread
+from search.evolution import (
+    TILT,
+    Offspring,
+    crossover,
+    fit_additive,
+    generations,
+    mutate,
+    neighbours,
+    one_blas_thread,
+)
 from search.pareto import non_dominated, pareto_front
 from search.predictors import AccuracyPredictor, warm_start_pool_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Front:
-    """Networks that none betters in both, by rising latency and rising accuracy."""
+    """Non-dominated networks, by rising latency and rising accuracy."""
 
     genes: GeneMatrix
     """(P, G), canonical."""
@@ -49,26 +59,26 @@ class FrontSettings:
     """How much work a front takes."""
 
     samples: int = 1000
-    """Random networks that the first surrogate is fitted on."""
+    """Random networks that the first surrogate is fitted to."""
     fitted: int = 4000
-    """Networks, the latest, that a surrogate is fitted on."""
+    """Most networks that a surrogate is fitted to, the latest evaluated."""
     rounds: int = 3
     """Times that the surrogate is fitted."""
     width: int = 512
-    """Points of a set in the dynamic programme."""
+    """Most points of a set in the dynamic program."""
     generations: int = 150
     """Of evolution in a round."""
     children: int = 400
-    """Judged in a generation."""
+    """Made in a generation; those that are new are evaluated."""
     mutation_probability: float = 0.5
     """Of a second and of a third changed unit in a mutated child."""
     by_stage: float = 0.7
-    """Share of crossings that exchange whole stages."""
+    """Share of crossovers that exchange whole stages."""
     slack: float = 0.1
-    """How far below the front a resolution's own may lie to have children, a share of the
-    front's rise; shrinks to 0 in every round."""
+    """How far below the common front a point of a resolution's front may lie to breed, a share of
+    the common front's range of accuracy; shrinks to 0 in every round."""
     polished: int = 100
-    """Points, spread over the front, whose neighbours are all tried at the end."""
+    """Points, spread over the front, whose neighbours are all evaluated in the end."""
 
 
 DEFAULT_SETTINGS = FrontSettings()
@@ -87,31 +97,34 @@ def front(
     BLAS has one thread in this process from then on (`search.evolution.threads`).
 
     Args:
-        seed: of the one random generator; the same seed gives the same front, bit for bit.
-        on_share: told how much is done, 0..1, after each generation.
+        seed: of the only random generator; the same seed gives the same front, bit for bit.
+        on_share: called after each generation with the share done, 0..1.
     """
     one_blas_thread()
     rng = np.random.default_rng(seed)
-    archive = _Archive(space, predictor, latency)
+    evolution = _FrontEvolution(space, latency, settings, rng)
+    steps = generations(evolution, predictor.predict)
+
+    def evaluate(rows: GeneMatrix) -> None:
+        evolution.proposed = rows
+        next(steps)
+
     sampled = space.sample_tilted(settings.samples, TILT, rng)
-    archive.judge(np.vstack([latency.floor_genes, sampled, warm_start_pool_of(predictor, space)]))
+    evaluate(np.vstack([latency.floor_genes, sampled, warm_start_pool_of(predictor, space)]))
     for round_ in range(settings.rounds):
-        # The latest rows lie near the front, where the surrogate should be right.
+        # The latest rows lie near the front, where the surrogate has to be accurate.
         recent = slice(-settings.fitted, None)
-        surrogate = fit_additive(space, archive.genes[recent], archive.top1[recent])
+        surrogate = fit_additive(space, evolution.genes[recent], evolution.top1[recent])
         points = pareto_front(latency.factors, surrogate.factors, space.n_choices, settings.width)
-        archive.judge(space.canonical(points.genes))
-        for generation in range(settings.generations):
-            slack = settings.slack * (1 - generation / settings.generations)
-            archive.judge(_children(space, archive.parents(slack), settings, rng))
-            done = round_ + (generation + 1) / settings.generations
+        evaluate(space.canonical(points.genes))
+        for generation, _ in enumerate(islice(steps, settings.generations), 1):
+            done = round_ + generation / settings.generations
             on_share(done / settings.rounds)
-    best = archive.best
+    best = evolution.best
     spread = np.linspace(0, len(best) - 1, min(len(best), settings.polished)).astype(np.intp)
-    around = [neighbours(space, row).genes for row in archive.genes[best[spread]]]
-    archive.judge(np.vstack(around))
-    best = archive.best
-    return Front(archive.genes[best], archive.cost[best], archive.top1[best])
+    evaluate(np.vstack([neighbours(space, row).genes for row in evolution.genes[best[spread]]]))
+    best = evolution.best
+    return Front(evolution.genes[best], evolution.cost[best], evolution.top1[best])
 
 
 def answer(points: Front, budget_ms: float) -> int:
@@ -126,46 +139,62 @@ def answer(points: Front, budget_ms: float) -> int:
     return index
 
 
-class _Archive:
-    """Every network judged so far, each once."""
+class _FrontEvolution:
+    """Evolution along the front, with an archive of every network evaluated, each once."""
 
     def __init__(
-        self, space: SearchSpace, predictor: AccuracyPredictor, latency: CostModel
+        self,
+        space: SearchSpace,
+        latency: CostModel,
+        settings: FrontSettings,
+        rng: np.random.Generator,
     ) -> None:
-        self._predictor, self._latency = predictor, latency
+        self._space, self._latency, self._settings, self._rng = space, latency, settings, rng
+        self._generation = 0
         self._seen: set[bytes] = set()
+        self.proposed: GeneMatrix | None = None
+        """To be evaluated next in place of children."""
         self.genes: GeneMatrix = np.empty((0, len(space.genes)), np.uint8)
         self.cost: Floats = np.empty(0)
         self.top1: Floats = np.empty(0)
-        self.elite: npt.NDArray[np.intp] = np.empty(0, np.intp)
-        """Rows of each resolution's front so far, one resolution after the other, by latency."""
+        self._own_fronts: npt.NDArray[np.intp] = np.empty(0, np.intp)
+        """Rows of each resolution's front, one resolution after the other, by latency."""
         self.best: npt.NDArray[np.intp] = np.empty(0, np.intp)
-        """Rows of the front so far, by rising latency."""
+        """Rows of the front, by rising latency."""
 
-    def judge(self, rows: GeneMatrix) -> None:
-        """Add the rows that are new."""
+    def ask(self) -> Offspring:
+        """The new ones of the rows proposed, or of a generation of children."""
+        rows, self.proposed = self.proposed, None
+        if rows is None:
+            in_round = self._generation % self._settings.generations
+            slack = self._settings.slack * (1 - in_round / self._settings.generations)
+            rows = _children(self._space, self._parents(slack), self._settings, self._rng)
+            self._generation += 1
         keys = dict.fromkeys(row.tobytes() for row in rows)
-        fresh = [key for key in keys if key not in self._seen]
-        self._seen.update(fresh)
-        new = np.frombuffer(b"".join(fresh), np.uint8).reshape(len(fresh), rows.shape[1])
-        if not len(new):
-            return
+        new = [key for key in keys if key not in self._seen]
+        self._seen.update(new)
+        genes = np.frombuffer(b"".join(new), np.uint8).reshape(len(new), rows.shape[1])
+        return Offspring(genes, np.zeros(len(new), np.int64))
+
+    def tell(self, offspring: Offspring, top1: Floats) -> None:
+        """Add networks to the archive; `top1` in percent, (N,)."""
+        new = offspring.genes
         self.genes = np.vstack([self.genes, new])
         self.cost = np.concatenate([self.cost, self._latency.evaluate(new)])
-        self.top1 = np.concatenate([self.top1, self._predictor.predict(new)])
-        # What was dominated stays so: only the fronts and the new rows can be on them.
-        rivals = np.r_[self.elite, np.arange(len(self.genes) - len(new), len(self.genes))]
-        islands = [rivals[self.genes[rivals, 0] == r] for r in np.unique(self.genes[rivals, 0])]
-        self.elite = np.concatenate([self._front_of(island) for island in islands])
-        self.best = self._front_of(self.elite)
+        self.top1 = np.concatenate([self.top1, top1])
+        # Dominated rows stay dominated: only rows of the fronts and new rows are candidates.
+        rows = np.r_[self._own_fronts, np.arange(len(self.genes) - len(new), len(self.genes))]
+        islands = [rows[self.genes[rows, 0] == r] for r in np.unique(self.genes[rows, 0])]
+        self._own_fronts = np.concatenate([self._front_of(island) for island in islands])
+        self.best = self._front_of(self._own_fronts)
 
-    def parents(self, slack: float) -> GeneMatrix:
-        """The resolutions' fronts where they lie at most `slack`, a share of the front's rise,
-        below the front; one resolution after the other, by latency, (P, G)."""
+    def _parents(self, slack: float) -> GeneMatrix:
+        """The points of the resolutions' fronts that lie at most `slack`, a share of the front's
+        range of accuracy, below the front; one resolution after the other, by latency, (P, G)."""
         cost, top1 = self.cost[self.best], self.top1[self.best]
-        at = np.searchsorted(cost, self.cost[self.elite], side="right") - 1
-        near = self.top1[self.elite] >= top1[at] - slack * (top1[-1] - top1[0])
-        parents: GeneMatrix = self.genes[self.elite[near]]
+        at = np.searchsorted(cost, self.cost[self._own_fronts], side="right") - 1
+        near = self.top1[self._own_fronts] >= top1[at] - slack * (top1[-1] - top1[0])
+        parents: GeneMatrix = self.genes[self._own_fronts[near]]
         return parents
 
     def _front_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -180,17 +209,17 @@ def _children(
     Args:
         parents: one resolution after the other, by latency.
     """
-    mother = rng.integers(0, len(parents), settings.children)
+    index_a = rng.integers(0, len(parents), settings.children)
     half = settings.children // 2
     _, first, sizes = np.unique(parents[:, 0], return_index=True, return_counts=True)
-    island = np.repeat(np.arange(len(first)), sizes)[mother[half:]]
-    # Networks of like latency differ in where they spend it: those are worth mixing.
+    island = np.repeat(np.arange(len(first)), sizes)[index_a[half:]]
+    # Networks of similar latency spend it in different places, which is worth combining.
     reach = np.maximum(1, sizes[island] // 10)
-    father = mother[half:] + np.rint(rng.uniform(-1, 1, len(island)) * reach).astype(np.intp)
-    father = np.clip(father, first[island], first[island] + sizes[island] - 1)
+    index_b = index_a[half:] + np.rint(rng.uniform(-1, 1, len(island)) * reach).astype(np.intp)
+    index_b = np.clip(index_b, first[island], first[island] + sizes[island] - 1)
     return np.vstack(
         [
-            mutate(space, parents[mother[:half]], settings.mutation_probability, rng),
-            crossover(space, parents[mother[half:]], parents[father], settings.by_stage, rng),
+            mutate(space, parents[index_a[:half]], settings.mutation_probability, rng),
+            crossover(space, parents[index_a[half:]], parents[index_b], settings.by_stage, rng),
         ]
     )

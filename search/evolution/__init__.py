@@ -1,6 +1,6 @@
-"""The evolutionary search: most accurate network within limits.
+"""The evolutionary search for the most accurate network within limits.
 
-Read `problem`, `run`, `evolution`; `warm_start` and `warm_start_pool` say where it starts."""
+Read `problem`, `run`, `loop`, `evolution`; then `warm_start` and `warm_start_pool`, its start."""
 
 import lazy_loader
 

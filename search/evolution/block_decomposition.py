@@ -1,9 +1,9 @@
-"""Networks split by block: what is left to choose once a network's frame is fixed.
+"""A sum of small tables decomposed by block, which makes its minimum under a fixed frame cheap.
 
-The *frame* is every gene that blocks share except the depths: the resolution, and in a ResNet
-the widths and the stem. Under a fixed frame a sum of small tables falls apart into one table a
-block, over its stage's depth and the block's kind (its kernel and expansion together), and
-the best kinds and depths of many frames are found at once, by taking minima.
+The *frame* is every gene that no block owns, except the depths: the resolution, and in a ResNet the
+widths and the stem. With the frame fixed, a sum of small tables is one table for each block, over
+its stage's depth and the block's kind (its kernel and expansion together). Minima over these tables
+give the best kinds and depths, for many frames at once.
 
 Shapes: I frames, B blocks, D depths, K kinds, G genes.
 """
@@ -24,23 +24,23 @@ from search.costs import CostModel, Factor, Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockTable:
-    """One block's share of a cost: an array over `frame`, depth and kind."""
+    """One block's part of a cost: an array over genes of the frame, depth and kind."""
 
     frame: tuple[int, ...]
-    """Columns of the genes that index the first axes."""
+    """Columns of the genes of the frame that index the first axes."""
     table: Floats
     """(..., depths of the stage, kinds of the block)"""
 
 
 @dataclass(frozen=True)
-class Frames:
-    """The split of one space."""
+class BlockDecomposition:
+    """The decomposition of the costs of one space."""
 
     space: SearchSpace
 
     @cached_property
-    def columns(self) -> tuple[int, ...]:
-        """Genes of the frame."""
+    def frame_columns(self) -> tuple[int, ...]:
+        """Columns of the genes of the frame."""
         depths = self.space.depth_columns
         return tuple(
             column
@@ -64,7 +64,7 @@ class Frames:
 
     @cached_property
     def _exists_BDK(self) -> npt.NDArray[np.bool_]:
-        """Which depths and kinds each block has; False pads blocks with fewer."""
+        """Which depths and kinds each block has; blocks with fewer are padded with False."""
         depths = [int(self.space.n_choices[c]) for c in self.space.depth_columns]
         shape = (len(self._blocks), max(depths), max(map(len, self._kinds)))
         exists = np.zeros(shape, bool)
@@ -73,7 +73,7 @@ class Frames:
         return exists
 
     def split(self, model: CostModel) -> list[BlockTable]:
-        """The share of each block; what depends on the frame alone is left out."""
+        """The table of each block; terms of the frame alone are left out."""
         space, n = self.space, self.space.n_choices
         block_of = {c: b for b, (_, columns) in enumerate(self._blocks) for c in columns}
         first = {space.depth_columns[s]: b for b, (s, _) in reversed([*enumerate(self._blocks)])}
@@ -81,7 +81,7 @@ class Frames:
         for factor in model.factors:
             owners = {block_of[c] for c in factor.columns if c in block_of}
             owners = owners or {first[c] for c in factor.columns if c in first}
-            for owner in owners:  # one, or none for what the frame decides
+            for owner in owners:  # one, or none for terms of the frame alone
                 parts[owner].append(factor)
         tables = []
         for (s, columns), factors, kinds in zip(self._blocks, parts, self._kinds, strict=True):
@@ -90,21 +90,21 @@ class Frames:
             axes = (*frame, *own)
             total = np.zeros([n[c] for c in axes])
             for factor in factors:
-                total += _over(factor, axes, n)
+                total += _broadcastable(factor, axes, n)
             shape = [n[c] for c in axes[: len(frame) + 1]]
             tables.append(BlockTable(frame, total.reshape(*shape, len(kinds))))
         return tables
 
     def gather(self, tables: Sequence[BlockTable], rows: GeneMatrix) -> Floats:
-        """Tables of the frames of `rows`, (I, B, D, K); 0 where there is no such kind."""
-        found = np.zeros((len(rows), *self._exists_BDK.shape))
+        """Tables under the frame of each row, (I, B, D, K); 0 where a block lacks the kind."""
+        gathered_IBDK = np.zeros((len(rows), *self._exists_BDK.shape))
         for b, block in enumerate(tables):
             part = block.table[tuple(rows[:, c] for c in block.frame)]
-            found[:, b, : part.shape[-2], : part.shape[-1]] = part
-        return found
+            gathered_IBDK[:, b, : part.shape[-2], : part.shape[-1]] = part
+        return gathered_IBDK
 
     def minimise(self, tables_IBDK: Floats, rows: GeneMatrix) -> GeneMatrix:
-        """For the frame of each row, the depths and kinds of the least sum, exact, (I, G)."""
+        """For the frame of each row, the network of the least sum, exact, canonical, (I, G)."""
         masked = np.where(self._exists_BDK, tables_IBDK, np.inf)
         kinds_IBD = masked.argmin(axis=3)
         least_IBD = masked.min(axis=3)
@@ -119,7 +119,7 @@ class Frames:
         return self.space.canonical(genes)
 
 
-def _over(factor: Factor, axes: Sequence[int], n_choices: npt.NDArray[np.int64]) -> Floats:
+def _broadcastable(factor: Factor, axes: Sequence[int], n_choices: npt.NDArray[np.int64]) -> Floats:
     """The factor's table with one axis for each of `axes`, of length 1 where it has none."""
     order = sorted(range(len(factor.columns)), key=lambda i: axes.index(factor.columns[i]))
     shape = [n_choices[c] if c in factor.columns else 1 for c in axes]

@@ -1,4 +1,4 @@
-"""Local exchange: climb from one network by the best change of one unit, then of two."""
+"""Local search: climb from one network by the best change of one unit, then of two."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from search.evolution.problem import Evaluator
 
 MAX_ROUNDS = 64
 MAX_PAIRS = 512
-"""Pairs of changes that are evaluated in a round, the most promising ones."""
+"""Pairs of changes that are evaluated in a round, the best estimates first."""
 
 
 def climb(evaluate: Evaluator, row: GeneMatrix) -> GeneMatrix:
-    """The best network reachable from the feasible `row`, (G,), by steepest ascent.
+    """The end of steepest ascent from the feasible `row`, (G,).
 
-    Every single change is tried. When none helps, pairs of changes are: first those whose
-    separate gains add to most, which is exact for an additive predictor.
+    Every single change is tried; where none helps, pairs of changes, in the order of the sum of
+    their gains, which is exact for an additive predictor.
     """
     problem, space = evaluate.problem, evaluate.problem.space
     top1 = float(evaluate(row[None])[0])
@@ -29,15 +29,15 @@ def climb(evaluate: Evaluator, row: GeneMatrix) -> GeneMatrix:
             row, top1 = around.genes[single.argmax()], top1 + float(single.max())
             continue
         first, second = np.nonzero(np.triu(around.unit[:, None] != around.unit))
-        promise = gains[first] + gains[second]
-        ranked = np.argsort(-promise, kind="stable")[: np.count_nonzero(promise > 0)]
+        estimate = gains[first] + gains[second]
+        ranked = np.argsort(-estimate, kind="stable")[: np.count_nonzero(estimate > 0)]
         first, second = first[ranked], second[ranked]
-        both = space.canonical(
+        pairs = space.canonical(
             np.where(around.changed[second], around.genes[second], around.genes[first])
         )
-        both = both[problem.feasible(both)][:MAX_PAIRS]
-        values = evaluate(both)
+        pairs = pairs[problem.feasible(pairs)][:MAX_PAIRS]
+        values = evaluate(pairs)
         if values.max(initial=-np.inf) <= top1:
             break
-        row, top1 = both[values.argmax()], float(values.max())
+        row, top1 = pairs[values.argmax()], float(values.max())
     return row

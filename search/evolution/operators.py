@@ -1,6 +1,6 @@
-"""Making new networks from old ones, on whole gene matrices; results are always canonical.
+"""Mutation, crossover and neighbourhoods on whole gene matrices; results are canonical.
 
-Genes move in *units*: the resolution, a depth, a width, all genes of a block together.
+A *unit* is what changes together: the resolution, a depth, a width, or all genes of a block.
 
 Shapes: N architectures, G genes, U units.
 """
@@ -19,7 +19,7 @@ from models.spaces import GeneMatrix, SearchSpace
 
 @lru_cache(maxsize=64)
 def units(space: SearchSpace) -> npt.NDArray[np.int64]:
-    """The unit of each gene, (G,): 0, 1, ... in order of the columns."""
+    """Number of each gene's unit, (G,): 0, 1, ... in the order of the columns."""
     numbers: dict[tuple[str, int, int], int] = {}
     keys = [
         ("block" if gene.block >= 0 else gene.name, gene.stage, gene.block) for gene in space.genes
@@ -29,18 +29,18 @@ def units(space: SearchSpace) -> npt.NDArray[np.int64]:
 
 @lru_cache(maxsize=64)
 def _columns(space: SearchSpace) -> npt.NDArray[np.intp]:
-    """Columns of each unit, (U, most of a unit): the last again and again where it has fewer."""
+    """Columns of each unit, (U, most columns of a unit); shorter rows repeat their last column."""
     unit_of = units(space)
-    found = [np.flatnonzero(unit_of == unit) for unit in range(unit_of[-1] + 1)]
-    most = max(map(len, found))
-    return np.array([[*own, *[own[-1]] * (most - len(own))] for own in found])
+    columns = [np.flatnonzero(unit_of == unit) for unit in range(unit_of[-1] + 1)]
+    most = max(map(len, columns))
+    return np.array([[*own, *[own[-1]] * (most - len(own))] for own in columns])
 
 
 @lru_cache(maxsize=64)
 def _stages(space: SearchSpace) -> npt.NDArray[np.int64]:
-    """The stage that each gene belongs to, (G,), counted from 1; 0: to the stem, or to all."""
+    """Stage of each gene, (G,), counted from 1; 0 for the stem and what all stages share."""
     last = len(space.block_counts) - 1
-    # The last depth and the last width are the last stage's, however many the stem has.
+    # Depths and widths of the stem come first, so the last of each belongs to the last stage.
     ends = {gene.name: gene.stage for gene in space.genes if gene.block < 0} | {"resolution": last}
     return np.array(
         [
@@ -55,7 +55,7 @@ def mutate(
 ) -> GeneMatrix:
     """Redraw one unit of each row, and with `probability` a second and a third.
 
-    The resolution stays: networks of different resolutions have little to learn from each other.
+    The resolution stays, since islands are of one resolution.
     """
     count, columns_UW = len(parents), _columns(space)
     chosen = rng.integers(1, len(columns_UW), (count, 3))
@@ -64,37 +64,37 @@ def mutate(
     children = parents.copy()
     columns = columns_UW[chosen].reshape(count, -1)
     children[np.arange(count)[:, None], columns] = _drawn(space, columns, rng)
-    # A block that a deeper stage wakes is drawn too: its canonical 0 means absent, not smallest.
+    # A larger depth activates blocks, which are drawn too: their canonical 0 meant absent.
     depths = list(space.depth_columns)
     deeper = np.flatnonzero((children[:, depths] > parents[:, depths]).any(axis=1))
     row, column = np.nonzero(~space.active(parents[deeper]))
-    woken = children[deeper]
-    woken[row, column] = np.where(
-        np.isin(column, depths), woken[row, column], _drawn(space, column, rng)
+    grown = children[deeper]
+    grown[row, column] = np.where(
+        np.isin(column, depths), grown[row, column], _drawn(space, column, rng)
     )
-    children[deeper] = woken
+    children[deeper] = grown
     return space.canonical(children)
 
 
 def crossover(
     space: SearchSpace,
-    mothers: GeneMatrix,
-    fathers: GeneMatrix,
+    parents_a: GeneMatrix,
+    parents_b: GeneMatrix,
     by_stage: float,
     rng: np.random.Generator,
 ) -> GeneMatrix:
-    """Take each unit from either parent; where a parent lacks the block, from the other.
+    """Take each unit from either parent; a block that one parent lacks, from the other.
 
     Args:
         by_stage: share of the rows that take whole stages from either parent instead.
     """
-    count, unit_of, stage_of = len(mothers), units(space), _stages(space)
+    count, unit_of, stage_of = len(parents_a), units(space), _stages(space)
     whole = int(by_stage * count)
     by_unit = rng.integers(0, 2, (count - whole, unit_of[-1] + 1), np.bool_)
     by_stages = rng.integers(0, 2, (whole, stage_of.max() + 1), np.bool_)
-    from_mother = np.vstack([by_stages.take(stage_of, axis=1), by_unit.take(unit_of, axis=1)])
-    from_mother = (from_mother | ~space.active(fathers)) & space.active(mothers)
-    return space.canonical(np.where(from_mother, mothers, fathers))
+    from_a = np.vstack([by_stages.take(stage_of, axis=1), by_unit.take(unit_of, axis=1)])
+    from_a = (from_a | ~space.active(parents_b)) & space.active(parents_a)
+    return space.canonical(np.where(from_a, parents_a, parents_b))
 
 
 class Neighbours(NamedTuple):
@@ -103,15 +103,15 @@ class Neighbours(NamedTuple):
     genes: GeneMatrix
     """(N, G), canonical."""
     changed: npt.NDArray[np.bool_]
-    """(N, G): genes that the move sets, so that moves of different units can be joined."""
+    """Genes that each change sets, (N, G), so that changes of different units can be combined."""
     unit: npt.NDArray[np.int64]
-    """(N,)"""
+    """The unit changed, (N,)."""
 
 
 def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
     """Every network one unit away from `row`, (G,).
 
-    A deeper stage's new blocks are alike: each kind of block in turn.
+    The blocks that a larger depth adds are all of one kind; each kind is tried.
     """
     unit_of = units(space)
     moves: list[dict[int, int]] = [
@@ -152,9 +152,9 @@ KEY_BITS = 53
 
 
 def keys(genes: GeneMatrix, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """A number for each row and its group, (N,): a sum of random weights below 2^53, so that it is
-    exact in any order, and the group above it. Different networks share one so rarely that losing
-    one does not matter."""
+    """Hash of each row and its group, (N,): a sum of random weights below 2^53, which is exact in
+    any order of summation, with the group in the bits above. Collisions are so rare that losing a
+    network to one does not matter."""
     summed: npt.NDArray[np.int64] = (genes @ _key_weights(genes.shape[1])).astype(np.int64)
     return summed + (group << KEY_BITS)
 
@@ -164,8 +164,8 @@ def _key_weights(n_genes: int) -> npt.NDArray[np.float64]:
     return np.random.default_rng(0).integers(1, 2**42, n_genes).astype(np.float64)
 
 
-def place(groups: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """Position of each entry among those of its group, groups being contiguous, (N,)."""
+def rank_in_group(groups: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Index of each entry within its group, groups being contiguous, (N,)."""
     starts = np.flatnonzero(np.diff(groups.astype(np.int64), prepend=-1))
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 

@@ -1,6 +1,6 @@
-"""The question put to a search: most accurate network within limits. Pure, no state.
+"""The optimization problem of a search: the most accurate network within limits.
 
-Shapes: N architectures, G genes, C limits.
+Shapes: N networks, G genes, C limits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SubnetProblem:
     space: SearchSpace
     predictor: AccuracyPredictor
     costs: Mapping[str, Cost]
-    """By name; those without a limit are only reported."""
+    """By name; costs without a limit are only reported."""
     limits: Mapping[str, float]
 
     def __post_init__(self) -> None:
@@ -43,10 +43,10 @@ class SubnetProblem:
                 raise InputError(f"{name}: expected a positive finite budget, got {budget}")
 
     def evaluate(self, genes: GeneMatrix) -> Floats:
-        """Objective, to maximise, percent, (N,).
+        """Predicted top-1, the objective to maximise, percent, (N,).
 
         Raises:
-            SubnetSearchError: if the predictor answers with something that is not a number.
+            SubnetSearchError: if a prediction is not finite.
         """
         top1 = self.predictor.predict(genes)
         if not np.isfinite(top1).all():
@@ -56,12 +56,12 @@ class SubnetProblem:
 
     @cached_property
     def sums(self) -> dict[str, tuple[CostModel, float]]:
-        """Each limit as a sum of small tables and the most that it may be."""
+        """Each limit as a sum of small tables and the largest value allowed."""
         return {name: self.costs[name].within(budget) for name, budget in self.limits.items()}
 
     def violations(self, genes: GeneMatrix) -> Floats:
-        """How far each row is over each limit, relative to the budget, (N, C); <= 0 meets it."""
-        # (cost - budget) keeps the exact sign; cost / budget - 1 could round an excess to 0.
+        """How far each row is over each limit, a share of the budget, (N, C); <= 0 meets it."""
+        # The sign of (cost - budget) is exact; cost / budget - 1 could round an excess to 0.
         columns = [(sums.evaluate(genes) - most) / most for sums, most in self.sums.values()]
         return np.stack(columns, axis=1) if columns else np.empty((len(genes), 0))
 
@@ -71,11 +71,11 @@ class SubnetProblem:
         return met
 
     def anchor(self) -> GeneMatrix:
-        """A network that meets every limit, (G,): what infeasible candidates are pulled to.
+        """A network that meets every limit, (G,).
 
-        One limit is decided exactly by the floor of its cost. Several are tried jointly: the
-        least weighted sum of relative costs is exact too, and if it exceeds the weighted
-        budgets for any weights, no network meets them all (weak duality).
+        A single limit is decided exactly by the floor of its cost. For several, the minimum of a
+        weighted sum of relative costs is exact too; if it exceeds the weighted budgets for some
+        weights, no network meets all limits (weak duality).
 
         Raises:
             Infeasible: if no network meets the limits, or none was found.
@@ -95,13 +95,13 @@ class SubnetProblem:
             excess = self.violations(row[None])[0]
             if (excess <= 0).all() or weights @ excess > 1e-9:
                 break
-            # Multiplicative weights: what is most over its budget counts more next time.
+            # Multiplicative weights update: limits that are exceeded most gain weight.
             weights = weights * np.exp(np.clip(2 * excess, -1, 1))
             weights /= weights.sum()
         return self._descend(np.array(candidates))
 
     def _with_others(self, name: str, floor: float) -> Mapping[str, float]:
-        """Budgets that can be met together, with that of `name` raised to its floor."""
+        """Budgets that can be met together, the budget of `name` raised to its floor."""
         raised = {**self.limits, name: floor}
         try:
             replace(self, limits=raised).anchor()
@@ -110,7 +110,7 @@ class SubnetProblem:
         return raised
 
     def _descend(self, candidates: GeneMatrix) -> GeneMatrix:
-        """The first of `candidates` that is feasible, or the end of a walk from the nearest."""
+        """Greedy descent of the largest violation, from the best candidate until feasible."""
         excess = self.violations(candidates).max(axis=1)
         row: GeneMatrix
         row, worst = candidates[excess.argmin()], float(excess.min())
@@ -129,12 +129,12 @@ class SubnetProblem:
 
 
 class Evaluator:
-    """The only thing that asks the predictor; counts what it asked."""
+    """Evaluates networks with the predictor and counts them."""
 
     def __init__(self, problem: SubnetProblem) -> None:
         self.problem = problem
         self.evaluations = 0
-        """Networks whose accuracy was asked of the predictor."""
+        """Networks evaluated so far."""
 
     def __call__(self, genes: GeneMatrix) -> Floats:
         """Predicted top-1 of each row, percent, (N,)."""

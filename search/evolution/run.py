@@ -1,4 +1,4 @@
-"""Searching one network: the only loop, and the one entry point.
+"""Searching one network: warm start, evolution, local search. `search_subnet` is the entry point.
 
 The same space, predictor, costs, limits, seed and settings give the same answer, bit for bit.
 """
@@ -16,8 +16,15 @@ from models.spaces import Arch, GeneMatrix, SearchSpace
 from search.costs import Cost
 from search.evolution.evolution import Evolution, EvolutionSettings
 from search.evolution.local_search import climb
+from search.evolution.loop import generations
 from search.evolution.problem import Evaluator, SubnetProblem
-from search.evolution.termination import AnyOf, MaxGenerations, Progress, Stalled, Termination
+from search.evolution.termination import (
+    AnyOf,
+    MaxGenerations,
+    SearchProgress,
+    Stalled,
+    Termination,
+)
 from search.evolution.threads import one_blas_thread
 from search.evolution.warm_start import WarmStartSettings, warm_start
 from search.predictors import AccuracyPredictor, Sloped, warm_start_pool_of
@@ -36,9 +43,10 @@ class SearchSettings:
 DEFAULT_SETTINGS = SearchSettings()
 EXPLORED_SETTINGS = SearchSettings(
     warm_start=WarmStartSettings(groups=1, candidates=300, judged=150),
-    evolution=EvolutionSettings(population=160, apart=20, halving=3),
+    evolution=EvolutionSettings(population=160, isolation_generations=20, cull_interval=3),
 )
-"""Where the predictor has elites: a third of the work ends nearer to the best known."""
+"""For predictors with a warm-start pool: with a third of the work, answers are nearer to the best
+known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +61,13 @@ class SearchResult:
     costs: Mapping[str, float]
     """Every cost model that was given, limited or not."""
     evaluations: int
-    """Architectures asked of the predictor."""
+    """Networks evaluated by the predictor."""
     generations: int
     seconds: float
-    """By the clock that was given; the only field that differs from run to run."""
+    """By the clock given; the only field that differs from run to run."""
     seed: int
     reason: Literal["terminated", "exhausted"]
-    """Why the evolution stopped; exhausted: no network was left to try."""
+    """Why the evolution stopped; exhausted: no new network was left."""
 
 
 def search_subnet(
@@ -72,25 +80,25 @@ def search_subnet(
     settings: SearchSettings | None = None,
     termination: Termination = DEFAULT_TERMINATION,
     clock: Callable[[], float] = time.perf_counter,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
     """Find the most accurate network of `space` that meets every limit.
 
-    A warm start, evolution, then local exchange from the best network found. BLAS has one thread
-    in this process from then on (`search.evolution.threads`).
+    BLAS has one thread in this process from then on (`search.evolution.threads`).
 
     Args:
-        costs: cost models by name; `limits` refers to them.
-        limits: budgets by name, in the unit of the name; none at all is allowed.
-        seed: of the one random generator that is used.
-        settings: `DEFAULT_SETTINGS` unless given, or `EXPLORED_SETTINGS` where there are elites.
-        clock: seconds that only differences of are used.
-        on_progress: called after each generation; what it raises ends the search.
+        costs: cost models by name; those without a limit are only reported.
+        limits: budgets by name, each in the unit of its cost; may be empty.
+        seed: of the only random generator.
+        settings: by default `EXPLORED_SETTINGS` where the predictor has a warm-start pool, else
+            `DEFAULT_SETTINGS`.
+        clock: seconds; only differences are used.
+        on_progress: called after each generation; an exception from it ends the search.
 
     Raises:
         NotFound: if a limit has no cost model.
         InputError: if a budget is not a positive number.
-        Infeasible: if no network meets the limits; says so before searching.
+        Infeasible: if no network meets the limits; raised before searching.
     """
     start = clock()
     one_blas_thread()
@@ -103,7 +111,7 @@ def search_subnet(
     known = warm_start(problem, evaluate, settings.warm_start, rng)
     slopes = predictor.slopes if isinstance(predictor, Sloped) else None
     evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
-    progress = Progress(
+    progress = SearchProgress(
         generation=0,
         evaluations=evaluate.evaluations,
         seconds=0.0,
@@ -111,16 +119,15 @@ def search_subnet(
         stalled_generations=0,
     )
     reason: Literal["terminated", "exhausted"] = "exhausted"
-    while len((brood := evolution.ask()).genes):
-        evolution.tell(brood, evaluate(brood.genes))
-        gained = evolution.best_top1 > progress.top1
-        progress = Progress(
+    for _ in generations(evolution, evaluate):
+        rose = evolution.best_top1 > progress.top1
+        progress = SearchProgress(
             generation=progress.generation + 1,
             evaluations=evaluate.evaluations,
             seconds=clock() - start,
             top1=evolution.best_top1,
             stalled_generations=(
-                0 if gained or evolution.apart else progress.stalled_generations + 1
+                0 if rose or evolution.isolated else progress.stalled_generations + 1
             ),
         )
         share = min(1.0, termination.share(progress))

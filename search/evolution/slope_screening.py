@@ -1,7 +1,7 @@
-"""What the predictor's slopes at a network say of networks made from it.
+"""Estimates of children's accuracies from the predictor's slopes at their parents.
 
-A slope costs about two evaluations and tells of every change at once, so that many children can be
-looked through for each that is asked about.
+The slopes at one network cost about as much as two predictions and estimate every change of it. So
+many children can be screened for each that is evaluated.
 
 Shapes: P parents, N children, G genes, K choices.
 """
@@ -17,43 +17,43 @@ from models.spaces import GeneMatrix, SearchSpace
 from search.costs import Floats
 
 Slopes = Callable[[GeneMatrix], npt.NDArray[np.float32]]
-"""See `search.predictors.protocol.Sloped`."""
+"""`search.predictors.protocol.Sloped.slopes`."""
 
 
-class Promise:
-    """The slopes at the parents of an evolution, each asked once."""
+class SlopeScreening:
+    """The slopes at the parents of an evolution, computed once for each parent."""
 
     def __init__(self, space: SearchSpace, slopes: Slopes) -> None:
         self.space, self._slopes = space, slopes
-        most = int(space.n_choices.max())
-        self._first_G = np.arange(len(space.genes)) * most
-        self._slopes_PGK = np.empty((0, len(space.genes), most), np.float32)
-        self._rest_P: Floats = np.empty(0)
+        max_choices = int(space.n_choices.max())
+        self._first_G = np.arange(len(space.genes)) * max_choices
+        self._slopes_PGK = np.empty((0, len(space.genes), max_choices), np.float32)
+        self._intercept_P: Floats = np.empty(0)
 
-    def follow(self, genes: GeneMatrix, top1: Floats, before: npt.NDArray[np.intp]) -> None:
-        """New parents.
+    def set_parents(self, genes: GeneMatrix, top1: Floats, old_index: npt.NDArray[np.intp]) -> None:
+        """Replace the parents.
 
         Args:
-            genes, top1: they and their accuracies, percent, (P, G) and (P,).
-            before: their places among the parents so far, -1 for those that are new, (P,).
+            genes, top1: the parents and their accuracies, percent, (P, G) and (P,).
+            old_index: row of each among the parents so far, -1 for new ones, (P,).
         """
-        new = before < 0
+        new = old_index < 0
         slopes_PGK = (
-            self._slopes_PGK[before]
+            self._slopes_PGK[old_index]
             if len(self._slopes_PGK)
             else np.empty((len(genes), *self._slopes_PGK.shape[1:]), np.float32)
         )
         slopes_PGK[new] = self._slopes(genes[new])
         self._slopes_PGK = slopes_PGK
-        self._rest_P = top1 - self._sum(genes, np.arange(len(genes)))
+        self._intercept_P = top1 - self._sum(genes, np.arange(len(genes)))
 
-    def of(self, made: GeneMatrix, parent: npt.NDArray[np.intp]) -> Floats:
-        """Accuracy expected of each row of `made`, percent, from its parent's slopes, (N,)."""
-        expected: Floats = self._rest_P[parent] + self._sum(made, parent)
-        return expected
+    def estimate(self, children: GeneMatrix, parent: npt.NDArray[np.intp]) -> Floats:
+        """Accuracy of each child by the slopes at its parent, percent, (N,)."""
+        top1: Floats = self._intercept_P[parent] + self._sum(children, parent)
+        return top1
 
     def _sum(self, genes: GeneMatrix, parent: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """What the slopes at each row's parent say of its active genes together, (N,)."""
+        """Sum of the parent's slopes over the active genes of each row, (N,)."""
         size = self._slopes_PGK[0].size if len(parent) else 0
         at_NG = genes + self._first_G + (parent * size)[:, None]
         summed: npt.NDArray[np.float32] = np.einsum(

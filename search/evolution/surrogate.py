@@ -1,14 +1,15 @@
-"""An additive stand-in for the accuracy predictor, in the form of a cost.
+"""An additive surrogate of the accuracy predictor, as a sum of small tables.
 
-As a sum of small tables it has exact optima (`search.evolution.block_decomposition`,
-`search.pareto`), which are good places to start from where the true predictor is nearly additive.
+Its exact optima (`search.evolution.block_decomposition`, `search.pareto`) are good starts where the
+predictor is nearly additive.
 
-Shapes: N architectures, D weights.
+Shapes: N networks, D weights.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from models.spaces import GeneMatrix, SearchSpace
 from search.costs import CostModel, Factor, Floats
 
 RIDGE = 1e-9
-"""Only makes the normal equations solvable: depth and the blocks it adds are collinear."""
+"""Just enough to solve the normal equations: a depth and the blocks it adds are collinear."""
 
 
 def fit_additive(
@@ -29,66 +30,74 @@ def fit_additive(
     ridge: float = RIDGE,
     prior: CostModel | None = None,
 ) -> CostModel:
-    """Least squares of one weight a resolution, a depth, a width, and a kind of a block.
+    """Least squares with one weight for each resolution, depth, width, and kind of a block.
 
     Args:
         genes: canonical rows, (N, n_genes).
         top1: their accuracies, percent, (N,).
-        weights: how much each row counts, (N,); all alike if not given.
-        ridge: strength of the pull towards `prior`, against a mean weight of 1.
-        prior: an earlier fit of the same space; none pulls towards 0.
+        weights: weight of each row, (N,); equal by default.
+        ridge: penalty on the distance from `prior`, relative to a mean row weight of 1.
+        prior: an earlier fit of the same space; by default 0.
     """
     weights = np.ones(len(genes)) if weights is None else weights / weights.mean()
-    groups = _groups(space)
-    starts = np.cumsum([0, *(math.prod(shape) for _, shape, _, _ in groups)])
+    terms = _terms(space)
+    starts = np.cumsum([0, *(math.prod(term.shape) for term in terms)])
     x_ND = np.zeros((len(genes), starts[-1]))
     each, active = np.arange(len(genes)), space.active(genes)
-    for (columns, shape, _, _), start in zip(groups, starts[:-1], strict=True):
-        cell = np.ravel_multi_index(tuple(genes[:, c] for c in columns), shape)
-        x_ND[each, start + cell] = active[:, columns[0]]
+    for term, start in zip(terms, starts[:-1], strict=True):
+        cell = np.ravel_multi_index(tuple(genes[:, c] for c in term.columns), term.shape)
+        x_ND[each, start + cell] = active[:, term.columns[0]]
     mean = float(np.average(top1, weights=weights))
-    before = np.zeros(starts[-1])
+    prior_D = np.zeros(starts[-1])
     if prior is not None:
-        before = np.concatenate(
-            [_weights(f, g) for f, g in zip(prior.factors, groups, strict=True)]
-        )
+        pairs = zip(prior.factors, terms, strict=True)
+        prior_D = np.concatenate([_weights(factor, term) for factor, term in pairs])
     weighted_x = x_ND * weights[:, None]
     gram = weighted_x.T @ x_ND
     gram[np.diag_indices_from(gram)] += ridge * len(genes)
-    rest = weighted_x.T @ (top1 - mean - x_ND @ before)
-    solved = before + np.linalg.solve(gram, rest)
-    parts = np.split(solved, starts[1:-1])
-    factors = tuple(_factor(group, part) for group, part in zip(groups, parts, strict=True))
+    residual_D = weighted_x.T @ (top1 - mean - x_ND @ prior_D)
+    fitted_D = prior_D + np.linalg.solve(gram, residual_D)
+    parts = np.split(fitted_D, starts[1:-1])
+    factors = tuple(_factor(term, part) for term, part in zip(terms, parts, strict=True))
     return CostModel(space, factors, mean)
 
 
-Group = tuple[tuple[int, ...], tuple[int, ...], npt.NDArray[np.bool_] | None, int]
-"""Columns whose genes choose one weight together, their numbers of choices, and for a block that
-a depth can leave out, at which depths it is there, and that depth's column."""
+class _Term(NamedTuple):
+    """Genes that choose one weight together."""
+
+    columns: tuple[int, ...]
+    shape: tuple[int, ...]
+    """Number of choices of each."""
+    exists: npt.NDArray[np.bool_] | None = None
+    """Depths at which the block is there; None: at all."""
+    depth_column: int = -1
 
 
-def _groups(space: SearchSpace) -> list[Group]:
+def _terms(space: SearchSpace) -> list[_Term]:
     n = space.n_choices
-    groups: list[Group] = [
-        ((column,), (int(n[column]),), None, -1)
+    terms = [
+        _Term((column,), (int(n[column]),))
         for column, gene in enumerate(space.genes)
         if gene.block < 0
     ]
     for (s, b), columns in space.block_columns.items():
         exists = np.array(space.block_counts[s]) > b
         shape = tuple(int(n[c]) for c in columns)
-        groups.append((columns, shape, None if exists.all() else exists, space.depth_columns[s]))
-    return groups
+        terms.append(
+            _Term(columns, shape, None if exists.all() else exists, space.depth_columns[s])
+        )
+    return terms
 
 
-def _factor(group: Group, weights: Floats) -> Factor:
-    columns, shape, exists, depth = group
-    table = weights.reshape(shape)
-    if exists is None:
-        return Factor(str(columns), columns, table)
-    return Factor(str(columns), (depth, *columns), np.multiply.outer(exists, table))
+def _factor(term: _Term, weights: Floats) -> Factor:
+    table = weights.reshape(term.shape)
+    name = str(term.columns)
+    if term.exists is None:
+        return Factor(name, term.columns, table)
+    columns = (term.depth_column, *term.columns)
+    return Factor(name, columns, np.multiply.outer(term.exists, table))
 
 
-def _weights(factor: Factor, group: Group) -> Floats:
+def _weights(factor: Factor, term: _Term) -> Floats:
     """The inverse of `_factor`: at the largest depth every block is there."""
-    return (factor.table if group[2] is None else factor.table[-1]).ravel()
+    return (factor.table if term.exists is None else factor.table[-1]).ravel()

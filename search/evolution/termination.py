@@ -1,4 +1,4 @@
-"""When a search stops: values asked once a generation, each a share done from 0 to 1."""
+"""When an evolution stops, decided after each generation."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a search stands after a generation."""
+class SearchProgress:
+    """State of a search after a generation."""
 
     generation: int
-    """Generations told so far."""
+    """Generations completed."""
     evaluations: int
-    """Architectures asked of the predictor so far."""
+    """Networks evaluated by the predictor so far."""
     seconds: float
-    """Since the start, by the clock that the run was given."""
+    """Since the start, by the clock of the search."""
     top1: float
     """Best predicted accuracy so far, percent."""
     stalled_generations: int
     """Generations since `top1` last rose."""
     share: float = 0.0
-    """How far the termination says it is, 0 to 1."""
+    """Share of the search that is done by its termination, 0 to 1."""
 
 
 class Termination(Protocol):
-    """Says how much of a search is done; 1 or more stops it."""
+    """A stopping criterion."""
 
-    def share(self, progress: Progress) -> float:
-        """Share done, 0 to 1 and beyond."""
+    def share(self, progress: SearchProgress) -> float:
+        """Share of the search that is done; 1 or more stops it."""
         ...
 
 
@@ -38,7 +38,7 @@ class MaxGenerations:
 
     limit: int
 
-    def share(self, progress: Progress) -> float:
+    def share(self, progress: SearchProgress) -> float:
         """See `Termination`."""
         return progress.generation / self.limit
 
@@ -49,17 +49,17 @@ class Stalled:
 
     generations: int
 
-    def share(self, progress: Progress) -> float:
+    def share(self, progress: SearchProgress) -> float:
         """See `Termination`."""
         return progress.stalled_generations / self.generations
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Stop when the first of `terminations` says so."""
+    """Stop at the first of `terminations`."""
 
     terminations: tuple[Termination, ...]
 
-    def share(self, progress: Progress) -> float:
+    def share(self, progress: SearchProgress) -> float:
         """See `Termination`."""
         return max(termination.share(progress) for termination in self.terminations)

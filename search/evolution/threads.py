@@ -1,7 +1,7 @@
-"""One thread for BLAS, so that the same search gives the same bits on any machine's threads.
+"""One thread for BLAS, so that a search gives the same bits with any number of threads.
 
-Products of matrices are added up in another order on another number of threads. One different last
-bit of a prediction is enough for another search.
+The order of summation in a product of matrices depends on the number of threads, and one different
+last bit of a prediction is enough for a different search.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_blas_thread() -> None:
-    """From now on BLAS has one thread in this process.
+    """Limit BLAS to one thread in this process from now on.
 
-    Not lifted after a search: another may be under way in another thread, and of those that limit
-    one after the other the last to leave is not allowed to lift it (threadpoolctl 3.8).
+    The limit stays after a search, because another search may be running in another thread, and
+    threadpoolctl 3.8 cannot nest limits across threads.
     """
     ThreadpoolController().limit(limits=1, user_api="blas")

@@ -1,15 +1,15 @@
-"""Good networks to start a search from, without any search.
+"""Good networks to start a search from, found without a search.
 
-An additive surrogate of the predictor is fitted on networks near the limits; where every
-limited cost has a price, its best network under a fixed frame is exact
-(`search.evolution.block_decomposition`). Prices are moved until costs meet their limits, for many
-frames and many slightly shaken surrogates at once. What the predictor says of the networks found
-improves the surrogate, and both repeat.
+An additive surrogate of the predictor is fitted to networks near the limits. With a price on every
+limited cost, the surrogate's best network under a fixed frame is exact
+(`search.evolution.block_decomposition`). Prices are adjusted until costs meet their limits, for
+many frames at once and with noise on the surrogate, for variety. The predictor's values of these
+networks improve the surrogate, and both steps repeat.
 
-Several *groups* start side by side, each on networks and surrogates of its own. What the predictor
-was found to rate high before (`search.evolution.warm_start_pool`) joins every group in the end.
+Several *groups* start side by side, each with networks and a surrogate of its own. Finally the
+predictor's warm-start pool (`search.evolution.warm_start_pool`) joins every group.
 
-Shapes: N architectures, I frames, G genes, B blocks, D depths, K kinds, C limits.
+Shapes: N networks, I frames, G genes, B blocks, D depths, K kinds, C limits.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from models.spaces import GeneMatrix
 from search.costs import CostModel, Floats
-from search.evolution.block_decomposition import BlockTable, Frames
-from search.evolution.operators import keys, place
+from search.evolution.block_decomposition import BlockDecomposition, BlockTable
+from search.evolution.operators import keys, rank_in_group
 from search.evolution.problem import SubnetProblem
 from search.evolution.surrogate import fit_additive
 from search.predictors import warm_start_pool_of
@@ -33,14 +33,14 @@ Ints = npt.NDArray[np.int64]
 Evaluate = Callable[[GeneMatrix], Floats]
 
 TILT = 1.5
-"""Spread of the random networks' tilts."""
+"""Spread of the tilts of random networks (`SearchSpace.sample_tilted`)."""
 GAP_WEIGHT = 5.0
-"""Standard deviations of accuracy that being a whole budget off counts for."""
+"""Being a whole budget away from a limit counts as this many standard deviations of accuracy."""
 PRICE_ROUNDS = 16
 PRICE_STEP = 2.0
 PRICE_DECAY = 0.75
 KEPT_ROUNDS = 8
-"""Of the price rounds, the last, whose networks are judged."""
+"""The last of the price rounds, whose networks are evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,35 +48,35 @@ class WarmStartSettings:
     """How much work a warm start is."""
 
     groups: int = 4
-    """Starts that know nothing of each other."""
+    """Isolated starts."""
     candidates: int = 500
-    """Random networks of each group whose costs are asked."""
+    """Random networks of each group whose costs are computed."""
     judged: int = 300
-    """Of them, the nearest to the limits: asked of the predictor."""
+    """Those of them nearest to the limits, which the predictor evaluates."""
     rounds: int = 2
-    """Times the surrogate is fitted."""
+    """Times that the surrogate is fitted."""
     fitted: int = 1500
-    """Networks that a surrogate is fitted on, the best and nearest."""
+    """Most networks that a surrogate is fitted to, the best and nearest to the limits."""
     frames: int = 6
-    """Frames of each resolution that are priced in a round."""
+    """Frames of each resolution in a round."""
     noise: float = 0.3
-    """Of the shaken surrogates, in standard deviations of their weights."""
+    """Of the surrogate's weights, in their standard deviations."""
     ridge: float = 1e-2
     pool_slack: float = 0.3
     """How far over a limit a network of the warm-start pool may be, a share of the limit."""
 
 
 class Start(NamedTuple):
-    """Judged networks on both sides of the limits."""
+    """Evaluated networks on both sides of the limits."""
 
     genes: GeneMatrix
-    """(N, G), canonical; those of a group are distinct."""
+    """(N, G), canonical; distinct within a group."""
     top1: Floats
     """Their accuracies, percent, (N,)."""
     group: Ints
     """0, 1, ... of each, (N,)."""
     price_C: Floats
-    """About how much accuracy one whole budget more brings, percentage points, for each limit."""
+    """Approximate accuracy gained by a whole budget more of each limit, percentage points."""
 
 
 def warm_start(
@@ -85,10 +85,10 @@ def warm_start(
     settings: WarmStartSettings,
     rng: np.random.Generator,
 ) -> Start:
-    """A start for each group; each has a network within the limits."""
-    frames = Frames(problem.space)
-    costs = {name: frames.split(sums) for name, (sums, _) in problem.sums.items()}
-    genes, group = _near(problem, settings, rng)
+    """A start for each group, at least one network of each within the limits."""
+    blocks = BlockDecomposition(problem.space)
+    costs = {name: blocks.split(sums) for name, (sums, _) in problem.sums.items()}
+    genes, group = _near_limits(problem, settings, rng)
     top1 = evaluate(genes)
     surrogates: list[CostModel | None] = [None] * settings.groups
     price_C = np.zeros(len(problem.limits))
@@ -97,8 +97,8 @@ def warm_start(
         rows, values = [], []
         for g, prior in enumerate(surrogates):
             own = np.flatnonzero(group == g)
-            spread = max(float(top1[own].std()), 1e-9)
-            score = (top1[own] - top1[own].max()) / spread - GAP_WEIGHT * gap[own]
+            std = max(float(top1[own].std()), 1e-9)
+            score = (top1[own] - top1[own].max()) / std - GAP_WEIGHT * gap[own]
             order = np.argsort(-score, kind="stable")
             best = own[order[: settings.fitted]]
             weights = None if prior is None else np.exp(np.sort(score)[::-1][: len(best)])
@@ -106,23 +106,25 @@ def warm_start(
                 problem.space, genes[best], top1[best],
                 weights=weights, ridge=settings.ridge, prior=prior,
             )  # fmt: skip
-            rows.append(_frame_rows(frames, genes[own[order]], settings.frames))
-            values.append(frames.gather(frames.split(surrogate), rows[-1]))
-        each = [len(part) for part in rows]
+            rows.append(_distinct_frames(blocks, genes[own[order]], settings.frames))
+            values.append(blocks.gather(blocks.split(surrogate), rows[-1]))
+        counts = [len(part) for part in rows]
         value_IBDK = np.vstack(values)
-        noise = settings.noise * np.repeat([value.std() for value in values], each)
-        shake = rng.normal(0, 1, value_IBDK.shape) * noise[:, None, None, None]
-        shake[:: settings.frames] = 0  # one of each resolution trusts the surrogate
+        noise_I = settings.noise * np.repeat([value.std() for value in values], counts)
+        noise_IBDK = rng.normal(0, 1, value_IBDK.shape) * noise_I[:, None, None, None]
+        noise_IBDK[:: settings.frames] = 0  # the first frame of each resolution is without noise
         frame_rows = np.vstack(rows)
-        found, frame, price_IC = _priced(problem, frames, costs, value_IBDK + shake, frame_rows)
-        in_group = np.repeat(np.arange(settings.groups), each)[frame]
+        optima, frame, price_IC = _lagrangian(
+            problem, blocks, costs, value_IBDK + noise_IBDK, frame_rows
+        )
+        optima_group = np.repeat(np.arange(settings.groups), counts)[frame]
         known = len(genes)
-        genes, group = _distinct(np.vstack([genes, found]), np.concatenate([group, in_group]))
+        genes, group = _distinct(np.vstack([genes, optima]), np.concatenate([group, optima_group]))
         top1 = np.concatenate([top1, evaluate(genes[known:])])
-        trusted, met = np.arange(0, len(frame_rows), settings.frames), problem.feasible(genes)
-        best = genes[met][top1[met].argmax()]
-        trusted = trusted[frame_rows[trusted, 0] == best[0]]
-        price_C = np.median(price_IC[trusted], axis=0)
+        exact, met = np.arange(0, len(frame_rows), settings.frames), problem.feasible(genes)
+        best_row = genes[met][top1[met].argmax()]
+        exact = exact[frame_rows[exact, 0] == best_row[0]]
+        price_C = np.median(price_IC[exact], axis=0)
     pool, known = warm_start_pool_of(problem.predictor, problem.space), len(genes)
     pool = pool[_worst(problem, pool) <= settings.pool_slack]
     if len(pool):
@@ -134,78 +136,78 @@ def warm_start(
     return Start(genes, top1, group, price_C)
 
 
-def _near(
+def _near_limits(
     problem: SubnetProblem, settings: WarmStartSettings, rng: np.random.Generator
 ) -> tuple[GeneMatrix, Ints]:
-    """Random networks of every resolution, those nearest to the limits, dealt out to the groups,
-    with a feasible one for each."""
-    space, count = problem.space, settings.groups
-    genes = space.sample_tilted(settings.candidates * count, TILT, rng)
+    """Of random networks of every resolution the nearest to the limits, dealt to the groups, and
+    for each group a feasible one."""
+    space, groups = problem.space, settings.groups
+    genes = space.sample_tilted(settings.candidates * groups, TILT, rng)
     gap = np.abs(_worst(problem, genes))
     nearest = np.lexsort((gap, genes[:, 0]))
-    at = place(genes[nearest, 0])
+    rank = rank_in_group(genes[nearest, 0])
     each = -(-settings.judged // len(space.resolutions))
-    chosen = nearest[at < count * each]
-    anchors = np.tile(problem.anchor(), (count, 1))
+    chosen = nearest[rank < groups * each]
+    anchors = np.tile(problem.anchor(), (groups, 1))
     return _distinct(
         np.vstack([anchors, genes[chosen]]),
-        np.r_[np.arange(count), place(genes[chosen, 0]) % count],
+        np.r_[np.arange(groups), rank_in_group(genes[chosen, 0]) % groups],
     )
 
 
 def _distinct(genes: GeneMatrix, group: Ints) -> tuple[GeneMatrix, Ints]:
-    """Each group's rows, each once, in their order."""
+    """Each network of a group once, in their order."""
     _, first = np.unique(keys(genes, group), return_index=True)
     rows = np.sort(first)
     return genes[rows], group[rows]
 
 
 def _worst(problem: SubnetProblem, genes: GeneMatrix) -> Floats:
-    """How far each row is over its tightest limit, relative; 0 where nothing is limited."""
+    """The largest violation of each row, a share of the budget, (N,); 0 without limits."""
     if not problem.limits:
         return np.zeros(len(genes))
     worst: Floats = problem.violations(genes).max(axis=1)
     return worst
 
 
-def _frame_rows(frames: Frames, genes: GeneMatrix, count: int) -> GeneMatrix:
-    """For each resolution, `count` rows of different frames, the first ones of `genes`, over
-    and over where there are fewer."""
-    _, first = np.unique(genes[:, frames.columns], axis=0, return_index=True)
+def _distinct_frames(blocks: BlockDecomposition, genes: GeneMatrix, count: int) -> GeneMatrix:
+    """For each resolution, the first `count` of `genes` with different frames, repeated where there
+    are fewer."""
+    _, first = np.unique(genes[:, blocks.frame_columns], axis=0, return_index=True)
     rows = genes[np.sort(first)]
-    found = [rows[rows[:, 0] == r][:count] for r in np.unique(rows[:, 0])]
-    return np.vstack([np.resize(part, (count, part.shape[1])) for part in found])
+    parts = [rows[rows[:, 0] == r][:count] for r in np.unique(rows[:, 0])]
+    return np.vstack([np.resize(part, (count, part.shape[1])) for part in parts])
 
 
-def _priced(
+def _lagrangian(
     problem: SubnetProblem,
-    frames: Frames,
+    blocks: BlockDecomposition,
     costs: Mapping[str, Sequence[BlockTable]],
     value_IBDK: Floats,
     rows: GeneMatrix,
 ) -> tuple[GeneMatrix, Ints, Floats]:
-    """Networks of most value when every limited cost has a price, canonical, (N, G).
+    """Networks of the highest value less the price of their costs, canonical, (N, G).
 
-    Prices rise while their limit is broken and fall while it is met, by shrinking steps: a
-    Lagrangian search, for the frame of each of `rows` its own.
+    For the frame of each of `rows`, a price rises while its limit is exceeded and falls while it is
+    met, by shrinking steps.
 
     Returns:
-        The networks, the row that each is of, and each row's last prices, percentage points a
-        budget, (I, C).
+        The networks, the index in `rows` of each, and the last prices for each row, percentage
+        points a budget, (I, C).
     """
-    each = np.arange(len(rows))
+    index = np.arange(len(rows))
     if not problem.limits:
-        return frames.minimise(-value_IBDK, rows), each, np.empty((len(rows), 0))
-    paid = [frames.gather(costs[name], rows) / most for name, (_, most) in problem.sums.items()]
-    # Accuracy points per budget: from the whole span being worth one budget.
-    span = np.ptp(value_IBDK, axis=(2, 3)).sum(axis=1) + 1e-9
-    log_price_IC = np.tile(np.log(span)[:, None], (1, len(paid)))
-    found, step = [], PRICE_STEP
+        return blocks.minimise(-value_IBDK, rows), index, np.empty((len(rows), 0))
+    relative = [blocks.gather(costs[name], rows) / most for name, (_, most) in problem.sums.items()]
+    # At first the whole range of values is worth one budget.
+    value_range = np.ptp(value_IBDK, axis=(2, 3)).sum(axis=1) + 1e-9
+    log_price_IC = np.tile(np.log(value_range)[:, None], (1, len(relative)))
+    optima, step = [], PRICE_STEP
     for _ in range(PRICE_ROUNDS):
         objective = -value_IBDK
-        for c, cost in enumerate(paid):
+        for c, cost in enumerate(relative):
             objective = objective + np.exp(log_price_IC[:, c])[:, None, None, None] * cost
-        found.append(frames.minimise(objective, rows))
-        log_price_IC += step * np.sign(problem.violations(found[-1]))
+        optima.append(blocks.minimise(objective, rows))
+        log_price_IC += step * np.sign(problem.violations(optima[-1]))
         step *= PRICE_DECAY
-    return np.vstack(found[-KEPT_ROUNDS:]), np.tile(each, KEPT_ROUNDS), np.exp(log_price_IC)
+    return np.vstack(optima[-KEPT_ROUNDS:]), np.tile(index, KEPT_ROUNDS), np.exp(log_price_IC)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.spaces import Arch
-from search.evolution import Progress, SearchResult, search_subnet
+from search.evolution import SearchProgress, SearchResult, search_subnet
 from service.catalog import DeploymentContext, describe_layers, describe_prices
 from service.delivery.model_builder import BuiltModel, ModelBuilder, Report, Unverified
 from service.delivery.quantization_report import compare
@@ -214,7 +214,7 @@ def run_search(
     context: DeploymentContext,
     limits: Mapping[str, float],
     seed: int,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
     """The best network within `limits`, for the same seed always the same.
 

@@ -50,7 +50,9 @@ says that none is better."""
 LONG = replace(
     DEFAULT_SETTINGS,
     warm_start=WarmStartSettings(groups=8),
-    evolution=EvolutionSettings(population=960, parents=80, apart=80, halving=20),
+    evolution=EvolutionSettings(
+        population=960, parents=80, isolation_generations=80, cull_interval=20
+    ),
 )
 LONG_TERMINATION = AnyOf((MaxGenerations(250), Stalled(30)))
 LONG_RUNS = 2

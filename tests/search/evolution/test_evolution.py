@@ -5,18 +5,13 @@ import pytest
 
 from models.errors import Infeasible, InputError, NotFound, SubnetSearchError
 from search.costs.costs import CostModel, Factor, latency_costs, macs_costs, params_costs
-from search.evolution.evolution import Brood, Evolution, EvolutionSettings
+from search.evolution.evolution import Evolution, EvolutionSettings, Offspring
 from search.evolution.local_search import climb
 from search.evolution.operators import neighbours
 from search.evolution.problem import Evaluator, SubnetProblem
 from search.evolution.run import SearchSettings, search_subnet
 from search.evolution.surrogate import fit_additive
-from search.evolution.termination import (
-    AnyOf,
-    MaxGenerations,
-    Progress,
-    Stalled,
-)
+from search.evolution.termination import AnyOf, MaxGenerations, SearchProgress, Stalled
 from search.evolution.warm_start import Start, WarmStartSettings
 from search.pareto import pareto_front
 from tests.brute import all_genes
@@ -110,7 +105,7 @@ def test_result_describes_the_network():
     assert result.seconds == 0.5 * (result.generations + 1)
 
 
-def test_evaluations_are_what_the_predictor_was_asked():
+def test_evaluations_count_the_networks_predicted():
     predictor = LinearAccuracy(DEBUG)
     result = search_subnet(DEBUG, predictor, COSTS, {"macs": 1e5}, 0)
     assert predictor.calls == result.evaluations
@@ -179,8 +174,8 @@ def test_a_predictor_that_gives_nan_fails_loudly():
         search_subnet(DEBUG, Broken(DEBUG), COSTS, {"macs": 1e5}, 0)
 
 
-def test_progress_is_told_every_generation_and_may_stop_the_search():
-    seen: list[Progress] = []
+def test_progress_is_reported_every_generation_and_may_stop_the_search():
+    seen: list[SearchProgress] = []
     search_subnet(
         FASHION_LIKE, LinearAccuracy(FASHION_LIKE), {}, {}, 0,
         termination=MaxGenerations(5), on_progress=seen.append,
@@ -213,7 +208,7 @@ def test_each_criterion_stops(termination, generations):
 
 
 def test_a_stall_is_counted_from_the_last_gain():
-    seen: list[Progress] = []
+    seen: list[SearchProgress] = []
     search_subnet(
         FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 0,
         settings=SearchSettings(warm_start=WarmStartSettings(candidates=60, judged=20, rounds=1)),
@@ -246,32 +241,32 @@ def evolution_of(space, limits, genes, predictor, settings=None, groups=1):
 
 
 def test_groups_never_ask_twice_and_limits_harden():
-    """Apart, each group asks once and a little over the limit; joined, none does."""
+    """Isolated, each group asks once and a little over the limit; joined, none does."""
     predictor = LinearAccuracy(DEBUG)
     limits = {"macs": budget("macs", 0.4)}
-    settings = EvolutionSettings(population=20, parents=5, apart=20, slack=0.1)
+    settings = EvolutionSettings(population=20, parents=5, isolation_generations=20, slack=0.1)
     problem, evolution = evolution_of(DEBUG, limits, GENES[::30], predictor, settings, groups=2)
-    asked = [(row.tobytes(), n % 2) for n, row in enumerate(GENES[::30])]
+    evaluated = [(row.tobytes(), n % 2) for n, row in enumerate(GENES[::30])]
     worst = []
     for generation in range(60):
         slack = 0.1 * max(0.0, 1 - generation / 20)
-        assert evolution.apart == (generation < 20)
-        brood = evolution.ask()
-        worst.append(problem.violations(brood.genes).max(initial=-1.0))
+        assert evolution.isolated == (generation < 20)
+        offspring = evolution.ask() or Offspring(GENES[:0], np.zeros(0, int))
+        worst.append(problem.violations(offspring.genes).max(initial=-1.0))
         assert worst[-1] <= slack
-        new = [row.tobytes() for row in brood.genes]
-        if evolution.apart:
-            asked += list(zip(new, brood.group.tolist(), strict=True))
+        new = [row.tobytes() for row in offspring.genes]
+        if evolution.isolated:
+            evaluated += list(zip(new, offspring.group.tolist(), strict=True))
         else:
-            assert not set(new) & {key for key, _ in asked}
-            asked += [(key, 0) for key in new]
-        evolution.tell(brood, predictor.predict(brood.genes))
+            assert not set(new) & {key for key, _ in evaluated}
+            evaluated += [(key, 0) for key in new]
+        evolution.tell(offspring, predictor.predict(offspring.genes))
         after = 0.1 * max(0.0, 1 - (generation + 1) / 20)
         assert problem.violations(evolution.parents.genes).max() <= after
         assert problem.feasible(evolution.best[None]).all()
     assert max(worst[:20]) > 0.01
-    assert len(set(asked)) == len(asked)
-    assert len({key for key, _ in asked}) > 200  # of 411 within the limit
+    assert len(set(evaluated)) == len(evaluated)
+    assert len({key for key, _ in evaluated}) > 200  # of 411 within the limit
 
 
 def test_a_price_makes_up_for_what_a_limit_lets_through():
@@ -279,10 +274,10 @@ def test_a_price_makes_up_for_what_a_limit_lets_through():
     order = np.argsort(VALUES["macs"], kind="stable")
     low, middle, high = order[GENES[order, 0] == 0][[200, 210, 220]]  # one island
     cheap, dear, limit = GENES[low], GENES[high], float(VALUES["macs"][middle])
-    apart = (VALUES["macs"][high] - VALUES["macs"][low]) / limit
+    difference = (VALUES["macs"][high] - VALUES["macs"][low]) / limit
     problem = SubnetProblem(DEBUG, LinearAccuracy(DEBUG), COSTS, {"macs": limit})
-    settings = EvolutionSettings(parents=1, slack=1.0, apart=10, halving=1)
-    for price, first in ((0.9 / apart, dear), (1.1 / apart, cheap)):
+    settings = EvolutionSettings(parents=1, slack=1.0, isolation_generations=10, cull_interval=1)
+    for price, first in ((0.9 / difference, dear), (1.1 / difference, cheap)):
         start = Start(
             np.array([cheap, dear]), np.array([70.0, 71.0]), np.zeros(2, int), np.array([price])
         )
@@ -293,7 +288,9 @@ def test_a_price_makes_up_for_what_a_limit_lets_through():
 
 def test_groups_keep_a_network_each_has_until_they_are_joined():
     predictor = LinearAccuracy(DEBUG)
-    settings = EvolutionSettings(population=20, parents=5, apart=2, halving=100)
+    settings = EvolutionSettings(
+        population=20, parents=5, isolation_generations=2, cull_interval=100
+    )
     start = Start(
         np.vstack([GENES[:5], GENES[:5]]), np.tile(predictor.predict(GENES[:5]), 2),
         np.repeat([0, 1], 5), np.zeros(0),
@@ -302,42 +299,45 @@ def test_groups_keep_a_network_each_has_until_they_are_joined():
     evolution = Evolution(DEBUG, problem.violations, start, settings, np.random.default_rng(0))
     assert len(evolution.parents.genes) == 10
     for _ in range(2):
-        brood = evolution.ask()
-        assert set(brood.group.tolist()) == {0, 1}
-        evolution.tell(brood, np.zeros(len(brood.genes)))
+        offspring = evolution.ask()
+        assert offspring is not None
+        assert set(offspring.group.tolist()) == {0, 1}
+        evolution.tell(offspring, np.zeros(len(offspring.genes)))
     assert set(evolution.parents.group.tolist()) == {0}
     rows = [row.tobytes() for row in evolution.parents.genes]
     assert len(set(rows)) == len(rows) <= 10
 
 
 def test_islands_are_given_up_by_halves():
-    """Two resolutions: from the halving on, the one with the best network is left."""
+    """Two resolutions: after the interval, the one with the best network is left."""
     predictor = LinearAccuracy(DEBUG, 1)
-    settings = EvolutionSettings(population=20, parents=5, halving=3)
+    settings = EvolutionSettings(population=20, parents=5, cull_interval=3)
     _, evolution = evolution_of(DEBUG, {}, GENES[::9], predictor, settings)
     for generation in range(1, 5):
-        brood = evolution.ask()
-        evolution.tell(brood, predictor.predict(brood.genes))
+        offspring = evolution.ask()
+        evolution.tell(offspring, predictor.predict(offspring.genes))
         islands = np.unique(evolution.parents.genes[:, 0])
         assert len(islands) == (2 if generation < 3 else 1)
         assert len(evolution.parents.genes) <= 5 * len(islands)
     assert evolution.best[0] == islands[0]
 
 
-def test_of_the_children_made_the_promising_ones_are_asked_about():
-    """A generation of mutants is better on average where slopes tell what a gene's rise brings."""
+def test_children_with_the_best_estimates_are_evaluated():
+    """A generation of mutants is better on average with slopes that say what a gene adds."""
     predictor = LinearAccuracy(DEBUG, 1)
     start = GENES[::97]
     gains = np.zeros((len(DEBUG.genes), 2), np.float32)
     settings = EvolutionSettings(population=8, parents=5, mutation_ratio=1.0)
 
-    def asked(slopes):
+    def mean_top1(slopes):
         problem = SubnetProblem(DEBUG, predictor, {}, {})
         evolution = Evolution(
             DEBUG, problem.violations, started(start, predictor), settings,
             np.random.default_rng(0), slopes,
         )  # fmt: skip
-        return predictor.predict(evolution.ask().genes).mean()
+        offspring = evolution.ask()
+        assert offspring is not None
+        return predictor.predict(offspring.genes).mean()
 
     for column in range(len(DEBUG.genes)):
         high, low = (
@@ -345,14 +345,14 @@ def test_of_the_children_made_the_promising_ones_are_asked_about():
             for value in (1, 0)
         )
         gains[column, 1] = high.mean() - low.mean()
-    assert asked(lambda genes: np.tile(gains, (len(genes), 1, 1))) > asked(None) + 0.2
+    assert mean_top1(lambda genes: np.tile(gains, (len(genes), 1, 1))) > mean_top1(None) + 0.2
 
 
 def test_the_last_generation_counts():
-    """What is told last is among the parents, so the best of it can be the answer."""
+    """The last offspring join the parents, so the best of them can be the answer."""
     settings = EvolutionSettings(population=4, parents=1)
     _, evolution = evolution_of(DEBUG, {}, GENES[:3], LinearAccuracy(DEBUG), settings)
-    evolution.tell(Brood(GENES[3:4], np.zeros(1, int)), np.array([1e6]))
+    evolution.tell(Offspring(GENES[3:4], np.zeros(1, int)), np.array([1e6]))
     assert evolution.parents.top1.tolist() == [1e6] == [evolution.best_top1]
     assert (evolution.best == GENES[3]).all()
 

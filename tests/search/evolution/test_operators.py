@@ -23,9 +23,9 @@ def check_rows(space, genes):
 @given(SPACES, SEEDS, st.floats(0, 1))
 def test_children_are_networks_of_the_space(space, seed, probability):
     rng = np.random.default_rng(seed)
-    mothers, fathers = space.sample(20, rng), space.sample(20, rng)
-    check_rows(space, mutate(space, mothers, probability, rng))
-    check_rows(space, crossover(space, mothers, fathers, probability, rng))
+    parents_a, parents_b = space.sample(20, rng), space.sample(20, rng)
+    check_rows(space, mutate(space, parents_a, probability, rng))
+    check_rows(space, crossover(space, parents_a, parents_b, probability, rng))
 
 
 @given(SPACES, SEEDS)
@@ -38,9 +38,9 @@ def test_crossing_a_network_with_itself_changes_nothing(space, seed):
 @given(SPACES, SEEDS)
 def test_crossed_children_have_only_their_parents_genes(space, seed):
     rng = np.random.default_rng(seed)
-    mothers, fathers = space.sample(20, rng), space.sample(20, rng)
-    children = crossover(space, mothers, fathers, 0.5, rng)
-    inherited = (children == mothers) | (children == fathers)
+    parents_a, parents_b = space.sample(20, rng), space.sample(20, rng)
+    children = crossover(space, parents_a, parents_b, 0.5, rng)
+    inherited = (children == parents_a) | (children == parents_b)
     # A stage as deep as the deeper parent's has no block that neither parent had.
     assert inherited[space.active(children)].all()
 
@@ -48,16 +48,16 @@ def test_crossed_children_have_only_their_parents_genes(space, seed):
 @given(SPACES, SEEDS)
 def test_whole_stages_come_from_one_parent(space, seed):
     rng = np.random.default_rng(seed)
-    mothers, fathers = space.sample(20, rng), space.sample(20, rng)
-    children = crossover(space, mothers, fathers, 1.0, rng)
+    parents_a, parents_b = space.sample(20, rng), space.sample(20, rng)
+    children = crossover(space, parents_a, parents_b, 1.0, rng)
     for s, depth in enumerate(space.depth_columns):
         columns = [
             depth,
             *(c for (stage, _), cs in space.block_columns.items() if stage == s for c in cs),
         ]
-        from_mother = (children[:, columns] == mothers[:, columns]).all(axis=1)
-        from_father = (children[:, columns] == fathers[:, columns]).all(axis=1)
-        assert (from_mother | from_father).all()
+        from_a = (children[:, columns] == parents_a[:, columns]).all(axis=1)
+        from_b = (children[:, columns] == parents_b[:, columns]).all(axis=1)
+        assert (from_a | from_b).all()
 
 
 @given(SPACES, SEEDS, st.floats(0, 1))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.costs.costs import latency_costs, macs_costs, params_costs
-from search.evolution.block_decomposition import Frames
+from search.evolution.block_decomposition import BlockDecomposition
 from search.evolution.problem import SubnetProblem
 from search.evolution.surrogate import fit_additive
 from search.evolution.warm_start import WarmStartSettings, warm_start
@@ -22,14 +22,14 @@ SETTINGS = WarmStartSettings(candidates=600, judged=100, rounds=3)
 @pytest.mark.parametrize("compile_", [macs_costs, params_costs])
 def test_best_under_every_frame_is_that_of_enumeration(space, compile_):
     """The split leaves out what the frame decides, so sums differ by a constant a frame."""
-    model, frames, genes = compile_(space), Frames(space), GENES[space.name]
-    columns = list(frames.columns)
-    tables = frames.split(model)
+    model, blocks, genes = compile_(space), BlockDecomposition(space), GENES[space.name]
+    columns = list(blocks.frame_columns)
+    tables = blocks.split(model)
     cost = model.evaluate(genes)
     rows = np.unique(np.where(np.isin(np.arange(genes.shape[1]), columns), genes, 0), axis=0)
     assert len(rows) == np.prod(space.n_choices[columns])
     for sign in (1.0, -1.0):
-        found = frames.minimise(sign * frames.gather(tables, rows), rows)
+        found = blocks.minimise(sign * blocks.gather(tables, rows), rows)
         assert (found[:, columns] == rows[:, columns]).all()
         for row, value in zip(found, model.evaluate(found), strict=True):
             alike = (genes[:, columns] == row[columns]).all(axis=1)
@@ -37,8 +37,8 @@ def test_best_under_every_frame_is_that_of_enumeration(space, compile_):
 
 
 def test_frames_are_what_blocks_share_but_depths():
-    assert Frames(DEBUG).columns == (0,)
-    names = [RESNET.genes[c].name for c in Frames(RESNET).columns]
+    assert BlockDecomposition(DEBUG).frame_columns == (0,)
+    names = [RESNET.genes[c].name for c in BlockDecomposition(RESNET).frame_columns]
     assert names == ["resolution", "depth", "width", "width", "width", "width"]
 
 
