@@ -1,12 +1,10 @@
 # The face of this room: what others may import.
 from .access import LOCAL as LOCAL
-from .access import RULES as RULES
 from .access import SCOPES as SCOPES
 from .access import Caller as Caller
+from .access import Rule as Rule
 from .access import Scope as Scope
 from .access import is_loopback as is_loopback
-from .access import methods_of as methods_of
-from .access import rule_of as rule_of
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList

@@ -15,10 +15,12 @@ from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 
 from service.http import openapi, pages, problems
+from service.http.auth import Authentication
 from service.http.dependencies import ServiceDep, open_service, working
 from service.http.metrics import CONTENT_TYPE, exposition
-from service.http.middleware import Guard, Limits, Observe
+from service.http.middleware import RequestLimits, RequestLog
 from service.http.routes import catalog, explanations, ledger, searches
+from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -71,17 +73,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     pages.register(app)
     problems.register(app)
     openapi.complete(app, settings.access)
-    app.add_middleware(Limits, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Guard, access=settings.access)
-    app.add_middleware(Observe)
+    app.state.route_scopes = RouteScopes(app.routes)
+    app.add_middleware(RequestLimits, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Authentication, access=settings.access)
+    app.add_middleware(RequestLog)
     return app
 
 
+@requires("public")
 async def healthz() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "ok"}
 
 
+@requires("public")
 async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
     """Whether searches can be taken: database current, workers alive."""
     try:
@@ -93,6 +98,7 @@ async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
     return {"status": "ready" if ready else "not ready"}
 
 
+@requires("read")
 def metrics(service: ServiceDep) -> Response:
     """For Prometheus."""
     return Response(exposition(service.registry), media_type=CONTENT_TYPE)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from fastapi import FastAPI
 
-from service.contracts import RULES, Problem
+from service.contracts import Problem, Rule
 from service.http.problems import PROBLEM
+from service.http.scopes import requires
 
 BEARER = {
     "bearer": {
@@ -33,8 +34,10 @@ _HEADERS = {
 
 
 def complete(app: FastAPI, access: Literal["auto", "required", "off"]) -> None:
-    """Have the description of `app` say what its middleware does to every request."""
+    """Describe what the middleware of `app` does to every request; make the description public."""
     described = app.openapi
+    (route,) = (r for r in app.routes if getattr(r, "path", None) == app.openapi_url)
+    requires("public")(route.endpoint)  # type: ignore[attr-defined]
 
     def openapi() -> dict[str, Any]:
         document = described()
@@ -47,14 +50,14 @@ def complete(app: FastAPI, access: Literal["auto", "required", "off"]) -> None:
             )
             for path, item in document["paths"].items():
                 for method, operation in item.items():
-                    _complete(method.upper(), path, operation, access)
+                    rule = app.state.route_scopes.rule_of(method.upper(), path)
+                    _complete(operation, rule, access)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _complete(method: str, path: str, operation: dict[str, Any], access: str) -> None:
-    rule = RULES[method, path]
+def _complete(operation: dict[str, Any], rule: Rule, access: str) -> None:
     statuses = list(_OF_ALL)
     if rule != "public":
         operation["security"] = [{"bearer": []}] + ([{}] if access != "required" else [])

@@ -19,6 +19,7 @@ from fastapi.staticfiles import StaticFiles
 
 from service.catalog import Catalog, FrontStore
 from service.http.middleware import Message
+from service.http.scopes import requires
 
 WEB = Path(__file__).parents[1] / "web"
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")
@@ -44,6 +45,7 @@ UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
 is sent when it happens."""
 
 
+@requires("public")
 class Assets(StaticFiles):
     """Files of a folder, with the headers of a page."""
 
@@ -86,11 +88,13 @@ def warm(catalog: Catalog) -> None:
     Thread(target=compute, name="warm", daemon=True).start()
 
 
+@requires("public")
 def index() -> FileResponse:
     """The page."""
     return FileResponse(WEB / "index.html", headers=dict(HEADERS))
 
 
+@requires("public")
 def docs() -> FileResponse:
     """Swagger UI on this service's own description."""
     return FileResponse(WEB / "docs.html", headers=dict(HEADERS))

@@ -21,10 +21,10 @@ from service.contracts import (
     QueueFull,
     StoreUnavailable,
     TooManyRequests,
-    methods_of,
     problem_document,
     problem_of,
 )
+from service.http.scopes import RouteScopes
 
 PROBLEM = "application/problem+json"
 MAX_ERRORS = 20
@@ -88,8 +88,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     status, path = int(error.status_code), request.scope["path"]
     headers = dict(getattr(error, "headers", None) or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # The framework knows the methods of one of the path's routes alone.
-        headers["Allow"] = ", ".join(methods_of(path)) or headers.get("Allow", "")
+        # The framework lists the methods of only one of the path's routes.
+        scopes: RouteScopes = request.app.state.route_scopes
+        headers["Allow"] = ", ".join(scopes.methods_of(path)) or headers.get("Allow", "")
     document = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -32,36 +32,42 @@ from service.contracts import (
 from service.http.dependencies import CatalogDep, NamePath
 from service.http.problems import problems
 from service.http.ranges import not_modified
+from service.http.scopes import requires
 from service.http.strict_json import StrictRoute
 
 router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRoute)
 
 
 @router.get("/supernets", tags=["supernets"])
+@requires("read")
 def list_supernets(catalog: CatalogDep) -> SupernetList:
     """The supernets of this installation."""
     return SupernetList(items=summarize_supernets(catalog))
 
 
 @router.get("/supernets/{name}", tags=["supernets"], responses=problems(404))
+@requires("read")
 def read_supernet(name: NamePath, catalog: CatalogDep) -> SupernetRead:
     """One supernet: its space, its predictor, its card."""
     return describe_supernet(catalog, name)
 
 
 @router.get("/devices", tags=["devices"])
+@requires("read")
 def list_devices(catalog: CatalogDep) -> DeviceList:
     """The devices of this installation."""
     return DeviceList(items=summarize_devices(catalog))
 
 
 @router.get("/devices/{name}", tags=["devices"], responses=problems(404))
+@requires("read")
 def read_device(name: NamePath, catalog: CatalogDep) -> DeviceRead:
     """One device: its latency tables without their entries, and what is odd about them."""
     return describe_device(catalog, name)
 
 
 @router.post("/devices", tags=["devices"], status_code=201, responses=problems(404, 409))
+@requires("search")
 def add_device(profile: DeviceProfile, response: Response, catalog: CatalogDep) -> DeviceRead:
     """Keep a device profile under its name.
 
@@ -76,6 +82,7 @@ def add_device(profile: DeviceProfile, response: Response, catalog: CatalogDep) 
 
 
 @router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404))
+@requires("search")
 def add_measurements(
     name: NamePath, measurements: Annotated[dict[str, Any], Body()], catalog: CatalogDep
 ) -> CorrectionRead:
@@ -96,6 +103,7 @@ def add_measurements(
     response_model=FrontRead,
     responses={304: {"description": "If-None-Match holds the ETag"}, **problems(404)},
 )
+@requires("read")
 def read_front(
     name: NamePath,
     device: NamePath,

@@ -17,6 +17,7 @@ from service.contracts import Search
 from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
 from service.http.problems import problems
 from service.http.ranges import entity_tag, not_modified
+from service.http.scopes import requires
 
 SVG = "image/svg+xml"
 MAX_ARCH = 4000
@@ -56,6 +57,7 @@ IfNoneMatch = Annotated[str | None, Header()]
 
 
 @router.get("/searches/{search_id}/explain", tags=["searches"], responses=problems(404, 409))
+@requires("read")
 def explain_search(search: SearchDep, service: ServiceDep) -> Explanation:
     """Where the time of a found network goes, what each choice costs, what more time would buy.
 
@@ -71,6 +73,7 @@ def explain_search(search: SearchDep, service: ServiceDep) -> Explanation:
     response_class=Response,
     responses={**DRAWN, **problems(404, 409)},
 )
+@requires("read")
 def draw_search(
     search: SearchDep, service: ServiceDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -85,6 +88,7 @@ def draw_search(
     response_class=Response,
     responses={**DRAWN, **problems(404)},
 )
+@requires("read")
 def draw_network(
     name: NamePath,
     arch: ArchText,
@@ -105,6 +109,7 @@ def draw_network(
     tags=["supernets"],
     responses=problems(404),
 )
+@requires("read")
 def explain_network(
     name: NamePath,
     device: NamePath,

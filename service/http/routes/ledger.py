@@ -11,6 +11,7 @@ from latency_tables.benchmark import MeasureOptions
 from service.catalog import ledger
 from service.http.dependencies import NamePath, ServiceDep
 from service.http.problems import problems
+from service.http.scopes import requires
 
 
 class LedgerRead(BaseModel):
@@ -41,6 +42,7 @@ router = APIRouter(prefix="/v1", responses=problems(422))
 
 
 @router.get("/supernets/{name}/ledger", tags=["supernets"], responses=problems(404))
+@requires("read")
 def read_ledger(
     name: NamePath,
     service: ServiceDep,

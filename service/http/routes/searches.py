@@ -20,6 +20,7 @@ from service.delivery import read_private
 from service.http.dependencies import CallerDep, NamePath, SearchDep, Service, ServiceDep
 from service.http.problems import problems
 from service.http.ranges import MEDIA_TYPE, download
+from service.http.scopes import requires
 from service.http.strict_json import StrictRoute
 from service.jobs import submit
 from service.storage import SearchFilter, check_webhook
@@ -38,6 +39,7 @@ router = APIRouter(
         **problems(404, 429),
     },
 )
+@requires("search")
 async def create_search(
     request: SearchRequest,
     response: Response,
@@ -106,6 +108,7 @@ async def _finished(service: Service, search: Search, seconds: float) -> Search:
 
 
 @router.get("")
+@requires("read")
 def list_searches(
     query: Annotated[SearchQuery, Query()], service: ServiceDep, caller: CallerDep
 ) -> SearchPage:
@@ -118,6 +121,7 @@ def list_searches(
 
 
 @router.get("/{search_id}", response_model=SearchRead, responses=problems(404))
+@requires("read")
 def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Response:
     """One search as it is now."""
     # What is asked most often: known, seen and written in one visit to a thread.
@@ -128,6 +132,7 @@ def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> 
 
 
 @router.delete("/{search_id}", responses=problems(404, 409))
+@requires("search")
 def cancel_search(search: SearchDep, service: ServiceDep, caller: CallerDep) -> SearchRead:
     """Cancel a search that is not finished; its owner may, and admins."""
     service.owners.check_owned(search.id, caller)
@@ -135,6 +140,7 @@ def cancel_search(search: SearchDep, service: ServiceDep, caller: CallerDep) -> 
 
 
 @router.get("/{search_id}/events", response_class=EventSourceResponse, responses=problems(404))
+@requires("read")
 async def stream_events(
     search: SearchDep,
     service: ServiceDep,
@@ -169,6 +175,7 @@ async def stream_events(
     },
 )
 @router.head("/{search_id}/model.onnx", include_in_schema=False)
+@requires("read")
 def download_model(
     search: SearchDep,
     service: ServiceDep,
@@ -197,6 +204,7 @@ def download_model(
         **problems(404, 409),
     },
 )
+@requires("read")
 def download_signature(
     search: SearchDep,
     service: ServiceDep,

@@ -8,9 +8,10 @@ import shutil
 import httpx
 import pytest
 
-from service.contracts.access import RULES, SCOPES
+from service.contracts.access import SCOPES
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, make_profile
+from tests.service.rules import RULES
 from tests.service.serving import serving
 
 CALLERS = {

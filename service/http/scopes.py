@@ -1,0 +1,62 @@
+"""The scope that each route requires: declared on its endpoint, read wherever it matters.
+
+`auth` admits requests by it, `openapi` describes it, and `problems` lists a path's methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute
+
+from service.contracts import Rule
+
+E = TypeVar("E", bound=Callable[..., Any])
+
+
+def requires(rule: Rule) -> Callable[[E], E]:
+    """Declare the narrowest scope whose keys may call an endpoint; "public" needs no key."""
+
+    def declare(endpoint: E) -> E:
+        endpoint.required_scope = rule  # type: ignore[attr-defined]
+        return endpoint
+
+    return declare
+
+
+class RouteScopes:
+    """The required scopes of an application's routes; a route that declares none is "admin"."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._routes = [
+            (
+                # A mounted folder has no methods of its own.
+                frozenset(context.methods or ("GET", "HEAD")),
+                context.path_regex,
+                _declared(context),
+            )
+            for context in iter_route_contexts(routes)
+        ]
+
+    def rule_of(self, method: str, path: str) -> Rule:
+        """What a request requires; HEAD requires what GET does."""
+        wanted = "GET" if method == "HEAD" else method
+        for methods, pattern, rule in self._routes:
+            if wanted in methods and pattern.match(path):
+                return rule
+        return "admin"
+
+    def methods_of(self, path: str) -> list[str]:
+        """The methods that a path answers, sorted."""
+        known = (methods for methods, pattern, _ in self._routes if pattern.match(path))
+        found = set().union(*known)
+        return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def _declared(context: Any) -> Rule:
+    """What a route's endpoint, or the application mounted there, declares."""
+    target = context.endpoint or getattr(context, "app", None)
+    rule: Rule = getattr(target, "required_scope", "admin")
+    return rule
