@@ -277,3 +277,11 @@ def test_functions_are_short_enough_to_read() -> None:
             if length > MAX_FUNCTION_LINES and not explained:
                 wrong.append(f"{name_of(path)}:{node.lineno}: {node.name}, {length} lines")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=name_of)
+def test_pages_name_paths_that_exist(page: Path) -> None:
+    """Decisions are left out: they name files as they were."""
+    folders = "|".join((*PACKAGES, "tests", "docs"))
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
+    assert not [path for path in named if not (ROOT / path).exists()]
