@@ -1,7 +1,7 @@
 """A typed client of the REST API: `Client().search("fashion-mbv3", "host", latency_ms=1.0)`.
 
 Every call ends: each has a time limit, and what is tried again is tried a bounded number of
-times. Answers are the models of `service.contracts.schemas`, some with a picture for notebooks
+times. Answers are the models of `service.contracts`, some with a picture for notebooks
 (`service.client.answers`); errors are those of `service.client.errors`.
 """
 

@@ -1,4 +1,4 @@
-"""What requests and answers about devices look like."""
+"""Requests and answers about devices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contracts.schemas import Arch
+from service.contracts.architectures import Arch
 
 
 class DeviceProfile(BaseModel):

@@ -19,7 +19,7 @@ from service.http.auth import Authentication
 from service.http.dependencies import ServiceDep, open_service, working
 from service.http.metrics import CONTENT_TYPE, exposition
 from service.http.middleware import RequestLimits, RequestLog
-from service.http.routes import catalog, explanations, ledger, searches
+from service.http.routes import devices, explanations, searches, supernets
 from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
 
@@ -63,10 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(searches.router)
-    app.include_router(catalog.router)
-    app.include_router(explanations.router)
-    app.include_router(ledger.router)
+    for resource in (searches, supernets, devices, explanations):
+        app.include_router(resource.router)
     app.add_api_route("/healthz", healthz, tags=["operation"])
     app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)

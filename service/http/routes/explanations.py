@@ -1,4 +1,4 @@
-"""Explanations and pictures over HTTP: of a stored search, and of any network on any device."""
+"""Explanations and pictures: of what a search found, and of any network on any device."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, Field
 
 from latency_tables.table import Precision, table_from_json
 from models.errors import Conflict, InputError
 from models.spaces import Arch
 from service.catalog import DeploymentContext, explain, picture, read_front
-from service.contracts import Arch as ArchRead
-from service.contracts import Search
+from service.contracts import Explanation, Search
 from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
 from service.http.problems import problems
 from service.http.ranges import entity_tag, not_modified
@@ -22,27 +20,6 @@ from service.http.scopes import requires
 SVG = "image/svg+xml"
 MAX_ARCH = 4000
 """Longest architecture in a query, characters: less than a server takes of a request's line."""
-
-
-class Explanation(BaseModel):
-    """Why a network is what it is on a device. All numbers are predicted but the exact ones."""
-
-    arch: ArchRead
-    top1: float | None = Field(description="Predicted accuracy, percent.")
-    latency_ms: float = Field(description="Predicted from the device's table.")
-    macs: int
-    params: int
-    peak_memory_bytes: int
-    energy_mj: float | None = None
-    footprint: dict[str, Any] = Field(description="As a search's result has it.")
-    layers: list[dict[str, Any]] = Field(description="As a search's result has them.")
-    network_overhead_ms: float = Field(description="What a network takes beyond its layers.")
-    prices: dict[str, Any] = Field(description="As a search's result has them.")
-    more_time: list[dict[str, Any]] = Field(
-        description="The front's best with 5, 10, 25 and 50 % and with 1 ms more: extra_ms, arch, "
-        "latency_ms, top1, and its gain over the front's best without, percentage points."
-    )
-    provenance: dict[str, Any] = Field(description="Where the numbers come from.")
 
 
 router = APIRouter(prefix="/v1", responses=problems(422))

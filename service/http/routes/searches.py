@@ -1,4 +1,4 @@
-"""Searches over HTTP: parse, call, answer. Supernets and devices are in `catalog_routes`."""
+"""Searches: submit, list, read, follow, cancel, download."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from search.front import front
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog import fronts
 from service.catalog.fronts import FrontQuery, FrontStore, front_json, read_front
-from service.contracts.schemas import FrontRead
+from service.contracts.fronts import FrontRead
 from tests.fakes import LinearAccuracy
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 from tests.spaces import DEBUG

@@ -8,7 +8,7 @@ import pytest
 
 from service.catalog.catalog import open_catalog
 from service.client.client import Client
-from service.contracts.schemas import SearchRequest
+from service.contracts.searches import SearchRequest
 from service.jobs.submission import submit
 from service.settings import Settings
 from service.storage.database import open_migrated

@@ -15,7 +15,7 @@ import models.supernet.extraction
 import service.delivery.bn_cache
 import service.jobs.worker
 from models.errors import InputError
-from service.contracts.schemas import SearchRequest
+from service.contracts.searches import SearchRequest
 from service.jobs.queue import Durable
 from service.jobs.submission import submit
 from service.jobs.worker import Worker

@@ -1,47 +1,19 @@
-"""What requests and answers look like. Numbers are finite, and unknown fields are refused."""
+"""Requests and answers about searches."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from service.contracts.architectures import Arch
+from service.contracts.fields import CONFIDENCE, Budget, Confidence, Moment, Name, Schema
 from service.contracts.records import Search, Sort
-from service.contracts.timestamps import read_moment
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
-Moment = Annotated[
-    datetime,
-    BeforeValidator(read_moment),
-    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
-]
-Confidence = Annotated[float, Field(ge=0.5, lt=1)]
-CONFIDENCE = (
-    "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
-    "limited then. With n networks measured on the device, at most n / (n + 1)."
-)
 DEPRECATED_CERTIFICATE = {"kind": "none"}
 """Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
-Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-
-
-class Schema(BaseModel):
-    """Base of everything here."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-# -- requests ------------------------------------------------------------------------------
 
 
 class Constraints(Schema):
@@ -122,30 +94,6 @@ class SearchRequest(Schema):
             ]
         }
     )
-
-
-# -- answers -------------------------------------------------------------------------------
-
-
-class MobileArch(BaseModel):
-    """A network of a MobileNet space: one inner list a stage, one entry an active block."""
-
-    resolution: int = Field(description="Input height and width, pixels.")
-    depth: list[int] = Field(description="Active blocks of each stage.")
-    kernel: list[list[int]] = Field(description="Depthwise kernel size of each active block.")
-    expand: list[list[int]] = Field(description="Expansion ratio of each active block.")
-
-
-class ResnetArch(BaseModel):
-    """A network of a ResNet space: one inner list a stage, one entry an active block."""
-
-    resolution: int = Field(description="Input height and width, pixels.")
-    depth: list[int] = Field(description="Blocks beyond the least, after 1 or 0 for the stem's.")
-    width: list[float] = Field(description="Width multipliers: inner stem, outer stem, stages.")
-    expand: list[list[float]] = Field(description="Middle channels per output channel.")
-
-
-Arch = MobileArch | ResnetArch
 
 
 class SearchResult(BaseModel):
@@ -274,82 +222,3 @@ class SearchQuery(Schema):
     sort: Sort = Field("-created_at", description="A leading minus: descending.")
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
-
-
-class SupernetRead(BaseModel):
-    """A supernet."""
-
-    name: str
-    sha256: str = Field(description="Of its weights; empty where none were imported.")
-    space: dict[str, Any] = Field(description="Every choice that its networks can make.")
-    architectures: int = Field(description="Exact number of different networks.")
-    predictor: dict[str, Any] | None = Field(
-        description="The accuracy predictor: what it was fitted on and its expected error."
-    )
-    card: dict[str, Any] = Field(description="Data, recipe, measured metrics, energy, licence.")
-
-
-class SupernetSummary(BaseModel):
-    """A supernet in a list."""
-
-    name: str
-    sha256: str
-    space: str = Field(description="Name of its search space.")
-    architectures: int
-    searchable: bool = Field(description="Whether it has an accuracy predictor.")
-
-
-class SupernetList(BaseModel):
-    """The supernets of this installation."""
-
-    items: list[SupernetSummary]
-
-
-class FrontPoint(BaseModel):
-    """A network that none is both faster and more accurate than."""
-
-    latency_ms: float = Field(description="Predicted from the device's table.")
-    latency_upper_ms: float | None = Field(
-        None,
-        description="What the latency is at most, with the probability in "
-        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
-    )
-    top1: float = Field(description="Predicted accuracy, percent.")
-    arch: Arch
-    macs: int = Field(description="Multiply-accumulates of one image, exact.")
-    params: int = Field(description="Trainable values, exact.")
-    model_bytes: int = Field(
-        description="Size of the ONNX file, estimated: an upper bound, its metadata included."
-    )
-    peak_memory_bytes: int = Field(
-        description="Largest sum of activations alive together, estimated, float32."
-    )
-    energy_mj: float | None = Field(
-        None, description="Energy of one image, estimated, where the device states its power."
-    )
-
-
-class FrontLayers(BaseModel):
-    """What the networks of a front are made of. Neighbours share most of their layers."""
-
-    known: list[dict[str, Any]] = Field(
-        description="Each layer that occurs: name, kind, shape, predicted latency_ms, macs, params."
-    )
-    points: list[list[int]] = Field(
-        description="For each point its layers, image to logits, as positions in `known`."
-    )
-
-
-class FrontRead(BaseModel):
-    """All trade-offs of a supernet on a device."""
-
-    points: list[FrontPoint] = Field(description="Sorted by latency.")
-    layers: FrontLayers | None = Field(None, description="With `?layers=true`.")
-    network_overhead_ms: float = Field(
-        description="What a latency has beyond the sum of its layers."
-    )
-    method: str
-    expected_error: dict[str, float | None] = Field(
-        description="Of latency_ms, a fraction of it; of top1, percentage points."
-    )
-    provenance: dict[str, Any] = Field(description="Where the numbers come from.")

@@ -1,0 +1,29 @@
+"""Types of fields that several requests and answers share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from service.contracts.timestamps import read_moment
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(read_moment),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
+Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+CONFIDENCE = (
+    "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
+    "limited then. With n networks measured on the device, at most n / (n + 1)."
+)
+Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class Schema(BaseModel):
+    """Base of requests: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")

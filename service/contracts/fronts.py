@@ -1,0 +1,59 @@
+"""Answers about fronts: all trade-offs of a supernet on a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from service.contracts.architectures import Arch
+
+
+class FrontPoint(BaseModel):
+    """A network that none is both faster and more accurate than."""
+
+    latency_ms: float = Field(description="Predicted from the device's table.")
+    latency_upper_ms: float | None = Field(
+        None,
+        description="What the latency is at most, with the probability in "
+        "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
+    )
+    top1: float = Field(description="Predicted accuracy, percent.")
+    arch: Arch
+    macs: int = Field(description="Multiply-accumulates of one image, exact.")
+    params: int = Field(description="Trainable values, exact.")
+    model_bytes: int = Field(
+        description="Size of the ONNX file, estimated: an upper bound, its metadata included."
+    )
+    peak_memory_bytes: int = Field(
+        description="Largest sum of activations alive together, estimated, float32."
+    )
+    energy_mj: float | None = Field(
+        None, description="Energy of one image, estimated, where the device states its power."
+    )
+
+
+class FrontLayers(BaseModel):
+    """What the networks of a front are made of. Neighbours share most of their layers."""
+
+    known: list[dict[str, Any]] = Field(
+        description="Each layer that occurs: name, kind, shape, predicted latency_ms, macs, params."
+    )
+    points: list[list[int]] = Field(
+        description="For each point its layers, image to logits, as positions in `known`."
+    )
+
+
+class FrontRead(BaseModel):
+    """All trade-offs of a supernet on a device."""
+
+    points: list[FrontPoint] = Field(description="Sorted by latency.")
+    layers: FrontLayers | None = Field(None, description="With `?layers=true`.")
+    network_overhead_ms: float = Field(
+        description="What a latency has beyond the sum of its layers."
+    )
+    method: str
+    expected_error: dict[str, float | None] = Field(
+        description="Of latency_ms, a fraction of it; of top1, percentage points."
+    )
+    provenance: dict[str, Any] = Field(description="Where the numbers come from.")

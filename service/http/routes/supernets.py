@@ -1,0 +1,106 @@
+"""Supernets: list, read, their fronts on devices, their energy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+
+from latency_tables.benchmark import MeasureOptions
+from latency_tables.table import Precision
+from service.catalog import (
+    FrontQuery,
+    describe_supernet,
+    front_json,
+    ledger,
+    summarize_supernets,
+)
+from service.contracts import (
+    CONFIDENCE,
+    Confidence,
+    FrontRead,
+    LedgerRead,
+    SupernetList,
+    SupernetRead,
+)
+from service.http.dependencies import CatalogDep, NamePath, ServiceDep
+from service.http.problems import problems
+from service.http.ranges import not_modified
+from service.http.scopes import requires
+from service.http.strict_json import StrictRoute
+
+router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRoute)
+
+
+@router.get("/supernets", tags=["supernets"])
+@requires("read")
+def list_supernets(catalog: CatalogDep) -> SupernetList:
+    """The supernets of this installation."""
+    return SupernetList(items=summarize_supernets(catalog))
+
+
+@router.get("/supernets/{name}", tags=["supernets"], responses=problems(404))
+@requires("read")
+def read_supernet(name: NamePath, catalog: CatalogDep) -> SupernetRead:
+    """One supernet: its space, its predictor, its card."""
+    return describe_supernet(catalog, name)
+
+
+@router.get(
+    "/supernets/{name}/devices/{device}/front",
+    tags=["supernets"],
+    response_model=FrontRead,
+    responses={304: {"description": "If-None-Match holds the ETag"}, **problems(404)},
+)
+@requires("read")
+def read_front(
+    name: NamePath,
+    device: NamePath,
+    catalog: CatalogDep,
+    latency_ms: Annotated[
+        float | None,
+        Query(gt=0, allow_inf_nan=False, description="Only the best within this latency."),
+    ] = None,
+    latency_confidence: Annotated[Confidence | None, Query(description=CONFIDENCE)] = None,
+    precision: Annotated[
+        Precision | None, Query(description="Of the device's table; fp32 before others.")
+    ] = None,
+    layers: Annotated[bool, Query(description="Also every network's layers.")] = False,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Every network that none is both faster and more accurate than."""
+    context = catalog.context(name, device, precision)
+    query = FrontQuery(latency_ms, latency_confidence, layers)
+    answer = front_json(catalog.home, context, query)
+    etag = f'"{answer.sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if not_modified(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.content, headers=headers, media_type="application/json")
+
+
+@router.get("/supernets/{name}/ledger", tags=["supernets"], responses=problems(404))
+@requires("read")
+def read_ledger(
+    name: NamePath,
+    service: ServiceDep,
+    devices: Annotated[
+        int, Query(ge=1, le=10**9, description="How many devices get a network.")
+    ] = 100,
+    table_s: Annotated[
+        float,
+        Query(ge=0, le=1e7, allow_inf_nan=False, description="Measuring each device, seconds."),
+    ] = MeasureOptions().target_s,
+    power_w: Annotated[
+        float | None,
+        Query(
+            gt=0, le=1e7, allow_inf_nan=False,
+            description="Of a busy machine, watts; the training's mean if not given.",
+        ),
+    ] = None,
+) -> LedgerRead:  # fmt: skip
+    """Energy and CO2e of networks for many devices: one supernet against training each alone."""
+    card = service.catalog.supernets.get(name).card
+    worked = service.store.worked(name)
+    found = ledger(card, worked, devices=devices, table_s=table_s, power_w=power_w)
+    return LedgerRead(**found)
