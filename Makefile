@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PORT ?= 8000
 RECIPE ?= fashion-mbv3
+WORKERS ?= logical
 ARGS ?=
 
 # The first of these that *runs* and is a 3.11 (a version manager may leave stubs that do not).
@@ -18,16 +19,22 @@ FIND_PYTHON = for python in python3.11 python3 python; do \
 	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help run test check format bench headline train lock python clean
+.PHONY: help run test test-fast check format bench headline train lock python clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
 	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
 
-test: $(STAMP) ## run the tests (ARGS="-k name -m 'not slow'")
-	$(BIN)/python -m pytest $(ARGS)
+# A file's tests stay together, since they share what is dear to set up; slow files come first.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: $(STAMP) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
+	$(PYTEST) $(ARGS)
+
+test-fast: $(STAMP) ## the tests that take moments, for while one works
+	$(PYTEST) -m "not (slow or browser or postgres or golden)" $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types, layers
 	$(BIN)/ruff check

@@ -28,7 +28,7 @@ from service.cli import app as cli
 from service.http.app import create_app
 from service.jobs.queue import Durable
 from service.settings import Settings
-from service.storage.database import migrate, open_database
+from service.storage.database import migrate, open_database, open_migrated
 from service.storage.devices import Revision
 from service.storage.searches import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
@@ -37,6 +37,7 @@ from tests.service.stored import ManualClock
 from tests.spaces import DEBUG
 
 SUPERNET, DEVICE = "debug-net", "debug-device"
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 
 
 def make_table(device: str = DEVICE, **changes: object) -> LatencyTable:
@@ -149,7 +150,7 @@ def postgres() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
@@ -159,16 +160,22 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has been migrated; tests work on copies."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.sqlite"
+    with open_migrated(f"sqlite:///{path}"):
+        return path
+
+
+@pytest.fixture(scope="session")
 def migrated_postgres(postgres: Cluster) -> str:
     """A database that has been migrated."""
     url = postgres.create_database()
-    engine = open_database(url)
-    migrate(engine)
-    engine.dispose()
-    return url
+    with open_migrated(url):
+        return url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A migrated database of each kind, without rows."""
     if request.param == "postgresql":
@@ -176,11 +183,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         migrated: str = request.getfixturevalue("migrated_postgres")
         running.empty(migrated)
         return migrated
-    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
-    engine = open_database(url)
-    migrate(engine)
-    engine.dispose()
-    return url
+    copied = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "test.sqlite")
+    return f"sqlite:///{copied}"
 
 
 @pytest.fixture
