@@ -5,7 +5,6 @@ from .access import Caller as Caller
 from .access import Rule as Rule
 from .access import Scope as Scope
 from .access import is_loopback as is_loopback
-from .architectures import Arch as Arch
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList

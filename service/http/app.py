@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     pages.register(app)
     problems.register(app)
     openapi.complete(app, settings.access)
-    app.state.route_scopes = RouteScopes(app.routes)
+    app.state.route_scopes = RouteScopes(app)
     app.add_middleware(RequestLimits, max_bytes=settings.max_body_bytes)
     app.add_middleware(Authentication, access=settings.access)
     app.add_middleware(RequestLog)

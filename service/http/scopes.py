@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.routing import BaseRoute
 
 from service.contracts import Rule
 
@@ -29,7 +29,7 @@ def requires(rule: Rule) -> Callable[[E], E]:
 class RouteScopes:
     """The required scopes of an application's routes; a route that declares none is "admin"."""
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._routes = [
             (
                 # A mounted folder has no methods of its own.
@@ -37,7 +37,7 @@ class RouteScopes:
                 context.path_regex,
                 _declared(context),
             )
-            for context in iter_route_contexts(routes)
+            for context in iter_route_contexts(app.routes)
         ]
 
     def rule_of(self, method: str, path: str) -> Rule:

@@ -159,7 +159,7 @@ def routes(app):
 def test_every_route_requires_what_is_written_down():
     app = create_app()
     found = {("GET" if m == "HEAD" else m, path) for m, path in routes(app)}
-    scopes = RouteScopes(app.routes)
+    scopes = RouteScopes(app)
     files = {key for key in found if key[1].startswith("/assets/")}
     assert files
     assert {scopes.rule_of(*key) for key in files} == {"public"}
@@ -170,7 +170,7 @@ def test_every_route_requires_what_is_written_down():
 def test_what_declares_no_scope_is_for_admins():
     app = create_app()
     app.add_api_route("/v1/new", lambda: None)
-    scopes = RouteScopes(app.routes)
+    scopes = RouteScopes(app)
     for method, path in (("GET", "/v1/new"), ("PUT", "/v1/searches"), ("GET", "/healthz/x")):
         assert scopes.rule_of(method, path) == "admin"
     assert scopes.rule_of("HEAD", "/v1/searches/x/model.onnx") == "read"
