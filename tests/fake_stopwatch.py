@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from latency_tables.table.table import Conditions
-from models.spaces.plan import LayerSpec
+from models.layers import LayerSpec
 
 CONDITIONS = Conditions(runtime="fake", precision="fp32", batch=1, processor="none")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.spaces.plan import LayerSpec
+from models.layers import LayerSpec
 from models.spaces.space import GeneMatrix, SearchSpace
 from search.costs.costs import Floats
 from search.predictors.protocol import Provenance

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.benchmark.plan import LEAD, Chain
-from models.onnx import build_slice, tensor_shapes
-from models.spaces import LayerSpec
+from models.layers import LayerSpec, tensor_shapes
+from models.onnx import build_slice
 
 TensorsFor = Callable[[Sequence[LayerSpec]], Mapping[str, npt.NDArray[np.generic]]]
 """Weights of given layers, by the names of an extracted subnet's state."""

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan
 
 Floats = npt.NDArray[np.float64]
 Chain = tuple[LayerSpec, ...]

@@ -21,7 +21,8 @@ from latency_tables.fitting.layer_costs import Floats, as_vector, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan
 
 SPREAD = 0.05
 """Share of a network's time by which one unit cost's part may differ from the scaled donor's

@@ -18,12 +18,15 @@ import yaml
 
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError, NotFound
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan
 
 UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3}
 NEGLIGIBLE_MS = 1e-6
 """Of a layer that the format counts with another one."""
 MAX_FILE_BYTES = 8 << 20
+CONVOLUTIONS = {"stem": "Conv", "head": "Conv_1", "feature": "Conv_2"}
+"""The format's names of convolutions outside blocks, by the layer's name."""
 
 
 def import_ofa_lut(
@@ -131,9 +134,9 @@ def _keys(space: SearchSpace) -> Iterator[tuple[LayerSpec, str | None]]:
         ratios = iter(ratio for stage in arch.expand for ratio in stage)
         for layer in layer_plan(space, arch):
             ratio = 1 if layer.name == "first" else 0
-            if layer.kind == "mbconv" and layer.name != "first":
+            if layer.name.startswith("stage"):
                 ratio = int(next(ratios))
-            if layer.kind == "pool":
+            if layer.name == "pool":
                 pooled = layer.in_size if proxyless else 1
             if layer.key not in seen:
                 seen.add(layer.key)
@@ -144,23 +147,16 @@ def _key(layer: LayerSpec, proxyless: bool, ratio: int, pooled: int) -> str | No
     size_in, size_out = layer.in_size, layer.out_size
     shape = f"input:{size_in}x{size_in}x{layer.in_channels}"
     full = f"{shape}-output:{size_out}x{size_out}x{layer.out_channels}"
-    match layer.kind, layer.name:
-        case "mbconv", _:
-            expand = ratio if proxyless else layer.mid_channels
-            key = (
-                f"expanded_conv-{full}-expand:{expand}-kernel:{layer.kernel}"
-                f"-stride:{layer.stride}-idskip:{int(layer.skip)}"
-            )
-            flags = f"-se:{int(layer.se_channels > 0)}-hs:{int(layer.act == 'hswish')}"
-            return key if proxyless else key + flags
-        case "conv", "stem":
-            return f"Conv-{full}"
-        case "conv", "head":
-            return f"Conv_1-{full}"
-        case "conv", _:
-            return f"Conv_2-{full}"
-        case "pool", _:
-            return None if proxyless else f"AvgPool2D-{full}"
-        case _:
-            read = f"{pooled}x{pooled}x{layer.in_channels}"
-            return f"Logits-input:{read}-output:{layer.out_channels}"
+    if (name := CONVOLUTIONS.get(layer.name)) is not None:
+        return f"{name}-{full}"
+    if layer.name == "pool":
+        return None if proxyless else f"AvgPool2D-{full}"
+    if layer.name == "classifier":
+        return f"Logits-input:{pooled}x{pooled}x{layer.in_channels}-output:{layer.out_channels}"
+    expand = ratio if proxyless else layer.mid_channels
+    key = (
+        f"expanded_conv-{full}-expand:{expand}-kernel:{layer.kernel}"
+        f"-stride:{layer.stride}-idskip:{int(layer.skip)}"
+    )
+    flags = f"-se:{int(layer.se_channels > 0)}-hs:{int(layer.act == 'hswish')}"
+    return key if proxyless else key + flags

@@ -25,7 +25,8 @@ from latency_tables.table import (
     table_from_json,
 )
 from models.errors import InputError
-from models.spaces import LayerSpec, SearchSpace, layer_plan, published_spaces
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan, published_spaces
 
 FILE = "shipped.json"
 SCHEMA_VERSION = 1

@@ -15,10 +15,10 @@ from typing import Literal
 
 from latency_tables.table.table import LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import LayerSpec, kind_of
+from models.spaces import SearchSpace, layer_plan
 
 Kind = Literal["space", "missing", "unit", "order", "spread", "additivity"]
-BLOCKS = ("mbconv", "bottleneck")
 
 SLOWEST_GMACS = 0.02
 """A microcontroller's best block does several times as many billion operations a second."""
@@ -124,7 +124,7 @@ def _unit(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding
     blocks = [
         (entry.p50_ms, layer.macs * table.conditions.batch / 1e6 / entry.p50_ms)
         for layer in layers.values()
-        if layer.kind in BLOCKS and (entry := table.entry(layer))
+        if kind_of(layer).is_block and (entry := table.entry(layer))
     ]
     if not blocks:
         return
@@ -151,7 +151,7 @@ def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Findin
     for what, alike in (("kernel", _but_kernel), ("expansion", _but_expansion)):
         groups: dict[LayerSpec, list[LayerSpec]] = {}
         for layer in found:
-            if layer.kind in BLOCKS:
+            if kind_of(layer).is_block:
                 groups.setdefault(alike(layer), []).append(layer)
         pairs = [
             (_entry(table, less), _entry(table, more), more)

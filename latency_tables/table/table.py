@@ -23,7 +23,8 @@ from latency_tables.table.prediction_bounds import (
     upper_factor,
 )
 from models.errors import InputError, NotFound
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan
 
 Origin = Literal["measured", "fitted", "estimated"]
 ORIGINS: tuple[Origin, ...] = ("measured", "fitted", "estimated")

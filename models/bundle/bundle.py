@@ -97,8 +97,9 @@ class Bundle:
         import torch
         from safetensors.torch import load_file
 
+        from models.layers import COUNTER
         from models.layers.modules import channels_last
-        from models.supernet import COUNTER, Supernet
+        from models.supernet import Supernet
 
         self.check_weights()
         self.check(WEIGHTS)

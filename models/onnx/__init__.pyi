@@ -2,7 +2,6 @@
 from .builder import ENVELOPE_BYTES as ENVELOPE_BYTES
 from .builder import build_slice as build_slice
 from .builder import stored_bytes as stored_bytes
-from .builder import tensor_shapes as tensor_shapes
 from .export import CALIBRATION_BATCH as CALIBRATION_BATCH
 from .export import ImageSet as ImageSet
 from .export import calibrated_subnet as calibrated_subnet

@@ -23,7 +23,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.errors import InputError
-from models.spaces import LayerSpec
+from models.layers import Activation, LayerSpec, kind_of, tensor_shapes, window
 
 OPSET = 17
 IR_VERSION = 8
@@ -58,7 +58,7 @@ def build_onnx(
     Raises:
         InputError: a tensor is missing or of another shape, or the plan does not chain.
     """
-    if not plan or plan[-1].kind != "linear":
+    if not plan or not kind_of(plan[-1]).flattens:
         raise InputError(
             "plan: expected a whole network that ends in its linear layer, got "
             f"{plan[-1].name if plan else 'no layers'}; use build_slice for parts of one"
@@ -109,12 +109,12 @@ def _build(
     graph = _Graph(tensors, shapes, bn_eps)
     value = INPUT
     for layer in plan:
-        value = graph.layer(layer, value)
+        value = kind_of(layer).add_onnx(graph, layer, value)
     graph.nodes[-1].output[0] = output
     first, last = plan[0], plan[-1]
     shape_in: list[str | int] = ["batch", first.in_channels, first.in_size, first.in_size]
     shape_out: list[str | int] = ["batch", last.out_channels]
-    if last.kind != "linear":
+    if not kind_of(last).flattens:
         shape_out += [last.out_size, last.out_size]
     head = onnx.GraphProto(node=graph.nodes, name="subnet")
     tail = onnx.GraphProto(
@@ -179,55 +179,6 @@ class _Initializer:
         return 4 * math.prod(self.shape)
 
 
-def tensor_shapes(layers: Sequence[LayerSpec]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of extracted `layers`, as in their torch state.
-
-    A 4-D weight is (out, in / groups, kernel, kernel).
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def norm(name: str, channels: int) -> None:
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{name}.{part}"] = (channels,)
-
-    for spec in layers:
-        n, k, mid, se = spec.name, spec.kernel, spec.mid_channels, spec.se_channels
-        match spec.kind:
-            case "conv":
-                shapes[f"{n}.conv.weight"] = (spec.out_channels, spec.in_channels, k, k)
-                if spec.norm:
-                    norm(f"{n}.norm", spec.out_channels)
-            case "mbconv":
-                if spec.expands:
-                    shapes[f"{n}.expand.weight"] = (mid, spec.in_channels, 1, 1)
-                    norm(f"{n}.expand_norm", mid)
-                shapes[f"{n}.depthwise.weight"] = (mid, 1, k, k)
-                norm(f"{n}.depthwise_norm", mid)
-                if se:
-                    shapes[f"{n}.se_reduce.weight"] = (se, mid, 1, 1)
-                    shapes[f"{n}.se_reduce.bias"] = (se,)
-                    shapes[f"{n}.se_expand.weight"] = (mid, se, 1, 1)
-                    shapes[f"{n}.se_expand.bias"] = (mid,)
-                shapes[f"{n}.project.weight"] = (spec.out_channels, mid, 1, 1)
-                norm(f"{n}.project_norm", spec.out_channels)
-            case "bottleneck":
-                shapes[f"{n}.reduce.weight"] = (mid, spec.in_channels, 1, 1)
-                norm(f"{n}.reduce_norm", mid)
-                shapes[f"{n}.spatial.weight"] = (mid, mid, k, k)
-                norm(f"{n}.spatial_norm", mid)
-                shapes[f"{n}.project.weight"] = (spec.out_channels, mid, 1, 1)
-                norm(f"{n}.project_norm", spec.out_channels)
-                if not spec.skip:
-                    shapes[f"{n}.shortcut.weight"] = (spec.out_channels, spec.in_channels, 1, 1)
-                    norm(f"{n}.shortcut_norm", spec.out_channels)
-            case "pool" | "maxpool":
-                pass
-            case "linear":
-                shapes[f"{n}.weight"] = (spec.out_channels, spec.in_channels)
-                shapes[f"{n}.bias"] = (spec.out_channels,)
-    return shapes
-
-
 def _check_tensors(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
         if name not in tensors:
@@ -252,7 +203,7 @@ def _check_chain(plan: Sequence[LayerSpec]) -> None:
 
 
 class _Graph:
-    """Nodes and initializers, in the order in which they run."""
+    """An `OnnxGraph`: nodes and initializers, in the order in which they run."""
 
     def __init__(
         self, tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], bn_eps: float
@@ -262,97 +213,50 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[_Initializer] = []
 
-    # -- layers --------------------------------------------------------------------------
-
-    def layer(self, spec: LayerSpec, x: str) -> str:
-        """Add one layer that reads the value `x`; returns the value that it writes."""
-        n = spec.name
-        match spec.kind:
-            case "conv":
-                norm = f"{n}.norm" if spec.norm else None
-                y = self._conv(f"{n}.conv", x, norm, stride=spec.stride)
-                y = self._activation(spec, f"{n}.conv", y)
-                return self._node("Add", f"{n}.skip", y, x) if spec.skip else y
-            case "mbconv":
-                return self._mbconv(spec, x)
-            case "bottleneck":
-                return self._bottleneck(spec, x)
-            case "maxpool":
-                return self._node("MaxPool", n, x, **_window(spec.kernel, spec.stride))
-            case "pool":
-                return self._node("GlobalAveragePool", n, x)
-            case "linear":
-                flat = self._node("Flatten", f"{n}.flatten", x, axis=1)
-                weight, bias = self._constant(f"{n}.weight"), self._constant(f"{n}.bias")
-                return self._node("Gemm", n, flat, weight, bias, transB=1)
-
-    def _mbconv(self, spec: LayerSpec, x: str) -> str:
-        n, mid = spec.name, spec.mid_channels
-        y = x
-        if spec.expands:
-            y = self._conv(f"{n}.expand", y, f"{n}.expand_norm")
-            y = self._activation(spec, f"{n}.expand", y)
-        depthwise, norm = f"{n}.depthwise", f"{n}.depthwise_norm"
-        y = self._conv(depthwise, y, norm, stride=spec.stride, groups=mid)
-        y = self._activation(spec, depthwise, y)
-        if spec.se_channels:
-            z = self._node("GlobalAveragePool", f"{n}.se_mean", y)
-            z = self._conv(f"{n}.se_reduce", z)
-            z = self._node("Relu", f"{n}.se_reduce.relu", z)
-            z = self._conv(f"{n}.se_expand", z)
-            z = self._node("HardSigmoid", f"{n}.se_gate", z, alpha=1 / 6, beta=0.5)
-            y = self._node("Mul", f"{n}.se_scale", y, z)
-        y = self._conv(f"{n}.project", y, f"{n}.project_norm")
-        return self._node("Add", f"{n}.skip", y, x) if spec.skip else y
-
-    def _bottleneck(self, spec: LayerSpec, x: str) -> str:
-        n = spec.name
-        y = self._conv(f"{n}.reduce", x, f"{n}.reduce_norm")
-        y = self._activation(spec, f"{n}.reduce", y)
-        y = self._conv(f"{n}.spatial", y, f"{n}.spatial_norm", stride=spec.stride)
-        y = self._activation(spec, f"{n}.spatial", y)
-        y = self._conv(f"{n}.project", y, f"{n}.project_norm")
-        z = x
-        if not spec.skip:
-            if spec.stride > 1:
-                window = {"kernel_shape": [spec.stride] * 2, "strides": [spec.stride] * 2}
-                z = self._node("AveragePool", f"{n}.shortcut_mean", z, **window, ceil_mode=1)
-            z = self._conv(f"{n}.shortcut", z, f"{n}.shortcut_norm")
-        return self._activation(spec, f"{n}.sum", self._node("Add", f"{n}.skip", y, z))
-
-    # -- operators -----------------------------------------------------------------------
-
-    def _activation(self, spec: LayerSpec, name: str, x: str) -> str:
-        match spec.act:
+    def activation(self, act: Activation | None, name: str, x: str) -> str:
+        """See `OnnxGraph`."""
+        match act:
             case None:
                 return x
             case "relu":
-                return self._node("Relu", f"{name}.relu", x)
+                return self.node("Relu", f"{name}.relu", x)
             case "relu6":
-                low = self._constant(f"{name}.relu6.low", (), lambda: np.array(0, np.float32))
-                high = self._constant(f"{name}.relu6.high", (), lambda: np.array(6, np.float32))
-                return self._node("Clip", f"{name}.relu6", x, low, high)
+                low = self._add(f"{name}.relu6.low", (), lambda: np.array(0, np.float32))
+                high = self._add(f"{name}.relu6.high", (), lambda: np.array(6, np.float32))
+                return self.node("Clip", f"{name}.relu6", x, low, high)
             case "hswish":
                 # ONNX Runtime fuses this operator, and x * HardSigmoid(x), into the
                 # convolution before it; written out with Clip it stays three operators.
-                return self._node("HardSwish", f"{name}.hswish", x)
+                return self.node("HardSwish", f"{name}.hswish", x)
 
-    def _conv(
+    def conv(
         self, name: str, x: str, norm: str | None = None, *, stride: int = 1, groups: int = 1
     ) -> str:
-        """A convolution with its own bias, or batch norm `norm` folded into it, or neither."""
+        """See `OnnxGraph`."""
         weight, bias = f"{name}.weight", f"{name}.bias"
         shape = self.shapes[weight]
         inputs = [x]
         if norm:
             scale, shift = self._folded(norm)
             column = scale[:, None, None, None].astype(np.float32)
-            inputs.append(self._constant(weight, shape, lambda: self._tensor(weight) * column))
-            inputs.append(self._constant(bias, shape[:1], lambda: shift.astype(np.float32)))
+            inputs.append(self._add(weight, shape, lambda: self._tensor(weight) * column))
+            inputs.append(self._add(bias, shape[:1], lambda: shift.astype(np.float32)))
         else:
-            inputs += [self._constant(n) for n in (weight, bias) if n in self.shapes]
-        window = _window(shape[-1], stride)
-        return self._node("Conv", name, *inputs, **window, group=groups)
+            inputs += [self.constant(n) for n in (weight, bias) if n in self.shapes]
+        return self.node("Conv", name, *inputs, **window(shape[-1], stride), group=groups)
+
+    def node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """See `OnnxGraph`."""
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str) -> str:
+        """See `OnnxGraph`."""
+        return self._add(name, self.shapes[name], partial(self._tensor, name))
+
+    def _add(self, name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> str:
+        self.initializers.append(_Initializer(name, shape, make))
+        return name
 
     def _folded(self, norm: str) -> tuple[Floats, Floats]:
         """What a batch norm multiplies each channel of the convolution before it with, and adds;
@@ -366,26 +270,3 @@ class _Graph:
 
     def _tensor(self, name: str) -> Array:
         return self.tensors[name].astype(np.float32, copy=False)
-
-    def _node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Add one operator; its only output carries its name."""
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def _constant(
-        self,
-        name: str,
-        shape: tuple[int, ...] | None = None,
-        make: Callable[[], Array] | None = None,
-    ) -> str:
-        """Add the tensor `name`, or under that name what `make` gives."""
-        if make is None:
-            shape, make = self.shapes[name], partial(self._tensor, name)
-        assert shape is not None
-        self.initializers.append(_Initializer(name, shape, make))
-        return name
-
-
-def _window(kernel: int, stride: int) -> dict[str, list[int]]:
-    """Attributes of a kxk window that keeps the size at stride 1."""
-    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [kernel // 2] * 4}

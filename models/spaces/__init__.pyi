@@ -6,9 +6,7 @@ from .files import read_space as read_space
 from .mobile import MobileSpace as MobileSpace
 from .picture import architecture_svg as architecture_svg
 from .picture import plan_svg as plan_svg
-from .plan import LayerSpec as LayerSpec
 from .plan import layer_plan as layer_plan
-from .space import Activation as Activation
 from .space import Gene as Gene
 from .space import GeneMatrix as GeneMatrix
 from .space import Scope as Scope

@@ -13,14 +13,12 @@ from functools import cached_property, partial
 from typing import ClassVar
 
 from models.errors import InputError
+from models.layers import Activation, LayerSpec, PublishedModule, check_activation
 from models.spaces.arch import Arch
-from models.spaces.plan import LayerSpec
 from models.spaces.space import (
-    Activation,
     Gene,
     Scope,
     SearchSpace,
-    check_activation,
     check_ascending,
     make_divisible,
 )
@@ -138,6 +136,22 @@ class MobileSpace(SearchSpace):
             self.resolutions, self.kernels, self.expands
         ):
             yield self.uniform(resolution, -1, kernel, expand)
+
+    def published_modules(self, block: str) -> Mapping[str, PublishedModule]:
+        """See `SearchSpace`."""
+        last = "final_expand_layer" if self.feature_width else "feature_mix_layer"
+        blocks = {
+            block_name(s, b): PublishedModule(f"blocks.{i}.{block}", kernels=self.kernels)
+            for i, (s, b) in enumerate(self.block_columns, start=1)
+        }
+        return {
+            "stem": PublishedModule("first_conv", elastic=False),
+            "first": PublishedModule(f"blocks.0.{block}", elastic=False),
+            **blocks,
+            "head": PublishedModule(last, elastic=False),
+            "feature": PublishedModule("feature_mix_layer", elastic=False),
+            "classifier": PublishedModule("classifier.linear"),
+        }
 
     def walk(self, arch: Arch) -> Iterator[LayerSpec]:
         """See `SearchSpace`."""

@@ -13,8 +13,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
+from models.layers import LayerSpec, kind_of
 from models.spaces.arch import Arch
-from models.spaces.plan import LayerSpec, layer_plan
+from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
 
 PIXELS_A_TAP = 4
@@ -230,7 +231,7 @@ def _in_words(
 def _line(layer: LayerSpec) -> str:
     """One layer in a line."""
     words = [f"{layer.name}: {layer.kind}"]
-    if layer.kind not in ("pool", "linear"):
+    if kind_of(layer).has_window:
         words.append(f"kernel {layer.kernel}, stride {layer.stride}")
     channels = f"{layer.in_channels} to {layer.out_channels} channels"
     if layer.mid_channels:

@@ -14,15 +14,13 @@ from functools import cached_property, partial
 from typing import ClassVar
 
 from models.errors import InputError
+from models.layers import Activation, LayerSpec, PublishedModule, check_activation
 from models.spaces.arch import Arch
 from models.spaces.mobile import block_name
-from models.spaces.plan import LayerSpec
 from models.spaces.space import (
-    Activation,
     Gene,
     Scope,
     SearchSpace,
-    check_activation,
     check_ascending,
     make_divisible,
 )
@@ -146,6 +144,16 @@ class ResNetSpace(SearchSpace):
                 tuple((expand,) * count for count in counts),
                 tuple(even if i % 2 else odd for i in range(len(self.stages) + 2)),
             )
+
+    def published_modules(self, block: str) -> Mapping[str, PublishedModule]:
+        """See `SearchSpace`."""
+        stem = {"stem": "0", "stem_residual": "1.conv", "stem_out": "2"}
+        blocks = [block_name(s, b) for s, b in self.block_columns]
+        return {
+            **{name: PublishedModule(f"input_stem.{place}") for name, place in stem.items()},
+            **{name: PublishedModule(f"blocks.{i}") for i, name in enumerate(blocks)},
+            "classifier": PublishedModule("classifier.linear.linear"),
+        }
 
     def walk(self, arch: Arch) -> Iterator[LayerSpec]:
         """See `SearchSpace`."""

@@ -1,12 +1,8 @@
-"""What can be searched: a space is data, an architecture is a value.
+"""What all families of search spaces share. No torch and no I/O here.
 
-No torch and no I/O here, so that search and the API start without them. This file is what all
-families share; `models.spaces.mobile` and `models.spaces.resnet` add the genes and the walk of
-theirs.
+An architecture has two forms, converted by `SearchSpace.encode` and `SearchSpace.decode`:
 
-Two forms of an architecture, converted by `SearchSpace.encode` and `SearchSpace.decode`:
-
-* `Arch`: frozen, hashable, canonical - a block that is not active does not exist.
+* `Arch`: frozen, hashable, canonical; a block that is not active does not exist.
 * gene matrix: `(N, n_genes) uint8` of *indices into choices*, the form of every hot loop.
   Genes of inactive blocks are 0, so equal networks are equal rows.
 
@@ -20,19 +16,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import InputError
+from models.layers import LayerSpec, PublishedModule
 from models.spaces.arch import Arch
 
-if TYPE_CHECKING:
-    from models.spaces.plan import LayerSpec
-
-Activation = Literal["relu", "relu6", "hswish"]
-ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hswish")
 GeneMatrix = npt.NDArray[np.uint8]
 GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
 
@@ -102,6 +94,24 @@ class SearchSpace(ABC):
     @abstractmethod
     def covering(self) -> Iterator[Arch]:
         """Few architectures that together contain every layer in every shape it can have."""
+
+    def published_modules(self, block: str) -> Mapping[str, PublishedModule]:
+        """Where a published checkpoint of this family keeps each layer with weights, by the layer's
+        name.
+
+        Args:
+            block: what the checkpoint calls the inner module of an inverted bottleneck.
+
+        Raises:
+            InputError: if none was published for this family.
+        """
+        raise InputError(f"space {self.name!r}: no checkpoint of family {self.family!r} is known")
+
+    def kernels_of(self, layer: LayerSpec) -> tuple[int, ...]:
+        """Every kernel size that a layer of the largest network can have, ascending."""
+        genes = (self.genes[column] for column in self.scopes[layer.name].columns)
+        choices = next((g.choices for g in genes if g.name == "kernel"), (layer.kernel,))
+        return tuple(map(int, choices))
 
     # -- genes ---------------------------------------------------------------------------
 
@@ -372,16 +382,6 @@ def check_ascending(values: Sequence[float], where: str, least: float = 1) -> No
     """
     if not values or min(values) < least or list(values) != sorted(set(values)):
         raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
-
-
-def check_activation(act: str) -> None:
-    """Check that `act` is one of `ACTIVATIONS`.
-
-    Raises:
-        InputError: if not.
-    """
-    if act not in ACTIVATIONS:
-        raise InputError(f"space: unknown activation {act!r}; expected one of {ACTIVATIONS}")
 
 
 def _value(arch: Arch, gene: Gene) -> float:

@@ -1,5 +1,4 @@
 # The face of this room: what others may import.
-from .checkpoint import COUNTER as COUNTER
 from .checkpoint import FORMATS as FORMATS
 from .checkpoint import detect_format as detect_format
 from .checkpoint import from_published as from_published

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.errors import InputError, NotFound
-from models.spaces import LayerSpec, SearchSpace, layer_plan
+from models.layers import COUNTER, kind_of
+from models.spaces import SearchSpace, layer_plan
 from models.supernet.supernet import Supernet
 
 KeyFormat = Literal["released", "newer"]
 FORMATS: tuple[KeyFormat, ...] = ("released", "newer")
-COUNTER = "num_batches_tracked"
-"""Kept with imported weights so that a checkpoint can be written back; nothing computes with it."""
 _BLOCK = {"released": "mobile_inverted_conv", "newer": "conv"}
-_NORM = ("weight", "bias", "running_mean", "running_var", COUNTER)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -76,79 +74,13 @@ def key_map(space: SearchSpace, format: KeyFormat) -> dict[str, str]:
 
     Our names are those of `Supernet.state_dict()`, and the norms' counters.
     """
-    names: dict[str, str] = {}
-    block = 0
-    for spec in layer_plan(space, space.largest):
-        if spec.kind == "mbconv" or spec.kind == "bottleneck":
-            where = f"blocks.{block}"
-            block += 1
-        else:
-            where = ""
-        for ours, theirs in _layer(spec, where, format, space):
-            names[f"layers.{spec.name}.{ours}"] = theirs
-    return names
-
-
-def _layer(
-    spec: LayerSpec, where: str, format: KeyFormat, space: SearchSpace
-) -> Iterator[tuple[str, str]]:
-    """(our name inside the layer, published name) of each of its tensors."""
-    match spec.kind:
-        case "conv":
-            yield from _conv_layer(spec, space)
-        case "linear":
-            linear = "linear.linear" if space.family == "resnet" else "linear"
-            for part in ("weight", "bias"):
-                yield part, f"classifier.{linear}.{part}"
-        case "bottleneck":
-            convs = {"reduce": "conv1", "spatial": "conv2", "project": "conv3"}
-            if not spec.skip:
-                convs["shortcut"] = "downsample"
-            for ours, theirs in convs.items():
-                yield from _conv_norm(ours, f"{where}.{theirs}", "conv.conv", "bn.bn")
-        case "mbconv":
-            yield from _mbconv(spec, f"{where}.{_BLOCK[format]}", space)
-        case "pool" | "maxpool":
-            pass
-
-
-def _conv_layer(spec: LayerSpec, space: SearchSpace) -> Iterator[tuple[str, str]]:
-    if space.family == "resnet":
-        place = {"stem": "0", "stem_residual": "1.conv", "stem_out": "2"}[spec.name]
-        conv, norm = f"input_stem.{place}.conv.conv", f"input_stem.{place}.bn.bn"
-    else:
-        last = "final_expand_layer" if getattr(space, "feature_width", 0) else "feature_mix_layer"
-        where = {"stem": "first_conv", "head": last, "feature": "feature_mix_layer"}[spec.name]
-        conv, norm = f"{where}.conv", f"{where}.bn"
-    yield "conv.weight", f"{conv}.weight"
-    if spec.norm:
-        for part in _NORM:
-            yield f"norm.{part}", f"{norm}.{part}"
-
-
-def _mbconv(spec: LayerSpec, where: str, space: SearchSpace) -> Iterator[tuple[str, str]]:
-    # The first block is not elastic, and elastic layers wrap their tensors once more.
-    elastic = spec.name != "first"
-    conv, norm = ("conv.conv", "bn.bn") if elastic else ("conv", "bn")
-    if spec.expands:
-        yield from _conv_norm("expand", f"{where}.inverted_bottleneck", conv, norm)
-    if elastic:
-        kernels: tuple[int, ...] = getattr(space, "kernels", ())
-        for small, large in zip(kernels, kernels[1:], strict=False):
-            matrix = f"{large}to{small}_matrix"
-            yield f"depthwise.{matrix}", f"{where}.depth_conv.conv.{matrix}"
-    yield from _conv_norm("depthwise", f"{where}.depth_conv", conv, norm)
-    if spec.se_channels:
-        for ours in ("reduce", "expand"):
-            for part in ("weight", "bias"):
-                yield f"se_{ours}.{part}", f"{where}.depth_conv.se.fc.{ours}.{part}"
-    yield from _conv_norm("project", f"{where}.point_linear", conv, norm)
-
-
-def _conv_norm(ours: str, theirs: str, conv: str, norm: str) -> Iterator[tuple[str, str]]:
-    yield f"{ours}.weight", f"{theirs}.{conv}.weight"
-    for part in _NORM:
-        yield f"{ours}_norm.{part}", f"{theirs}.{norm}.{part}"
+    modules = space.published_modules(_BLOCK[format])
+    return {
+        f"layers.{spec.name}.{ours}": theirs
+        for spec in layer_plan(space, space.largest)
+        if spec.name in modules
+        for ours, theirs in kind_of(spec).published_names(spec, modules[spec.name])
+    }
 
 
 def detect_format(tensors: Mapping[str, Tensor]) -> KeyFormat:

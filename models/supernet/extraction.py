@@ -11,90 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.errors import InputError
-from models.layers.modules import Bottleneck, ElasticMBConv, activate, channels_last, depthwise_conv
+from models.layers import LayerSpec, kind_of, tensor_shapes
+from models.layers.modules import channels_last
 from models.machine import in_order
-from models.onnx import tensor_shapes
-from models.spaces import Arch, LayerSpec, layer_plan
+from models.spaces import Arch, layer_plan
 from models.supernet.supernet import Supernet
-
-
-class Depthwise(nn.Conv2d):
-    """A depthwise convolution without bias, padding k // 2."""
-
-    def __init__(self, channels: int, kernel: int, stride: int) -> None:
-        padding = kernel // 2
-        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return depthwise_conv(x, self.weight, self.stride[0])
-
-
-class ConvLayer(nn.Module):
-    """Convolution, optional batch norm, activation, optional skip."""
-
-    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            spec.in_channels,
-            spec.out_channels,
-            spec.kernel,
-            spec.stride,
-            spec.kernel // 2,
-            bias=False,
-        )
-        self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
-        self.act, self.skip = spec.act, spec.skip
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        y = activate(self.norm(self.conv(x_BCHW)), self.act)
-        return x_BCHW + y if self.skip else y
-
-
-class MBConv(nn.Module):
-    """Inverted bottleneck of one shape."""
-
-    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
-        super().__init__()
-        mid, se = spec.mid_channels, spec.se_channels
-        self.spec = spec
-        if spec.expands:
-            self.expand = nn.Conv2d(spec.in_channels, mid, 1, bias=False)
-            self.expand_norm = nn.BatchNorm2d(mid, bn_eps)
-        self.depthwise = Depthwise(mid, spec.kernel, spec.stride)
-        self.depthwise_norm = nn.BatchNorm2d(mid, bn_eps)
-        if se:
-            self.se_reduce = nn.Conv2d(mid, se, 1)
-            self.se_expand = nn.Conv2d(se, mid, 1)
-        self.project = nn.Conv2d(mid, spec.out_channels, 1, bias=False)
-        self.project_norm = nn.BatchNorm2d(spec.out_channels, bn_eps)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        spec, y = self.spec, x_BCHW
-        if spec.expands:
-            y = activate(self.expand_norm(self.expand(y)), spec.act)
-        y = activate(self.depthwise_norm(self.depthwise(y)), spec.act)
-        if spec.se_channels:
-            z = F.relu(self.se_reduce(y.mean((2, 3), keepdim=True)))
-            y = y * F.hardsigmoid(self.se_expand(z))
-        out: Tensor = self.project_norm(self.project(y))
-        return x_BCHW + out if spec.skip else out
-
-
-class Pool(nn.Module):
-    """Mean over height and width, both axes kept."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW.mean((2, 3), keepdim=True)
-
-
-class Classifier(nn.Linear):
-    """Fully connected layer on the flattened features."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return super().forward(x_BCHW.flatten(1))
 
 
 class ChannelsLast(nn.Module):
@@ -112,20 +35,7 @@ def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
     """An untrained network of the layers of `plan`, named as in the plan."""
     subnet = Subnet()
     for spec in plan:
-        match spec.kind:
-            case "conv":
-                subnet.add_module(spec.name, ConvLayer(spec, bn_eps))
-            case "mbconv":
-                subnet.add_module(spec.name, MBConv(spec, bn_eps))
-            case "bottleneck":
-                subnet.add_module(spec.name, Bottleneck(spec, bn_eps))
-            case "maxpool":
-                pool = nn.MaxPool2d(spec.kernel, spec.stride, spec.kernel // 2)
-                subnet.add_module(spec.name, pool)
-            case "pool":
-                subnet.add_module(spec.name, Pool())
-            case "linear":
-                subnet.add_module(spec.name, Classifier(spec.in_channels, spec.out_channels))
+        subnet.add_module(spec.name, kind_of(spec).plain(spec, bn_eps))
         if spec.name == "stem":
             subnet.add_module("layout", ChannelsLast())
     return subnet
@@ -144,17 +54,11 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
     plan = layer_plan(supernet.space, arch)
     subnet = plain(plan, supernet.space.bn_eps)
     source = supernet.state_dict()
-    filters = {
-        f"{spec.name}.depthwise.weight": _mbconv(supernet, spec).depthwise.filters(
-            spec.mid_channels, spec.kernel
-        )
-        for spec in plan
-        if spec.kind == "mbconv"
-    }
+    transformed = _transformed(supernet, plan)
     for name, target in subnet.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        value = filters.get(name)
+        value = transformed.get(name)
         if value is None:
             whole = source[f"layers.{name}"]
             value = whole[tuple(slice(size) for size in target.shape)]
@@ -175,17 +79,17 @@ def slices(supernet: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]
     for name, shape in tensor_shapes(plan).items():
         whole = source[f"layers.{name}"]
         found[name] = whole[tuple(slice(size) for size in shape)].numpy()
-    for spec in plan:
-        if spec.kind == "mbconv":
-            filters = _mbconv(supernet, spec).depthwise.filters(spec.mid_channels, spec.kernel)
-            found[f"{spec.name}.depthwise.weight"] = filters.numpy()
-    return found
+    transformed = _transformed(supernet, plan)
+    return found | {name: tensor.numpy() for name, tensor in transformed.items()}
 
 
-def _mbconv(supernet: Supernet, spec: LayerSpec) -> ElasticMBConv:
-    layer = supernet.layers[spec.name]
-    assert isinstance(layer, ElasticMBConv)
-    return layer
+def _transformed(supernet: Supernet, plan: Iterable[LayerSpec]) -> dict[str, Tensor]:
+    """The subnet's tensors that are not slices of the supernet's."""
+    return {
+        f"{spec.name}.{name}": tensor
+        for spec in plan
+        for name, tensor in supernet.layer(spec.name).transformed(spec).items()
+    }
 
 
 def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -> None:

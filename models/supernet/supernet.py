@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.errors import InputError
-from models.layers.modules import ElasticBottleneck, ElasticConvLayer, ElasticLinear, ElasticMBConv
-from models.spaces import Arch, LayerSpec, MobileSpace, SearchSpace, layer_plan
+from models.layers import LayerSpec, kind_of
+from models.layers.modules import ElasticLayer
+from models.spaces import Arch, SearchSpace, layer_plan
 
 
 class Supernet(nn.Module):
@@ -25,9 +26,8 @@ class Supernet(nn.Module):
         self.space = space
         self.layers = nn.ModuleDict(
             {
-                spec.name: _build(spec, space)
+                spec.name: kind_of(spec).elastic(spec, space.kernels_of(spec), space.bn_eps)
                 for spec in layer_plan(space, space.largest)
-                if spec.kind not in ("pool", "maxpool")
             }
         )
 
@@ -48,36 +48,15 @@ class Supernet(nn.Module):
             y = self.apply_layer(y, spec)
         return y
 
+    def layer(self, name: str) -> ElasticLayer:
+        """The module of one layer of the largest network."""
+        return cast("ElasticLayer", self.layers[name])
+
     def apply_layer(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
         """One layer of a plan on its input."""
-        match spec.kind:
-            case "pool":
-                return x_BCHW.mean((2, 3), keepdim=True)
-            case "maxpool":
-                return F.max_pool2d(x_BCHW, spec.kernel, spec.stride, spec.kernel // 2)
-            case "linear":
-                y: Tensor = self.layers[spec.name](x_BCHW.flatten(1))
-            case "conv" | "mbconv" | "bottleneck":
-                y = self.layers[spec.name](x_BCHW, spec)
-        # Images of one channel do not determine a layout, and the slow one would spread.
+        y: Tensor = self.layers[spec.name](x_BCHW, spec)
+        # Images of one channel leave the memory layout open, and the slow one would spread.
         return y.contiguous(memory_format=torch.channels_last) if spec.name == "stem" else y
-
-
-def _build(spec: LayerSpec, space: SearchSpace) -> nn.Module:
-    match spec.kind:
-        case "conv":
-            return ElasticConvLayer(spec, space.bn_eps)
-        case "mbconv":
-            kernels: tuple[int, ...] = (spec.kernel,)
-            if isinstance(space, MobileSpace) and spec.name != "first":
-                kernels = space.kernels
-            return ElasticMBConv(spec, kernels, space.bn_eps)
-        case "bottleneck":
-            return ElasticBottleneck(spec, space.bn_eps)
-        case "linear":
-            return ElasticLinear(spec.in_channels, spec.out_channels)
-        case "pool" | "maxpool":
-            raise AssertionError("a pool has no weights")
 
 
 def initialize(model: nn.Module, seed: int) -> None:

@@ -20,10 +20,11 @@ from torch.nn import functional as F
 
 from models.bundle import Bundle
 from models.data import LabelledImages, hold_out, load_dataset, to_tensor
+from models.layers import LayerSpec
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter, added
 from models.onnx import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
-from models.spaces import Arch, LayerSpec, MobileSpace, layer_plan
+from models.spaces import Arch, MobileSpace, layer_plan
 from models.supernet import Subnet, Supernet, initialize, plain, recalibrate
 from models.training.optim import (
     batch_at,

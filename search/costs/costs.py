@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.table import Keys, layer_keys
-from models.spaces import Arch, GeneMatrix, LayerSpec, Scope, SearchSpace, layer_plan
+from models.layers import LayerSpec
+from models.spaces import Arch, GeneMatrix, Scope, SearchSpace, layer_plan
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from models.spaces import GeneMatrix, LayerSpec, SearchSpace
+from models.layers import LayerSpec
+from models.spaces import GeneMatrix, SearchSpace
 from search.costs.costs import CostModel, Factor, Floats
 
 BYTES_PER_VALUE = 4

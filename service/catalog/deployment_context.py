@@ -9,7 +9,8 @@ from typing import Any
 from latency_tables.table import LatencyTable, Precision, space_layers
 from models.bundle import Bundle
 from models.errors import InputError
-from models.spaces import Arch, GeneMatrix, LayerSpec, SearchSpace
+from models.layers import LayerSpec
+from models.spaces import Arch, GeneMatrix, SearchSpace
 from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits, scaled
 from search.evolution import SubnetProblem
 from search.predictors import AccuracyPredictor, load_predictor, predictor_provenance

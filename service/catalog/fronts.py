@@ -20,8 +20,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from models.errors import InputError
+from models.layers import LayerSpec
 from models.machine import write_atomically
-from models.spaces import Arch, LayerSpec, layer_plan
+from models.spaces import Arch, layer_plan
 from search.costs import CostModel, registered_limits
 from search.front import Front, answer, front
 from service.catalog.deployment_context import DeploymentContext, describe_layer

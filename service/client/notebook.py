@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from models.spaces import LayerSpec, plan_svg
+from models.layers import LayerSpec
+from models.spaces import plan_svg
 
 if TYPE_CHECKING:
     from service.contracts import FrontRead, SearchRead

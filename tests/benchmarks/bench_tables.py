@@ -26,8 +26,9 @@ from latency_tables.published.figures import Point, read_gpus, read_zoo
 from latency_tables.published.ofa_yaml import import_ofa_lut
 from latency_tables.published.shipped import extended, table_of_costs
 from latency_tables.table.table import Conditions, LatencyTable
+from models.layers import LayerSpec
 from models.spaces.files import published_spaces
-from models.spaces.plan import LayerSpec, layer_plan
+from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
 from search.costs.costs import CostModel, latency_costs
 

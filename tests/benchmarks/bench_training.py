@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import models.layers.modules.elastic
-from models.spaces.plan import LayerSpec
+from models.layers import LayerSpec
 from models.supernet.supernet import Supernet, initialize
 from models.training.optim import batch_at, draw_antialias, make_optimizer, set_learning_rate
 from models.training.recipe import load_recipe

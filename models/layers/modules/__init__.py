@@ -1,6 +1,6 @@
-"""Layers as torch modules, elastic and of one shape.
+"""The torch modules of each layer kind, elastic and of one shape.
 
-Read `elastic` first: pure slices, then thin modules."""
+Read `elastic` first, then the file of a kind."""
 
 import lazy_loader
 

@@ -10,8 +10,8 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.modules.elastic import ElasticBatchNorm, activate
-from models.spaces import LayerSpec
+from models.layers.modules.elastic import ElasticBatchNorm, ElasticLayer, activate
+from models.layers.spec import LayerSpec
 
 
 class _Norm(Protocol):
@@ -56,8 +56,8 @@ class Bottleneck(nn.Module):
         return activate(y + z, spec.act)
 
 
-class ElasticBottleneck(Bottleneck):
-    """A block built for its largest shape; each call says which part of it is meant."""
+class ElasticBottleneck(ElasticLayer, Bottleneck):
+    """A block built for its largest shape."""
 
     norm: _Norm = ElasticBatchNorm
 

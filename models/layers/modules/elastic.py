@@ -1,20 +1,20 @@
-"""Elastic layers: one set of weights, the layer's shape given with each call.
+"""What elastic layers share: one set of weights, and the shape is an argument of each call.
 
-Shapes: B batch, C channels, H height, W width, K kernel, O out, I in, M middle channels.
-Pure slice functions come first, thin modules after. No module remembers a shape: the
-`LayerSpec` in force is an argument (OFA, ICLR 2020, section 3.3).
+Shapes: B batch, C channels, H height, W width, K kernel.
+No module remembers an active shape: each call takes the `LayerSpec` of the subnet at hand
+(OFA, ICLR 2020, section 3.3).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.modules.depthwise import depthwise_conv
-from models.spaces import Activation, LayerSpec
+from models.layers.spec import Activation, LayerSpec
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -45,6 +45,27 @@ def centre(weight_C1KK: Tensor, kernel: int) -> Tensor:
     """The central `kernel` x `kernel` of each depthwise filter."""
     margin = (weight_C1KK.shape[-1] - kernel) // 2
     return weight_C1KK[..., margin : margin + kernel, margin : margin + kernel]
+
+
+class ElasticLayer(nn.Module):
+    """A layer of the supernet, built for its largest shape."""
+
+    def forward(self, x: Tensor, spec: LayerSpec) -> Tensor:
+        """The layer in the shape of `spec`."""
+        raise NotImplementedError
+
+    def transformed(self, spec: LayerSpec) -> dict[str, Tensor]:
+        """The tensors of an extracted layer that are not slices of this one's, by name."""
+        return {}
+
+    def sort_channels(self, spec: LayerSpec, trained_widths: Sequence[int]) -> None:
+        """Put the important middle channels first, in place; by default nothing.
+
+        Args:
+            spec: the largest shape.
+            trained_widths: numbers of middle channels that smaller networks were already trained
+                with. Channels move only inside the bands between them.
+        """
 
 
 class ElasticBatchNorm(nn.Module):
@@ -98,78 +119,3 @@ class ElasticDepthwise(nn.Module):
             flat = centre(weight, small).reshape(channels, small**2)
             weight = F.linear(flat, matrix).reshape(channels, 1, small, small)
         return weight
-
-
-class ElasticConvLayer(nn.Module):
-    """Convolution, optional batch norm, activation, optional skip; elastic in both widths."""
-
-    def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            spec.in_channels,
-            spec.out_channels,
-            spec.kernel,
-            spec.stride,
-            spec.kernel // 2,
-            bias=False,
-        )
-        self.norm = ElasticBatchNorm(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
-
-    def forward(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
-        weight = self.conv.weight[: spec.out_channels, : spec.in_channels]
-        y = F.conv2d(x_BCHW, weight, stride=spec.stride, padding=spec.kernel // 2)
-        y = activate(self.norm(y), spec.act)
-        return x_BCHW + y if spec.skip else y
-
-
-class ElasticLinear(nn.Linear):
-    """Fully connected layer that reads the first features."""
-
-    def forward(self, x_BC: Tensor) -> Tensor:
-        return F.linear(x_BC, self.weight[:, : x_BC.shape[1]], self.bias)
-
-
-class ElasticMBConv(nn.Module):
-    """Inverted bottleneck with elastic kernel and expansion (Sandler et al. 2018; OFA).
-
-    Built for the largest choice; `forward` uses the first `spec.mid_channels` channels.
-    """
-
-    def __init__(self, spec: LayerSpec, kernels: tuple[int, ...], bn_eps: float) -> None:
-        super().__init__()
-        mid, se = spec.mid_channels, spec.se_channels
-        if spec.expands:
-            self.expand = nn.Conv2d(spec.in_channels, mid, 1, bias=False)
-            self.expand_norm = ElasticBatchNorm(mid, bn_eps)
-        self.depthwise = ElasticDepthwise(mid, kernels)
-        self.depthwise_norm = ElasticBatchNorm(mid, bn_eps)
-        if se:
-            self.se_reduce = nn.Conv2d(mid, se, 1)
-            self.se_expand = nn.Conv2d(se, mid, 1)
-        self.project = nn.Conv2d(mid, spec.out_channels, 1, bias=False)
-        self.project_norm = ElasticBatchNorm(spec.out_channels, bn_eps)
-
-    def forward(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
-        y = x_BCHW
-        mid, se = spec.mid_channels, spec.se_channels
-        if spec.expands:
-            y = F.conv2d(y, self.expand.weight[:mid])
-            y = activate(self.expand_norm(y), spec.act)
-        y = depthwise_conv(y, self.depthwise.filters(mid, spec.kernel), spec.stride)
-        y = activate(self.depthwise_norm(y), spec.act)
-        if se:
-            y = y * self._gate(y, mid, se)
-        y = F.conv2d(y, self.project.weight[:, :mid])
-        out: Tensor = self.project_norm(y)
-        return x_BCHW + out if spec.skip else out
-
-    def _gate(self, y_BMHW: Tensor, mid: int, se: int) -> Tensor:
-        reduce, expand = self.se_reduce, self.se_expand
-        z = y_BMHW.mean((2, 3), keepdim=True)
-        z = F.relu(F.conv2d(z, reduce.weight[:se, :mid], _bias(reduce)[:se]))
-        return F.hardsigmoid(F.conv2d(z, expand.weight[:mid, :se], _bias(expand)[:mid]))
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None  # squeeze-and-excitation is built with biases
-    return conv.bias

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.errors import InputError, NotFound
-from models.spaces import Activation, LayerSpec, make_divisible
+from models.layers import Activation, LayerSpec
+from models.spaces import make_divisible
 
 
 @dataclass(frozen=True, slots=True)

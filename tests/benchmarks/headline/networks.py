@@ -21,11 +21,12 @@ from latency_tables.table.table import LatencyTable
 from models.bundle.bundle import Bundle
 from models.data.datasets import Dataset
 from models.data.images import LabelledImages, hold_out
+from models.layers import LayerSpec
 from models.machine.energy import EnergyMeter
 from models.machine.files import write_atomically
 from models.onnx.builder import build_onnx
 from models.onnx.export import CALIBRATION_BATCH, ImageSet, calibrated_subnet, run_onnx, subnet_onnx
-from models.spaces.plan import LayerSpec, layer_plan
+from models.spaces.plan import layer_plan
 from models.supernet.extraction import Subnet, recalibrate
 from models.training.from_scratch import train_alone
 from models.training.recipe import Recipe

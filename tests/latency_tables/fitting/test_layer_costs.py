@@ -7,8 +7,8 @@ import pytest
 
 from latency_tables.fitting.layer_costs import FEATURES, as_costs, as_vector, layer_features
 from latency_tables.table.table import space_layers
+from models.layers import LayerSpec
 from models.spaces.files import published_spaces
-from models.spaces.plan import LayerSpec
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 SPACES = [DEBUG, FASHION_LIKE, RESNET, *published_spaces().values()]

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.errors import InputError
-from models.onnx.builder import ENVELOPE_BYTES, build_onnx, build_slice, stored_bytes, tensor_shapes
+from models.layers import LayerSpec, tensor_shapes
+from models.onnx.builder import ENVELOPE_BYTES, build_onnx, build_slice, stored_bytes
 from models.spaces.arch import Arch
-from models.spaces.plan import LayerSpec, layer_plan
+from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
 from models.supernet.extraction import plain
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from models.errors import InputError
+from models.layers import Activation, LayerSpec
 from models.spaces.arch import Arch
 from models.spaces.mobile import MobileSpace, StageSpec
-from models.spaces.plan import LayerSpec, layer_plan, macs, params
-from models.spaces.space import Activation, make_divisible
+from models.spaces.plan import layer_plan, macs, params
+from models.spaces.space import make_divisible
 from tests.brute import all_archs
 from tests.spaces import DEBUG, FASHION_LIKE
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from models.bundle.bundle import Bundle
+from models.layers import LayerSpec
 from models.onnx.export import run_onnx, subnet_onnx
 from models.spaces.arch import Arch
 from models.spaces.files import published_spaces
-from models.spaces.plan import LayerSpec, layer_plan, macs, params
+from models.spaces.plan import layer_plan, macs, params
 from models.supernet.checkpoint import key_map
 from models.supernet.extraction import extract, recalibrate
 from models.supernet.supernet import Supernet

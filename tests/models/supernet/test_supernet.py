@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from models.errors import InputError
 from models.layers.modules.depthwise import depthwise_conv
-from models.layers.modules.elastic import ElasticDepthwise, ElasticMBConv, channels_last
+from models.layers.modules.elastic import ElasticDepthwise, channels_last
+from models.layers.modules.mbconv import ElasticMBConv
 from models.onnx.export import subnet_onnx, supernet_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
