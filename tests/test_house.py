@@ -28,6 +28,7 @@ REGISTRIES = tuple(name + end for name, end in (("pypi", ".org"), ("pythonhosted
 # Where the import name is not the distribution's name.
 # What scripts and extensions import, and no other room.
 PUBLIC = {
+    "models.layers": {"OnnxGraph", "Shapes", "Work"},
     "search.costs": {
         "Limit",
         "latency_costs",
