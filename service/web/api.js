@@ -56,8 +56,8 @@ export function post(path, body) {
   });
 }
 
-/** Server-sent events of `path`: `on(kind, data)` for each. A broken stream goes on where it was.
- * EventSource cannot send a key, so the few lines of the format are read here. */
+/** Server-sent events of `path`: `on(kind, data)` for each. A broken stream is resumed after its
+ * last event. EventSource cannot send a key, so the format is parsed here. */
 export async function follow(path, on, signal) {
   let last = null;
   for (let broken = 0; broken < 5; ) {
@@ -87,5 +87,5 @@ export async function follow(path, on, signal) {
       await new Promise((wake) => setTimeout(wake, 300 * 2 ** broken));
     }
   }
-  throw new Problem({ status: 0, detail: "The connection broke again and again; the search itself goes on." });
+  throw new Problem({ status: 0, detail: "The connection broke repeatedly. The search continues on the server." });
 }

@@ -91,7 +91,7 @@ function markKey() {
   $("#key").textContent = savedKey() ? "Key set" : "API key";
 }
 function askForKey(detail) {
-  $("#key-why").textContent = detail ? `${detail} The key is kept in this tab alone.` : usual;
+  $("#key-why").textContent = detail ? `${detail} The key is kept only in this tab.` : usual;
   $("#key-value").value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();

@@ -97,7 +97,7 @@ export class Chart {
   }
 
   #curve(front) {
-    // A step: between two networks the budget buys the faster one.
+    // A step: a budget between two networks is met by the faster one.
     let path = "";
     for (const p of front.points) {
       const [x, y] = [this.x(p.limited_ms).toFixed(1), this.y(p.top1).toFixed(1)];
@@ -110,7 +110,7 @@ export class Chart {
   #band(front) {
     const wide = front.expected_error.latency_ms ?? 0;
     const tall = front.expected_error.top1 ?? 0;
-    // Around a prediction its mean error; before a bound, the way from the prediction to it.
+    // Around a prediction, its mean error; with a confidence, from the prediction to the bound.
     const edge = (p, sign) => (this.confidence == null ? p.latency_ms * (1 - sign * wide) : sign > 0 ? p.latency_ms : p.limited_ms);
     const at = (p, sign) => `${this.x(edge(p, sign)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
     // Like the curve, it goes on to the right of the last network.

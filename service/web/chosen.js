@@ -1,11 +1,11 @@
-// The network that a budget buys: its numbers, and what other budgets would buy.
+// The best network within the budget: its numbers, and those of other budgets.
 
 import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
 import { bytes, ms, percent, scaled, share, short } from "./format.js";
 import { conditionsInWords, figure, latencyTag, tag, top1Tag } from "./origin.js";
 
-/** Fill `body`; answers the chosen point, or null if no network is that fast. */
+/** Fill `body`. Returns the chosen point, or null if no network is that fast. */
 export function showChosen(body, front, budget, onBudget) {
   const index = within(front.points, budget);
   if (index < 0) {
@@ -38,9 +38,9 @@ export function showChosen(body, front, budget, onBudget) {
       energy(point, source),
       figure("Resolution", String(point.arch.resolution), "px", tag("exact")),
     ),
-    h("h3", {}, "What other budgets would buy"),
+    h("h3", {}, "With another budget"),
     h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
-    index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: more time buys nothing.") : null,
+    index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: a larger budget gives no better network.") : null,
     h("p", { class: "conditions" }, `Latency from a table that is ${source.latency_ms.table_origin}: ${conditionsInWords(source.latency_ms.conditions)}.`),
   );
   return point;

@@ -1,4 +1,4 @@
-// Devices, what is odd about their tables, and adding one from a file.
+// The Devices view: latency tables with their findings, and adding a device from a file.
 
 import { Problem, get, post } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
@@ -7,7 +7,7 @@ import { conditionsInWords, tag } from "./origin.js";
 import { problem } from "./search.js";
 
 export class Devices {
-  /** `added(name)` after a device was kept; `explore(name)` to look at one. */
+  /** `added(name)` is called after a device was stored, `explore(name)` to open one under Explore. */
   constructor(added, explore) {
     Object.assign(this, { added, explore });
   }
@@ -28,7 +28,7 @@ export class Devices {
       "div",
       { class: "drop", id: "drop" },
       h("p", {}, h("b", {}, "Drop a device file here"), " or ", h("label", { class: "link", for: "device-file" }, "choose one"), "."),
-      h("p", { class: "hint" }, "JSON with name, runtime, precision, batch, conditions, space and a table of layers in milliseconds, as the measuring kit writes it. It is checked before it is kept."),
+      h("p", { class: "hint" }, "JSON with name, runtime, precision, batch, conditions, space and a table of layers in milliseconds, as the measuring kit writes it. It is checked before it is stored."),
       input,
     );
     for (const kind of ["dragenter", "dragover"])
@@ -44,7 +44,7 @@ export class Devices {
     });
     this.results = h("div", { id: "upload-results", "aria-live": "polite" });
     this.body = h("div", {});
-    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "What a layer costs on each, and where those numbers come from.")), zone, this.results, this.body);
+    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "Latency tables: the time of each layer, and where the times come from.")), zone, this.results, this.body);
   }
 
   async #take(files) {
@@ -119,7 +119,7 @@ export class Devices {
   }
 }
 
-/** What lint has to say of a device's tables, errors before warnings. */
+/** The findings of lint about a device's tables, errors before warnings. */
 function findings(device) {
   const list = (severity) => {
     const found = (device.lint ?? []).filter((finding) => finding.severity === severity);

@@ -29,13 +29,13 @@ function fill(element, attributes, children) {
 }
 
 let announcing;
-/** Say `text` to screen readers, once the last of a quick series. */
+/** Announce `text` to screen readers; of several in quick succession, only the last. */
 export function announce(text) {
   clearTimeout(announcing);
   announcing = setTimeout(() => ($("#live").textContent = text), 250);
 }
 
-/** A button that copies what `text()` answers, and says so. */
+/** A button that copies `text()` and confirms it. */
 export function copyButton(text, label = "Copy") {
   const button = h("button", { type: "button", class: "quiet small" }, label);
   button.addEventListener("click", async () => {

@@ -1,4 +1,4 @@
-// What networks for many devices cost in energy: one supernet, against training each alone.
+// The energy of networks for many devices: one supernet, compared with training each from scratch.
 
 import { get } from "./api.js";
 import { $, h, show } from "./dom.js";
@@ -18,7 +18,7 @@ export class Energy {
     input.addEventListener("change", () => input.reportValidity() && this.#ask());
   }
 
-  /** Of a supernet; hidden where nothing is known. */
+  /** Show the energies of a supernet; hidden where none are known. */
   show(supernet) {
     if (supernet === this.supernet) return;
     this.supernet = supernet;
@@ -41,8 +41,8 @@ export class Energy {
 
 function table(found) {
   const entries = Object.entries({ ...found.once, ...found.per_device }).map(([name, entry]) => [NAMES[name] ?? name, entry]);
-  if (found.alone) entries.push(["One network trained alone", found.alone]);
-  if (found.alone_search) entries.push(["Searching for one, every candidate trained", found.alone_search]);
+  if (found.alone) entries.push(["One network trained from scratch", found.alone]);
+  if (found.alone_search) entries.push(["Searching for one by training every candidate", found.alone_search]);
   const row = ([name, entry]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "n" }, `${wh(entry.energy_kwh)} Wh `, tag(entry.provenance, "", entry.method)));
   return h(
     "table",
@@ -58,9 +58,9 @@ function totals({ devices, total, break_even_devices, one_more_device }) {
   const less = one_more_device.times_less_than_training_and_searching;
   const lines = [
     `${devices} devices from this supernet: ${of("shared")}.`,
-    total.alone_kwh == null ? null : `Each trained alone, its architecture given: ${of("alone")}.`,
+    total.alone_kwh == null ? null : `Training each from scratch, with a given architecture: ${of("alone")}.`,
     break_even_devices ? `Sharing pays from ${break_even_devices} devices on.` : null,
-    less ? `One more device takes ${short(less, 2)} times less than searching for a network and training it.` : null,
+    less ? `One more device takes ${short(less, 2)} times less energy than searching for a network by training.` : null,
   ];
   return h("p", { id: "energy-total" }, lines.filter(Boolean).join(" "));
 }

@@ -1,4 +1,4 @@
-// Fronts of devices, a budget, the network it buys, and the search for it.
+// The Explore view: fronts of devices, a budget, the best network within it, and a search for it.
 
 import { get } from "./api.js";
 import { Chart } from "./chart.js";
@@ -15,7 +15,7 @@ import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
 
 export class Explore {
-  /** `changed()` after the state has changed. `catalog`: {supernets, devices}. */
+  /** `changed()` is called after each change of the state. */
   constructor(state, changed) {
     Object.assign(this, { state, changed });
     this.fronts = new Fronts(state);
@@ -32,9 +32,9 @@ export class Explore {
     $("#slider").addEventListener("input", (event) => this.setBudget(Number(event.target.value), event.target));
   }
 
-  // -- what is looked at ---------------------------------------------------------------
+  // -- state ---------------------------------------------------------------------------
 
-  /** Make the state hold with what there is, and show it. */
+  /** Replace what the state names but `catalog` ({supernets, devices}) lacks, and show the view. */
   async open(catalog) {
     this.catalog = this.fronts.catalog = catalog;
     const { state } = this;
@@ -84,7 +84,7 @@ export class Explore {
     if (!this.supernets.has(name)) this.supernets.set(name, await get(`/v1/supernets/${encodeURIComponent(name)}`).catch(() => null));
   }
 
-  /** Other curves: of another precision, or of another bound. */
+  /** Load the curves of another precision or confidence. */
   #ask(patch) {
     Object.assign(this.state, patch);
     this.delivered = null;
@@ -150,7 +150,7 @@ export class Explore {
     this.refresh();
   }
 
-  // -- what is shown -------------------------------------------------------------------
+  // -- rendering -----------------------------------------------------------------------
 
   #render() {
     const { state } = this;
@@ -171,7 +171,7 @@ export class Explore {
       return show($("#chosen-body"), h("p", { class: "empty" }, waiting.length ? "Waiting for the first curve." : "Nothing to choose from."));
     }
     const [low, high] = [focus.points[0].limited_ms, focus.points.at(-1).limited_ms];
-    // The first view: a budget in the middle of what there is.
+    // At first, a budget in the middle of the front.
     state.budget ??= Number((low + 0.4 * (high - low)).toPrecision(3));
     const slider = $("#slider");
     Object.assign(slider, { min: low, max: high, step: (high - low) / 400 });
@@ -191,7 +191,7 @@ export class Explore {
     show($("#supernet-facts"), parts, classes, licence);
   }
 
-  /** Somebody drags, types or clicks. */
+  /** The user has set the budget, in the control `from`. */
   setBudget(budget, from = null) {
     const started = performance.now();
     this.delivered = null;
@@ -200,7 +200,7 @@ export class Explore {
     performance.measure("budget", { start: started });
   }
 
-  /** Everything that depends on the budget, at once, from what is loaded. */
+  /** Show everything that depends on the budget, from loaded fronts, without a request. */
   #apply(budget, from = null) {
     const { state } = this;
     const focus = this.fronts.ready.find((front) => front.device === state.focus) ?? this.fronts.ready[0];
@@ -214,7 +214,7 @@ export class Explore {
     if (from !== $("#budget")) $("#budget").value = ms(budget);
     const slider = $("#slider");
     if (from !== slider) slider.value = budget;
-    slider.setAttribute("aria-valuetext", this.point ? `${ms(budget)} milliseconds buy ${percent(this.point.top1)} percent` : `${ms(budget)} milliseconds, no network is that fast`);
+    slider.setAttribute("aria-valuetext", this.point ? `${ms(budget)} milliseconds: ${percent(this.point.top1)} percent` : `${ms(budget)} milliseconds, no network is that fast`);
     this.#showNetwork();
   }
 
@@ -265,7 +265,7 @@ export class Explore {
     state.search = search.id;
     const [supernet, device] = [search.request.supernet, deviceName(search)];
     const asked = { precision: search.request.precision, confidence: search.request.constraints.latency_confidence ?? null };
-    // Once: whoever chooses others while it runs keeps them.
+    // Only once, so that a choice made while the search runs is kept.
     const other = this.synced !== search.id && (state.precision !== asked.precision || state.confidence !== asked.confidence);
     this.synced = search.id;
     const here = this.catalog.supernets.some((n) => n.name === supernet) && this.catalog.devices.some((d) => d.name === device);
@@ -290,5 +290,5 @@ function swatch(i) {
 }
 
 function loadingFront(devices) {
-  return h("div", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), `Computing the curve of ${devices.join(", ")}. The first time takes seconds; then it is kept.`);
+  return h("div", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), `Computing the curve of ${devices.join(", ")}. The first time takes a few seconds; later it comes from the cache.`);
 }

@@ -1,4 +1,4 @@
-// Answers from a front that is loaded: no request, no waiting. A front rises in both numbers.
+// Reads a loaded front, without requests. Its points rise in latency and in accuracy.
 // `limited_ms` is what a budget limits: the predicted latency, or its bound where one is asked for.
 
 /** Position of the most accurate point within `budget`, -1 if none is that fast. */
@@ -13,8 +13,8 @@ export function within(points, budget) {
   return low - 1;
 }
 
-/** How much more time is worth asking about: a millisecond, where the front's range makes sense of
- * one, else a round tenth of it. */
+/** The step in latency that a trade shows: a millisecond, or a round tenth of the front's range if
+ * that is below 5 ms or above 200 ms. */
 export function step(points) {
   const range = points.at(-1).limited_ms - points[0].limited_ms;
   if (range >= 5 && range <= 200) return 1;
@@ -23,7 +23,7 @@ export function step(points) {
   return Number((unit * power).toPrecision(1));
 }
 
-/** What other budgets would change: the next tenth of a point, a step more, a step less. */
+/** Other budgets and what they change: for 0.1 points more, a step more, a step less. */
 export function trades(points, index, budget) {
   const here = points[index];
   const amount = step(points);

@@ -1,4 +1,4 @@
-// One search: its progress, and the model that it comes to.
+// One search: its progress, and the model that it delivers.
 
 import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
@@ -9,7 +9,7 @@ import { curl, python } from "./snippets.js";
 const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
 
 export class SearchCard {
-  /** `onSearch(search)` whenever what is known of the search has changed. */
+  /** `onSearch(search)` is called when the search has been read, and again at its end. */
   constructor(card, body, onSearch) {
     Object.assign(this, { card, body, onSearch });
   }
@@ -20,10 +20,10 @@ export class SearchCard {
     this.id = null;
   }
 
-  /** Ask for a search and follow it. */
+  /** Start a search and follow it. */
   async start(wanted) {
     const signal = this.#open(null);
-    this.#progress("Asking", null);
+    this.#progress("Starting", null);
     await this.#guard(signal, async () => {
       const search = await (await post("/v1/searches", wanted)).json();
       if (!signal.aborted) await this.#follow(search, signal);
@@ -95,7 +95,7 @@ export class SearchCard {
     try {
       await request(`/v1/searches/${id}`, { method: "DELETE" });
     } catch (error) {
-      announce(error.message); // it finished meanwhile
+      announce(error.message); // it has ended already
     }
   }
 
@@ -110,14 +110,14 @@ export class SearchCard {
 export const finished = (search) => ["succeeded", "failed", "cancelled"].includes(search.status);
 export const deviceName = (search) => (typeof search.request.device === "string" ? search.request.device : (search.request.device?.name ?? "inline profile"));
 
-/** A problem document where people look: what, expected, got, what to do. */
+/** A problem document (RFC 9457) as a notice. */
 export function problem(document) {
   const nearest = Object.entries(document?.nearest ?? {});
   return h(
     "div",
     { class: "notice bad", role: "alert" },
-    h("p", {}, h("b", {}, document?.title && document.title !== "about:blank" ? `${document.title}. ` : ""), document?.detail ?? "It failed, and gave no reason."),
-    nearest.length ? h("p", {}, `Can be met together: ${limits(document.nearest)}.`) : null,
+    h("p", {}, h("b", {}, document?.title && document.title !== "about:blank" ? `${document.title}. ` : ""), document?.detail ?? "The request failed without a stated reason."),
+    nearest.length ? h("p", {}, `The nearest limits that can be met: ${limits(document.nearest)}.`) : null,
     document?.errors?.length ? h("ul", {}, document.errors.slice(0, 20).map((e) => h("li", {}, typeof e === "string" ? e : `${e.pointer ?? ""} ${e.detail ?? ""}`))) : null,
   );
 }
@@ -131,7 +131,7 @@ function result(search) {
     h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits(wanted.constraints)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
     search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
     verified.stepped_down?.length
-      ? h("p", { class: "notice" }, `${verified.stepped_down.length} faster-looking network${verified.stepped_down.length > 1 ? "s were" : " was"} timed above the budget on this host; the search stepped down.`)
+      ? h("p", { class: "notice" }, `${verified.stepped_down.length} network${verified.stepped_down.length > 1 ? "s" : ""} predicted to meet the budget took longer when timed on this host; a faster one was delivered.`)
       : null,
     h(
       "dl",
@@ -186,7 +186,7 @@ function download(search) {
   return h("div", { class: "download" }, button, h("span", { class: "sha" }, h("span", {}, "sha256 "), h("code", {}, sha256)), copyButton(() => sha256, "Copy sha256"), state);
 }
 
-/** Fetched with the key, if there is one, and checked before it is handed over. */
+/** Fetch the model with the key, if there is one, and compare its sha256 before saving it. */
 async function save(search, state) {
   state.textContent = "Downloading";
   const response = await request(`/v1/searches/${search.id}/model.onnx`);
@@ -194,7 +194,7 @@ async function save(search, state) {
   if (crypto.subtle) {
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
     const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    if (found !== search.result.sha256) throw new Problem({ title: "Damaged", detail: `What arrived has the sha256 ${found.slice(0, 12)}: download it again.` });
+    if (found !== search.result.sha256) throw new Problem({ title: "Damaged", detail: `The downloaded file has the sha256 ${found.slice(0, 12)}, not the one stated: download it again.` });
     state.textContent = "Downloaded; its sha256 is the one stated.";
   } else state.textContent = "Downloaded; compare its sha256.";
   const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1] ?? "model.onnx";

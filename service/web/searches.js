@@ -1,4 +1,4 @@
-// Stored searches: filtered, sorted, a page at a time; the address holds all of it.
+// The Searches view: stored searches, filtered, sorted and paged; the address holds all settings.
 
 import { get } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
@@ -38,7 +38,7 @@ export class Searches {
       h("button", { type: "button", class: "quiet", id: "clear", onclick: () => this.#filter({}) }, "Clear"),
     );
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    // Only what was changed: a link may hold what an input cannot show, such as an hour.
+    // Change this filter only: a link may hold what an input cannot show, such as an hour.
     this.form.addEventListener("change", ({ target }) => {
       const { cursor, [target.name]: _, ...filters } = this.state.filters;
       this.#filter(target.value ? { ...filters, [target.name]: target.value } : filters);
@@ -90,7 +90,7 @@ export class Searches {
     const { filters } = this.state;
     const filtered = Object.keys(filters).some((name) => name !== "sort" && name !== "cursor");
     if (!page.items.length && !filters.cursor) {
-      const text = filtered ? "No search is like that. Loosen a filter." : "No search yet. Choose a budget under Explore and search.";
+      const text = filtered ? "No search matches these filters." : "No search yet. Choose a budget under Explore and search.";
       return show(this.body, h("p", { class: "empty card" }, text));
     }
     const table = h(

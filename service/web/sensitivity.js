@@ -1,4 +1,4 @@
-// What single changes of a network cost and bring, asked of the service once a budget rests.
+// What single changes to a network cost and gain, requested once the budget rests.
 
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
@@ -12,7 +12,7 @@ export class Sensitivity {
     this.container = container;
   }
 
-  /** Of a network of a supernet on a device; shown when the answer is there. */
+  /** Request the changes of a network on a device, and show them. */
   ask(supernet, device, precision, arch) {
     const key = JSON.stringify([supernet, device, precision, arch]);
     if (key === this.key) return;
@@ -26,10 +26,10 @@ export class Sensitivity {
       const query = new URLSearchParams({ arch: JSON.stringify(arch), precision });
       try {
         const { prices } = await get(`${path}?${query}`, { signal: this.asked.signal });
-        if (key === this.key) show(this.container, table("Shrink first: least lost for the time", prices.shrink_first), table("Grow first: most gained for the time", prices.grow_first));
+        if (key === this.key) show(this.container, table("Shrink first: least accuracy lost for the time saved", prices.shrink_first), table("Grow first: most accuracy gained for the time", prices.grow_first));
       } catch (error) {
         if (error.name === "AbortError") return;
-        show(this.container); // the page is whole without
+        show(this.container); // the page works without them
       }
       this.container.classList.remove("waiting");
     }, REST_MS);

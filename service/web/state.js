@@ -1,4 +1,4 @@
-// What is looked at, kept in the address: a link reproduces the view.
+// The state of the views, kept in the address, so that a link reproduces what is shown.
 
 export const MOST_DEVICES = 5;
 
@@ -44,7 +44,7 @@ export function writeState(state, { push = false } = {}) {
   const text = query.toString().replaceAll("%2C", ",");
   const address = text ? `/?${text}` : "/";
   if (address === location.pathname + location.search) return;
-  // Browsers refuse hundreds of changes in a few seconds: a drag is written when it rests.
+  // Browsers refuse hundreds of history changes in a few seconds: write once a drag pauses.
   clearTimeout(resting);
   if (push) history.pushState(null, "", address);
   else resting = setTimeout(() => history.replaceState(null, "", address), 120);

@@ -343,7 +343,7 @@ def test_a_link_reproduces_the_view(page, url):
     expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Latency")
     page.get_by_label("Latency, ms, at most").fill("0.0001")
     page.get_by_label("Latency, ms, at most").blur()
-    expect(page.locator("#searches")).to_contain_text("No search is like that")
+    expect(page.locator("#searches")).to_contain_text("No search matches these filters")
     page.go_back()
     expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
     expect(page.locator("tbody tr").first).to_be_visible()
