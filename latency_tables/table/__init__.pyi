@@ -18,6 +18,7 @@ from .linting import check as check
 from .linting import lint as lint
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text
+from .strict_json import parse_strict as parse_strict
 from .table import ALIKE as ALIKE
 from .table import MAX_MS as MAX_MS
 from .table import Conditions as Conditions

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from models.errors import InputError
 
 
+class NotStrict(ValueError):
+    """JSON that parsers read in different ways: NaN, infinity, or a field that is given twice."""
+
+
+def parse_strict(content: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        NotStrict: if it is ambiguous.
+        ValueError, RecursionError: as `json.loads` does.
+    """
+    return json.loads(content, parse_constant=_constant, object_pairs_hook=_object)
+
+
+def _constant(word: str) -> object:
+    raise NotStrict(f"expected finite numbers, got {word}")
+
+
+def _object(items: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(items)
+    if len(value) != len(items):
+        repeated, _ = Counter(key for key, _ in items).most_common(1)[0]
+        raise NotStrict(f"field {repeated[:80]!r} is given twice")
+    return value
+
+
 def load_strict(content: str | bytes) -> object:
-    def constant(word: str) -> object:
-        raise InputError(f"JSON: expected finite numbers, got {word}")
+    """The value of a file's JSON text.
 
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        value = dict(items)
-        if len(value) != len(items):
-            keys = [key for key, _ in items]
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            raise InputError(f"JSON: field {repeated[:80]!r} is given twice")
-        return value
-
+    Raises:
+        InputError: if it is no JSON, or ambiguous.
+    """
     try:
-        return cast(object, json.loads(content, parse_constant=constant, object_pairs_hook=pairs))
-    except InputError:
-        raise
+        return parse_strict(content)
+    except NotStrict as error:
+        raise InputError(f"JSON: {error}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"JSON: not readable ({error})") from error
 

@@ -1,4 +1,6 @@
-"""Requests whose JSON is read strictly, before anything else looks at it."""
+"""Requests whose JSON body is checked strictly before it is validated.
+
+This module adds limits for untrusted bodies to the parser that latency tables are read with."""
 
 from __future__ import annotations
 
@@ -10,19 +12,21 @@ from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
+from latency_tables.table import parse_strict
+
 MAX_DEPTH = 20
-"""Objects and lists in one another."""
+"""Levels of nested objects and lists."""
 MAX_STRING = 10_000
 """Characters of one text or key."""
 INLINE_BYTES = 2**16
-"""Larger bodies are read in a thread, so that others are answered meanwhile."""
+"""Larger bodies are parsed in a thread, so that the event loop answers others meanwhile."""
 
 
 class StrictRoute(APIRoute):
     """A route whose body is JSON as `parse` reads it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The framework's handler on a stricter request."""
+        """The framework's handler, given a `StrictRequest`."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
 
@@ -62,17 +66,17 @@ def parse(body: bytes) -> Any:
     """The value of a JSON text in UTF-8.
 
     Raises:
-        json.JSONDecodeError: if it is no JSON, nests too deep, holds NaN, infinity, a number of
-            thousands of digits or a text that is too long or that no database takes, or gives a
-            field twice.
+        json.JSONDecodeError: if it is no JSON, nests too deep, gives a field twice, or holds NaN,
+            infinity, a number of thousands of digits, a text that is too long, or a character
+            that databases do not store.
     """
     try:
-        value = json.loads(body.decode(), parse_constant=_constant, object_pairs_hook=_pairs)
+        value = parse_strict(body.decode())
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
         raise _refused(f"nested deeper than {MAX_DEPTH}") from error
-    except ValueError as error:  # no UTF-8, too many digits
+    except ValueError as error:  # ambiguous, not UTF-8, or a number with too many digits
         raise _refused(str(error)) from error
     _check(value)
     return value
@@ -101,19 +105,6 @@ def _check_text(text: str) -> None:
         raise _refused(f"expected texts of at most {MAX_STRING} characters, got {len(text)}")
     if "\0" in text or not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise _refused("expected texts without NUL and lone surrogates")
-
-
-def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(items)
-    if len(value) != len(items):
-        seen: set[str] = set()
-        repeated = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _refused(f"field {repeated[:80]!r} is given twice")
-    return value
-
-
-def _constant(word: str) -> Any:
-    raise _refused(f"expected finite numbers, got {word}")
 
 
 def _refused(message: str) -> json.JSONDecodeError:
