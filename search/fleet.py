@@ -1,11 +1,11 @@
-"""Networks for many devices: one for all of them, or the fewest that serve each well enough.
+"""Networks for a fleet of devices: one for all of them, or the fewest that serve each well enough.
 
-Every device has a latency model and a budget of its own, so one network for several is a search
-under several limits. A device is *served* by a network that meets its budget and is predicted at
-most `loss` points below the best found for that device alone.
+Every device has a latency model and a budget of its own, so one network for several devices is a
+search under several limits. A network *serves* a device if it meets the device's budget and its
+predicted accuracy is at most `loss` points below the best found for that device alone.
 
-A set of devices that one network serves stays served when devices leave it, so sets are grown:
-two of the sets in use are joined where one search can serve both, until no two can be.
+Sets of devices are merged greedily: two sets in use become one where a search finds a network that
+serves both, until no two can be merged.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Member:
     """A device of the fleet."""
 
     latency: CostModel
-    """Milliseconds on it; all members' over one space."""
+    """Milliseconds on the device; all members' models are of one space."""
     budget_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """One network and the devices that it is for."""
+    """One network and the devices that it serves."""
 
     result: SearchResult
     loss: Mapping[str, float]
-    """By device: points that its own best network is predicted to have more."""
+    """By device: points below the best network found for that device, as predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,6 @@ class Fleet:
     """Networks that serve every device."""
 
     shares: tuple[Share, ...]
-    own_top1: Mapping[str, float]
-    """By device: predicted accuracy of the best network found for it alone, percent."""
     searches: int
 
 
@@ -83,24 +81,24 @@ def search_fleet(
     """The fewest networks found that serve every member within `loss`.
 
     Args:
-        loss: points of predicted accuracy that a device may give up.
-        on_search: called at every search with how many were begun and the most there can be.
+        loss: points of predicted accuracy that a device may lose.
+        on_search: called before each search with its number and the largest possible number.
 
     Raises:
-        InputError: if there is no member, or `loss` or a budget is not a number that it can be.
+        InputError: if there is no member, or `loss` or a budget is out of range.
         Infeasible: if a member's budget is below its floor.
     """
     if not (math.isfinite(loss) and loss >= 0):
         raise InputError(f"loss: expected 0 or more percentage points, got {loss}")
     planner = _Planner(space, predictor, members, loss, seed, on_search)
-    for _ in members:  # every join leaves one set less
-        if not planner.join_two():
+    for _ in members:  # every merge leaves one set less
+        if not planner.merge_two():
             break
     return planner.fleet()
 
 
 class _Planner:
-    """The networks found so far and what is known about sets of devices."""
+    """The networks found so far, and the sets of devices tried."""
 
     def __init__(
         self,
@@ -114,38 +112,40 @@ class _Planner:
         self.space, self.predictor, self.members = space, predictor, members
         self.loss, self.seed, self.on_search = loss, seed, on_search
         self.tried: set[frozenset[str]] = set()
-        self.found: list[SearchResult] = []
+        self.results: list[SearchResult] = []
         self.own: dict[str, float] = {}
         for name in members:
             self._search(frozenset([name]))
-        # A network found for one device may be better for another than the other's own.
+        # A network found for one device may be better for another device than its own.
         for name in members:
-            self.own[name] = max(r.top1 for r in self.found if self._meets(r, name))
+            self.own[name] = max(r.top1 for r in self.results if self._meets(r, name))
 
-    def join_two(self) -> bool:
-        """Find one network that serves two of the sets in use; false if there is none."""
+    def merge_two(self) -> bool:
+        """Find one network that serves two of the sets in use; False if there is none."""
         sets = [frozenset(self._served(result)) for result in self._chosen()]
         pairs = itertools.combinations(sets, 2)
-        for union in sorted({a | b for a, b in pairs} - self.tried, key=self._unlike):
+        for union in sorted({a | b for a, b in pairs} - self.tried, key=self._difference):
             result = self._search(union)
             if result is not None and union <= set(self._served(result)):
                 return True
         return False
 
     def fleet(self) -> Fleet:
-        """Each device with the best of the networks chosen that serve it."""
+        """Assign to each device the best of the chosen networks that serve it."""
         chosen = self._chosen()
-        taken: list[dict[str, float]] = [{} for _ in chosen]
+        losses: list[dict[str, float]] = [{} for _ in chosen]
         for name, own in self.own.items():
             able = [i for i, result in enumerate(chosen) if name in self._served(result)]
             best = max(able, key=lambda i: chosen[i].top1)
-            taken[best][name] = max(0.0, own - chosen[best].top1)
-        shares = (Share(result=r, loss=loss) for r, loss in zip(chosen, taken, strict=True) if loss)
-        return Fleet(shares=tuple(shares), own_top1=self.own, searches=len(self.tried))
+            losses[best][name] = max(0.0, own - chosen[best].top1)
+        shares = (
+            Share(result=r, loss=loss) for r, loss in zip(chosen, losses, strict=True) if loss
+        )
+        return Fleet(shares=tuple(shares), searches=len(self.tried))
 
     def _search(self, names: frozenset[str]) -> SearchResult | None:
         self.tried.add(names)
-        # One search a device, and at most two a pair: its own, and of sets that grew from it.
+        # One search for each device, and at most two for each pair.
         self.on_search(len(self.tried), len(self.members) ** 2)
         group = {name: member for name, member in self.members.items() if name in names}
         try:
@@ -154,7 +154,7 @@ class _Planner:
             if len(names) == 1:
                 raise
             return None
-        self.found.append(result)
+        self.results.append(result)
         return result
 
     def _meets(self, result: SearchResult, name: str) -> bool:
@@ -168,24 +168,24 @@ class _Planner:
             if result.top1 >= own - self.loss and self._meets(result, name)
         ]
 
-    def _unlike(self, names: frozenset[str]) -> tuple[float, list[str]]:
-        """Devices whose own networks are about as accurate share one most easily."""
+    def _difference(self, names: frozenset[str]) -> tuple[float, list[str]]:
+        """Sort key: devices with networks of similar accuracy are the likeliest to share one."""
         own = [self.own[name] for name in names]
         return max(own) - min(own), sorted(names)
 
     def _chosen(self) -> list[SearchResult]:
-        served = [frozenset(self._served(result)) for result in self.found]
+        served = [frozenset(self._served(result)) for result in self.results]
         chosen = fewest_covering(served, frozenset(self.members))
-        return [self.found[index] for index in chosen]
+        return [self.results[index] for index in chosen]
 
 
 def fewest_covering(sets: Sequence[frozenset[str]], whole: frozenset[str]) -> list[int]:
-    """Indices of sets that cover `whole`, which their union does: the fewest up to
-    `EXACT_COVER` elements, greedily chosen beyond."""
+    """Indices of sets whose union is `whole`: the fewest up to `EXACT_COVER` elements, beyond that
+    a greedy choice. The union of all sets has to be `whole`."""
     if len(whole) > EXACT_COVER:
         return _greedy_cover(sets, whole)
     reached: dict[frozenset[str], list[int]] = {frozenset(): []}
-    while whole not in reached:  # at most one round an element
+    while whole not in reached:  # at most one round for each element
         following: dict[frozenset[str], list[int]] = {}
         for covered, indices in reached.items():
             first = min(whole - covered)  # some set has to cover it

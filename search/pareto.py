@@ -1,8 +1,8 @@
-"""Two-objective sets (least cost, most value) and their exact combination over factors.
+"""Pareto sets of two objectives (low cost, high value), exact for sums of small tables.
 
-The best trade-offs of a sum of small tables are found gene by gene, like its minimum
-(`search.costs.costs.minimise`), with Pareto sets in place of numbers: union over the choices of a
-gene, sums of pairs (Minkowski) where factors meet. Sets longer than a given width are thinned
+The Pareto set of two sums of small tables is found by eliminating one gene at a time, like a
+minimum (`search.costs.costs.minimise`), with sets of points in place of numbers: the union over the
+choices of a gene, and Minkowski sums where factors meet. Sets longer than a given width are thinned
 to one point a cost interval; with enough width the result is exact.
 
 Shapes: P points, G genes.
@@ -23,7 +23,7 @@ from search.costs import Factor, Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParetoSet:
-    """Trade-offs by rising cost and rising value; genes not yet decided are 0."""
+    """Points by rising cost and rising value; genes not yet eliminated are 0."""
 
     cost: Floats
     value: Floats
@@ -32,15 +32,12 @@ class ParetoSet:
 
 
 def non_dominated(cost: Floats, value: Floats) -> npt.NDArray[np.intp]:
-    """Indices of the points that no other matches at lower cost or betters at equal cost.
-
-    Sorted by cost; of equal points one is kept.
-    """
+    """Indices of the non-dominated points, by rising cost; of equal points the first."""
     order = np.lexsort((-value, cost))
     best = np.maximum.accumulate(value[order])
     rises = np.r_[True, best[1:] > best[:-1]][: len(order)]
-    kept: npt.NDArray[np.intp] = order[rises]
-    return kept
+    indices: npt.NDArray[np.intp] = order[rises]
+    return indices
 
 
 def pareto_front(
@@ -49,12 +46,12 @@ def pareto_front(
     n_choices: npt.NDArray[np.int64],
     width: int,
 ) -> ParetoSet:
-    """Trade-offs between the sum of `costs` and the sum of `values` over all genes.
+    """The Pareto set of the sum of `costs` and the sum of `values` over all networks.
 
     Args:
         costs, values: factors over the same genes.
         n_choices: number of choices of each gene, (G,).
-        width: points that a set keeps at most, 2 or more.
+        width: most points of a set, 2 or more.
     """
     n_genes = len(n_choices)
     pending = [(f.columns, _leaves(f.table, 0.0 * f.table, n_genes)) for f in costs]
@@ -78,7 +75,7 @@ def pareto_front(
 
 
 Messages = tuple[tuple[int, ...], npt.NDArray[Any]]
-"""Columns, and an array of one `ParetoSet` for each choice of their genes."""
+"""Columns of genes, and a `ParetoSet` for each combination of their choices."""
 
 
 def _leaves(cost: Floats, value: Floats, n_genes: int) -> npt.NDArray[Any]:
@@ -90,7 +87,7 @@ def _leaves(cost: Floats, value: Floats, n_genes: int) -> npt.NDArray[Any]:
 
 
 def _join(messages: Sequence[Messages], chosen: dict[int, int], width: int) -> ParetoSet:
-    """Sum of one set of each message, given the chosen genes."""
+    """Minkowski sum of one set of each message, for the choices given."""
     sets = [table[tuple(chosen[c] for c in columns)] for columns, table in messages]
     # Smallest first keeps the products small.
     sets.sort(key=lambda item: len(item.cost))
@@ -100,7 +97,7 @@ def _join(messages: Sequence[Messages], chosen: dict[int, int], width: int) -> P
         value = np.add.outer(total.value, other.value).ravel()
         keep = _thin(cost, value, width)
         left, right = np.divmod(keep, len(other.cost))
-        # Disjoint genes: what one set has decided is 0 in the other.
+        # The sets have eliminated different genes: a gene of one is 0 in the other.
         total = ParetoSet(cost[keep], value[keep], total.genes[left] + other.genes[right])
     return total
 
@@ -119,7 +116,7 @@ def _decide(points: ParetoSet, column: int, choice: int) -> ParetoSet:
 
 
 def _thin(cost: Floats, value: Floats, width: int) -> npt.NDArray[np.intp]:
-    """Non-dominated indices, at most `width`: the cheapest, and the best of each interval."""
+    """At most `width` non-dominated indices: the cheapest, and the best of each cost interval."""
     keep = non_dominated(cost, value)
     if len(keep) <= width:
         return keep

@@ -1,6 +1,6 @@
-"""What each choice of a network costs: one change at a time, and one more millisecond.
+"""Sensitivity of a network: what single changes, and more latency, cost and gain.
 
-Every number here is of predictions, and differences of predictions are better than their levels:
+All numbers are differences of predictions, which are more exact than the predictions themselves:
 an error that two neighbouring networks share cancels.
 """
 
@@ -23,7 +23,7 @@ STEPS = (0.05, 0.1, 0.25, 0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A network one unit away (a block, a depth, a width, the resolution), and what it brings."""
+    """A network one unit away (a block, a depth, a width, the resolution), and the difference."""
 
     unit: str
     """Where: "stage2_block3", "stage2" for its depth or width, "resolution"."""
@@ -31,13 +31,13 @@ class Change:
     """In words: "kernel 5 to 3, expand 6 to 4"."""
     arch: Arch
     extra_ms: float
-    """Its latency, less that of the network changed."""
+    """Its latency minus that of the original network."""
     gain: float
-    """Its top-1, less that of the network changed, percentage points."""
+    """Its top-1 minus that of the original network, percentage points."""
 
     @property
     def points_per_ms(self) -> float:
-        """Accuracy for time."""
+        """Accuracy gained or lost for a millisecond spent or saved."""
         return self.gain / self.extra_ms
 
 
@@ -62,19 +62,19 @@ def changes(
     ]
 
 
-def shrink_first(found: Sequence[Change]) -> list[Change]:
+def shrink_first(single_changes: Sequence[Change]) -> list[Change]:
     """For each unit the change that loses least accuracy a saved millisecond, best unit first."""
-    return _best_of_each_unit([c for c in found if c.extra_ms < 0], sign=1)
+    return _best_of_each_unit([c for c in single_changes if c.extra_ms < 0], sign=1)
 
 
-def grow_first(found: Sequence[Change]) -> list[Change]:
+def grow_first(single_changes: Sequence[Change]) -> list[Change]:
     """For each unit the change that gains most accuracy a spent millisecond, best unit first."""
-    gains = [c for c in found if c.extra_ms > 0 and c.gain > 0]
+    gains = [c for c in single_changes if c.extra_ms > 0 and c.gain > 0]
     return _best_of_each_unit(gains, sign=-1)
 
 
-def _best_of_each_unit(found: Sequence[Change], sign: int) -> list[Change]:
-    ranked = sorted(found, key=lambda c: sign * c.points_per_ms)
+def _best_of_each_unit(candidates: Sequence[Change], sign: int) -> list[Change]:
+    ranked = sorted(candidates, key=lambda c: sign * c.points_per_ms)
     best: dict[str, Change] = {}
     for change in ranked:
         best.setdefault(change.unit, change)
@@ -83,34 +83,34 @@ def _best_of_each_unit(found: Sequence[Change], sign: int) -> list[Change]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoreTime:
-    """What the front has for a longer latency."""
+    """The front's best network for a larger latency."""
 
     extra_ms: float
-    """Beyond the network's own."""
+    """Added to the latency of the network compared with."""
     arch: Arch
     latency_ms: float
     top1: float
     """Predicted, percent."""
     gain: float
-    """Of `top1` over the front's best within the network's own latency, percentage points."""
+    """`top1` minus that of the front's best network without more latency, percentage points."""
 
 
 def more_time(space: SearchSpace, points: Front, latency_ms: float) -> list[MoreTime]:
-    """The front's best with 5, 10, 25 and 50 % more time, and with one more millisecond.
+    """The front's best with 5, 10, 25 and 50 % more latency, and with one millisecond more.
 
-    The same network comes once, with the least time that it is the answer for.
+    Each network comes once, with the smallest addition for which it is the best.
 
     Args:
-        latency_ms: of the network to compare with, at least the front's first.
+        latency_ms: of the network compared with, at least the front's lowest.
     """
     extras = sorted({*(share * latency_ms for share in STEPS), 1.0})
     now = _within(points, latency_ms)
-    found: dict[int, float] = {}
+    first_extra: dict[int, float] = {}
     for extra_ms in extras:
         index = _within(points, latency_ms + extra_ms)
         if index > now:
-            found.setdefault(index, extra_ms)
-    archs = space.decode(points.genes[list(found)])
+            first_extra.setdefault(index, extra_ms)
+    archs = space.decode(points.genes[list(first_extra)])
     return [
         MoreTime(
             extra_ms=extra_ms,
@@ -119,7 +119,7 @@ def more_time(space: SearchSpace, points: Front, latency_ms: float) -> list[More
             top1=float(points.top1[index]),
             gain=float(points.top1[index] - points.top1[now]),
         )
-        for (index, extra_ms), arch in zip(found.items(), archs, strict=True)
+        for (index, extra_ms), arch in zip(first_extra.items(), archs, strict=True)
     ]
 
 
@@ -140,17 +140,17 @@ def _unit(space: SearchSpace, changed: GeneMatrix) -> str:
 
 
 def _in_words(space: SearchSpace, before: GeneMatrix, after: GeneMatrix) -> str:
-    """Which genes differ, those of blocks that come or go left out but for a new block's kind."""
-    alive = space.active(before[None])[0] & space.active(after[None])[0]
-    new = space.active(after[None])[0] & ~space.active(before[None])[0]
+    """The genes that differ, and the kind of blocks that are new."""
+    before_active, after_active = space.active(np.stack([before, after]))
+    in_both, new = before_active & after_active, after_active & ~before_active
     words = [
-        f"{gene.name} {gene.choices[old]:g} to {gene.choices[fresh]:g}"
-        for gene, old, fresh, both in zip(space.genes, before, after, alive, strict=True)
-        if both and old != fresh
+        f"{gene.name} {gene.choices[old]:g} to {gene.choices[new_choice]:g}"
+        for gene, old, new_choice, both in zip(space.genes, before, after, in_both, strict=True)
+        if both and old != new_choice
     ]
     kinds = {
-        gene.name: f"{gene.name} {gene.choices[fresh]:g}"
-        for gene, fresh, added in zip(space.genes, after, new, strict=True)
+        gene.name: f"{gene.name} {gene.choices[choice]:g}"
+        for gene, choice, added in zip(space.genes, after, new, strict=True)
         if added
     }
     return ", ".join(words) + (f" ({', '.join(kinds.values())})" if kinds else "")

@@ -1,12 +1,11 @@
-"""A cost is a sum of small tables: latency, MACs and parameters in one form.
+"""Costs as sums of small tables: latency, MACs and parameters in one form.
 
-What a layer costs depends on few genes (`SearchSpace.scopes`): the resolution, a block's own
-genes, and in a ResNet the widths around it. So a network's cost is a sum of factors, each a
-small array looked up by the few genes in its scope. Evaluating 10^5 architectures is one gather
-and one sum, and the exact minimum over a space of 10^20 is a variable elimination over the same
-factors.
+A layer's cost depends on few genes (`SearchSpace.scopes`): the resolution, the genes of its block,
+and in a ResNet the adjacent widths. So a network's cost is a sum of factors, each a small array
+indexed by the genes in its scope. Evaluating 10^5 networks is one gather and one sum, and the exact
+minimum over a space of 10^20 networks is a variable elimination over the same factors.
 
-Shapes: N architectures, G genes, F factors.
+Shapes: N networks, G genes, F factors.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 from latency_tables.table import Keys, layer_keys
 from models.layers import LayerSpec
-from models.spaces import Arch, GeneMatrix, Scope, SearchSpace, layer_plan
+from models.spaces import GeneMatrix, Scope, SearchSpace, layer_plan
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,9 +30,9 @@ class Factor:
     """One term of a cost: an array indexed by the genes in its scope.
 
     Attributes:
-        name: the layer it stands for.
+        name: its layer.
         columns: columns of the gene matrix that index `table`, ascending.
-        table: one axis per column, as long as that gene has choices.
+        table: one axis for each column, of as many entries as the gene has choices.
     """
 
     name: str
@@ -42,15 +41,15 @@ class Factor:
 
 
 class LayerTable(Protocol):
-    """What a latency table must answer; `latency_tables.table.table.LatencyTable` does."""
+    """What is needed of a latency table; `latency_tables.table.LatencyTable` has it."""
 
     @property
     def network_overhead_ms(self) -> float:
-        """Time of one forward pass that belongs to no layer."""
+        """Part of the time of a forward pass that belongs to no layer."""
         ...
 
     def layer_ms(self, layer: LayerSpec, keys: Keys | None = None, /) -> float:
-        """Time of one layer, whose keys may be known already."""
+        """Time of one layer; `keys` saves computing its keys again."""
         ...
 
 
@@ -60,7 +59,7 @@ class Cost(Protocol):
 
     @property
     def space(self) -> SearchSpace:
-        """The networks it is known of."""
+        """The networks that it is defined for."""
         ...
 
     @property
@@ -77,7 +76,8 @@ class Cost(Protocol):
         ...
 
     def within(self, budget: float, /) -> tuple[CostModel, float]:
-        """A sum and the most it may be, which is met where this cost is at most `budget`."""
+        """A sum and its limit, equivalent to this cost and `budget`: a network meets either both
+        or neither."""
         ...
 
     def at(self, space: SearchSpace, /) -> Cost:
@@ -104,7 +104,7 @@ class CostModel:
 
         Args:
             layer_cost: cost of one layer.
-            constant: cost of a network that belongs to no layer.
+            constant: part of a network's cost that belongs to no layer.
         """
         return cls._tabulated(space, lambda layer, _: layer_cost(layer), constant)
 
@@ -129,14 +129,14 @@ class CostModel:
         return summed + self.constant
 
     def terms(self, genes: GeneMatrix) -> Floats:
-        """What each factor adds to each row of a canonical gene matrix, (N, F)."""
-        # Integers below 2^24 in float32: the product is exact, and BLAS is the fast path.
+        """Value of each factor for each row of a canonical gene matrix, (N, F)."""
+        # float32 holds integers below 2^24 exactly, and BLAS makes the product fast.
         index_NF = genes.astype(np.float32) @ self._strides_GF + self._offsets_F
-        found: Floats = self._flat.take(index_NF.astype(np.intp))
-        return found
+        terms_NF: Floats = self._flat.take(index_NF.astype(np.intp))
+        return terms_NF
 
     def within(self, budget: float) -> tuple[CostModel, float]:
-        """A sum and the most it may be where this cost is at most `budget`: here, themselves."""
+        """See `Cost.within`: a sum is its own equivalent."""
         return self, budget
 
     def at(self, space: SearchSpace) -> CostModel:
@@ -145,31 +145,16 @@ class CostModel:
             return self
         kept = [self.space.resolutions.index(r) for r in space.resolutions]
         factors = tuple(
-            # The resolution is the first column, so where it is in a scope it is the first axis.
+            # The resolution is column 0, so it is the first axis of the tables that have it.
             Factor(f.name, f.columns, f.table[kept] if 0 in f.columns else f.table)
             for f in self.factors
         )
         return CostModel(space, factors, self.constant)
 
-    def breakdown(self, arch: Arch) -> dict[str, float]:
-        """Cost of each layer of `arch`, in order; with `constant` they add to its cost."""
-        row = self.space.encode([arch])[0]
-        names = {layer.name for layer in layer_plan(self.space, arch)}
-        return {
-            factor.name: float(factor.table[tuple(row[list(factor.columns)])])
-            for factor in self.factors
-            if factor.name in names
-        }
-
     @cached_property
     def floor_genes(self) -> GeneMatrix:
         """The cheapest network of the space, exact, (G,); lowest genes where several tie."""
         return self._canonical(minimise(self.factors, self.space.n_choices))
-
-    @property
-    def floor_arch(self) -> Arch:
-        """The cheapest network of the space, exact."""
-        return self.space.decode(self.floor_genes[None])[0]
 
     def floor(self) -> float:
         """The least cost in the space; a budget below it cannot be met."""
@@ -268,8 +253,8 @@ def minimise(factors: Sequence[Factor], n_choices: npt.NDArray[np.int64]) -> Gen
 
 @lru_cache(maxsize=16)
 def _places(space: SearchSpace) -> Mapping[str, Mapping[int, tuple[LayerSpec, Keys]]]:
-    """By layer, what it can be and where that goes in its flat table: alike for every cost."""
-    found: dict[str, dict[int, tuple[LayerSpec, Keys]]] = {name: {} for name in space.scopes}
+    """By layer, its variants by their index in the flat table of any cost."""
+    places: dict[str, dict[int, tuple[LayerSpec, Keys]]] = {name: {} for name in space.scopes}
     columns = {name: list(scope.columns) for name, scope in space.scopes.items()}
     shapes = {name: tuple(space.n_choices[c].tolist()) for name, c in columns.items()}
     for arch in space.covering():
@@ -277,18 +262,18 @@ def _places(space: SearchSpace) -> Mapping[str, Mapping[int, tuple[LayerSpec, Ke
         for layer in layer_plan(space, arch):
             index = tuple(row[columns[layer.name]].tolist())
             position = int(np.ravel_multi_index(index, shapes[layer.name]))
-            if position not in found[layer.name]:
-                found[layer.name][position] = (layer, layer_keys(layer))
-    return found
+            if position not in places[layer.name]:
+                places[layer.name][position] = (layer, layer_keys(layer))
+    return places
 
 
 def _factor(name: str, scope: Scope, table: Floats) -> Factor:
-    """`table` over the scope's genes, with an axis for the depth that can leave the layer out."""
+    """`table` over the scope's genes, and over the depth if the layer can be absent."""
     if scope.depth is None:
         return Factor(name, scope.columns, table)
     columns = tuple(sorted((*scope.columns, scope.depth)))
     axis = columns.index(scope.depth)
     shape = [-1 if i == axis else 1 for i in range(len(columns))]
     present = np.array(scope.present).reshape(shape)
-    # A layer that the depth leaves out costs nothing.
+    # An absent layer costs nothing.
     return Factor(name, columns, np.where(present, np.expand_dims(table, axis), 0.0))

@@ -1,7 +1,7 @@
-"""A cost that is the largest of its layers instead of their sum: memory.
+"""Peak memory: a cost that is the largest of its layers instead of their sum.
 
-Whether it meets a budget is still a sum: of what each layer is over that budget, which must be
-nothing. So once the budget is known, everything that works on sums of small tables works here.
+A budget is met if the sum of the layers' excesses over it is 0. So for a known budget, everything
+that works on sums of small tables works here too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PeakModel:
 
     @property
     def space(self) -> SearchSpace:
-        """The networks it is known of."""
+        """The networks that it is defined for."""
         return self.layers.space
 
     def evaluate(self, genes: GeneMatrix) -> Floats:
@@ -41,9 +41,9 @@ class PeakModel:
         return largest
 
     def within(self, budget: float) -> tuple[CostModel, float]:
-        """1 plus what each layer is over `budget`, and 1."""
+        """See `Cost.within`: 1 plus the excess of each layer over `budget`, and 1."""
         factors = tuple(
-            # A whole 1 for being over at all: a tiny excess must not be lost to rounding.
+            # At least 1 for any excess, so that a tiny one is not lost to rounding.
             Factor(f.name, f.columns, np.where(f.table > budget, f.table / budget, 0.0))
             for f in self.layers.factors
         )
@@ -55,7 +55,7 @@ class PeakModel:
 
     @cached_property
     def floor_genes(self) -> GeneMatrix:
-        """A network whose largest layer is least, exact, (G,): bisection over all layers' costs."""
+        """A network whose largest layer is smallest, exact, (G,): bisection over layers' costs."""
         budgets = np.unique(np.concatenate([f.table.ravel() for f in self.layers.factors]))
         budgets = budgets[budgets > 0]
         low, high = 0, len(budgets) - 1
@@ -70,7 +70,7 @@ class PeakModel:
         return sums.floor_genes
 
     def floor(self) -> float:
-        """The least that a network's largest layer can cost."""
+        """The least cost in the space; a budget below it cannot be met."""
         return float(self.evaluate(self.floor_genes[None])[0])
 
 

@@ -2,7 +2,7 @@
 
 A *unit* is what changes together: the resolution, a depth, a width, or all genes of a block.
 
-Shapes: N architectures, G genes, U units.
+Shapes: N networks, G genes, U units.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class SearchSettings:
 
 DEFAULT_SETTINGS = SearchSettings()
 EXPLORED_SETTINGS = SearchSettings(
-    warm_start=WarmStartSettings(groups=1, candidates=300, judged=150),
+    warm_start=WarmStartSettings(groups=1, candidates=300, evaluated=150),
     evolution=EvolutionSettings(population=160, isolation_generations=20, cull_interval=3),
 )
 """For predictors with a warm-start pool: with a third of the work, answers are nearer to the best

@@ -51,7 +51,7 @@ class WarmStartSettings:
     """Isolated starts."""
     candidates: int = 500
     """Random networks of each group whose costs are computed."""
-    judged: int = 300
+    evaluated: int = 300
     """Those of them nearest to the limits, which the predictor evaluates."""
     rounds: int = 2
     """Times that the surrogate is fitted."""
@@ -146,7 +146,7 @@ def _near_limits(
     gap = np.abs(_worst(problem, genes))
     nearest = np.lexsort((gap, genes[:, 0]))
     rank = rank_in_group(genes[nearest, 0])
-    each = -(-settings.judged // len(space.resolutions))
+    each = -(-settings.evaluated // len(space.resolutions))
     chosen = nearest[rank < groups * each]
     anchors = np.tile(problem.anchor(), (groups, 1))
     return _distinct(

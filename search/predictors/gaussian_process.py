@@ -1,13 +1,13 @@
 """The accuracy predictor: a Gaussian process over thermometer-coded genes.
 
-A thousand measured subnets are enough: on 1,700 published ImageNet accuracies of the
-MobileNetV3 space a fit on 1,000 predicts the rest to 0.055 points, a ridge regression on the
-same features to 0.17.
+A thousand measured subnets are enough: of 1,700 published ImageNet accuracies of the MobileNetV3
+space, a fit on 1,000 predicts the rest to 0.055 points; a ridge regression on the same features, to
+0.17.
 
-Coding: a gene with ordered choices c0 < c1 < ... becomes one bit per threshold, "at least
-c1", "at least c2", ...; genes of blocks also get "at least c0", that is, active. So the
-distance of two choices is the number of steps between them, and an inactive block lies one
-step below its smallest choice.
+Coding: a gene with ordered choices c0 < c1 < ... becomes one bit per threshold, "at least c1",
+"at least c2", ...; genes of blocks also have "at least c0", that is, active. So the distance of two
+choices is the number of steps between them, and an inactive block is one step below its smallest
+choice.
 
 Kernel, for coded rows x and z (Rasmussen & Williams, "Gaussian Processes for Machine
 Learning", 2006, eq. 4.31 and section 5.1), all genes of one kind in one stage sharing a

@@ -1,12 +1,12 @@
-"""Fitting the Gaussian process: weights by marginal likelihood, then one exact solve.
+"""Fitting the Gaussian process: kernel weights by marginal likelihood, then one exact solve.
 
-Negative log posterior of the weights and its gradient (Rasmussen & Williams 2006, eqs. 5.8
-and 5.9). Gradients over all bits fall out of two matrix products, because for a weight w_d
+The weights minimise the negative log posterior (Rasmussen & Williams 2006, eqs. 5.8 and 5.9). Its
+gradient over all bits takes two matrix products, because for a weight w_d
 
     sum_ij W_ij (x_id - x_jd)^2 = 2 sum_i (sum_j W_ij) x_id^2 - 2 (x^T W x)_dd.
 
-Weights are log-normal a priori, wide (a factor of e^3 is one standard deviation): enough to
-keep 30 weights sane on 100 networks, nothing on 1,000.
+The prior of the weights is log-normal and wide (one standard deviation is a factor of e^3): enough
+to regularise 30 weights on 100 networks, and negligible on 1,000.
 
 Shapes: M measured networks, D bits, W groups of bits that share a weight.
 """
@@ -32,7 +32,7 @@ MIN_ROWS = 20
 MAX_ROWS = 6000
 """The exact solve holds a few matrices of this many rows squared."""
 WEIGHT_ROWS = 1200
-"""Rows that the weights are fitted on; more do not move them but cost cubic time."""
+"""Most rows that the weights are fitted on: more change them little and take cubic time."""
 MAX_ITERATIONS = 60
 PRIOR_PRECISION = 0.1
 JITTER = 1e-8
@@ -53,7 +53,7 @@ def fit_gaussian_process(
     Args:
         genes: measured networks, (M, n_genes), canonical.
         top1: their accuracies, percent, (M,).
-        seed: draws the rows for the weights where there are more than `WEIGHT_ROWS`.
+        seed: draws the rows for the weights if there are more than `WEIGHT_ROWS`.
         target: what was measured, for the provenance: the data, the number of images.
         on_share: called with the share of `MAX_ITERATIONS` that is done, 0..1.
 
@@ -141,9 +141,9 @@ def _fit_weights(
 
 
 def prior_mean(n_groups: int) -> Floats:
-    """Logarithms of all weights before seeing data, (2 W + 2,).
+    """Means of the logarithms of all weights a priori, (2 W + 2,).
 
-    The linear part explains most, every bit alike; 5 % of the variance is noise.
+    All bits are equal, the linear part explains most, and 5 % of the variance is noise.
     """
     weights: Floats = np.r_[np.full(n_groups, 0.02), np.full(n_groups, 0.05), 1.0, 0.05]
     return np.log(weights)
@@ -160,7 +160,7 @@ def unpack(theta: Floats, group_D: npt.NDArray[np.int64]) -> tuple[Kernel, float
 def negative_log_posterior(
     theta: Floats, x_MD: Floats, t_M: Floats, group_D: npt.NDArray[np.int64]
 ) -> tuple[float, Floats]:
-    """Of the log weights given coded rows and targets, up to a constant; and its gradient."""
+    """Its value for log weights `theta`, up to a constant, and its gradient."""
     kernel, noise = unpack(theta, group_D)
     rbf = kernel.rbf_variance * kernel.rbf(x_MD, x_MD)
     covariance = rbf + (x_MD * kernel.linear_D) @ x_MD.T
@@ -169,7 +169,7 @@ def negative_log_posterior(
     log_determinant = 2 * np.log(np.diag(factor[0])).sum()
     inverse = cho_solve(factor, np.eye(len(t_M)), overwrite_b=True, check_finite=False)
     dual_M = inverse @ t_M
-    # d value / d covariance, and with it every derivative by the chain rule.
+    # d value / d covariance; the other derivatives follow by the chain rule.
     slope = 0.5 * (inverse - np.outer(dual_M, dual_M))
     slope_rbf = slope * rbf
     by_linear_D = ((slope @ x_MD) * x_MD).sum(0) * kernel.linear_D
@@ -182,6 +182,6 @@ def negative_log_posterior(
             [slope_rbf.sum(), np.trace(slope) * noise],
         ]
     )
-    away = theta - prior_mean(n_groups)
-    value = 0.5 * (t_M @ dual_M + log_determinant + PRIOR_PRECISION * away @ away)
-    return float(value), gradient + PRIOR_PRECISION * away
+    deviation = theta - prior_mean(n_groups)
+    value = 0.5 * (t_M @ dual_M + log_determinant + PRIOR_PRECISION * deviation @ deviation)
+    return float(value), gradient + PRIOR_PRECISION * deviation

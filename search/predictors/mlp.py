@@ -5,7 +5,7 @@ codings of its input were published: for MobileNetV3 the kernels, the expansions
 resolution in steps of 16 from 112; for ResNet-50 the resolution, the stem's depth, the widths,
 then the expansions. A block that is not active is all zeros. Outputs are fractions of 1.
 
-Shapes: N architectures, G genes, D inputs, H hidden units.
+Shapes: N networks, G genes, D inputs, H hidden units.
 """
 
 from __future__ import annotations

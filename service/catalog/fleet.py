@@ -49,7 +49,7 @@ def plan_fleet(
         members[device] = Member(latency, budgets_ms[device])
     if loss is None:
         result = search_shared(space, predictor, members, seed)
-        fleet = Fleet(shares=(Share(result=result, loss={}),), own_top1={}, searches=1)
+        fleet = Fleet(shares=(Share(result=result, loss={}),), searches=1)
         served = [list(members)]
     else:
         fleet = search_fleet(space, predictor, members, loss, seed, on_search)

@@ -209,9 +209,10 @@ def test_each_criterion_stops(termination, generations):
 
 def test_a_stall_is_counted_from_the_last_gain():
     seen: list[SearchProgress] = []
+    poor = WarmStartSettings(candidates=60, evaluated=20, rounds=1)
     search_subnet(
         FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 0,
-        settings=SearchSettings(warm_start=WarmStartSettings(candidates=60, judged=20, rounds=1)),
+        settings=SearchSettings(warm_start=poor),
         termination=Stalled(4), on_progress=seen.append,
     )  # fmt: skip
     assert [progress.stalled_generations for progress in seen[-5:]] == [0, 1, 2, 3, 4]

@@ -15,7 +15,7 @@ from tests.fakes import FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 GENES = {space.name: all_genes(space) for space in (DEBUG, RESNET)}
-SETTINGS = WarmStartSettings(candidates=600, judged=100, rounds=3)
+SETTINGS = WarmStartSettings(candidates=600, evaluated=100, rounds=3)
 
 
 @pytest.mark.parametrize("space", [DEBUG, RESNET], ids=lambda space: space.family)

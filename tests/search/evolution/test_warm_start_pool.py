@@ -97,7 +97,7 @@ def test_the_pool_joins_every_group_unless_it_is_far_over_a_limit(over):
     predictor = Explored(space.sample(1, np.random.default_rng(3)))
     limit = float(macs.evaluate(predictor.warm_start_pool)[0]) / (1 + over)
     problem = SubnetProblem(space, predictor, {"macs": macs}, {"macs": limit})
-    settings = WarmStartSettings(candidates=50, judged=40, groups=3)
+    settings = WarmStartSettings(candidates=50, evaluated=40, groups=3)
     start = warm_start(problem, problem.evaluate, settings, np.random.default_rng(0))
     from_pool = (start.genes == predictor.warm_start_pool).all(axis=1)
     assert start.group[from_pool].tolist() == ([0, 1, 2] if over <= settings.pool_slack else [])
