@@ -1,8 +1,8 @@
 """A measuring kit: a zip for devices that the service cannot log into, and what it sends back.
 
 The kit holds the models that `measure` times here, and `latency_tables.benchmark.runner`, which
-times them here, as its `measure.py`. What it writes holds each visit's figures, and becomes a table
-by the same sums.
+times them here, as its `measure.py`, beside the file of the runtime. What it writes holds each
+visit's figures, and becomes a table by the same sums.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from latency_tables.benchmark.plan import Chain, Floats
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.benchmark.runner import MAX_ROUNDS, OnProgress
 from latency_tables.benchmark.table_assembly import plan_measurement, table_of
+from latency_tables.runtimes import find_runtime, runtime_source
 from latency_tables.table import MAX_MS, Conditions, LatencyTable
 from models.errors import InputError
 from models.spaces import SearchSpace
@@ -35,10 +36,15 @@ _STAMP = (1980, 1, 1, 0, 0, 0)
 def build_kit(
     space: SearchSpace, options: MeasureOptions, on_progress: OnProgress = lambda _: None
 ) -> bytes:
-    """The zip of a space; its options say batch, precision, networks, runs and seed."""
+    """The zip of a space; its options say runtime, batch, precision, networks, runs and seed.
+
+    Raises:
+        NotFound: no such runtime is registered.
+    """
     from latency_tables.benchmark.models import chain_model, random_tensors  # needs onnx
 
     plan = plan_measurement(space, options)
+    runtime = find_runtime(options.runtime)
     files: dict[Chain, str] = {}
     content = BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -51,7 +57,8 @@ def build_kit(
         )
         for index, chain in enumerate(chains):
             files[chain] = f"models/{index:04d}.onnx"
-            add(files[chain], chain_model(chain, random_tensors, options.precision))
+            model = chain_model(chain, random_tensors, options.precision)
+            add(files[chain], runtime.convert(model, options.precision))
             on_progress((index + 1) / len(chains))
         timings = {
             name: {"model": files[t.chain], **({"after": files[t.after]} if t.after else {})}
@@ -59,6 +66,7 @@ def build_kit(
         }
         kit = {
             "space": space.name,
+            "runtime": runtime.name,
             "precision": options.precision,
             "batch": options.batch,
             "rounds": {
@@ -74,6 +82,7 @@ def build_kit(
         kit["id"] = hashlib.sha256(json.dumps(kit, sort_keys=True).encode()).hexdigest()
         add("kit.json", json.dumps(kit, indent=1).encode())
         add("measure.py", Path(runner.__file__).read_bytes())
+        add("runtime.py", runtime_source(runtime))
         add("README.md", _readme(space, options).encode())
     return content.getvalue()
 
@@ -162,7 +171,7 @@ def _readme(space: SearchSpace, options: MeasureOptions) -> str:
 
 Times the layers and some whole networks of {space.name} at input sizes {sizes},
 {options.precision}, batch {options.batch}, on the machine where it runs. It needs Python 3.9 or
-newer with `numpy` and `onnxruntime`, nothing else, and it sends nothing anywhere.
+newer with `numpy` and `{options.runtime}`, nothing else, and it sends nothing anywhere.
 
     python measure.py my-board
 

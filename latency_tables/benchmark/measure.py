@@ -1,12 +1,12 @@
-"""Measure a latency table on this machine with ONNX Runtime."""
+"""Measure a latency table on this machine."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
+from latency_tables.benchmark import runner
 from latency_tables.benchmark.models import TensorsFor, chain_model, random_tensors
 from latency_tables.benchmark.plan import Chain
 from latency_tables.benchmark.rounds import (
@@ -16,98 +16,129 @@ from latency_tables.benchmark.rounds import (
     TimedRuns,
     time_chains,
 )
-from latency_tables.benchmark.runner import (
-    DEFAULT_PROVIDER,
-    Run,
-    check_provider,
-    here,
-    open_session,
-    timed_runs,
-)
 from latency_tables.benchmark.table_assembly import plan_measurement, table_of
+from latency_tables.runtimes import DEFAULT_RUNTIME, OpenModel, find_runtime
 from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError
 from models.machine import write_atomically
 from models.spaces import SearchSpace
 
-__all__ = ["OrtStopwatch", "measure_space", "random_tensors", "timed_session"]
+
+def host_conditions(
+    runtime: str = DEFAULT_RUNTIME,
+    *,
+    provider: str | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    precision: str = "fp32",
+) -> Conditions:
+    """This machine, now, under a runtime.
+
+    Raises:
+        NotFound: no such runtime is registered.
+        InputError: the runtime lacks the provider here.
+    """
+    try:
+        fields = runner.host_conditions(find_runtime(runtime), provider, threads)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    # The numbers' checks are those of the table.
+    return Conditions(runtime=runtime, precision=cast(Any, precision), batch=batch, **fields)
 
 
-class OrtStopwatch:
-    """Sequential execution of one session of ONNX Runtime, default optimizations."""
+def timed_model(
+    model: bytes,
+    *,
+    runtime: str = DEFAULT_RUNTIME,
+    provider: str | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    precision: str = "fp32",
+) -> TimedRuns:
+    """Times of an ONNX model of this project on random input.
 
-    def __init__(
-        self,
-        tensors_for: TensorsFor,
-        *,
-        provider: str = DEFAULT_PROVIDER,
-        threads: int = 1,
-        batch: int = 1,
-        precision: str = "fp32",
-        models: Path | None = None,
-    ) -> None:
+    Args:
+        precision: of the model as it is.
+
+    Raises:
+        NotFound: no such runtime is registered.
+        InputError: the provider does not run it here.
+    """
+    chosen = find_runtime(runtime)
+    try:
+        opened = chosen.open(
+            chosen.convert(model, precision), provider=provider, threads=threads, batch=batch
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return runner.timed_runs(opened)
+
+
+class RuntimeStopwatch:
+    """Times chains with a runtime on this machine."""
+
+    def __init__(self, tensors_for: TensorsFor, options: MeasureOptions) -> None:
         """
         Args:
-            models: a folder that keeps models which take long to make, so that a measurement that
-                goes on does not make them again.
+            options: runtime, provider, threads, batch and precision; and a folder that keeps
+                models which take long to make, so that a measurement that goes on does not make
+                them again.
 
         Raises:
-            InputError: if ONNX Runtime does not have `provider` here.
+            NotFound: no such runtime is registered.
+            InputError: the runtime lacks the provider here.
         """
-        try:
-            check_provider(provider)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        self._tensors_for, self._models = tensors_for, models
-        self._provider, self._threads, self._batch = provider, threads, batch
-        self._precision = precision
-        self._runs: WeakValueDictionary[Chain, Run] = WeakValueDictionary()
+        self._runtime = find_runtime(options.runtime)
+        self._tensors_for, self._options = tensors_for, options
+        self._open: WeakValueDictionary[Chain, OpenModel] = WeakValueDictionary()
         self._quantized: dict[Chain, bytes] = {}
+        _ = self.conditions
 
     @property
     def conditions(self) -> Conditions:
         """This machine, now."""
-        return Conditions(
-            runtime="onnxruntime",
-            precision=cast(Any, self._precision),
-            batch=self._batch,
-            **here(self._provider, self._threads),
+        options = self._options
+        return host_conditions(
+            options.runtime,
+            provider=options.provider,
+            threads=options.threads,
+            batch=options.batch,
+            precision=options.precision,
         )
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
-        """Build a session for `chain`, with random weights for a lead; one that is still in use
-        serves again."""
-        return timed_runs(self._run(chain), None if after is None else self._run(after))
+        """Open the model of `chain`, with random weights for a prefix layer. One that is still in
+        use is not opened again."""
+        return runner.timed_runs(
+            self._opened(chain), None if after is None else self._opened(after)
+        )
 
-    def _run(self, chain: Chain) -> Run:
-        run = self._runs.get(chain)
-        if run is None:
-            run = self._runs[chain] = open_session(
-                self._model(chain),
-                provider=self._provider,
-                threads=self._threads,
-                batch=self._batch,
+    def _opened(self, chain: Chain) -> OpenModel:
+        model = self._open.get(chain)
+        if model is None:
+            options = self._options
+            model = self._open[chain] = self._runtime.open(
+                self._runtime.convert(self._onnx(chain), options.precision),
+                provider=options.provider,
+                threads=options.threads,
+                batch=options.batch,
             )
-        return run
+        return model
 
-    def _model(self, chain: Chain) -> bytes:
-        if self._precision == "fp32":
-            return chain_model(chain, self._tensors_for, self._precision)
-        if self._models is None:
+    def _onnx(self, chain: Chain) -> bytes:
+        precision, folder = self._options.precision, self._options.models
+        if precision == "fp32":
+            return chain_model(chain, self._tensors_for, precision)
+        if folder is None:
             if chain not in self._quantized:
-                self._quantized[chain] = chain_model(chain, self._tensors_for, self._precision)
+                self._quantized[chain] = chain_model(chain, self._tensors_for, precision)
             return self._quantized[chain]
-        content = repr((self._precision, chain)).encode()
-        path = self._models / f"{hashlib.sha256(content).hexdigest()}.onnx"
+        content = repr((precision, chain)).encode()
+        path = folder / f"{hashlib.sha256(content).hexdigest()}.onnx"
         if not path.exists():
-            self._models.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, chain_model(chain, self._tensors_for, self._precision))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, chain_model(chain, self._tensors_for, precision))
         return path.read_bytes()
-
-
-def timed_session(model: bytes, *, threads: int = 1, batch: int = 1) -> TimedRuns:
-    """Times of a model of this project on random input; also of whole exported networks."""
-    return timed_runs(open_session(model, threads=threads, batch=batch))
 
 
 def measure_space(
@@ -125,21 +156,15 @@ def measure_space(
     Args:
         tensors_for: weights of given layers, by the names of an extracted subnet's state.
         on_progress: called with the share done, 0..1, never falling.
-        stopwatch: what times a chain; ONNX Runtime on this machine unless given.
+        stopwatch: what times a chain; the options' runtime on this machine unless given.
 
     Raises:
-        InputError: the partial file is damaged, or of another measurement, or ONNX Runtime lacks
+        NotFound: no such runtime is registered.
+        InputError: the partial file is damaged, or of another measurement, or the runtime lacks
             the provider.
     """
     options = options or MeasureOptions()
-    stopwatch = stopwatch or OrtStopwatch(
-        tensors_for,
-        provider=options.provider,
-        threads=options.threads,
-        batch=options.batch,
-        precision=options.precision,
-        models=options.models,
-    )
+    stopwatch = stopwatch or RuntimeStopwatch(tensors_for, options)
     plan = plan_measurement(space, options)
     times = time_chains(plan.timings, stopwatch, options, on_progress)
     return table_of(

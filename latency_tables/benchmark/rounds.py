@@ -15,7 +15,6 @@ from typing import Protocol
 
 from latency_tables.benchmark.plan import Chain, Floats, Timing
 from latency_tables.benchmark.runner import (
-    DEFAULT_PROVIDER,
     OPENINGS,
     OnProgress,
     Partial,
@@ -24,6 +23,7 @@ from latency_tables.benchmark.runner import (
     WrongPartial,
     time_rounds,
 )
+from latency_tables.runtimes import DEFAULT_RUNTIME
 from latency_tables.table import Conditions, check_name
 from models.errors import InputError
 
@@ -48,8 +48,9 @@ class MeasureOptions:
     """Untimed runs at the start of each visit of a warm chain."""
     runs: int = 4
     """Timed runs of each visit."""
-    provider: str = DEFAULT_PROVIDER
-    """ONNX Runtime's execution provider."""
+    runtime: str = DEFAULT_RUNTIME
+    provider: str | None = None
+    """Of the runtime, with its options; None: its usual one."""
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"

@@ -4,8 +4,8 @@ Every model is visited once a round, in random order: a few runs to warm up, a f
 go on for a given time. A clock that drifts or a neighbour that wakes up then meets all models
 alike. Finished rounds are kept in a file, if there is one, and taken up from there.
 
-This file imports nothing of its project: a measuring kit carries it as its runner, and needs only
-numpy and onnxruntime where it runs.
+This file imports nothing of its project: a measuring kit carries it as `measure.py`, beside the
+file of the runtime that it times with.
 
 Shapes: R rounds.
 """
@@ -13,6 +13,7 @@ Shapes: R rounds.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -24,10 +25,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from latency_tables.runtimes import OpenModel, Runtime
 
 Floats = npt.NDArray[np.float64]
 TimedRuns = Callable[[int, int], Floats]
@@ -36,7 +40,6 @@ OnProgress = Callable[[float], None]
 """Called with the share done, 0..1, never falling."""
 Visits = dict[str, list[tuple[float, float]]]
 
-DEFAULT_PROVIDER = "CPUExecutionProvider"
 MAX_ROUNDS = 2000
 OPENINGS = 4
 """Times that a measurement opens its models, unless told otherwise."""
@@ -163,75 +166,34 @@ def _write(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-# -- ONNX Runtime --------------------------------------------------------------------------
+# -- one model -----------------------------------------------------------------------------
 
 
-Run = Callable[[], object]
-
-
-def open_session(
-    model: bytes, *, provider: str = DEFAULT_PROVIDER, threads: int = 1, batch: int = 1
-) -> Run:
-    """One run of a model on random input: sequential execution, default optimizations.
-
-    It is one `InferenceSession.run` from Python, which is what a user of the file pays.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    session = ort.InferenceSession(model, options, providers=[provider])
-    (expects,) = session.get_inputs()
-    shape = (batch, *expects.shape[1:])
-    feed = {expects.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
-
-    return lambda: session.run(None, feed)
-
-
-def timed_runs(run: Run, after: Run | None = None) -> TimedRuns:
-    """Times of `run`, again and again, each time after `after` if there is one."""
+def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
+    """Times of `model`, again and again, each time after a run of `after` if there is one."""
 
     def timed(warmup: int, runs: int) -> Floats:
         for _ in range(warmup if after is None else 0):
-            run()
-        elapsed_ns = np.empty(runs)
+            model.run()
+        times_ms = np.empty(runs)
         for index in range(runs):
             if after is not None:
-                after()
-            start = time.perf_counter_ns()
-            run()
-            elapsed_ns[index] = time.perf_counter_ns() - start
-        return elapsed_ns / 1e6
+                after.run()
+            times_ms[index] = model.time_ms()
+        return times_ms
 
     return timed
 
 
-def check_provider(provider: str) -> None:
-    """Check that ONNX Runtime can run on `provider` here.
+def host_conditions(runtime: Runtime, provider: str | None, threads: int) -> dict[str, Any]:
+    """The conditions of a measurement on this machine with a runtime, now.
 
     Raises:
-        ValueError: naming those that it can run on.
+        ValueError: if the runtime lacks the provider here.
     """
-    import onnxruntime as ort
-
-    known = ort.get_available_providers()
-    if provider not in known:
-        raise ValueError(
-            f"provider: expected one that ONNX Runtime has here, {known}, got {provider!r}"
-        )
-
-
-def here(provider: str, threads: int) -> dict[str, Any]:
-    """The conditions of a measurement on this machine, now."""
-    import onnxruntime as ort
-
     return {
-        "runtime_version": ort.__version__,
-        "provider": provider,
-        "threads": threads,
         "processor": processor(),
+        **runtime.conditions(provider, threads),
         "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017
     }
 
@@ -260,7 +222,7 @@ def profile_of(
     """
     return {
         "name": name,
-        "runtime": "onnxruntime",
+        "runtime": kit["runtime"],
         "precision": kit["precision"],
         "batch": kit["batch"],
         "conditions": dict(conditions),
@@ -281,77 +243,90 @@ def profile_of(
 def _show(share: float) -> None:
     """A line on stderr with the time left; nothing where nobody looks."""
     now = time.monotonic()
-    if sys.stderr.isatty() and (share >= 1 or now - _show_state["at"] > 0.5):
-        _show_state["at"] = now
-        spent_s = now - _show_state["start"]
+    if sys.stderr.isatty() and (share >= 1 or now - _progress["at"] > 0.5):
+        _progress["at"] = now
+        spent_s = now - _progress["start"]
         left_s = spent_s * (1 - share) / share if share > 0 else math.nan
         end = "\n" if share >= 1 else ""
         print(f"\r{share:4.0%} done, {left_s:5.0f} s left ", end=end, file=sys.stderr, flush=True)  # noqa: T201
 
 
-_show_state = {"at": 0.0, "start": 0.0}
+_progress = {"at": 0.0, "start": 0.0}
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Measure the kit beside this file and write one JSON file."""
     folder = Path(__file__).resolve().parent
     kit = json.loads((folder / "kit.json").read_bytes())
+    runtime = _load_runtime(folder / "runtime.py")
     parser = argparse.ArgumentParser(description=f"Measure this machine for {kit['space']}.")
     parser.add_argument("name", help="of the device: a-z 0-9 . _ -, such as my-board")
     parser.add_argument("-o", "--out", type=Path, help="file to write; default NAME.json")
-    parser.add_argument("--provider", default=DEFAULT_PROVIDER, help="of ONNX Runtime")
+    parser.add_argument("--provider", help=f"of {runtime.name}; default: its usual one")
     parser.add_argument("--threads", type=int, default=1, help="of one inference")
     parser.add_argument("--seconds", type=float, default=240.0, help="to measure for")
     parser.add_argument("--power-w", type=float, help="mean power when busy, watts, if known")
     given = parser.parse_args(None if arguments is None else list(arguments))
+    _progress["start"] = time.monotonic()
     try:
-        check_provider(given.provider)
+        out = _measure(folder, kit, runtime, given)
     except ValueError as error:
         parser.error(str(error))
-    out = given.out or Path(f"{given.name}.json")
-    conditions = here(given.provider, given.threads)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
+        return 130
+    print(out)  # noqa: T201
+    return 0
+
+
+def _measure(
+    folder: Path, kit: Mapping[str, Any], runtime: Runtime, given: argparse.Namespace
+) -> Path:
+    """Measure, and write the file; returns its path."""
+    out: Path = given.out or Path(f"{given.name}.json")
+    conditions = host_conditions(runtime, given.provider, given.threads)
     if given.power_w is not None:
         conditions["power_w"] = given.power_w
-    what = [kit["id"], conditions["runtime_version"], conditions["processor"]]
-    partial = Partial(
-        out.with_name(f"{out.name}.partial"),
-        json.dumps([*what, given.provider, given.threads]),
-    )
+    same = [kit["id"], *(conditions[name] for name in ("runtime_version", "processor", "provider"))]
+    partial_path = out.with_name(f"{out.name}.partial")
+    partial = Partial(partial_path, json.dumps([*same, given.threads]))
     settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
     timings: Mapping[str, Mapping[str, str]] = kit["timings"]
-    sessions: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+    opened: weakref.WeakValueDictionary[str, OpenModel] = weakref.WeakValueDictionary()
 
-    def session(file: str) -> Run:
-        run = sessions.get(file)
-        if run is None:
-            run = sessions[file] = open_session(
+    def open_once(file: str) -> OpenModel:
+        model = opened.get(file)
+        if model is None:
+            model = opened[file] = runtime.open(
                 (folder / file).read_bytes(),
                 provider=given.provider,
                 threads=given.threads,
                 batch=kit["batch"],
             )
-        return run
+        return model
 
     def prepare(name: str) -> TimedRuns:
         timing = timings[name]
-        after = session(timing["after"]) if "after" in timing else None
-        return timed_runs(session(timing["model"]), after)
+        after = open_once(timing["after"]) if "after" in timing else None
+        return timed_runs(open_once(timing["model"]), after)
 
-    _show_state["start"] = time.monotonic()
-    try:
-        times = time_rounds(
-            list(timings), prepare, Rounds(target_s=given.seconds, **settings), partial, _show
-        )
-    except WrongPartial as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
-        return 130
+    rounds = Rounds(target_s=given.seconds, **settings)
+    times = time_rounds(list(timings), prepare, rounds, partial, _show)
     _write(out, json.dumps(profile_of(kit, given.name, conditions, times)))
-    assert partial.path is not None
-    partial.path.unlink(missing_ok=True)
-    print(out)  # noqa: T201
-    return 0
+    partial_path.unlink(missing_ok=True)
+    return out
+
+
+def _load_runtime(path: Path) -> Runtime:
+    """`RUNTIME` of the file, which need not be on the import path."""
+    spec = importlib.util.spec_from_file_location("kit_runtime", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    runtime: Runtime = module.RUNTIME
+    return runtime
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from latency_tables.benchmark.models import TensorsFor, random_tensors
 from latency_tables.benchmark.plan import Floats, Timing
 from latency_tables.benchmark.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains
 from latency_tables.benchmark.table_assembly import p50_ms, sample_networks
+from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
 from latency_tables.table import ALIKE, Conditions, LatencyTable
 from models.errors import InputError
 from models.spaces import SearchSpace
@@ -89,21 +90,17 @@ def check_additivity(
     """
     conditions = table.conditions
     options = options or MeasureOptions(target_s=20.0)
+    known = conditions.runtime in runtime_names()
     options = dataclasses.replace(
         options,
         openings=1,  # as a model is that someone runs
-        provider=conditions.provider or options.provider,
+        runtime=conditions.runtime if known else DEFAULT_RUNTIME,
+        provider=conditions.provider if known else None,
         threads=conditions.threads or 1,
         batch=conditions.batch,
         precision=conditions.precision,
     )
-    stopwatch = stopwatch or measure.OrtStopwatch(
-        tensors_for,
-        provider=options.provider,
-        threads=options.threads,
-        batch=options.batch,
-        precision=options.precision,
-    )
+    stopwatch = stopwatch or measure.RuntimeStopwatch(tensors_for, options)
     here = stopwatch.conditions
     if not conditions.alike(here):
         differing = "; ".join(

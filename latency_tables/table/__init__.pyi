@@ -21,6 +21,7 @@ from .strict_json import expect_text as expect_text
 from .strict_json import parse_strict as parse_strict
 from .table import ALIKE as ALIKE
 from .table import MAX_MS as MAX_MS
+from .table import PRECISIONS as PRECISIONS
 from .table import Conditions as Conditions
 from .table import Keys as Keys
 from .table import LatencyTable as LatencyTable

@@ -32,9 +32,14 @@ Networks = Annotated[
 def measure(
     name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
     supernet: SupernetName,
+    runtime: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
     provider: Annotated[
-        str, typer.Option(help="ONNX Runtime's execution provider.")
-    ] = "CPUExecutionProvider",
+        str | None,
+        typer.Option(
+            help="The runtime's backend, such as ONNX Runtime's execution provider; options follow "
+            "as NAME:key=value,key=value. Default: the CPU."
+        ),
+    ] = None,
     threads: Threads = 1,
     precision: Precision = "fp32",
     batch: Batch = 1,
@@ -49,7 +54,7 @@ def measure(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Measure this machine with ONNX Runtime; cut off, it goes on with --resume."""
+    """Measure this machine; cut off, it goes on with --resume."""
     from latency_tables.benchmark import MeasureOptions, measure_space
     from models.machine import EnergyMeter
 
@@ -63,6 +68,7 @@ def measure(
     partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
     options = MeasureOptions(
         device=name,
+        runtime=runtime,
         provider=provider,
         threads=threads,
         precision=precision,

@@ -332,11 +332,14 @@ class ModelBuilder:
         """This host's conditions, if they are those of `table` at that precision; else None."""
         if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
             return None
-        here = replace(self._timer.conditions(table.conditions.threads or 1), precision=precision)
-        return here if here.alike(table.conditions) else None
+        there = table.conditions
+        here = self._timer.conditions(there.runtime, there.provider, there.threads or 1)
+        if here is None or not here.alike(there):
+            return None
+        return replace(here, precision=precision)
 
     def _time(self, model: bytes, here: Conditions) -> dict[str, Any]:
-        times_ms = self._timer.times_ms(model, here.threads or 1)
+        times_ms = self._timer.times_ms(model, here)
         return {
             # Other load on the machine only adds time: take the least of the visits' medians.
             "value": float(np.median(times_ms, axis=1).min()),

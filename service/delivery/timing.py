@@ -1,4 +1,4 @@
-"""Time a finished model on the host that will run it."""
+"""Times of a finished model where it will run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.table import Conditions
+from models.errors import InputError, NotFound
 
 VISITS, WARMUP, RUNS = 10, 5, 20
 MAX_S = 2.0
@@ -20,29 +21,38 @@ Floats = npt.NDArray[np.float64]
 class Timer(Protocol):
     """Times models under stated conditions."""
 
-    def conditions(self, threads: int) -> Conditions:
-        """The conditions under which an inference with so many threads is timed."""
+    def conditions(self, runtime: str, provider: str | None, threads: int) -> Conditions | None:
+        """The conditions of an inference at fp32; None without that runtime or provider."""
         ...
 
-    def times_ms(self, model: bytes, threads: int) -> Floats:
+    def times_ms(self, model: bytes, conditions: Conditions) -> Floats:
         """Milliseconds of single runs, (visits, runs); the runs of a visit follow one another."""
         ...
 
 
 class HostTimer:
-    """Times models with ONNX Runtime on this machine."""
+    """Times models with the runtimes of this machine."""
 
-    def conditions(self, threads: int) -> Conditions:
+    def conditions(self, runtime: str, provider: str | None, threads: int) -> Conditions | None:
         """The conditions of this machine, now."""
-        from latency_tables.benchmark import OrtStopwatch, random_tensors
+        from latency_tables.benchmark import host_conditions
 
-        return OrtStopwatch(random_tensors, threads=threads).conditions
+        try:
+            return host_conditions(runtime, provider=provider, threads=threads)
+        except (NotFound, InputError):
+            return None
 
-    def times_ms(self, model: bytes, threads: int) -> Floats:
+    def times_ms(self, model: bytes, conditions: Conditions) -> Floats:
         """Up to `VISITS` visits, as many as `MAX_S` allows."""
-        from latency_tables.benchmark import timed_session
+        from latency_tables.benchmark import timed_model
 
-        run = timed_session(model, threads=threads)
+        run = timed_model(
+            model,
+            runtime=conditions.runtime,
+            provider=conditions.provider,
+            threads=conditions.threads or 1,
+            precision=conditions.precision,
+        )
         visits, started = [run(WARMUP, RUNS)], time.monotonic()
         while len(visits) < VISITS and time.monotonic() - started < MAX_S:
             visits.append(run(WARMUP, RUNS))

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latency_tables.table import ALIKE
+from latency_tables.runtimes import DEFAULT_RUNTIME
+from latency_tables.table import ALIKE, PRECISIONS
 from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.spaces import Arch, layer_plan
@@ -192,20 +193,30 @@ def _top1(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch
 
 
 def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
+    """The file's time under the stated runtime; without that here, under the usual one, which says
+    nothing about what is stated."""
     said = stated["verified"].get("latency_ms")
-    threads = said["conditions"].get("threads") or 1 if said else 1
-    times_ms = timer.times_ms(content, threads)
+    there = said["conditions"] if said else {}
+    threads = there.get("threads") or 1
+    here = timer.conditions(
+        there.get("runtime", DEFAULT_RUNTIME), there.get("provider"), threads
+    ) or timer.conditions(DEFAULT_RUNTIME, None, threads)
+    if here is None:
+        return Check(name="latency", passed=None, detail="no runtime here to time it with")
+    if stated["precision"] in PRECISIONS:
+        here = replace(here, precision=stated["precision"])
+    times_ms = timer.times_ms(content, here)
     found = float(np.median(times_ms, axis=1).min())
     spread = f"p90 {np.quantile(times_ms, 0.9):.3g}, p99 {np.quantile(times_ms, 0.99):.3g} ms"
-    here = timer.conditions(threads)
-    if said is None or any(said["conditions"].get(n) != getattr(here, n) for n in ALIKE):
+    if said is None or any(there.get(name) != getattr(here, name) for name in ALIKE):
         predicted = stated["predicted"].get("latency_ms")
-        detail = f"ms here, {spread}; what is stated is of another device"
+        detail = f"ms here under {here.runtime}, {spread}; what is stated is of another device"
         return Check(name="latency", passed=None, detail=detail, stated=predicted, found=found)
     return Check(
         name="latency",
         passed=found <= SLOWER * said["value"],
-        detail=f"ms on this device, {spread}; at most {SLOWER:g} times what is stated",
+        detail=f"ms on this device under {here.runtime}, {spread}; at most {SLOWER:g} times what "
+        "is stated",
         stated=said["value"],
         found=found,
     )

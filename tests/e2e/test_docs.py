@@ -74,11 +74,11 @@ def inside(folder, monkeypatch):
     monkeypatch.setenv("SUBNET_HOME", str(folder / "home"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(measure, "OrtStopwatch", fast_stopwatch)
+    monkeypatch.setattr(measure, "RuntimeStopwatch", fast_stopwatch)
 
 
-def fast_stopwatch(*_, precision, **__):
-    return FakeStopwatch(lambda layer: macs_ms(layer) / 10, precision=precision)
+def fast_stopwatch(_, options):
+    return FakeStopwatch(lambda layer: macs_ms(layer) / 10, precision=options.precision)
 
 
 def quiet(kit_file):

@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
-from latency_tables.benchmark.measure import OrtStopwatch, measure_space, random_tensors
+from latency_tables.benchmark.measure import host_conditions, measure_space
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.table.table import LatencyTable
 from models.bundle.bundle import ZOO, Bundle
@@ -105,7 +105,7 @@ def _measure(
         }
         for n, (network, sd) in enumerate(zip(networks, mean_sd(networks), strict=True))
     ]
-    conditions = OrtStopwatch(random_tensors, threads=1, batch=1).conditions
+    conditions = host_conditions()
     return {
         "networks": rows,
         "speedup_at_equal_top1": speedups,

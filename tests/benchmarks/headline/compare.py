@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.benchmark.measure import timed_session
+from latency_tables.benchmark.measure import timed_model
 
 Floats = npt.NDArray[np.float64]
 WARMUP, RUNS = 2, 10
@@ -23,7 +23,7 @@ RESAMPLES = 1000
 
 def time_interleaved(models: Sequence[Path], threads: int, rounds: int, seed: int = 0) -> Floats:
     """(N, R) median milliseconds of each visit; every round visits all in random order."""
-    sessions = [timed_session(path.read_bytes(), threads=threads) for path in models]
+    sessions = [timed_model(path.read_bytes(), threads=threads) for path in models]
     times_NR = np.empty((len(models), rounds))
     for r in range(rounds):
         for n in np.random.default_rng([seed, r]).permutation(len(models)):

@@ -22,6 +22,7 @@ from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.table_assembly import plan_measurement
 from latency_tables.fitting.profiles import parse_head
+from latency_tables.runtimes import onnxruntime
 from models.errors import InputError
 from tests.fake_stopwatch import FakeStopwatch
 from tests.spaces import DEBUG
@@ -74,17 +75,22 @@ def test_equal_kits_are_equal_bytes_and_small(kit):
         assert list(named) == list(plan.timings)
         assert {t["model"] for t in named.values()} <= set(archive.namelist())
         assert archive.read("measure.py") == Path(runner.__file__).read_bytes()
+        assert archive.read("runtime.py") == Path(onnxruntime.__file__).read_bytes()
 
 
-def test_the_runner_needs_numpy_and_the_runtime_alone():
-    tree = ast.parse(Path(runner.__file__).read_text())
+@pytest.mark.parametrize(
+    ("module", "needed"), [(runner, {"numpy"}), (onnxruntime, {"numpy", "onnxruntime"})]
+)
+def test_what_a_kit_carries_needs_numpy_and_the_runtime_alone(module, needed):
+    tree = ast.parse(Path(module.__file__).read_text())
     names = set()
-    for node in ast.walk(tree):
+    nodes = [node for node in tree.body if ast.unparse(node)[:16] != "if TYPE_CHECKING"]
+    for node in (inner for outer in nodes for inner in ast.walk(outer)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module).split(".")[0])
-    assert names - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+    assert names - set(sys.stdlib_module_names) == needed
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from latency_tables.benchmark import table_assembly as summing
-from latency_tables.benchmark.measure import OrtStopwatch, measure_space, timed_session
+from latency_tables.benchmark.measure import RuntimeStopwatch, measure_space, timed_model
 from latency_tables.benchmark.models import random_tensors
 from latency_tables.benchmark.plan import COLD, LEAD, Timing, plan_chains
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
@@ -300,7 +300,7 @@ def test_weights_of_the_callers_are_used() -> None:
         return random_tensors(layers)
 
     chain = plan_chains(DEBUG).chains[layer_plan(DEBUG, DEBUG.largest)[1].key]
-    (elapsed_ms,) = OrtStopwatch(tensors_for).prepare(chain)(0, 1)
+    (elapsed_ms,) = RuntimeStopwatch(tensors_for, QUICK).prepare(chain)(0, 1)
     assert elapsed_ms > 0
     assert asked == ["first"]
 
@@ -308,7 +308,7 @@ def test_weights_of_the_callers_are_used() -> None:
 def test_whole_model_is_timed_at_the_batch_asked() -> None:
     plan = layer_plan(DEBUG, DEBUG.smallest)
     model = build_onnx(plan, random_tensors(plan), {})
-    times_ms = timed_session(model, batch=3)(1, 4)
+    times_ms = timed_model(model, batch=3)(1, 4)
     assert times_ms.shape == (4,)
     assert (times_ms > 0).all()
 
@@ -321,9 +321,10 @@ def test_models_that_take_long_to_make_are_kept(tmp_path) -> None:
         asked.append(len(layers))
         return random_tensors(layers)
 
+    options = dataclasses.replace(QUICK, precision="int8", partial=tmp_path / "partial.json")
     for _ in range(2):  # the second one as after a stop
-        stopwatch = OrtStopwatch(tensors_for, precision="int8", models=tmp_path / "models")
+        stopwatch = RuntimeStopwatch(tensors_for, options)
         assert stopwatch.conditions.precision == "int8"
         assert (stopwatch.prepare(chain, after=chain)(0, 2) > 0).all()
     assert len(asked) == 1
-    assert len(list((tmp_path / "models").iterdir())) == 1
+    assert len(list((tmp_path / "partial.models").iterdir())) == 1

@@ -183,7 +183,7 @@ def test_export_takes_what_search_printed(run, tmp_path):
 
 def test_measure_this_machine(run, run_json, home, monkeypatch):
     monkeypatch.setattr(
-        measure, "OrtStopwatch", lambda *_, precision, **__: FakeStopwatch(precision=precision)
+        measure, "RuntimeStopwatch", lambda _, options: FakeStopwatch(precision=options.precision)
     )
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
     assert run_json(*args)["tables"][0]["origin"] == "measured"
@@ -206,12 +206,12 @@ def test_measure_goes_on_when_asked_to(run, home, monkeypatch):
         return 1.0
 
     monkeypatch.setattr(runner, "SAVE_EVERY_S", 0)
-    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch(drift=unplug))
+    monkeypatch.setattr(measure, "RuntimeStopwatch", lambda *_: FakeStopwatch(drift=unplug))
     assert "unplugged" in run(*args, code=2).stderr
     (partial,) = (home / "measuring").iterdir()
     rounds = len(next(iter(json.loads(partial.read_text())["visits"].values())))
     assert rounds > 1
-    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    monkeypatch.setattr(measure, "RuntimeStopwatch", lambda *_: FakeStopwatch())
     assert "go on with --resume" in " ".join(run(*args, code=2).stderr.split())
     run(*args, "--resume")
     assert not partial.exists()
@@ -242,7 +242,7 @@ def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
 
 
 def test_a_table_for_some_resolutions(run, run_json, home, tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "OrtStopwatch", lambda *_, **__: FakeStopwatch())
+    monkeypatch.setattr(measure, "RuntimeStopwatch", lambda *_: FakeStopwatch())
     run(
         *("devices", "measure", "half", "--supernet", SUPERNET, "--target-s", 0),
         *("--resolution", 12),

@@ -24,10 +24,10 @@ def machine(run, monkeypatch):
     """Times as long as `machine` says; its table `host` is of when it was 1."""
     slower = [1.0]
 
-    def stopwatch(*_, precision, **__):
-        return FakeStopwatch(precision=precision, drift=lambda visit: slower[0])
+    def stopwatch(_, options):
+        return FakeStopwatch(precision=options.precision, drift=lambda visit: slower[0])
 
-    monkeypatch.setattr(measure, "OrtStopwatch", stopwatch)
+    monkeypatch.setattr(measure, "RuntimeStopwatch", stopwatch)
     run("devices", "measure", "host", *ON)
     return slower
 

@@ -33,10 +33,10 @@ class FakeTimer:
     def __init__(self, slowness):
         self.slowness, self.timed = slowness, 0
 
-    def conditions(self, threads):
+    def conditions(self, runtime, provider, threads):
         return HERE
 
-    def times_ms(self, model, threads):
+    def times_ms(self, model, here):
         props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
         predicted = json.loads(props["subnet_search.predicted"])["latency_ms"]
         slowness = self.slowness[min(self.timed, len(self.slowness) - 1)]
@@ -88,7 +88,7 @@ def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
 
 def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
     timer = FakeTimer([1.0])
-    monkeypatch.setattr(timer, "times_ms", lambda model, threads: np.full((1, 1), 0.835))
+    monkeypatch.setattr(timer, "times_ms", lambda model, here: np.full((1, 1), 0.835))
     with pytest.raises(Unverified, match=f"{1 + STEPS_DOWN} networks .* all slower on this host"):
         deliver_on_host(bundle, timer)
 
@@ -119,7 +119,7 @@ def test_another_device_is_not_timed_here(bundle, change):
 
 def test_the_real_timer_gives_a_time(bundle):
     builder = ModelBuilder(bundle)
-    here = builder._timer.conditions(2)
+    here = builder._timer.conditions("onnxruntime", None, 2)
     context = DeploymentContext.open(bundle, make_table("host", conditions=here))
     timed = builder.make(context, DEBUG.smallest).latency_ms
     assert timed is not None

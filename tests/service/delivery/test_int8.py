@@ -39,10 +39,10 @@ class FakeTimer:
     def __init__(self, **ms):
         self.ms = ms
 
-    def conditions(self, threads):
+    def conditions(self, runtime, provider, threads):
         return replace(HERE, precision="fp32")
 
-    def times_ms(self, model, threads):
+    def times_ms(self, model, here):
         props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
         return np.full((2, 2), self.ms[props["subnet_search.precision"]])
 

@@ -194,6 +194,7 @@ async def test_what_a_kit_wrote_is_a_profile(client):
     times = time_chains(plan_measurement(DEBUG, options).timings, device, options)
     kit = {
         "space": "debug",
+        "runtime": "onnxruntime",
         "precision": "fp32",
         "batch": 1,
         "rounds": {

@@ -1,0 +1,98 @@
+"""ONNX Runtime on the CPU and its other execution providers.
+
+A provider may have options, `NAME:key=value,key=value`. They are part of the conditions.
+
+This file imports nothing of its project: a measuring kit carries it as its runtime.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+DEFAULT_PROVIDER = "CPUExecutionProvider"
+
+
+class OnnxRuntime:
+    """Sequential execution of one session, default optimizations."""
+
+    name = "onnxruntime"
+
+    def conditions(self, provider: str | None, threads: int) -> dict[str, Any]:
+        """Version, provider with its options sorted, and threads.
+
+        Raises:
+            ValueError: if ONNX Runtime lacks the provider here; names those that it has.
+        """
+        import onnxruntime as ort
+
+        name, options = _parse(provider)
+        known = ort.get_available_providers()
+        if name not in known:
+            raise ValueError(
+                f"provider: expected one that ONNX Runtime has here, {known}, got {name!r}"
+            )
+        text = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
+        return {
+            "runtime_version": ort.__version__,
+            "provider": f"{name}:{text}" if text else name,
+            "threads": threads,
+        }
+
+    def convert(self, model: bytes, precision: str) -> bytes:
+        """The ONNX model itself."""
+        return model
+
+    def open(
+        self, model: bytes, *, provider: str | None = None, threads: int = 1, batch: int = 1
+    ) -> Session:
+        """A session on random input.
+
+        Raises:
+            ValueError: if the provider cannot be loaded, and another would run the model.
+        """
+        import onnxruntime as ort
+
+        name, provider_options = _parse(provider)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
+        if session.get_providers()[0] != name:
+            raise ValueError(f"provider: ONNX Runtime could not load {name!r} here")
+        (expected,) = session.get_inputs()
+        shape = (batch, *expected.shape[1:])
+        feed = {expected.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
+        return Session(session, feed)
+
+
+class Session:
+    """One `InferenceSession.run` from Python, which is what a user of the file pays."""
+
+    def __init__(self, session: Any, feed: dict[str, Any]) -> None:
+        self._run, self._feed = session.run, feed
+
+    def run(self) -> None:
+        """Run one inference."""
+        self._run(None, self._feed)
+
+    def time_ms(self) -> float:
+        """Run one inference; returns its milliseconds."""
+        start = time.perf_counter_ns()
+        self._run(None, self._feed)
+        return (time.perf_counter_ns() - start) / 1e6
+
+
+def _parse(provider: str | None) -> tuple[str, dict[str, str]]:
+    """Name and options of `NAME:key=value,key=value`."""
+    name, _, text = (provider or DEFAULT_PROVIDER).partition(":")
+    options = [item.partition("=") for item in text.split(",") if item]
+    if wrong := [key for key, equals, _ in options if not (key and equals)]:
+        raise ValueError(f"provider: expected NAME:key=value,key=value, got option {wrong[0]!r}")
+    return name, {key: value for key, _, value in options}
+
+
+RUNTIME = OnnxRuntime()

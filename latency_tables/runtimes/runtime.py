@@ -1,0 +1,99 @@
+"""The protocol of a runtime, and the runtimes by name."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Protocol
+
+from latency_tables.runtimes.onnxruntime import RUNTIME
+from models.errors import InputError, NotFound
+
+DEFAULT_RUNTIME = RUNTIME.name
+
+
+class OpenModel(Protocol):
+    """A model that is ready to run on one fixed random input."""
+
+    def run(self) -> None:
+        """Run one inference, untimed."""
+        ...
+
+    def time_ms(self) -> float:
+        """Run one inference; returns its milliseconds."""
+        ...
+
+
+class Runtime(Protocol):
+    """What opens and times models on this machine. Providers and their options are text, as the
+    runtime itself spells it; None: its usual one. All errors of the user are `ValueError`."""
+
+    @property
+    def name(self) -> str:
+        """What `Conditions.runtime` of its tables says."""
+        ...
+
+    def conditions(self, provider: str | None, threads: int) -> dict[str, Any]:
+        """Fields of `Conditions` that the runtime knows: runtime_version, provider, threads, and
+        processor where it is not this machine's CPU.
+
+        Raises:
+            ValueError: if the provider is not available here.
+        """
+        ...
+
+    def convert(self, model: bytes, precision: str) -> bytes:
+        """What `open` reads, from an ONNX model that is at `precision` already. A kit holds
+        converted models, so its device needs no converter."""
+        ...
+
+    def open(self, model: bytes, *, provider: str | None, threads: int, batch: int) -> OpenModel:
+        """Open what `convert` gave.
+
+        Raises:
+            ValueError: if the provider does not run it here.
+        """
+        ...
+
+
+_RUNTIMES: dict[str, Runtime] = {}
+
+
+def register_runtime(runtime: Runtime) -> None:
+    """Make a runtime known by its name, in place of an earlier one of that name.
+
+    Its class must be in a file that assigns the runtime to `RUNTIME` and imports nothing but numpy,
+    the runtime and, inside `convert`, what converts: a kit carries that file.
+    """
+    _RUNTIMES[runtime.name] = runtime
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime of a name.
+
+    Raises:
+        NotFound: no such runtime is registered; names those that are.
+    """
+    if name not in _RUNTIMES:
+        raise NotFound.named("runtime", name, _RUNTIMES)
+    return _RUNTIMES[name]
+
+
+def runtime_names() -> list[str]:
+    """The names of all registered runtimes, sorted."""
+    return sorted(_RUNTIMES)
+
+
+def runtime_source(runtime: Runtime) -> bytes:
+    """The file of a runtime.
+
+    Raises:
+        InputError: it has none that assigns `RUNTIME`.
+    """
+    module = inspect.getmodule(type(runtime))
+    if module is None or module.__file__ is None or not hasattr(module, "RUNTIME"):
+        raise InputError(f"runtime {runtime.name!r}: expected a file that assigns RUNTIME")
+    return Path(module.__file__).read_bytes()
+
+
+register_runtime(RUNTIME)
