@@ -1,6 +1,6 @@
-"""Measuring a table: what to time, how, and from times to a table; here or on another machine.
+"""Measuring a table: what to time, how to time it, and the table that follows.
 
-Read `plan`, `rounds`, `table_assembly`, then `measure` (here) and `kit` (elsewhere)."""
+Read `plan`, `rounds`, `table_assembly`, then `measure` (this machine) and `kit` (another one)."""
 
 import lazy_loader
 

@@ -6,5 +6,5 @@ from .measure import measure_space as measure_space
 from .measure import timed_model as timed_model
 from .rounds import MeasureOptions as MeasureOptions
 from .runner import processor as processor
-from .table_validation import Additivity as Additivity
-from .table_validation import check_additivity as check_additivity
+from .table_validation import TableValidation as TableValidation
+from .table_validation import validate_table as validate_table

@@ -1,8 +1,8 @@
-"""A measuring kit: a zip for devices that the service cannot log into, and what it sends back.
+"""A measuring kit, a zip for devices that the service cannot log into, and the file that it writes.
 
-The kit holds the models that `measure` times here, and `latency_tables.benchmark.runner`, which
-times them here, as its `measure.py`, beside the file of the runtime. What it writes holds each
-visit's figures, and becomes a table by the same sums.
+The kit holds the same models, the same runner (`latency_tables.benchmark.runner`, as `measure.py`)
+and the same file of the runtime as a measurement on this machine. Its file holds the times of each
+visit, from which the same functions make the table.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, cast
 import numpy as np
 
 from latency_tables.benchmark import runner
-from latency_tables.benchmark.plan import Chain, Floats
+from latency_tables.benchmark.plan import Chain, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions
-from latency_tables.benchmark.runner import MAX_ROUNDS, OnProgress
-from latency_tables.benchmark.table_assembly import plan_measurement, table_of
+from latency_tables.benchmark.runner import MAX_ROUNDS, Floats, OnProgress
+from latency_tables.benchmark.table_assembly import assemble_table
 from latency_tables.runtimes import find_runtime, runtime_source
 from latency_tables.table import MAX_MS, Conditions, LatencyTable
 from models.errors import InputError
@@ -30,7 +30,7 @@ from models.spaces import SearchSpace
 FORMAT = 1
 _ROUNDS = ("format", "resolutions", "networks", "warmup", "runs", "seed", "times_ms")
 _STAMP = (1980, 1, 1, 0, 0, 0)
-"""Of every file in the zip, so that equal kits are equal bytes."""
+"""Date of every file in the zip, so that equal kits are equal bytes."""
 
 
 def build_kit(
@@ -43,7 +43,7 @@ def build_kit(
     """
     from latency_tables.benchmark.models import chain_model, random_tensors  # needs onnx
 
-    plan = plan_measurement(space, options)
+    plan = plan_benchmark(space, options.networks, options.seed)
     runtime = find_runtime(options.runtime)
     files: dict[Chain, str] = {}
     content = BytesIO()
@@ -90,7 +90,7 @@ def build_kit(
 def table_from_kit(
     profile: Mapping[str, Any], conditions: Conditions, space: SearchSpace
 ) -> LatencyTable:
-    """The table of what a kit wrote.
+    """The table of a file that a kit wrote.
 
     Args:
         profile, conditions: as `latency_tables.fitting.parse_head` gives them.
@@ -117,18 +117,19 @@ def table_from_kit(
             f"{sizes!r:.60}"
         )
     part = space.at(sizes)
-    plan = plan_measurement(part, _options(rounds))
-    return table_of(
+    counts = _counts(rounds)
+    plan = plan_benchmark(part, counts["networks"], counts["seed"])
+    return assemble_table(
         part,
         plan,
         _times(rounds["times_ms"], list(plan.timings)),
         device=profile["name"],
         conditions=conditions,
-        runs=rounds["runs"],
+        runs=counts["runs"],
     )
 
 
-def _options(rounds: Mapping[str, Any]) -> MeasureOptions:
+def _counts(rounds: Mapping[str, Any]) -> dict[str, int]:
     most = {"networks": 200, "warmup": 1000, "runs": 100_000, "seed": 2**53}
     for name, limit in most.items():
         value = rounds[name]
@@ -136,7 +137,7 @@ def _options(rounds: Mapping[str, Any]) -> MeasureOptions:
             raise InputError(
                 f"profile.rounds.{name}: expected an integer from 0 to {limit}, got {value!r:.40}"
             )
-    return MeasureOptions(**{name: rounds[name] for name in most})
+    return {name: rounds[name] for name in most}
 
 
 def _times(value: object, names: list[str]) -> dict[str, Floats]:

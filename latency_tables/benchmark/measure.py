@@ -8,15 +8,10 @@ from weakref import WeakValueDictionary
 
 from latency_tables.benchmark import runner
 from latency_tables.benchmark.models import TensorsFor, chain_model, random_tensors
-from latency_tables.benchmark.plan import Chain
-from latency_tables.benchmark.rounds import (
-    MeasureOptions,
-    OnProgress,
-    Stopwatch,
-    TimedRuns,
-    time_chains,
-)
-from latency_tables.benchmark.table_assembly import plan_measurement, table_of
+from latency_tables.benchmark.plan import Chain, plan_benchmark
+from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chains
+from latency_tables.benchmark.runner import OnProgress, TimedRuns
+from latency_tables.benchmark.table_assembly import assemble_table
 from latency_tables.runtimes import DEFAULT_RUNTIME, OpenModel, find_runtime
 from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError
@@ -80,9 +75,8 @@ class RuntimeStopwatch:
     def __init__(self, tensors_for: TensorsFor, options: MeasureOptions) -> None:
         """
         Args:
-            options: runtime, provider, threads, batch and precision; and a folder that keeps
-                models which take long to make, so that a measurement that goes on does not make
-                them again.
+            options: of these, runtime, provider, threads, batch, precision, and the folder for
+                models that take long to make.
 
         Raises:
             NotFound: no such runtime is registered.
@@ -165,9 +159,9 @@ def measure_space(
     """
     options = options or MeasureOptions()
     stopwatch = stopwatch or RuntimeStopwatch(tensors_for, options)
-    plan = plan_measurement(space, options)
+    plan = plan_benchmark(space, options.networks, options.seed)
     times = time_chains(plan.timings, stopwatch, options, on_progress)
-    return table_of(
+    return assemble_table(
         space,
         plan,
         times,

@@ -1,4 +1,4 @@
-"""The ONNX model of a chain of layers, to be timed; without trained weights if there are none."""
+"""The ONNX model of a chain of layers, with trained or random weights, for timing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.benchmark.plan import LEAD, Chain
+from latency_tables.benchmark.plan import PREFIX, Chain
 from models.layers import LayerSpec, tensor_shapes
 from models.onnx import build_slice
 
@@ -15,18 +15,18 @@ TensorsFor = Callable[[Sequence[LayerSpec]], Mapping[str, npt.NDArray[np.generic
 """Weights of given layers, by the names of an extracted subnet's state."""
 
 PATTERN = 127
-"""Values that weights repeat: enough to be ordinary, so few that files of them pack well."""
+"""How many random values the weights repeat: few, so that a kit compresses well."""
 
 
 def chain_model(chain: Chain, tensors_for: TensorsFor, precision: str = "fp32") -> bytes:
-    """Serialize a chain, with weights of our own for a lead.
+    """The serialized model of a chain; a prefix layer has random weights.
 
     Args:
-        precision: fp32, or int8: then quantized as a delivered network is.
+        precision: fp32, or int8: quantized as a delivered network is.
     """
     tensors = {
-        **random_tensors([layer for layer in chain if layer.name == LEAD]),
-        **tensors_for([layer for layer in chain if layer.name != LEAD]),
+        **random_tensors([layer for layer in chain if layer.name == PREFIX]),
+        **tensors_for([layer for layer in chain if layer.name != PREFIX]),
     }
     model = build_slice(chain, tensors)
     if precision == "fp32":
@@ -39,10 +39,10 @@ def chain_model(chain: Chain, tensors_for: TensorsFor, precision: str = "fp32") 
 
 
 def random_tensors(layers: Sequence[LayerSpec]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights to time layers with when there are no trained ones, equal for equal layers.
+    """Random weights for layers without trained ones; equal for equal layers.
 
-    Convolutions are scaled after He et al. 2015, and batch norms halve, so that activations stay
-    ordinary numbers however many skips add up (infinities time differently).
+    Convolutions are scaled as in He et al. 2015 and batch norms halve their input, so that
+    activations stay finite through any number of skips: infinities take another time.
     """
     pattern = np.random.default_rng(0).standard_normal(PATTERN)
     tensors = {}

@@ -1,44 +1,43 @@
-"""Which chains of layers are timed, and how the latency of each layer follows.
+"""What a measurement of a space times, and from which two times the latency of a layer follows.
 
-A layer timed alone is not that layer in a network. Alone it pays for starting a run and for
-converting its input and output between the runtime's memory layouts: on small images as much
-as the layer itself. So each layer is timed behind a *lead*, a cheap 1x1 convolution that
-leaves exactly the layer's input, and
+A layer that runs as a model of its own takes longer than in a network: it pays for the start of the
+run, and for the conversion of its input and output between the runtime's memory layouts. On small
+images these cost as much as the layer. A layer is therefore timed behind a *prefix layer*, a cheap
+1x1 convolution whose output has the shape of the layer's input, and
 
-    layer_ms = T(lead, layer) - T(lead)
+    layer_ms = T(prefix, layer) - T(prefix)
 
-The start of the run cancels in the difference. The conversion at the end of a chain is counted
-with a layer and taken off again with the lead of the next layer, so along a network these
-terms telescope.
+The start of the run cancels in the difference. The conversion at the end of a chain is added with a
+layer and subtracted with the prefix of the next layer, so these terms telescope along a network.
 
-Run again and again, a chain finds its weights in the nearest caches. In a network they were last
-read a whole network ago, and where its weights are more than the cache they come from farther:
-on a processor with 2 MB of second-level cache that doubled the time of the late layers. So each
-chain is timed twice: run after run (*warm*), and each run after one of a whole network, untimed
-(*cold*). How much of either a network is made of depends on the device and is fitted on whole
-networks: `latency_tables.benchmark.table_assembly`.
-
-Shapes: R rounds; each visit of a round gives (p50_ms, mean_ms).
+A chain that runs again and again finds its weights in the nearest caches. In a network, they were
+last read one whole network ago, and may have left the cache: on a processor with 2 MB of
+second-level cache this doubled the time of the late layers. Each chain is therefore timed twice:
+run after run (*warm*), and each run after an untimed run of a whole network (*cold*). The shares of
+warm and cold time in a network depend on the device. They are fitted to the times of whole networks
+(`latency_tables.benchmark.table_assembly`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from models.layers import LayerSpec
 from models.spaces import SearchSpace, layer_plan
 
-Floats = npt.NDArray[np.float64]
 Chain = tuple[LayerSpec, ...]
 
-LEAD = "lead"
-LEAD_CHANNELS = 8
+# These two are part of the names of timings, which kits and partial files store.
+PREFIX = "lead"
+"""Name of the prefix layer."""
 COLD = "cold "
 """Before the name of a chain that is timed cold."""
+
+PREFIX_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,63 +46,78 @@ class Timing:
 
     chain: Chain
     after: Chain | None = None
-    """Run once, untimed, before each timed run; None: only the chain itself is run."""
+    """Run once, untimed, before each timed run; None: only `chain` is run."""
 
 
 @dataclass(frozen=True, slots=True)
-class LayerChains:
-    """Names of the two chains whose difference is one layer."""
+class ChainPair:
+    """Names of the two chains whose times differ by one layer."""
 
     with_layer: str
     without: str
 
 
 @dataclass(frozen=True, slots=True)
-class ChainPlan:
-    """Everything to time for a space: chains by name, and the pair for each layer key."""
+class BenchmarkPlan:
+    """Everything that a measurement of a space times."""
 
     chains: Mapping[str, Chain]
-    layers: Mapping[str, LayerChains]
+    """By name."""
+    layers: Mapping[str, ChainPair]
+    """By the key of the layer."""
+    networks: Mapping[str, Chain]
+    """By the architecture's JSON text."""
+
+    @property
+    def timings(self) -> dict[str, Timing]:
+        """By name: each chain warm and cold, and the whole networks.
+
+        The network that runs before a cold chain is the fastest one of the middle third by number
+        of weights.
+        """
+        by_weights = sorted(self.networks.values(), key=lambda n: sum(layer.params for layer in n))
+        third = len(by_weights) // 3
+        middle = by_weights[third : len(by_weights) - third]
+        between = min(middle, key=lambda network: sum(layer.macs for layer in network))
+        warm = {name: Timing(chain) for name, chain in {**self.chains, **self.networks}.items()}
+        cold = {COLD + name: Timing(chain, between) for name, chain in self.chains.items()}
+        return {**warm, **cold}
 
 
-def plan_chains(space: SearchSpace) -> ChainPlan:
-    """The chains for every layer that networks of `space` can have."""
+def plan_benchmark(space: SearchSpace, networks: int, seed: int) -> BenchmarkPlan:
+    """What to time for every layer that networks of `space` can have; equal for equal arguments.
+
+    Args:
+        networks: how many different whole networks to time at most.
+    """
     chains: dict[str, Chain] = {}
-    layers: dict[str, LayerChains] = {}
+    layers: dict[str, ChainPair] = {}
     idle = LayerSpec(name="idle", kind="pool", in_channels=1, out_channels=1, in_size=1)
     for arch in space.covering():
         for position, layer in enumerate(layer_plan(space, arch)):
             if layer.key in layers:
                 continue
-            # The first layer reads the image itself; a run of next to nothing is its base.
-            base = _lead(layer) if position else idle
+            # The first layer reads the image itself: a model that does next to nothing is
+            # subtracted from it.
+            base = _prefix(layer) if position else idle
             without = f"{base.name}:{base.key}"
             chains.setdefault(without, (base,))
             chains[layer.key] = (base, layer) if position else (layer,)
-            layers[layer.key] = LayerChains(layer.key, without)
-    return ChainPlan(chains, layers)
+            layers[layer.key] = ChainPair(layer.key, without)
+    return BenchmarkPlan(chains, layers, sample_networks(space, networks, seed))
 
 
-def timings(plan: ChainPlan, networks: Mapping[str, Chain]) -> dict[str, Timing]:
-    """Everything to time: each chain warm and cold, and whole networks.
-
-    The network that runs before a cold chain has about as many weights as most, and is the fastest
-    of those.
-    """
-    by_weights = sorted(networks.values(), key=lambda n: sum(layer.params for layer in n))
-    third = len(by_weights) // 3
-    usual = by_weights[third : len(by_weights) - third]
-    between = min(usual, key=lambda network: sum(layer.macs for layer in network))
-    warm = {name: Timing(chain) for name, chain in {**plan.chains, **networks}.items()}
-    cold = {COLD + name: Timing(chain, between) for name, chain in plan.chains.items()}
-    return {**warm, **cold}
+def sample_networks(space: SearchSpace, count: int, seed: int) -> dict[str, Chain]:
+    """Up to `count` different random networks of `space`, by their architecture's JSON text."""
+    archs = space.decode(space.sample(count, np.random.default_rng(seed)))
+    return {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in archs}
 
 
-def _lead(layer: LayerSpec) -> LayerSpec:
+def _prefix(layer: LayerSpec) -> LayerSpec:
     return LayerSpec(
-        name=LEAD,
+        name=PREFIX,
         kind="conv",
-        in_channels=LEAD_CHANNELS,
+        in_channels=PREFIX_CHANNELS,
         out_channels=layer.in_channels,
         in_size=layer.in_size,
         norm=True,

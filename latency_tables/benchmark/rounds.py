@@ -1,4 +1,4 @@
-"""Time chains of layers in rounds (`latency_tables.benchmark.runner`), under stated options.
+"""The options of a measurement, and the times of its chains in rounds.
 
 Shapes: R rounds.
 """
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from latency_tables.benchmark.plan import Chain, Floats, Timing
+from latency_tables.benchmark.plan import Chain, Timing
 from latency_tables.benchmark.runner import (
     OPENINGS,
+    Floats,
     OnProgress,
     Partial,
     Rounds,
@@ -27,14 +28,6 @@ from latency_tables.runtimes import DEFAULT_RUNTIME
 from latency_tables.table import Conditions, check_name
 from models.errors import InputError
 
-__all__ = [
-    "MeasureOptions",
-    "OnProgress",
-    "Stopwatch",
-    "TimedRuns",
-    "time_chains",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
@@ -42,7 +35,7 @@ class MeasureOptions:
 
     device: str = "host"
     target_s: float = 240.0
-    """Time to spend in rounds, seconds; one more round starts before it is over."""
+    """Time to spend in rounds, seconds. The last round starts before it is over."""
     min_rounds: int = 10
     warmup: int = 2
     """Untimed runs at the start of each visit of a warm chain."""
@@ -54,19 +47,19 @@ class MeasureOptions:
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
-    """fp32, or int8: each model quantized as a delivered one is."""
+    """fp32 or int8; at int8, each model is quantized as a delivered one is."""
     networks: int = 40
-    """Whole networks, for what chains cannot show: how cold the caches are in one. Each is
-    predicted without itself for `expected_error` and upper bounds."""
+    """Whole networks to time. They show how cold the caches are inside a network; each one is also
+    predicted from the others, for `expected_error` and upper bounds."""
     seed: int = 0
     openings: int = OPENINGS
-    """Times that all models are opened anew, spread over the time."""
+    """How often all models are opened again, spread over the time."""
     partial: Path | None = None
-    """File that keeps finished rounds, so that a measurement cut off can go on."""
+    """File with the finished rounds, from which an interrupted measurement resumes."""
 
     @property
     def models(self) -> Path | None:
-        """Folder beside it that keeps models which take long to make."""
+        """Folder beside `partial` for models that take long to make."""
         return None if self.partial is None else self.partial.with_suffix(".models")
 
     def __post_init__(self) -> None:
@@ -82,7 +75,7 @@ class MeasureOptions:
 
     @property
     def rounds(self) -> Rounds:
-        """What the runner needs to know."""
+        """The runner's part of the options."""
         return Rounds(
             self.target_s, self.min_rounds, self.warmup, self.runs, self.seed, self.openings
         )
@@ -93,11 +86,11 @@ class Stopwatch(Protocol):
 
     @property
     def conditions(self) -> Conditions:
-        """Under what it measures."""
+        """The conditions of its times."""
         ...
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
-        """Make `chain` ready to run again and again, each time after `after` if there is one."""
+        """Open the model of `chain`; each timed run follows a run of `after`, if that is given."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Does the sum over layers predict whole networks? Measured, not assumed.
+"""How well a table predicts whole networks that are timed now.
 
 Shapes: N networks.
 """
@@ -13,9 +13,10 @@ import numpy as np
 
 from latency_tables.benchmark import measure
 from latency_tables.benchmark.models import TensorsFor, random_tensors
-from latency_tables.benchmark.plan import Floats, Timing
-from latency_tables.benchmark.rounds import MeasureOptions, OnProgress, Stopwatch, time_chains
-from latency_tables.benchmark.table_assembly import p50_ms, sample_networks
+from latency_tables.benchmark.plan import Timing, sample_networks
+from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chains
+from latency_tables.benchmark.runner import Floats, OnProgress
+from latency_tables.benchmark.table_assembly import p50_ms
 from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
 from latency_tables.table import ALIKE, Conditions, LatencyTable
 from models.errors import InputError
@@ -23,11 +24,10 @@ from models.spaces import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Additivity:
-    """Whole networks: what a table predicts and what a clock says, milliseconds, (N,).
+class TableValidation:
+    """Predicted and measured times of whole networks, milliseconds, (N,).
 
-    Errors are of both as they stand. What a device does drifts between a measurement and its check;
-    `drift` says how far it went.
+    The errors include the drift of the device between the measurement of the table and now.
     """
 
     archs: tuple[str, ...]
@@ -35,9 +35,9 @@ class Additivity:
     predicted_ms: Floats
     measured_ms: Floats
     conditions: Conditions
-    """Under what was measured."""
+    """Those of the measured times."""
     drift: float = 1.0
-    """Times as long as the table says, the median of networks that are not among the N."""
+    """Median of measured over predicted time of other networks than these N."""
 
     @property
     def relative_error(self) -> Floats:
@@ -58,13 +58,12 @@ class Additivity:
         """Share of networks that take at most `factor` times what was predicted."""
         return float((self.measured_ms <= factor * self.predicted_ms).mean())
 
-    def without_drift(self) -> Additivity:
-        """The same networks on a device as slow as when the table was measured: errors that are the
-        table's own."""
+    def without_drift(self) -> TableValidation:
+        """The measured times divided by the drift: the errors that remain are the table's own."""
         return dataclasses.replace(self, measured_ms=self.measured_ms / self.drift, drift=1.0)
 
 
-def check_additivity(
+def validate_table(
     space: SearchSpace,
     table: LatencyTable,
     *,
@@ -75,44 +74,26 @@ def check_additivity(
     options: MeasureOptions | None = None,
     stopwatch: Stopwatch | None = None,
     on_progress: OnProgress = lambda _: None,
-) -> Additivity:
+) -> TableValidation:
     """Time `count` random networks of `space` whole and compare them with `table`.
 
     Args:
-        references: further networks, which tell the drift; with 0 it is taken for none.
-        seed: which networks; take another than the measurement's, whose networks calibrated it.
-        options: how long and how to time; the table's threads and batch are used.
+        references: further networks that tell the drift; with 0, the drift is 1.
+        seed: of the networks; another one than the measurement's, which is calibrated on its own
+            networks.
+        options: how long and how to time; runtime, provider, threads, batch and precision are the
+            table's.
 
     Raises:
-        InputError: the table is of another machine, or of another way to run networks; or the
-            space has fewer networks.
+        InputError: the table has other conditions than this machine, or the space has fewer
+            networks.
         NotFound: `table` lacks a layer of one of the networks.
     """
-    conditions = table.conditions
-    options = options or MeasureOptions(target_s=20.0)
-    known = conditions.runtime in runtime_names()
-    options = dataclasses.replace(
-        options,
-        openings=1,  # as a model is that someone runs
-        runtime=conditions.runtime if known else DEFAULT_RUNTIME,
-        provider=conditions.provider if known else None,
-        threads=conditions.threads or 1,
-        batch=conditions.batch,
-        precision=conditions.precision,
-    )
+    options = _options(table.conditions, options or MeasureOptions(target_s=20.0))
     stopwatch = stopwatch or measure.RuntimeStopwatch(tensors_for, options)
     here = stopwatch.conditions
-    if not conditions.alike(here):
-        differing = "; ".join(
-            f"{name} {getattr(conditions, name) or 'not stated'}, here {getattr(here, name)}"
-            for name in ALIKE
-            if getattr(conditions, name) != getattr(here, name)
-        )
-        raise InputError(
-            f"device {table.device!r}: its table is of another machine or way to run networks "
-            f"({differing}): check it there, or measure this machine under a name of its own"
-        )
-    drawn = sample_networks(space, 2 * (count + references), seed)  # some of them twice
+    _check_alike(table, here)
+    drawn = sample_networks(space, 2 * (count + references), seed)  # duplicates are dropped
     networks = dict(islice(drawn.items(), count + references))
     if (most := len(networks) - references) < count:
         raise InputError(
@@ -123,11 +104,39 @@ def check_additivity(
     timings = {name: Timing(network) for name, network in networks.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
     measured = np.array([p50_ms(visits[name]) for name in networks])
-    longer = measured[count:] / predicted[count:]
-    return Additivity(
+    ratios = measured[count:] / predicted[count:]
+    return TableValidation(
         tuple(networks)[:count],
         predicted[:count],
         measured[:count],
         conditions=here,
-        drift=float(np.median(longer)) if references else 1.0,
+        drift=float(np.median(ratios)) if references else 1.0,
     )
+
+
+def _options(conditions: Conditions, options: MeasureOptions) -> MeasureOptions:
+    """`options` under a table's conditions; under the default runtime if theirs is not known."""
+    known = conditions.runtime in runtime_names()
+    return dataclasses.replace(
+        options,
+        openings=1,  # a user opens a model once
+        runtime=conditions.runtime if known else DEFAULT_RUNTIME,
+        provider=conditions.provider if known else None,
+        threads=conditions.threads or 1,
+        batch=conditions.batch,
+        precision=conditions.precision,
+    )
+
+
+def _check_alike(table: LatencyTable, here: Conditions) -> None:
+    there = table.conditions
+    if not there.alike(here):
+        differing = "; ".join(
+            f"{name} {getattr(there, name) or 'not stated'}, here {getattr(here, name)}"
+            for name in ALIKE
+            if getattr(there, name) != getattr(here, name)
+        )
+        raise InputError(
+            f"device {table.device!r}: its table is of another machine or way to run networks "
+            f"({differing}): check it there, or measure this machine under a name of its own"
+        )

@@ -1,6 +1,6 @@
 """Figures that others published, and the tables that come with the program.
 
-Read `builtin`, then `shipped`; `publish` makes the shipped figures."""
+Read `builtin`, `shipped`, then `formats`; `publish` makes the shipped figures."""
 
 import lazy_loader
 

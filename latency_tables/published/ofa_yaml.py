@@ -24,9 +24,15 @@ from models.spaces import SearchSpace, layer_plan
 UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3}
 NEGLIGIBLE_MS = 1e-6
 """Of a layer that the format counts with another one."""
+FILES = "*.y*ml"
 MAX_FILE_BYTES = 8 << 20
 CONVOLUTIONS = {"stem": "Conv", "head": "Conv_1", "feature": "Conv_2"}
 """The format's names of convolutions outside blocks, by the layer's name."""
+
+
+def is_ofa_lut(folder: Path) -> bool:
+    """Whether a folder holds YAML files."""
+    return any(folder.glob(FILES))
 
 
 def import_ofa_lut(
@@ -39,19 +45,18 @@ def import_ofa_lut(
         unit: of the files' figures: "ms" as published, "s" or "us".
 
     Raises:
-        NotFound: if there is no such folder, or no YAML file in it.
-        InputError: naming the file and the entry that does not hold, or the layers that lack.
+        NotFound: there is no such folder, or no YAML file in it.
+        InputError: naming the file and the wrong entry, or the layers that are missing.
     """
     if unit not in UNITS_MS:
         raise InputError(f"unit: expected one of {sorted(UNITS_MS)}, got {unit!r}")
     if space.family != "mobile":
         raise InputError(f"the published tables are of mobile spaces, not of {space.name!r}")
-    files = sorted(folder.glob("*.y*ml"))
-    if not files:
+    if not is_ofa_lut(folder):
         raise NotFound(f"{str(folder)!r}: expected a folder of YAML files, found none")
     entries: dict[str, LayerLatency] = {}
     missing: list[str] = []
-    for path in files:
+    for path in sorted(folder.glob(FILES)):
         figures = _read(path, UNITS_MS[unit])
         resolution = _resolution(path, figures)
         if resolution not in space.resolutions:

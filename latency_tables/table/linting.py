@@ -84,7 +84,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
     Args:
         space: what the table is for; None if that is not known, then less can be said.
     """
-    findings = [*_spread(table), *_additivity(table)]
+    findings = [*_spread(table), *_network_error(table)]
     if space is None:
         text = f"space {table.space!r} is not known here, so layers and units were not checked"
         return (Finding("space", False, text), *findings)
@@ -222,7 +222,7 @@ def _spread(table: LatencyTable) -> Iterator[Finding]:
         yield Finding("spread", False, text)
 
 
-def _additivity(table: LatencyTable) -> Iterator[Finding]:
+def _network_error(table: LatencyTable) -> Iterator[Finding]:
     error = table.expected_error
     if error is None:
         yield Finding("additivity", False, "no whole network was timed, so its error is unknown")

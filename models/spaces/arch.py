@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,15 @@ class Arch:
 
     @classmethod
     def from_json(cls, value: object) -> Arch:
-        """Read the JSON form; only its shape is checked here, the choices by the space.
+        """Read the JSON form, or a registered one; only its shape is checked here, the choices by
+        the space.
 
         Raises:
             InputError: naming the field, what was expected and what was found.
         """
+        for reads, read in _FORMS.values():
+            if reads(value):
+                return read(value)
         if not isinstance(value, Mapping):
             raise InputError(f"arch: expected an object, got {type(value).__name__}")
         own = "width" if "width" in value else "kernel"
@@ -78,6 +82,21 @@ class Arch:
                     f"lengths {list(arch.depth)} as in depth, got {[len(s) for s in stages]}"
                 )
         return arch
+
+
+_FORMS: dict[str, tuple[Callable[[object], bool], Callable[[Any], Arch]]] = {}
+
+
+def register_arch_form(
+    name: str, reads: Callable[[object], bool], read: Callable[[Any], Arch]
+) -> None:
+    """Let `Arch.from_json` read another form, such as that of another project's files.
+
+    Args:
+        reads: whether a JSON value has this form; it raises nothing.
+        read: the architecture of such a value.
+    """
+    _FORMS[name] = (reads, read)
 
 
 def _sequence(value: object, where: str) -> Sequence[object]:

@@ -21,7 +21,7 @@ from service.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from latency_tables.benchmark import Additivity
+    from latency_tables.benchmark import TableValidation
     from latency_tables.table import LatencyTable
 
 WORTH_CORRECTING = 0.01
@@ -40,13 +40,13 @@ def check(
     json: Json = False,
 ) -> None:
     """Time whole networks on this machine: does its table still hold?"""
-    from latency_tables.benchmark import MeasureOptions, check_additivity
+    from latency_tables.benchmark import MeasureOptions, validate_table
 
     known = catalog()
     space = known.supernets.get(supernet).space
     table = known.devices.table(name, space.name, precision)
     with progress_bar(f"timing networks of {space.name}") as show_share:
-        found = check_additivity(
+        found = validate_table(
             table.covered(space),
             table,
             count=networks,
@@ -79,7 +79,7 @@ def check(
         typer.echo("most of the error is drift: --correct fits the table to these networks")
 
 
-def _report(table: LatencyTable, found: Additivity) -> dict[str, Any]:
+def _report(table: LatencyTable, found: TableValidation) -> dict[str, Any]:
     confidence = table.usual_confidence
     figures = {
         key: {

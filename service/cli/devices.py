@@ -77,10 +77,10 @@ def import_(
     elif ofa_lut is None or space is None:
         raise InputError("import: expected NAME with both --space and --ofa-lut, or a file alone")
     else:
-        from latency_tables.published import import_ofa_lut
+        from latency_tables.published import import_table
 
         whole = known.supernets.get(space).space
-        table = import_ofa_lut(ofa_lut, whole, device=name, source=source, unit=unit)
+        table = import_table(ofa_lut, whole, device=name, source=source, unit=unit)
     known.keep_device(table, replace=replace)
     show(table.device, json=json)
 

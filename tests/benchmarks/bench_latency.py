@@ -20,7 +20,7 @@ import numpy as np
 
 from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.rounds import MeasureOptions
-from latency_tables.benchmark.table_validation import check_additivity
+from latency_tables.benchmark.table_validation import validate_table
 from models.bundle.bundle import BundleRegistry
 from models.spaces.space import SearchSpace
 
@@ -40,7 +40,7 @@ def report(space: SearchSpace, options: MeasureOptions, networks: int) -> None:
         f"network overhead {table.network_overhead_ms * 1e3:.1f} us, expected error "
         f"{table.expected_error:.1%}"
     )
-    result = check_additivity(
+    result = validate_table(
         space,
         table,
         count=networks,
@@ -63,7 +63,7 @@ def report(space: SearchSpace, options: MeasureOptions, networks: int) -> None:
         )
 
 
-def test_additivity() -> None:
+def test_validation() -> None:
     """For `make bench`."""
     space = BundleRegistry(Path("none")).get("fashion-mbv3").space
     report(space, MeasureOptions(target_s=90), networks=40)

@@ -19,8 +19,8 @@ import pytest
 from latency_tables.benchmark import runner
 from latency_tables.benchmark.kit import build_kit, table_from_kit
 from latency_tables.benchmark.measure import measure_space
+from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
-from latency_tables.benchmark.table_assembly import plan_measurement
 from latency_tables.fitting.profiles import parse_head
 from latency_tables.runtimes import onnxruntime
 from models.errors import InputError
@@ -44,7 +44,7 @@ def description(kit):
 def profile(kit):
     """What a kit writes on a device whose times are known."""
     device = FakeStopwatch()
-    times = time_chains(plan_measurement(DEBUG, QUICK).timings, device, QUICK)
+    times = time_chains(plan_benchmark(DEBUG, QUICK.networks, QUICK.seed).timings, device, QUICK)
     conditions = {"provider": "p", "threads": 1, "processor": "none"}
     return runner.profile_of(description(kit), "board", conditions, times)
 
@@ -70,7 +70,7 @@ def test_equal_kits_are_equal_bytes_and_small(kit):
     with zipfile.ZipFile(BytesIO(kit)) as archive:
         raw = sum(item.file_size for item in archive.infolist() if item.filename.endswith("onnx"))
         assert len(kit) < raw / 3
-        plan = plan_measurement(DEBUG, QUICK)
+        plan = plan_benchmark(DEBUG, QUICK.networks, QUICK.seed)
         named = json.loads(archive.read("kit.json"))["timings"]
         assert list(named) == list(plan.timings)
         assert {t["model"] for t in named.values()} <= set(archive.namelist())

@@ -8,21 +8,20 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from latency_tables.benchmark import table_assembly as summing
+from latency_tables.benchmark import table_assembly
 from latency_tables.benchmark.measure import RuntimeStopwatch, measure_space, timed_model
 from latency_tables.benchmark.models import random_tensors
-from latency_tables.benchmark.plan import COLD, LEAD, Timing, plan_chains
+from latency_tables.benchmark.plan import COLD, PREFIX, Timing, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.table_assembly import (
-    LEAST_ROUNDS,
+    MIN_ROUNDS_PER_PART,
     PARTS,
     Mix,
     _latency,
     fit_mix,
-    plan_measurement,
-    seen_in_parts,
+    times_in_parts,
 )
-from latency_tables.benchmark.table_validation import Additivity, check_additivity
+from latency_tables.benchmark.table_validation import TableValidation, validate_table
 from latency_tables.table.table import space_layers
 from models.errors import InputError
 from models.onnx.builder import build_onnx
@@ -35,37 +34,41 @@ from tests.spaces import DEBUG, FASHION_LIKE
 QUICK = MeasureOptions(target_s=0, min_rounds=2, runs=2, warmup=0, networks=10)
 
 
+def chains_of(space):
+    return plan_benchmark(space, networks=1, seed=0).chains
+
+
 class TestErrorsAreOfParts:
     def test_each_network_is_seen_by_the_next_part(self):
         rng = np.random.default_rng(0)
         visits = [rng.uniform(1, 2, (PARTS * 7, 2)) for _ in range(2 * PARTS + 1)]
-        seen = seen_in_parts(visits)
+        seen = times_in_parts(visits)
         for n, each in enumerate(visits):
             start = 7 * (n % PARTS)
             assert seen[n] == sorted(each[start : start + 7, 0])[3]
 
     def test_a_device_that_drifts_is_not_said_to_be_steady(self):
-        steady = np.ones((PARTS * LEAST_ROUNDS, 2))
-        drifting = steady * np.repeat([1.0, 1.0, 1.0, 1.2], LEAST_ROUNDS)[:, None]
-        assert set(seen_in_parts([steady] * 8)) == {1.0}
-        assert sorted(seen_in_parts([drifting] * 8)) == [1.0] * 6 + [1.2] * 2
+        steady = np.ones((PARTS * MIN_ROUNDS_PER_PART, 2))
+        drifting = steady * np.repeat([1.0, 1.0, 1.0, 1.2], MIN_ROUNDS_PER_PART)[:, None]
+        assert set(times_in_parts([steady] * 8)) == {1.0}
+        assert sorted(times_in_parts([drifting] * 8)) == [1.0] * 6 + [1.2] * 2
 
     def test_few_rounds_are_not_parted(self):
-        visits = [np.arange(1.0, 2 * PARTS * LEAST_ROUNDS - 1).reshape(-1, 2)] * 3
-        assert set(seen_in_parts(visits)) == {np.median(visits[0][:, 0])}
+        visits = [np.arange(1.0, 2 * PARTS * MIN_ROUNDS_PER_PART - 1).reshape(-1, 2)] * 3
+        assert set(times_in_parts(visits)) == {np.median(visits[0][:, 0])}
 
 
 def test_chains_chain_and_cover_the_space() -> None:
-    plan = plan_chains(FASHION_LIKE)
+    plan = plan_benchmark(FASHION_LIKE, networks=1, seed=0)
     assert set(plan.layers) == set(space_layers(FASHION_LIKE))
     for key, pair in plan.layers.items():
         *before, layer = plan.chains[pair.with_layer]
         assert layer.key == key
         if before:
             assert plan.chains[pair.without] == tuple(before)
-            (lead,) = before
-            assert lead.name == LEAD
-            assert (lead.out_channels, lead.out_size) == (layer.in_channels, layer.in_size)
+            (prefix,) = before
+            assert prefix.name == PREFIX
+            assert (prefix.out_channels, prefix.out_size) == (layer.in_channels, layer.in_size)
 
 
 def test_measured_table_predicts_every_network_of_a_known_device() -> None:
@@ -81,7 +84,7 @@ def test_measured_table_predicts_every_network_of_a_known_device() -> None:
 
 def test_drift_and_interruptions_meet_all_layers_alike() -> None:
     """Twice as slow in one round of five, and a long pause at every hundredth visit."""
-    n_timings = len(plan_measurement(DEBUG, QUICK).timings)
+    n_timings = len(plan_benchmark(DEBUG, QUICK.networks, QUICK.seed).timings)
 
     def drift(visit: int) -> float:
         slow_round = (visit - 1) // n_timings == 3
@@ -118,13 +121,13 @@ def test_what_weights_cost_from_far_is_found_however_often_networks_pay_it(share
 
 
 def test_chains_are_cold_behind_a_usual_network() -> None:
-    plan = plan_measurement(DEBUG, QUICK)
+    plan = plan_benchmark(DEBUG, QUICK.networks, QUICK.seed)
     networks = sorted(plan.networks.values(), key=lambda n: sum(layer.params for layer in n))
     (after,) = {t.after for name, t in plan.timings.items() if name.startswith(COLD)}
     assert after is not None
     assert after in networks[3:-3]
     assert all(sum(x.macs for x in after) <= sum(x.macs for x in n) for n in networks[3:-3])
-    for name, chain in plan.chains.chains.items():
+    for name, chain in plan.chains.items():
         assert plan.timings[name] == Timing(chain)
         assert plan.timings[COLD + name] == Timing(chain, after)
     assert all(plan.timings[name] == Timing(net) for name, net in plan.networks.items())
@@ -153,7 +156,7 @@ def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
     seconds = iter(range(1000))
     shares: list[float] = []
     visits = time_chains(
-        {name: Timing(chain) for name, chain in plan_chains(DEBUG).chains.items()},
+        {name: Timing(chain) for name, chain in chains_of(DEBUG).items()},
         FakeStopwatch(),
         dataclasses.replace(QUICK, target_s=7),
         shares.append,
@@ -167,7 +170,7 @@ def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
 
 def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
     options = dataclasses.replace(QUICK, target_s=60, partial=tmp_path / "partial.json")
-    chains = {name: Timing(chain) for name, chain in plan_chains(DEBUG).chains.items()}
+    chains = {name: Timing(chain) for name, chain in chains_of(DEBUG).items()}
 
     class Unplugged(Exception):
         pass
@@ -236,29 +239,29 @@ def test_options_refuse_zero(field) -> None:
         dataclasses.replace(QUICK, **zero)
 
 
-def test_additivity_of_a_known_device() -> None:
+def test_validation_on_a_known_device() -> None:
     device = FakeStopwatch()
     table = measure_space(DEBUG, options=QUICK, stopwatch=device)
-    exact = check_additivity(DEBUG, table, count=8, options=QUICK, stopwatch=device)
+    exact = validate_table(DEBUG, table, count=8, options=QUICK, stopwatch=device)
     assert exact.mean_error == pytest.approx(0, abs=1e-4)
     assert exact.share_within(0.001) == 1
     for arch, predicted in zip(exact.archs, exact.predicted_ms, strict=True):
         plan = layer_plan(DEBUG, Arch.from_json(json.loads(arch)))
         assert predicted == table.network_ms(plan)
     slower = FakeStopwatch(drift=lambda visit: 1.25)
-    off = check_additivity(DEBUG, table, count=8, options=QUICK, stopwatch=slower)
+    off = validate_table(DEBUG, table, count=8, options=QUICK, stopwatch=slower)
     assert off.mean_error == pytest.approx(0.2, abs=1e-3)
     assert off.share_within(0.1) == 0
     assert off.archs == exact.archs
     assert off.drift == pytest.approx(1.25 * exact.drift)
     assert (off.share_below(1.2), off.without_drift().share_below(1.01)) == (0, 1)
     assert off.without_drift().mean_error == pytest.approx(exact.mean_error, abs=1e-4)
-    alone = check_additivity(DEBUG, table, count=8, references=0, options=QUICK, stopwatch=slower)
+    alone = validate_table(DEBUG, table, count=8, references=0, options=QUICK, stopwatch=slower)
     assert alone.without_drift().mean_error == pytest.approx(off.mean_error)
 
 
-def test_additivity_figures() -> None:
-    result = Additivity(("a", "b"), np.array([1.0, 3.0]), np.array([1.0, 2.0]), CONDITIONS)
+def test_validation_figures() -> None:
+    result = TableValidation(("a", "b"), np.array([1.0, 3.0]), np.array([1.0, 2.0]), CONDITIONS)
     assert result.mean_error == pytest.approx(0.25)
     assert result.share_within(0.1) == 0.5
 
@@ -267,7 +270,9 @@ def test_additivity_figures() -> None:
 
 
 def test_a_measurement_too_disturbed_to_add_up_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(summing, "left_out_ms", lambda sums_N2, measured_N: 0 - measured_N)
+    monkeypatch.setattr(
+        table_assembly, "leave_one_out_ms", lambda sums_N2, measured_N: 0 - measured_N
+    )
     with pytest.raises(InputError, match="measure for longer, on an idle machine"):
         measure_space(DEBUG, options=QUICK)
 
@@ -299,7 +304,7 @@ def test_weights_of_the_callers_are_used() -> None:
         asked.extend(layer.name for layer in layers)
         return random_tensors(layers)
 
-    chain = plan_chains(DEBUG).chains[layer_plan(DEBUG, DEBUG.largest)[1].key]
+    chain = chains_of(DEBUG)[layer_plan(DEBUG, DEBUG.largest)[1].key]
     (elapsed_ms,) = RuntimeStopwatch(tensors_for, QUICK).prepare(chain)(0, 1)
     assert elapsed_ms > 0
     assert asked == ["first"]
@@ -314,7 +319,7 @@ def test_whole_model_is_timed_at_the_batch_asked() -> None:
 
 
 def test_models_that_take_long_to_make_are_kept(tmp_path) -> None:
-    chain = plan_chains(DEBUG).chains[layer_plan(DEBUG, DEBUG.largest)[1].key]
+    chain = chains_of(DEBUG)[layer_plan(DEBUG, DEBUG.largest)[1].key]
     asked: list[int] = []
 
     def tensors_for(layers):

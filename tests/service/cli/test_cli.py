@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from latency_tables.benchmark import measure, runner
+from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
-from latency_tables.benchmark.table_assembly import plan_measurement
 from latency_tables.table.files import save
 from latency_tables.table.table import space_layers
 from models.bundle.bundle import BundleRegistry, add_to_bundle
@@ -228,7 +228,7 @@ def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
     with zipfile.ZipFile(tmp_path / "kit.zip") as archive:
         archive.extractall(tmp_path)
     device = FakeStopwatch()
-    plan = plan_measurement(DEBUG, MeasureOptions(networks=4))
+    plan = plan_benchmark(DEBUG, networks=4, seed=0)
     times = time_chains(plan.timings, device, MeasureOptions(target_s=0, networks=4))
     kit = json.loads((tmp_path / "kit.json").read_text())
     profile = runner.profile_of(kit, "board", {"threads": 1}, times)

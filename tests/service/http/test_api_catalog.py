@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.runner import profile_of
-from latency_tables.benchmark.table_assembly import plan_measurement
 from latency_tables.published.builtin import BuiltinDevices
 from models.bundle.bundle import ZOO, Bundle
 from models.spaces.plan import layer_plan
@@ -191,7 +191,9 @@ async def test_too_few_measurements_are_refused_with_how_many_it_takes(client):
 async def test_what_a_kit_wrote_is_a_profile(client):
     options = MeasureOptions(target_s=0, min_rounds=2, runs=1, networks=6)
     device = FakeStopwatch()
-    times = time_chains(plan_measurement(DEBUG, options).timings, device, options)
+    times = time_chains(
+        plan_benchmark(DEBUG, options.networks, options.seed).timings, device, options
+    )
     kit = {
         "space": "debug",
         "runtime": "onnxruntime",
