@@ -72,7 +72,7 @@ def timed_model(
 class RuntimeStopwatch:
     """Times chains with a runtime on this machine."""
 
-    def __init__(self, tensors_for: TensorsFor, options: MeasureOptions) -> None:
+    def __init__(self, options: MeasureOptions, tensors_for: TensorsFor = random_tensors) -> None:
         """
         Args:
             options: of these, runtime, provider, threads, batch, precision, and the folder for
@@ -158,7 +158,7 @@ def measure_space(
             the provider.
     """
     options = options or MeasureOptions()
-    stopwatch = stopwatch or RuntimeStopwatch(tensors_for, options)
+    stopwatch = stopwatch or RuntimeStopwatch(options, tensors_for)
     plan = plan_benchmark(space, options.networks, options.seed)
     times = time_chains(plan.timings, stopwatch, options, on_progress)
     return assemble_table(

@@ -90,7 +90,7 @@ def validate_table(
         NotFound: `table` lacks a layer of one of the networks.
     """
     options = _options(table.conditions, options or MeasureOptions(target_s=20.0))
-    stopwatch = stopwatch or measure.RuntimeStopwatch(tensors_for, options)
+    stopwatch = stopwatch or measure.RuntimeStopwatch(options, tensors_for)
     here = stopwatch.conditions
     _check_alike(table, here)
     drawn = sample_networks(space, 2 * (count + references), seed)  # duplicates are dropped

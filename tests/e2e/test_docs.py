@@ -77,7 +77,7 @@ def inside(folder, monkeypatch):
     monkeypatch.setattr(measure, "RuntimeStopwatch", fast_stopwatch)
 
 
-def fast_stopwatch(_, options):
+def fast_stopwatch(options, _):
     return FakeStopwatch(lambda layer: macs_ms(layer) / 10, precision=options.precision)
 
 

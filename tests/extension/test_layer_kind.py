@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from latency_tables.benchmark import OrtStopwatch, random_tensors
+from latency_tables.benchmark import MeasureOptions, RuntimeStopwatch
 from latency_tables.fitting import layer_features
 from models.layers import LayerKind, conv_norm_shapes, register_kind, unregister_kind
 from models.layers.modules import ElasticBatchNorm, ElasticLayer, activate
@@ -115,5 +115,5 @@ def test_it_trains_exports_costs_is_timed_and_drawn(space):
     assert latency_costs(space, table).evaluate(genes) == pytest.approx(expected_ms)
     block = plans[-1][2]
     assert layer_features([block]).sum() > block.macs
-    assert (OrtStopwatch(random_tensors).prepare((block,))(1, 3) > 0).all()
+    assert (RuntimeStopwatch(MeasureOptions()).prepare((block,))(1, 3) > 0).all()
     assert f"{block.name}: fused, kernel {block.kernel}" in architecture_svg(space, space.largest)

@@ -305,7 +305,7 @@ def test_weights_of_the_callers_are_used() -> None:
         return random_tensors(layers)
 
     chain = chains_of(DEBUG)[layer_plan(DEBUG, DEBUG.largest)[1].key]
-    (elapsed_ms,) = RuntimeStopwatch(tensors_for, QUICK).prepare(chain)(0, 1)
+    (elapsed_ms,) = RuntimeStopwatch(QUICK, tensors_for).prepare(chain)(0, 1)
     assert elapsed_ms > 0
     assert asked == ["first"]
 
@@ -328,7 +328,7 @@ def test_models_that_take_long_to_make_are_kept(tmp_path) -> None:
 
     options = dataclasses.replace(QUICK, precision="int8", partial=tmp_path / "partial.json")
     for _ in range(2):  # the second one as after a stop
-        stopwatch = RuntimeStopwatch(tensors_for, options)
+        stopwatch = RuntimeStopwatch(options, tensors_for)
         assert stopwatch.conditions.precision == "int8"
         assert (stopwatch.prepare(chain, after=chain)(0, 2) > 0).all()
     assert len(asked) == 1

@@ -183,7 +183,7 @@ def test_export_takes_what_search_printed(run, tmp_path):
 
 def test_measure_this_machine(run, run_json, home, monkeypatch):
     monkeypatch.setattr(
-        measure, "RuntimeStopwatch", lambda _, options: FakeStopwatch(precision=options.precision)
+        measure, "RuntimeStopwatch", lambda options, _: FakeStopwatch(precision=options.precision)
     )
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
     assert run_json(*args)["tables"][0]["origin"] == "measured"

@@ -24,7 +24,7 @@ def machine(run, monkeypatch):
     """Times as long as `machine` says; its table `host` is of when it was 1."""
     slower = [1.0]
 
-    def stopwatch(_, options):
+    def stopwatch(options, _):
         return FakeStopwatch(precision=options.precision, drift=lambda visit: slower[0])
 
     monkeypatch.setattr(measure, "RuntimeStopwatch", stopwatch)
