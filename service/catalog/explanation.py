@@ -33,6 +33,7 @@ def explain(home: Path, context: DeploymentContext, arch: Arch) -> dict[str, Any
     context.bundle.space.validate(arch)
     front = FrontStore(home / "fronts").get(context)
     described = context.describe(arch)
+    described.pop("latency_upper_ms", None)  # is in the answers about budgets alone
     prices = describe_prices(context, arch)
     table = context.table
     assert table is not None

@@ -12,10 +12,8 @@ import typer
 from service.cli.common import print_table, shows_unicode
 from service.cli.plot import plot_front
 
-NUMBERS = (
-    *("top1", "latency_ms", "latency_upper_ms", "macs", "params", "peak_memory_bytes"),
-    "energy_mj",
-)
+FIRST = ("top1", "latency_ms", "latency_upper_ms")
+"""Numbers that the table lists before the others."""
 LABELS = {"top1": "top1 (percent)"}
 FRACTION = "fraction "
 PLOT_HEIGHT = 16
@@ -30,7 +28,7 @@ def print_search(answer: Mapping[str, Any]) -> None:
     sources = answer["provenance"]
     rows = [
         (LABELS.get(name, name), short(answer[name]), *origin(sources.get(name, {})))
-        for name in NUMBERS
+        for name in dict.fromkeys((*FIRST, *sources))
         if answer.get(name) is not None or name == "top1"
     ]
     print_table(("number", "value", "origin", "expected error"), rows)

@@ -25,6 +25,7 @@ from service.cli.common import (
 )
 from service.cli.completion import complete_device
 from service.cli.drawing import print_plot, print_search, short
+from service.cli.limits import LimitOptions
 from service.cli.source import open_source
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
@@ -54,19 +55,12 @@ def predict(
     _echo_provenance(context.provenance())
 
 
+@LimitOptions
 def search(
     supernet: SupernetName,
     device: DeviceName,
     latency_ms: Annotated[float, typer.Option(help="Budget, milliseconds.")],
-    max_macs: Annotated[float | None, typer.Option(help="Budget of multiply-accumulates.")] = None,
-    max_params: Annotated[float | None, typer.Option(help="Budget of parameters.")] = None,
-    max_model_bytes: Annotated[float | None, typer.Option(help="Budget of the ONNX file.")] = None,
-    max_peak_memory_bytes: Annotated[
-        float | None, typer.Option(help="Budget of activations alive together, one image.")
-    ] = None,
-    max_energy_mj: Annotated[
-        float | None, typer.Option(help="Budget of one image's energy, millijoules.")
-    ] = None,
+    limits: Mapping[str, float],
     confidence: Annotated[
         float | None,
         typer.Option(help="With which probability the latency budget is to hold, such as 0.9."),
@@ -78,19 +72,12 @@ def search(
 ) -> None:
     """Find the most accurate network within budgets."""
     _check_precision(precision)
-    given = {
-        "latency_ms": latency_ms,
-        "macs": max_macs,
-        "params": max_params,
-        "model_bytes": max_model_bytes,
-        "peak_memory_bytes": max_peak_memory_bytes,
-        "energy_mj": max_energy_mj,
-        "latency_confidence": confidence,
-    }
-    limits = {name: budget for name, budget in given.items() if budget is not None}
+    given = {"latency_ms": latency_ms, **limits}
+    if confidence is not None:
+        given["latency_confidence"] = confidence
     try:
         with open_source(server) as source, progress_bar("searching") as show_share:
-            answer = source.search(supernet, device, limits, precision, seed, show_share)
+            answer = source.search(supernet, device, given, precision, seed, show_share)
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))

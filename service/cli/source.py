@@ -241,14 +241,14 @@ class There:
         on_share: OnShare,
     ) -> dict[str, Any]:
         """A network, with the id of the search, by which its file can be had."""
-        given: dict[str, Any] = dict(limits)
         search = self._client.search(
-            supernet, device, **given, precision=precision, seed=seed, on_progress=on_share
+            supernet, device, limits=limits, precision=precision, seed=seed, on_progress=on_share
         )
         found = search.found.model_dump(mode="json", exclude_none=True)
         how = found["search"]
-        numbers = ("top1", "latency_ms", "latency_upper_ms", "macs", "params")
-        known = ("arch", *numbers, "peak_memory_bytes", "energy_mj", "footprint")
+        numbers = ["top1", "latency_ms", "latency_upper_ms", *search.found.limit_numbers()]
+        numbers.remove("model_bytes")  # of the file, which this command does not fetch
+        known = ("arch", *dict.fromkeys(numbers), "footprint")
         return {
             "feasible": True,
             **{name: found[name] for name in known if name in found},

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.errors import SubnetSearchError
 from models.spaces import Arch
 from service.client import notebook
 from service.client.errors import NotFinished
-from service.contracts import FINISHED, FrontRead, SearchRead, SearchResult
+from service.contracts import FINISHED, FrontRead, SearchRead, SearchResult, limit_names
 
 if TYPE_CHECKING:
     import pandas
-
-LIMITS = ("latency_ms", "macs", "params", "model_bytes", "peak_memory_bytes", "energy_mj")
-"""What a search may be limited by; what a front knows of every network, beside its accuracy."""
 
 
 class Front(FrontRead):
@@ -28,12 +25,13 @@ class Front(FrontRead):
         Raises:
             SubnetSearchError: if pandas is not installed.
         """
-        names = ("latency_ms", "top1", *LIMITS[1:])
         rows = [
-            {**{name: getattr(point, name) for name in names}, "arch": point.arch.model_dump()}
+            {"top1": point.top1, **point.limit_numbers(), "arch": point.arch.model_dump()}
             for point in self.points
         ]
-        frame = _pandas().DataFrame(rows, columns=[*names, "arch"])
+        further = (name for row in rows for name in row)
+        names = dict.fromkeys(["latency_ms", "top1", *limit_names(), "arch", *further])
+        frame = _pandas().DataFrame(rows, columns=list(names))
         frame.attrs["expected_error"] = dict(self.expected_error)
         return frame
 
@@ -116,26 +114,34 @@ class Searches(Iterator[Search]):
         """
         pandas = _pandas()
         rows = list(map(_row, self))
-        return pandas.DataFrame(rows, columns=list(COLUMNS)).set_index("id")
+        return pandas.DataFrame(rows, columns=_columns(rows)).set_index("id")
 
 
-COLUMNS = (
-    *("id", "status", "supernet", "device", "seed"),
-    *(f"limit_{name}" for name in LIMITS),
-    *("top1", "latency_ms", "measured_top1", "measured_latency_ms", *LIMITS[1:]),
-    *("current", "created_at", "finished_at", "sha256", "arch"),
-)
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of every table, with the limits that only the service knows after the others."""
+    limits = limit_names()
+    known = [
+        *("id", "status", "supernet", "device", "seed"),
+        *(f"limit_{name}" for name in limits),
+        *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
+        *(name for name in limits if name != "latency_ms"),
+        *("current", "created_at", "finished_at", "sha256", "arch"),
+    ]
+    further = dict.fromkeys(name for row in rows for name in row if name not in known)
+    return [*known, *further]
 
 
 def _row(search: Search) -> dict[str, Any]:
     request, result = search.request, search.result
+    limits = dict(request["constraints"])
+    limits.pop("latency_confidence", None)
     row = {
         "id": search.id,
         "status": search.status,
         "supernet": request["supernet"],
         "device": request["device"],
         "seed": request["seed"],
-        **{f"limit_{name}": limit for name, limit in request["constraints"].items()},
+        **{f"limit_{name}": limit for name, limit in limits.items()},
         "current": search.current,
         "created_at": search.created_at,
         "finished_at": search.finished_at,
@@ -144,7 +150,9 @@ def _row(search: Search) -> dict[str, Any]:
         return row
     return {
         **row,
-        **{name: getattr(result, name) for name in ("top1", *LIMITS, "sha256")},
+        "top1": result.top1,
+        **result.limit_numbers(),
+        "sha256": result.sha256,
         "measured_top1": notebook.measured(result.verified, "top1"),
         "measured_latency_ms": notebook.measured(result.verified, "latency_ms"),
         "arch": result.arch.model_dump(),

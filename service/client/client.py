@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 
 from models.errors import InputError
-from service.client.answers import LIMITS, Front, Search, Searches
+from service.client.answers import Front, Search, Searches
 from service.client.errors import (
     NotFinished,
     SearchCancelled,
@@ -164,6 +164,7 @@ class Client:
         peak_memory_bytes: float | None = None,
         energy_mj: float | None = None,
         latency_confidence: float | None = None,
+        limits: Mapping[str, float] | None = None,
         precision: str = "fp32",
         seed: int = 0,
         shared: bool = False,
@@ -177,6 +178,7 @@ class Client:
 
         Args:
             device: a name, or a whole profile.
+            limits: further limits by name, such as those that only the service knows.
             shared: whether everybody with a key sees it.
             webhook: a URL that is told of the end; what arrives there goes to `verify_webhook`.
             wait: for the end; otherwise a search that is not stored is answered as queued.
@@ -187,12 +189,15 @@ class Client:
             NotFinished: after `timeout_s`.
             ProblemError: what the search failed with.
         """
-        limits = (latency_ms, macs, params, model_bytes, peak_memory_bytes, energy_mj)
-        given = zip((*LIMITS, "latency_confidence"), (*limits, latency_confidence), strict=True)
+        given = {
+            **{"latency_ms": latency_ms, "macs": macs, "params": params},
+            **{"model_bytes": model_bytes, "peak_memory_bytes": peak_memory_bytes},
+            **{"energy_mj": energy_mj, "latency_confidence": latency_confidence, **(limits or {})},
+        }
         body = {
             "supernet": supernet,
             "device": device if isinstance(device, str) else dict(device),
-            "constraints": {name: limit for name, limit in given if limit is not None},
+            "constraints": {name: limit for name, limit in given.items() if limit is not None},
             "precision": precision,
             "seed": seed,
             "shared": shared,

@@ -22,10 +22,6 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 44
 TICKS = 5
 """About so many on an axis."""
-NUMBERS = (
-    *("top1", "latency_ms", "latency_upper_ms", "macs", "params", "model_bytes"),
-    *("peak_memory_bytes", "energy_mj"),
-)
 LABELS = {"top1": "top1, percent"}
 FRACTION = "fraction "
 
@@ -63,11 +59,12 @@ def search_html(search: SearchRead) -> str:
     if result is None:
         return f"<div><p>{head}</p></div>"
     rows = []
-    exact = {"origin": "exact"}
-    for name in NUMBERS:
-        if (value := getattr(result, name)) is None:
+    first = ("top1", "latency_ms", "latency_upper_ms")
+    numbers = {name: getattr(result, name) for name in first} | result.limit_numbers()
+    for name, value in numbers.items():
+        if value is None:
             continue
-        source = result.provenance.get(name, exact if name == "model_bytes" else {})
+        source = result.provenance.get(name, {"origin": "exact"} if name == "model_bytes" else {})
         rows.append(_row(LABELS.get(name, name), value, source))
         if isinstance(checked := result.verified.get(name), Mapping):
             rows.append(_row(LABELS.get(name, name), checked["value"], checked))

@@ -20,10 +20,11 @@ from .errors import NotAllowed as NotAllowed
 from .errors import QueueFull as QueueFull
 from .errors import StoreUnavailable as StoreUnavailable
 from .errors import TooManyRequests as TooManyRequests
-from .explanations import Explanation as Explanation
 from .fields import CONFIDENCE as CONFIDENCE
 from .fields import Confidence as Confidence
+from .fronts import Explanation as Explanation
 from .fronts import FrontRead as FrontRead
+from .limits import limit_names as limit_names
 from .problems import Problem as Problem
 from .problems import problem_document as problem_document
 from .problems import problem_of as problem_of

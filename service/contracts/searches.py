@@ -5,47 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from service.contracts.architectures import Arch
-from service.contracts.fields import CONFIDENCE, Budget, Confidence, Moment, Name, Schema
+from service.contracts.fields import Moment, Name, Schema
+from service.contracts.limits import Constraints, LimitNumbers
 from service.contracts.records import Search, Sort
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 DEPRECATED_CERTIFICATE = {"kind": "none"}
 """Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
-
-
-class Constraints(Schema):
-    """Upper limits, all of which a network must meet."""
-
-    latency_ms: Budget | None = Field(None, description="Latency on the device, milliseconds.")
-    macs: Budget | None = Field(None, description="Multiply-accumulates of one image.")
-    params: Budget | None = Field(None, description="Trainable values.")
-    model_bytes: Budget | None = Field(
-        None, description="Size of the ONNX file, bytes, its metadata included."
-    )
-    peak_memory_bytes: Budget | None = Field(
-        None, description="Largest sum of activations alive together, one image, float32, bytes."
-    )
-    energy_mj: Budget | None = Field(
-        None,
-        description="Energy of one image, millijoules; the device's conditions must state power_w.",
-    )
-
-    latency_confidence: Confidence | None = Field(None, strict=True, description=CONFIDENCE)
-
-    @model_validator(mode="after")
-    def _at_least_one(self) -> Constraints:
-        if not set(self.limits()) - {"latency_confidence"}:
-            raise ValueError("expected at least one limit, such as latency_ms")
-        if self.latency_confidence is not None and self.latency_ms is None:
-            raise ValueError("latency_confidence: expected it with latency_ms")
-        return self
-
-    def limits(self) -> dict[str, float]:
-        """Those that are set."""
-        return self.model_dump(exclude_none=True)
 
 
 class SearchRequest(Schema):
@@ -96,7 +65,7 @@ class SearchRequest(Schema):
     )
 
 
-class SearchResult(BaseModel):
+class SearchResult(LimitNumbers):
     """A network that meets the limits, and what is known about it."""
 
     arch: Arch

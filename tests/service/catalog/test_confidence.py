@@ -12,7 +12,7 @@ from latency_tables.published.builtin import BuiltinDevices
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
 from service.catalog.catalog import open_catalog
-from service.contracts.searches import Constraints
+from service.contracts.limits import Constraints
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG
 
