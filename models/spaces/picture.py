@@ -1,10 +1,10 @@
-"""A network as a picture: SVG drawn from the plan, for the page, a report, a browser.
+"""A network as a picture: SVG drawn from its plan, for the page, notebooks and the API.
 
-Read from left to right. A layer's width stands for its kernel and its height for its channels,
-both to scale; a block's narrow part, what leaves an inverted bottleneck and the middle of a
-classical one, is drawn over its wide part.
-Blocks that the space allows and this network leaves out are dashed. With times, a second row
-shows each layer's share of the latency. The text of `<desc>` says the same in words.
+The picture is read from left to right. A layer's width shows its kernel and its height its
+channels, both to scale. Over a block's inner channels, a darker part shows the channels that leave
+it (or, for a classical bottleneck, its middle). Blocks that the space allows and the network leaves
+out are dashed. With times, a second row shows each layer's share of the latency. `<desc>` has the
+same in words.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
 
-PIXELS_A_TAP = 4
-"""Width of a layer, for each row of its kernel."""
-LEAST_WIDTH = 6
-TALLEST = 130
+PIXELS_PER_TAP = 4
+"""Width of a layer divided by its kernel."""
+MIN_WIDTH = 6
+MAX_HEIGHT = 130
 """Height of the layer with the most channels."""
-LEAST_HEIGHT = 3
+MIN_HEIGHT = 3
 GAP, STAGE_GAP, MARGIN = 4, 16, 16
 TOP = 46
 LABELS = 56
@@ -43,19 +43,22 @@ font:11px system-ui,sans-serif}
 .subnet .absent{fill:none;stroke:var(--soft);stroke-dasharray:3 2}
 .subnet .skip{fill:none;stroke:var(--soft)}
 """
-"""Scoped by its class, so that a page can hold the picture inline."""
+"""Scoped by the class, so that a page can contain the picture inline."""
+
+Spans = dict[str, tuple[float, float, list[LayerSpec]]]
+"""Group of layers -> left end, right end, its layers."""
 
 
 def architecture_svg(
     space: SearchSpace, arch: Arch, latency_ms: Mapping[str, float] | None = None
 ) -> str:
-    """The picture of `arch`, readable on light and on dark ground.
+    """The picture of `arch`, for light and dark backgrounds.
 
     Args:
-        latency_ms: time of each layer by its name, if the second row is wanted.
+        latency_ms: time of each layer by its name; without it there is no second row.
 
     Returns:
-        An SVG document of its own; equal arguments give equal text.
+        A complete SVG document; equal arguments give equal text.
 
     Raises:
         InputError: if `arch` is not in `space`.
@@ -77,59 +80,70 @@ def plan_svg(
         slots: names of all layers that the space could have; by default those of `plan`.
         latency_ms: as `architecture_svg` takes it.
     """
+    spans, drawn, right = _row(plan, slots or [layer.name for layer in plan], latency_ms)
+    height = TOP + MAX_HEIGHT + LABELS
+    words = _in_words(spans, plan, latency_ms)
+    body = [*_legend(plan), *drawn, *_labels(spans)]
+    if latency_ms:
+        height += SHARE_HEIGHT + 24
+        body += _caption(plan, right, latency_ms)
+    content = "\n".join(body)
+    # A page may contain several pictures, and every id must be unique on it.
+    mark = hashlib.sha256(f"{title}{content}".encode()).hexdigest()[:8]
+    width = right + MARGIN
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" '
+        f'width="{width:g}" height="{height}" class="subnet" role="img" '
+        f'aria-labelledby="title-{mark} desc-{mark}">\n'
+        f'<title id="title-{mark}">{escape(title)}</title>\n'
+        f'<desc id="desc-{mark}">{escape(words)}</desc>\n'
+        f"<style>{STYLE}</style>\n{content}\n</svg>\n"
+    )
+
+
+def _row(
+    plan: Sequence[LayerSpec], slots: Sequence[str], latency_ms: Mapping[str, float] | None
+) -> tuple[Spans, list[str], float]:
+    """All layers and left-out blocks in a row: their stages, elements, and the row's right end."""
     present = {layer.name: layer for layer in plan}
-    slots = list(present) if slots is None else slots
-    widest = max(_channels(layer) for layer in plan)
-    total_ms = sum(latency_ms[layer.name] for layer in plan) if latency_ms else 0.0
+    max_channels = max(_channels(layer) for layer in plan)
     drawn: list[str] = []
-    x, base = float(MARGIN), TOP + TALLEST / 2
-    spans: dict[str, tuple[float, float, list[LayerSpec]]] = {}
+    spans: Spans = {}
+    x, base = float(MARGIN), TOP + MAX_HEIGHT / 2
     for before, name in zip([None, *slots], slots, strict=False):
         group = _group(name)
         if before is not None:
             x += GAP if _group(before) == group else STAGE_GAP
         layer = present.get(name)
-        width = LEAST_WIDTH if layer is None else _width(layer)
+        width = MIN_WIDTH if layer is None else _width(layer)
         if layer is None:
             drawn.append(
                 f'<rect class="absent" x="{x:g}" y="{base - 12:g}" width="{width}" height="24">'
                 f"<title>{escape(name)}: left out</title></rect>"
             )
         else:
-            drawn += _layer(layer, x, base, widest)
+            drawn += _layer(layer, x, base, max_channels)
             if latency_ms:
-                drawn.append(_share(layer, x, latency_ms, total_ms))
+                drawn.append(_share(layer, x, latency_ms, _total_ms(plan, latency_ms)))
         start, _, layers = spans.get(group, (x, x, []))
         spans[group] = (start, x + width, [*layers, *([layer] if layer else [])])
         x += width
-    right = x + MARGIN
-    labels = _labels(spans)
-    height = TOP + TALLEST + LABELS + (SHARE_HEIGHT + 24 if latency_ms else 0)
-    if latency_ms:
-        y = TOP + TALLEST + LABELS + SHARE_HEIGHT
-        slowest = max(plan, key=lambda layer: latency_ms[layer.name])
-        labels.append(f'<line class="rule" x1="{MARGIN}" x2="{x:g}" y1="{y}" y2="{y}"/>')
-        labels.append(
-            f'<text class="soft" x="{MARGIN}" y="{y + 15}">share of the layers\' '
-            f"{total_ms:.3g} ms; "
-            f"most: {escape(slowest.name)}, {latency_ms[slowest.name] / total_ms:.0%}</text>"
-        )
-    body = "\n".join([*_legend(plan), *drawn, *labels])
-    # A page may hold several pictures, and an id only once.
-    mark = hashlib.sha256(f"{title}{body}".encode()).hexdigest()[:8]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right:g} {height}" '
-        f'width="{right:g}" height="{height}" class="subnet" role="img" '
-        f'aria-labelledby="title-{mark} desc-{mark}">\n'
-        f'<title id="title-{mark}">{escape(title)}</title>\n'
-        f'<desc id="desc-{mark}">{escape(_in_words(spans, plan, latency_ms, total_ms))}</desc>\n'
-        f"<style>{STYLE}</style>\n{body}\n</svg>\n"
-    )
+    return spans, drawn, x
 
 
-def _layer(layer: LayerSpec, x: float, base: float, widest: int) -> list[str]:
+def _caption(plan: Sequence[LayerSpec], right: float, latency_ms: Mapping[str, float]) -> list[str]:
+    y, total_ms = TOP + MAX_HEIGHT + LABELS + SHARE_HEIGHT, _total_ms(plan, latency_ms)
+    slowest = max(plan, key=lambda layer: latency_ms[layer.name])
+    return [
+        f'<line class="rule" x1="{MARGIN}" x2="{right:g}" y1="{y}" y2="{y}"/>',
+        f'<text class="soft" x="{MARGIN}" y="{y + 15}">share of the layers\' {total_ms:.3g} ms; '
+        f"most: {escape(slowest.name)}, {latency_ms[slowest.name] / total_ms:.0%}</text>",
+    ]
+
+
+def _layer(layer: LayerSpec, x: float, base: float, max_channels: int) -> list[str]:
     def height(channels: int) -> float:
-        return max(LEAST_HEIGHT, TALLEST * channels / widest)
+        return max(MIN_HEIGHT, MAX_HEIGHT * channels / max_channels)
 
     width, whole = _width(layer), height(_channels(layer))
     parts = [
@@ -155,20 +169,20 @@ def _layer(layer: LayerSpec, x: float, base: float, widest: int) -> list[str]:
 def _share(layer: LayerSpec, x: float, latency_ms: Mapping[str, float], total_ms: float) -> str:
     ms = latency_ms[layer.name]
     height = SHARE_HEIGHT * ms / max(latency_ms.values())
-    y = TOP + TALLEST + LABELS + SHARE_HEIGHT - height
+    y = TOP + MAX_HEIGHT + LABELS + SHARE_HEIGHT - height
     return (
         f'<rect class="time" x="{x:g}" y="{y:.5g}" width="{_width(layer)}" height="{height:.4g}">'
         f"<title>{escape(layer.name)}: {ms:.3g} ms, {ms / total_ms:.1%}</title></rect>"
     )
 
 
-def _labels(spans: Mapping[str, tuple[float, float, list[LayerSpec]]]) -> list[str]:
-    """Under each stage its name, channels and pixels; single layers lie too close for that."""
+def _labels(spans: Spans) -> list[str]:
+    """Name, channels and pixels under each stage; there is no room for them under single layers."""
     labels = []
     for group, (start, end, layers) in spans.items():
         if not group.startswith("stage") or not layers:
             continue
-        y, middle, last = TOP + TALLEST + 14, (start + end) / 2, layers[-1]
+        y, middle, last = TOP + MAX_HEIGHT + 14, (start + end) / 2, layers[-1]
         labels.append(
             f'<line class="rule" x1="{start:g}" x2="{end:g}" y1="{y - 10}" y2="{y - 10}"/>'
         )
@@ -192,19 +206,16 @@ def _legend(plan: Sequence[LayerSpec]) -> list[str]:
     parts, x = [], float(MARGIN)
     for kernel in kernels:
         parts.append(
-            f'<rect class="k{min(kernel, 7)}" x="{x:g}" y="12" width="{kernel * PIXELS_A_TAP}" '
+            f'<rect class="k{min(kernel, 7)}" x="{x:g}" y="12" width="{kernel * PIXELS_PER_TAP}" '
             'height="10" rx="1"/>'
-            f'<text x="{x + kernel * PIXELS_A_TAP + 4:g}" y="21">{kernel}x{kernel}</text>'
+            f'<text x="{x + kernel * PIXELS_PER_TAP + 4:g}" y="21">{kernel}x{kernel}</text>'
         )
-        x += kernel * PIXELS_A_TAP + 44
+        x += kernel * PIXELS_PER_TAP + 44
     return [*parts, f'<text class="soft" x="{x:g}" y="21">height: channels</text>']
 
 
 def _in_words(
-    spans: Mapping[str, tuple[float, float, list[LayerSpec]]],
-    plan: Sequence[LayerSpec],
-    latency_ms: Mapping[str, float] | None,
-    total_ms: float,
+    spans: Spans, plan: Sequence[LayerSpec], latency_ms: Mapping[str, float] | None
 ) -> str:
     first = plan[0]
     lines = [f"Image of {first.in_channels} x {first.in_size} x {first.in_size}."]
@@ -222,6 +233,7 @@ def _in_words(
             f"{last.out_size} x {last.out_size}: {kinds} channels."
         )
     if latency_ms:
+        total_ms = _total_ms(plan, latency_ms)
         slow = sorted(plan, key=lambda layer: -latency_ms[layer.name])[:3]
         shares = ", ".join(f"{x.name} {latency_ms[x.name] / total_ms:.0%}" for x in slow)
         lines.append(f"Most of the layers' {total_ms:.3g} ms: {shares}.")
@@ -243,18 +255,22 @@ def _line(layer: LayerSpec) -> str:
     return ", ".join(words)
 
 
+def _total_ms(plan: Sequence[LayerSpec], latency_ms: Mapping[str, float]) -> float:
+    return sum(latency_ms[layer.name] for layer in plan)
+
+
 def _group(name: str) -> str:
-    """The stage of a block; any other layer stands by itself."""
+    """The stage of a block; any other layer is a group of its own."""
     return name.partition("_")[0] if name.startswith("stage") else name
 
 
 def _channels(layer: LayerSpec) -> int:
-    """What a layer's height stands for: its most channels, but for those that come in."""
+    """The channels that the height shows: the more of inner and output channels."""
     return max(layer.mid_channels, layer.out_channels)
 
 
 def _width(layer: LayerSpec) -> int:
-    return max(LEAST_WIDTH, PIXELS_A_TAP * layer.kernel)
+    return max(MIN_WIDTH, PIXELS_PER_TAP * layer.kernel)
 
 
 def _shade(layer: LayerSpec) -> str:

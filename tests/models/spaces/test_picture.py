@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.spaces.picture import LEAST_HEIGHT, PIXELS_A_TAP, TALLEST, architecture_svg
+from models.spaces.picture import MAX_HEIGHT, MIN_HEIGHT, PIXELS_PER_TAP, architecture_svg
 from models.spaces.plan import layer_plan
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
@@ -38,9 +38,9 @@ def test_every_layer_is_drawn_to_scale(space, arch):
     most = max(max(layer.mid_channels, layer.out_channels) for layer in plan)
     for layer, group in zip(plan, groups, strict=True):
         box = group[1].attrib
-        assert float(box["width"]) == max(6, PIXELS_A_TAP * layer.kernel)
+        assert float(box["width"]) == max(6, PIXELS_PER_TAP * layer.kernel)
         wide = max(layer.mid_channels, layer.out_channels)
-        height = max(LEAST_HEIGHT, TALLEST * wide / most)
+        height = max(MIN_HEIGHT, MAX_HEIGHT * wide / most)
         assert float(box["height"]) == pytest.approx(height, rel=1e-3)
 
 
