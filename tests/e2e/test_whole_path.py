@@ -66,10 +66,9 @@ def top1_by_metadata(model: bytes, images: np.ndarray, labels: np.ndarray) -> fl
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the test images are not on this machine")
-@pytest.mark.parametrize("share", [0.3, 0.7])
-def test_downloaded_model_keeps_its_promise(client, points, share):
+def test_downloaded_model_has_the_predicted_accuracy(client, points):
     low, high = points[0]["latency_ms"], points[-1]["latency_ms"]
-    budget = low + share * (high - low)
+    budget = low + 0.4 * (high - low)
     answer = post(client, budget)
     assert answer.status_code in (200, 201, 202), answer.text
     search = answer.json()

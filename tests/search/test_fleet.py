@@ -47,6 +47,7 @@ def test_one_network_for_all_is_the_best_that_meets_every_budget(seed):
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.3, 1.0, 3.0, 100.0])
+@pytest.mark.slow
 def test_the_fewest_networks_of_a_space_it_can_exhaust(loss):
     predictor = LinearAccuracy(DEBUG, 1, 0.3)
     group = members([0.1, 0.9, 0.5, 0.3, 0.8])

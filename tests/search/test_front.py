@@ -73,6 +73,7 @@ def test_front_of_a_small_space_is_the_true_one(interaction):
     assert points.latency_ms[0] == LATENCY.floor()
 
 
+@pytest.mark.slow
 def test_front_is_about_as_good_as_a_search_at_each_budget():
     predictor = LinearAccuracy(FASHION_LIKE, 1, 0.02)
     latency = latency_costs(FASHION_LIKE, FakeTable())

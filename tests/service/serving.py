@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Thread
 
 import httpx
@@ -17,10 +17,16 @@ PATIENCE_S = 60
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """The URL of a service of these settings."""
+def serving(settings: Settings, *, worker_thread: bool = False) -> Iterator[str]:
+    """The URL of a service of these settings.
+
+    Args:
+        worker_thread: a worker of this process, which is quicker to start than one of its own;
+            there can be one at a time.
+    """
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host="127.0.0.1",
         port=0,
         log_level="warning",
@@ -36,7 +42,8 @@ def serving(settings: Settings) -> Iterator[str]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        with app.state.service.worker().working() if worker_thread else nullcontext():
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

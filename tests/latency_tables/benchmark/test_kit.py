@@ -94,6 +94,7 @@ def test_what_a_kit_carries_needs_numpy_and_the_runtime_alone(module, needed):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.slow
 def test_a_kit_runs_by_itself_and_goes_on_after_a_stop(tmp_path, precision):
     part = DEBUG.at([8])
     small = dataclasses.replace(QUICK, precision=precision, networks=3)

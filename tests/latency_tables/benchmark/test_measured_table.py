@@ -277,6 +277,7 @@ def test_a_measurement_too_disturbed_to_add_up_says_so(monkeypatch) -> None:
         measure_space(DEBUG, options=QUICK)
 
 
+@pytest.mark.slow
 def test_onnx_runtime_measures_a_whole_space() -> None:
     options = dataclasses.replace(QUICK, min_rounds=8, device="host", batch=2)
     table = measure_space(DEBUG, options=options)

@@ -82,6 +82,7 @@ def test_files_keep_every_bit(table) -> None:
 
 @settings(deadline=None)
 @given(tables, st.data())
+@pytest.mark.slow
 def test_no_document_does_more_than_be_refused(table, data) -> None:
     """Any value anywhere in a file: a table, or an InputError; never another exception."""
     document = json.loads(table_to_json(table))

@@ -140,6 +140,7 @@ def test_noise_within_its_spread_is_not_out_of_order():
     assert lint(noisy, FASHION_LIKE) == ()
 
 
+@pytest.mark.slow
 def test_the_tables_that_come_with_the_program_have_no_errors(tmp_path):
     registry = BundleRegistry(tmp_path)
     spaces = {bundle.space.name: bundle.space for bundle in map(registry.get, registry.names())}

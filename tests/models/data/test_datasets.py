@@ -41,6 +41,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_a_supernet_is_trained_on_them(photos, tmp_path):
     debug = load_recipe("debug")
     recipe = replace(

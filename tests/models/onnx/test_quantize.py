@@ -29,6 +29,7 @@ def initializers(model: bytes):
 
 
 @pytest.mark.parametrize(("space", "arch"), NETWORKS, ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.slow
 def test_logits_are_near_those_in_float(space, arch) -> None:
     plan = layer_plan(space, arch)
     model = build_onnx(plan, tensors_of(plan), {}, bn_eps=space.bn_eps)
@@ -39,6 +40,7 @@ def test_logits_are_near_those_in_float(space, arch) -> None:
     assert not np.array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
     plan = layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3))
     model = build_onnx(plan, tensors_of(plan), {})
@@ -66,6 +68,7 @@ def test_squeeze_and_excitation_stays_float() -> None:
         np.testing.assert_array_equal(kept[name], given[name])
 
 
+@pytest.mark.slow
 def test_every_layer_by_itself_is_quantized() -> None:
     for layer in layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3)):
         model = build_slice([layer], tensors_of([layer]))

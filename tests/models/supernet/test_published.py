@@ -24,6 +24,7 @@ from models.training.channel_sorting import sort_channels
 from service.catalog.supernets.importing import import_supernet, write_checkpoint
 from tests.golden.fill import FAMILIES, arrays, checkpoint, golden, images, shapes
 
+pytestmark = pytest.mark.golden
 TOLERANCE = 1e-4
 CASES = [(name, case["id"]) for name in FAMILIES for case in golden(name)["cases"]]
 MOBILE = [name for name in FAMILIES if name != "ofa-resnet50"]

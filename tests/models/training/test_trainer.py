@@ -63,6 +63,7 @@ class Killed(Exception):
 
 
 @needs_data
+@pytest.mark.slow
 def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
     recipe = load_recipe("debug")
     monkeypatch.setattr(models.training.trainer, "CHECKPOINT_STEPS", 5)
@@ -116,6 +117,7 @@ def run_training(home: Path) -> subprocess.Popen[bytes]:
 
 
 @needs_data
+@pytest.mark.slow
 def test_train_writes_a_bundle_that_works(tmp_path):
     recipe = load_recipe("debug")
     path = train(recipe, tmp_path)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from models.machine.parallel import cores
 
 SEARCH = """
@@ -58,6 +60,7 @@ def run_with(threads: int) -> list[str]:
     return found.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_search_and_a_front_are_the_same_on_one_thread_and_on_two():
     one, two = run_with(1), run_with(2)
     assert (one[0], two[0]) == ("1", str(min(2, cores())))

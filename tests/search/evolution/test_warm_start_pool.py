@@ -36,6 +36,7 @@ def explored():
     return replace(predictor, warm_start_pool=pool)
 
 
+@pytest.mark.slow
 def test_a_pool_is_of_distinct_networks_and_the_same_every_time(explored):
     pool, space = explored.warm_start_pool, explored.space
     assert 1 <= len(pool) <= 4

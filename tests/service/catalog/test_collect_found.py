@@ -65,6 +65,7 @@ def rows_of(bundle: Bundle) -> list[Measured]:
     return read_measured(bundle.path / "measured.jsonl.gz")
 
 
+@pytest.mark.slow
 def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_archs):
     before, found = rows_of(bundle), found_by_searches(bundle, FOUND)
     assert 1 < len(found) == len(set(found)) <= FOUND
@@ -110,6 +111,7 @@ def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_a
     assert np.abs(now - truth).mean() < np.abs(old + shift["points"] - truth).mean()
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_too(bundle, run, measured_archs):
     for _ in range(2):
         told = run("supernets", "collect", SUPERNET, "--found", 2, "--json").stdout

@@ -111,6 +111,7 @@ async def test_the_same_budget_with_and_without_are_two_searches(client):
     assert len(set(ids)) == 3
 
 
+@pytest.mark.slow
 def test_command(run, run_json, settings, tmp_path):
     profile = make_profile("noisy", residual_ratios=RATIOS)
     catalog = open_catalog(settings)

@@ -40,6 +40,7 @@ def test_limits_that_cannot_be_met_together_come_with_ones_that_can(run):
     run("search", *ON, *wider)
 
 
+@pytest.mark.slow
 def test_memory_and_file_size_are_limits_too(run, run_json, home):
     free = run_json("search", *ON, "--latency-ms", 100)
     limits = ("--max-peak-memory-bytes", free["peak_memory_bytes"] - 1)
@@ -63,6 +64,7 @@ def test_energy_needs_the_devices_power(run, run_json, home):
     assert found["energy_mj"] <= 0.8 * free["energy_mj"]
 
 
+@pytest.mark.slow
 def test_fleet(run, run_json, home):
     keep(home, make_table("other", network_overhead_ms=1.0))
     tight = 1.1 * catalog_of(home).context(SUPERNET, DEVICE).costs["latency_ms"].floor()

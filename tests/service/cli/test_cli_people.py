@@ -144,6 +144,7 @@ def complete(home, *words):
     return CliRunner().invoke(cli, prog_name="subnet-search", env=environment).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_shell_completes_the_installed_command(home):
     result = subprocess.run(
         [sys.executable, "-m", "service"],

@@ -53,6 +53,7 @@ def listed(request, run_json, stored, home):
         yield listing("--server", url)
 
 
+@pytest.mark.slow
 def test_filters(listed, stored):
     today, last_week, long_ago = stored
     assert listed() == [today, last_week, long_ago]
@@ -96,6 +97,7 @@ def test_what_does_not_hold_says_what_would(run, stored, options, words):
     assert words in run("searches", *options, code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
     with serving(Settings(home=home)) as url:
         with Client(url) as client:

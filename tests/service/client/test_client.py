@@ -38,12 +38,12 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="module")
 def settings(template, tmp_path_factory):
     home = tmp_path_factory.mktemp("served") / "home"
-    return Settings(home=shutil.copytree(template, home), workers=1, poll_interval_s=0.01)
+    return Settings(home=shutil.copytree(template, home), workers=0, poll_interval_s=0.01)
 
 
 @pytest.fixture(scope="module")
 def url(settings):
-    with serving(settings) as url:
+    with serving(settings, worker_thread=True) as url:
         yield url
 
 
@@ -116,6 +116,7 @@ def test_devices_are_added_once(client):
 # -- searching -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_is_waited_for_with_progress(client, settings):
     shares = []
     search = client.search(
@@ -180,6 +181,7 @@ def test_a_queued_search_can_be_left_waited_for_and_cancelled(idle):
     assert kinds == ["queued", "cancelled"]
 
 
+@pytest.mark.slow
 def test_what_a_search_failed_with_is_raised(template, tmp_path):
     home = shutil.copytree(template, tmp_path / "home")
     weights = home / "supernets" / SUPERNET / "weights.safetensors"

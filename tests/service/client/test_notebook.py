@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="module")
 def client(template, tmp_path_factory):
     home = shutil.copytree(template, tmp_path_factory.mktemp("notebook") / "home")
-    settings = Settings(home=home, workers=1, poll_interval_s=0.01)
-    with serving(settings) as url, Client(url) as client:
+    settings = Settings(home=home, workers=0, poll_interval_s=0.01)
+    with serving(settings, worker_thread=True) as url, Client(url) as client:
         yield client
 
 

@@ -48,6 +48,7 @@ async def busy(settings):
         yield client
 
 
+@pytest.mark.slow
 async def test_from_a_budget_to_a_model(busy):
     answer = await busy.post("/v1/searches", json=body(), headers=WAIT)
     assert answer.status_code == 201
@@ -86,6 +87,7 @@ async def test_from_a_budget_to_a_model(busy):
     assert head.headers["ETag"] == model.headers["ETag"]
 
 
+@pytest.mark.slow
 async def test_the_file_of_a_search_keeps_a_limit_on_its_size(busy):
     free = (await busy.post("/v1/searches", json=body(), headers=WAIT)).json()["result"]
     limit = free["model_bytes"] - 2000.0
@@ -121,6 +123,7 @@ def check_file(content, result):
     assert logits.shape == (3, DEBUG.classes)
 
 
+@pytest.mark.slow
 async def test_same_seed_same_answer_also_in_another_home(settings, template, tmp_path):
     results = []
     for name in ("one", "two"):
@@ -232,6 +235,7 @@ async def test_cancel(client):
     assert (queued.json()["id"], queued.json()["status"]) == (search["id"], "queued")
 
 
+@pytest.mark.slow
 async def test_events_of_a_finished_search_are_told_and_end(busy):
     answer = await busy.post("/v1/searches", json=body(), headers=WAIT)
     url = f"/v1/searches/{answer.json()['id']}/events"
@@ -279,6 +283,7 @@ async def test_searches_of_a_time(client):
     assert not await found(created_before=day.isoformat())
 
 
+@pytest.mark.slow
 async def test_health_and_metrics(busy):
     assert (await busy.get("/healthz")).json() == {"status": "ok"}
     assert (await busy.get("/readyz")).status_code == 200

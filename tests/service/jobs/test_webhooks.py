@@ -115,6 +115,7 @@ async def until(condition):
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_told_once_with_the_right_signature_also_after_the_fact(allowing, receiver):
     async with busy_on(allowing) as client:
         answer = await client.post("/v1/searches", json=body(receiver.url("/a")), headers=WAIT)
@@ -135,6 +136,7 @@ async def test_told_once_with_the_right_signature_also_after_the_fact(allowing, 
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_a_receiver_that_fails_twice_is_tried_again(allowing, receiver):
     receiver.statuses = [500, 302]
     async with busy_on(allowing) as client:
@@ -145,6 +147,7 @@ async def test_a_receiver_that_fails_twice_is_tried_again(allowing, receiver):
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_a_receiver_that_never_works_is_given_up(allowing, receiver, monkeypatch):
     monkeypatch.setattr("service.jobs.webhook_sender.ATTEMPTS", 3)
     receiver.statuses = [503] * 9

@@ -95,6 +95,7 @@ def test_one_search(worker, store, ask, home, durable):
     assert files == [done.artifact_sha256], "drafts are cleared away"
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_noted_is_no_failure(worker, store, ask, monkeypatch):
     """The database goes away as DBOS notes a step: the run ends in success all the same."""
     monkeypatch.setattr(service.jobs.worker, "SWEEP_EVERY_S", 0.0)
@@ -114,6 +115,7 @@ def test_a_step_that_cannot_be_noted_is_no_failure(worker, store, ask, monkeypat
     assert "failed" not in kinds(store, search)
 
 
+@pytest.mark.slow
 def test_a_network_that_another_search_found_is_not_recalibrated_again(
     store, ask, engine, durable, catalog, settings, monkeypatch
 ):
@@ -135,6 +137,7 @@ def test_a_network_that_another_search_found_is_not_recalibrated_again(
     assert len(done) == 1
 
 
+@pytest.mark.slow
 def test_on_either_database_each_search_is_done_once(database_url, settings, catalog):
     """Many ask the same and different things at once; a worker answers each thing once."""
     engine = open_database(database_url)
@@ -160,6 +163,7 @@ def test_on_either_database_each_search_is_done_once(database_url, settings, cat
         (lambda path: path.unlink(), "weights.safetensors is missing"),
     ],
 )
+@pytest.mark.slow
 def test_broken_weights_fail_the_search_and_nothing_else(
     worker, store, ask, home, damage, words, engine, durable, catalog, settings
 ):
@@ -249,6 +253,7 @@ def test_a_search_over_its_time_fails_with_the_limit(worker, store, ask, monkeyp
 
 
 @pytest.mark.parametrize("shutdown_s", [0.0, 30.0])
+@pytest.mark.slow
 def test_a_stopping_worker_finishes_its_search_or_puts_it_back(
     worker, store, ask, monkeypatch, settings, shutdown_s, durable, engine, catalog
 ):
@@ -279,6 +284,7 @@ def test_a_stopping_worker_finishes_its_search_or_puts_it_back(
     assert kinds(store, search) == ["queued", "running", "queued", "running", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_its_last_finished_step(
     worker, store, ask, monkeypatch, engine, durable, catalog, settings
 ):
@@ -312,6 +318,7 @@ def test_a_run_goes_on_after_its_last_finished_step(
     assert (done.status, calls) == ("succeeded", ["search"])
 
 
+@pytest.mark.slow
 def test_storage_that_fails_for_a_moment_is_tried_again(worker, store, ask, monkeypatch):
     write, failures = ArtifactStore._write, iter([OSError(28, "No space left on device")])
 
@@ -324,6 +331,7 @@ def test_storage_that_fails_for_a_moment_is_tried_again(worker, store, ask, monk
     assert finish(worker, store, ask()).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_storage_that_stays_full_fails_the_search_and_says_why(worker, store, ask, monkeypatch):
     def full(self, path, content):
         raise OSError(28, "No space left on device")

@@ -9,6 +9,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+import pytest
+
 from service.jobs.recovery import is_gone
 from service.storage import ExecutorStore
 from service.storage.database import open_database
@@ -16,6 +18,7 @@ from tests import processes
 from tests.processes import PATIENCE_S, ROOT, process
 from tests.service.conftest import DEVICE, SUPERNET
 
+pytestmark = pytest.mark.slow
 REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
 
 
