@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 
 from models.spaces.arch import Arch
+from models.spaces.genes import GeneMatrix
 from models.spaces.mobile import MobileSpace
-from models.spaces.space import GeneMatrix, SearchSpace
+from models.spaces.space import SearchSpace
 
 
 def all_archs(space: MobileSpace) -> list[Arch]:

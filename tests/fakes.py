@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.layers import LayerSpec
-from models.spaces.space import GeneMatrix, SearchSpace
+from models.spaces.genes import GeneMatrix
+from models.spaces.space import SearchSpace
 from search.costs.costs import Floats
 from search.predictors.protocol import Provenance
 

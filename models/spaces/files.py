@@ -1,4 +1,4 @@
-"""Spaces as data: the published ones, shipped as files, and a user's own in the same form."""
+"""Spaces as data: the registered families, the published spaces, and spaces in a user's file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,31 @@ from models.spaces.space import SearchSpace
 FOLDER = Path(__file__).with_name("published")
 """One file for each published supernet."""
 
-_FAMILIES: dict[str, tuple[Callable[..., SearchSpace], type]] = {
-    MobileSpace.family: (MobileSpace, StageSpec),
-    ResNetSpace.family: (ResNetSpace, ResNetStage),
-}
+_FAMILIES: dict[str, tuple[Callable[..., SearchSpace], type]] = {}
+
+
+def register_family(space_type: type[SearchSpace], stage_type: type) -> None:
+    """Have spaces of a family read from cards, recipes and files.
+
+    Args:
+        space_type: a frozen dataclass whose `family` is the name.
+        stage_type: the dataclass of one entry of its field `stages`.
+
+    Raises:
+        InputError: if another family has that name.
+    """
+    if space_type.family in _FAMILIES:
+        raise InputError(f"space family {space_type.family!r} is registered already")
+    _FAMILIES[space_type.family] = (space_type, stage_type)
+
+
+def unregister_family(name: str) -> None:
+    """Forget a family; a no-op if there is none of that name."""
+    _FAMILIES.pop(name, None)
+
+
+register_family(MobileSpace, StageSpec)
+register_family(ResNetSpace, ResNetStage)
 
 
 def read_space(value: Mapping[str, Any]) -> SearchSpace:

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from models.errors import InputError
 from models.layers import Activation, LayerSpec, PublishedModule, check_activation
 from models.spaces.arch import Arch
-from models.spaces.space import (
-    Gene,
-    Scope,
-    SearchSpace,
-    check_ascending,
-    make_divisible,
-)
+from models.spaces.genes import Gene, GeneName, Scope, check_ascending, make_divisible
+from models.spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +131,25 @@ class MobileSpace(SearchSpace):
             self.resolutions, self.kernels, self.expands
         ):
             yield self.uniform(resolution, -1, kernel, expand)
+
+    def narrowed(self, choices: Mapping[GeneName, tuple[float, ...]]) -> Self:
+        """See `SearchSpace`."""
+
+        def opened(name: GeneName) -> tuple[int, ...]:
+            return tuple(map(int, choices.get(name) or self.choices_of(name)[-1:]))
+
+        depths = opened("depth")
+        stages = tuple(
+            replace(s, depths=tuple(d for d in s.depths if d in depths) or s.depths[-1:])
+            for s in self.stages
+        )
+        return replace(
+            self,
+            resolutions=opened("resolution"),
+            kernels=opened("kernel"),
+            expands=opened("expand"),
+            stages=stages,
+        )
 
     def published_modules(self, block: str) -> Mapping[str, PublishedModule]:
         """See `SearchSpace`."""

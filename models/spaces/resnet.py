@@ -16,14 +16,9 @@ from typing import ClassVar
 from models.errors import InputError
 from models.layers import Activation, LayerSpec, PublishedModule, check_activation
 from models.spaces.arch import Arch
+from models.spaces.genes import Gene, Scope, check_ascending, make_divisible
 from models.spaces.mobile import block_name
-from models.spaces.space import (
-    Gene,
-    Scope,
-    SearchSpace,
-    check_ascending,
-    make_divisible,
-)
+from models.spaces.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,32 +24,7 @@ import numpy.typing as npt
 from models.errors import InputError
 from models.layers import LayerSpec, PublishedModule
 from models.spaces.arch import Arch
-
-GeneMatrix = npt.NDArray[np.uint8]
-GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gene:
-    """One column of the gene matrix."""
-
-    name: GeneName
-    stage: int
-    """Of a block's gene: the stage; of a depth or width: its position in the `Arch`."""
-    block: int
-    choices: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scope:
-    """Which genes say what a layer is, and for which depths it exists."""
-
-    columns: tuple[int, ...]
-    """Genes that decide its shape, ascending; not the depth."""
-    depth: int | None = None
-    """Column of the depth gene that can leave the layer out."""
-    present: tuple[bool, ...] = ()
-    """For each choice of that gene, whether the layer exists."""
+from models.spaces.genes import Gene, GeneMatrix, GeneName, Scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +70,17 @@ class SearchSpace(ABC):
     def covering(self) -> Iterator[Arch]:
         """Few architectures that together contain every layer in every shape it can have."""
 
+    def narrowed(self, choices: Mapping[GeneName, tuple[float, ...]]) -> Self:
+        """The part of this space in which only these choices are open.
+
+        Args:
+            choices: open choices by kind of gene; of a kind without any, the largest alone.
+
+        Raises:
+            InputError: if the family cannot be narrowed, and so not be trained in phases.
+        """
+        raise InputError(f"recipe.space: the family {self.family!r} cannot be trained in phases")
+
     def published_modules(self, block: str) -> Mapping[str, PublishedModule]:
         """Where a published checkpoint of this family keeps each layer with weights, by the layer's
         name.
@@ -124,6 +110,10 @@ class SearchSpace(ABC):
     def column(self) -> Mapping[tuple[str, int, int], int]:
         """Column of a gene by (name, stage, block); -1 where stage or block does not apply."""
         return {(gene.name, gene.stage, gene.block): i for i, gene in enumerate(self.genes)}
+
+    def choices_of(self, name: GeneName) -> tuple[float, ...]:
+        """Every choice of the genes of one kind, ascending."""
+        return tuple(sorted({c for gene in self.genes if gene.name == name for c in gene.choices}))
 
     @cached_property
     def block_columns(self) -> Mapping[tuple[int, int], tuple[int, ...]]:
@@ -363,25 +353,6 @@ def _few_choices(sizes: Sequence[int], most: int = 4096) -> list[list[int]]:
             runs.append([])
         runs[-1].append(position)
     return runs
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
-
-    Source: MobileNetV2/V3 reference definition, as used by OFA for every width.
-    """
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-def check_ascending(values: Sequence[float], where: str, least: float = 1) -> None:
-    """Check that choices are given as ascending positive numbers.
-
-    Raises:
-        InputError: naming `where`.
-    """
-    if not values or min(values) < least or list(values) != sorted(set(values)):
-        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
 
 
 def _value(arch: Arch, gene: Gene) -> float:

@@ -1,6 +1,6 @@
 # The face of this room: what others may import.
 from .from_scratch import compare as compare
-from .from_scratch import spread as spread
+from .from_scratch import reference_archs as reference_archs
 from .recipe import RECIPES as RECIPES
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe

@@ -24,7 +24,7 @@ from models.layers import LayerSpec
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter, added
 from models.onnx import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
-from models.spaces import Arch, MobileSpace, layer_plan
+from models.spaces import Arch, SearchSpace, layer_plan
 from models.supernet import Subnet, Supernet, initialize, plain, recalibrate
 from models.training.optim import (
     batch_at,
@@ -39,22 +39,21 @@ OnStep = Callable[[int, int, int], None]
 """(network, step, steps)"""
 
 
-def spread(space: MobileSpace) -> list[Arch]:
-    """Five architectures over the space: both corners and three between, one of them drawn."""
-    middle = [
-        space.uniform(
-            space.resolutions[-2 if len(space.resolutions) > 2 else -1],
-            1,
-            space.kernels[1],
-            space.expands[1],
-        ),
-        space.uniform(space.resolutions[-1], 0, space.kernels[-1], space.expands[0]),
+def reference_archs(space: SearchSpace) -> list[Arch]:
+    """Five architectures over the space: both corners, two between them, one drawn at random."""
+    sizes = len(space.resolutions)
+    medium = {"resolution": sizes - 2 if sizes > 2 else sizes - 1}
+    shallow = {"depth": 0, "expand": 0}
+    rows = [
+        [min(medium.get(gene.name, 1), len(gene.choices) - 1) for gene in space.genes],
+        [shallow.get(gene.name, len(gene.choices) - 1) for gene in space.genes],
     ]
+    middle = space.decode(space.canonical(np.array(rows, np.uint8)))
     drawn = space.decode(space.sample(1, np.random.default_rng(2024)))
     return [space.largest, *middle, *drawn, space.smallest]
 
 
-def train_alone(
+def train_from_scratch(
     recipe: Recipe,
     plan: Sequence[LayerSpec],
     data: LabelledImages,
@@ -114,14 +113,14 @@ def compare(
     supernet = bundle.load_supernet()
     folder.mkdir(parents=True, exist_ok=True)
 
-    def alone(arch: Arch, on_step: Callable[[int, int], None]) -> dict[str, Any]:
+    def from_scratch(arch: Arch, on_step: Callable[[int, int], None]) -> dict[str, Any]:
         if arch == recipe.space.largest and full_weights is not None:
             full = Supernet(recipe.space)
             full.load_state_dict(load_file(full_weights))
             top1 = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
             return {"arch": arch.to_json(), "top1": top1, "energy": None}
         with EnergyMeter(recipe.country) as meter:
-            subnet = train_alone(recipe, layer_plan(recipe.space, arch), data, on_step)
+            subnet = train_from_scratch(recipe, layer_plan(recipe.space, arch), data, on_step)
             spent = added(None, meter)
         recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
         model = subnet_onnx(supernet, arch, subnet, {})
@@ -132,7 +131,7 @@ def compare(
     for index, arch in enumerate(archs):
         kept = folder / f"alone-{index}.json"
         if not kept.exists():
-            record = alone(arch, partial(on_step, index))
+            record = from_scratch(arch, partial(on_step, index))
             unfinished = kept.with_suffix(".partial")
             unfinished.write_text(json.dumps(record))
             os.replace(unfinished, kept)

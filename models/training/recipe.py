@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, NotFound
-from models.spaces import MobileSpace, read_space
+from models.spaces import GeneName, SearchSpace, read_space
 
 RECIPES = Path(__file__).with_name("recipes")
+OPEN: Mapping[str, GeneName] = {
+    "resolutions": "resolution",
+    "kernels": "kernel",
+    "expands": "expand",
+    "depths": "depth",
+}
+"""Fields of a phase that open choices, and the kind of gene that each is about."""
 CORNERS = ("largest", "smallest", "smallest-drawn")
 
 
@@ -47,20 +54,9 @@ class Phase:
     """"full": the network of the first phase, frozen, its answers looked up (OFA).
     "largest": the largest subnet as it stands, which must be in `always` (BigNAS)."""
 
-    def space(self, whole: MobileSpace) -> MobileSpace:
+    def space(self, whole: SearchSpace) -> SearchSpace:
         """The part of `whole` that is open in this phase."""
-        depths = self.depths or (max(stage.depths[-1] for stage in whole.stages),)
-        stages = tuple(
-            replace(s, depths=tuple(d for d in s.depths if d in depths) or s.depths[-1:])
-            for s in whole.stages
-        )
-        return replace(
-            whole,
-            resolutions=self.resolutions or whole.resolutions[-1:],
-            kernels=self.kernels or whole.kernels[-1:],
-            expands=self.expands or whole.expands[-1:],
-            stages=stages,
-        )
+        return whole.narrowed({gene: getattr(self, name) for name, gene in OPEN.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +81,7 @@ class Recipe:
     std: tuple[float, ...]
     country: str
     """ISO code whose electricity turns energy into CO2e."""
-    space: MobileSpace
+    space: SearchSpace
     phases: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
@@ -98,12 +94,12 @@ class Recipe:
         if not self.phases:
             raise InputError("recipe.phases: expected at least one phase, got none")
         for phase in self.phases:
-            open_space = phase.space(self.space)
             for name in ("resolutions", "kernels", "expands"):
-                if not set(getattr(open_space, name)) <= set(getattr(self.space, name)):
+                wanted, known = getattr(phase, name), self.space.choices_of(OPEN[name])
+                if not set(wanted) <= set(known):
                     raise InputError(
-                        f"recipe phase {phase.name!r}: {name} {getattr(open_space, name)} are not "
-                        f"all in the space's {getattr(self.space, name)}"
+                        f"recipe phase {phase.name!r}: {name} {wanted} are not all in the "
+                        f"space's {known}"
                     )
             if phase.epochs < 1 or not 0 < phase.learning_rate < 10:
                 raise InputError(
@@ -162,8 +158,6 @@ def parse_recipe(value: Mapping[str, Any]) -> Recipe:
     try:
         phases = tuple(Phase(**_tuples(phase)) for phase in value["phases"])
         space = read_space(value["space"])
-        if not isinstance(space, MobileSpace):
-            raise InputError(f"recipe.space: expected the family 'mobile', got {space.family!r}")
         return Recipe(**{**_tuples(value), "space": space, "phases": phases})
     except (KeyError, TypeError) as error:
         raise InputError(

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from models.data import LabelledImages, hold_out, load_dataset, to_tensor
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
-from models.spaces import Arch, MobileSpace
+from models.spaces import Arch, SearchSpace
 from models.supernet import Supernet, initialize
 from models.training.channel_sorting import sort_channels
 from models.training.optim import (
@@ -282,7 +282,7 @@ class Trainer:
                 self.optimizer.state[weight]["momentum_buffer"] = buffer
 
 
-def archs_of_step(phase: Phase, whole: MobileSpace, rng: np.random.Generator) -> list[Arch]:
+def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) -> list[Arch]:
     """The networks whose gradients one step sums; the largest, if it is among them, first."""
     part = phase.space(whole)
     sampled = part.decode(part.sample(phase.subnets_per_step, rng))
@@ -291,7 +291,7 @@ def archs_of_step(phase: Phase, whole: MobileSpace, rng: np.random.Generator) ->
     if "smallest-drawn" in phase.always:
         low, *others = part.resolutions
         drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
-        smallest.append(replace(part, resolutions=(drawn,)).smallest)
+        smallest.append(part.at([drawn]).smallest)
     return [*largest, *sampled, *smallest]
 
 

@@ -101,6 +101,8 @@ def _order(space: SearchSpace) -> list[Gene]:
         sizes = Gene("resolution", -1, -1, RESNET_VALID)
         stem = Gene("depth", 0, -1, (0, 1))
         return [sizes, stem, *sorted(named("width"), key=lambda g: g.stage), *named("expand")]
+    if space.family != "mobile":
+        raise InputError(f"predictor: none was published for the family {space.family!r}")
     return [*named("kernel"), *named("expand"), Gene("resolution", -1, -1, MOBILE_SLOTS)]
 
 

@@ -9,7 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from models.spaces.space import GeneMatrix, SearchSpace
+from models.spaces.genes import GeneMatrix
+from models.spaces.space import SearchSpace
 from search.costs.costs import CostModel, Floats
 from search.predictors.protocol import AccuracyPredictor
 

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
+from models.spaces import SearchSpace
 from models.supernet.supernet import Supernet, initialize
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog.catalog import Catalog, open_catalog
@@ -40,16 +41,16 @@ SUPERNET, DEVICE = "debug-net", "debug-device"
 DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 
 
-def make_table(device: str = DEVICE, **changes: object) -> LatencyTable:
-    """A complete table of the debug space; its figures are those of `FakeTable`."""
+def make_table(device: str = DEVICE, of: SearchSpace = DEBUG, **changes: object) -> LatencyTable:
+    """A complete table of a space; its figures are those of `FakeTable`."""
     times = FakeTable()
     entries = {
         key: LayerLatency(p50_ms=ms, mean_ms=ms, std_ms=0.01 * ms, count=100)
-        for key, ms in ((k, times.layer_ms(layer)) for k, layer in space_layers(DEBUG).items())
+        for key, ms in ((k, times.layer_ms(layer)) for k, layer in space_layers(of).items())
     }
     fields = {
         "device": device,
-        "space": DEBUG.name,
+        "space": of.name,
         "origin": "measured",
         "source": "made up",
         "conditions": Conditions(runtime="fake", precision="fp32", batch=1),
@@ -75,9 +76,9 @@ def make_profile(name: str = "posted", **changes: object) -> dict[str, Any]:
     }
 
 
-def make_bundle(path: Path) -> Bundle:
+def make_bundle(path: Path, space: SearchSpace = DEBUG) -> Bundle:
     """A bundle with random weights and images, and a predictor of made-up accuracies."""
-    supernet = Supernet(DEBUG)
+    supernet = Supernet(space)
     initialize(supernet, 0)
     rng = np.random.default_rng(0)
 
@@ -89,7 +90,7 @@ def make_bundle(path: Path) -> Bundle:
 
     card = {
         "name": path.name,
-        "space": DEBUG.to_json(),
+        "space": space.to_json(),
         "preprocess": {"mean": [0.286], "std": [0.353]},
         "licence": "none",
     }
@@ -101,9 +102,9 @@ def make_bundle(path: Path) -> Bundle:
         "validation.npz": images(100),
     }
     bundle = write_bundle(path, card, files)
-    genes = np.unique(DEBUG.sample(120, rng), axis=0)
-    top1 = LinearAccuracy(DEBUG).predict(genes)
-    predictor = fit_gaussian_process(DEBUG, genes, top1, seed=0, target="made-up accuracies")
+    genes = np.unique(space.sample(120, rng), axis=0)
+    top1 = LinearAccuracy(space).predict(genes)
+    predictor = fit_gaussian_process(space, genes, top1, seed=0, target="made-up accuracies")
     predictor.save(path / "fitted")
     content = (path / "fitted").read_bytes()
     (path / "fitted").unlink()

@@ -252,11 +252,11 @@ def compare_with_alone(
     """
     import torch
 
-    from models.training import compare, parse_recipe, spread, training_folder
+    from models.training import compare, parse_recipe, reference_archs, training_folder
 
     torch.set_num_threads(threads)
     recipe = parse_recipe({**bundle.card["recipe"], "space": bundle.card["space"]})
-    archs = spread(recipe.space)
+    archs = reference_archs(recipe.space)
     kept = training_folder(recipe, home) / "full.safetensors"
 
     def report(index: int, step: int, steps: int) -> None:

@@ -28,7 +28,7 @@ from models.onnx.builder import build_onnx
 from models.onnx.export import CALIBRATION_BATCH, ImageSet, calibrated_subnet, run_onnx, subnet_onnx
 from models.spaces.plan import layer_plan
 from models.supernet.extraction import Subnet, recalibrate
-from models.training.from_scratch import train_alone
+from models.training.from_scratch import train_from_scratch
 from models.training.recipe import Recipe
 from search.costs.costs import latency_costs
 from search.front import front
@@ -162,7 +162,7 @@ def _train_one(
     recipe = replace(ground.recipe, seed=seed, phases=(phase,))
     task = bar.add_task(kept.stem, total=1.0)
     with EnergyMeter(recipe.country) as meter:
-        subnet = train_alone(
+        subnet = train_from_scratch(
             recipe, plan, ground.train, lambda at, of: bar.update(task, completed=at / of)
         )
         energy = {**meter.read(), **meter.conditions}

@@ -13,8 +13,8 @@ from latency_tables.published.ofa_yaml import import_ofa_lut
 from latency_tables.table.codec import table_from_json
 from latency_tables.table.table import table_to_json
 from models.errors import InputError, NotFound
+from models.spaces.genes import make_divisible
 from models.spaces.plan import layer_plan
-from models.spaces.space import make_divisible
 from search.costs.costs import latency_costs
 from tests.spaces import DEBUG
 

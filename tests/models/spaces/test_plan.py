@@ -7,9 +7,9 @@ import pytest
 from models.errors import InputError
 from models.layers import Activation, LayerSpec
 from models.spaces.arch import Arch
+from models.spaces.genes import make_divisible
 from models.spaces.mobile import MobileSpace, StageSpec
 from models.spaces.plan import layer_plan, macs, params
-from models.spaces.space import make_divisible
 from tests.brute import all_archs
 from tests.spaces import DEBUG, FASHION_LIKE
 

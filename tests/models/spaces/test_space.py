@@ -8,8 +8,8 @@ import pytest
 from models.errors import InputError
 from models.spaces.arch import Arch
 from models.spaces.files import read_space
+from models.spaces.genes import make_divisible
 from models.spaces.mobile import StageSpec
-from models.spaces.space import make_divisible
 from tests.brute import all_archs, all_genes
 from tests.spaces import DEBUG, FASHION_LIKE
 

@@ -1,0 +1,57 @@
+"""The columns of a gene matrix, and what families check and round their choices with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import InputError
+
+GeneMatrix = npt.NDArray[np.uint8]
+GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One column of the gene matrix."""
+
+    name: GeneName
+    stage: int
+    """Of a block's gene: the stage; of a depth or width: its position in the `Arch`."""
+    block: int
+    choices: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """Which genes say what a layer is, and for which depths it exists."""
+
+    columns: tuple[int, ...]
+    """Genes that decide its shape, ascending; not the depth."""
+    depth: int | None = None
+    """Column of the depth gene that can leave the layer out."""
+    present: tuple[bool, ...] = ()
+    """For each choice of that gene, whether the layer exists."""
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
+
+    Source: MobileNetV2/V3 reference definition, as used by OFA for every width.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def check_ascending(values: Sequence[float], where: str, least: float = 1) -> None:
+    """Check that choices are given as ascending positive numbers.
+
+    Raises:
+        InputError: naming `where`.
+    """
+    if not values or min(values) < least or list(values) != sorted(set(values)):
+        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
