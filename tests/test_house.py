@@ -46,7 +46,6 @@ LONG_FUNCTIONS = {
     "models/spaces/resnet.py: walk",
     "models/training/from_scratch.py: compare",
     "search/evolution/run.py: search_subnet",
-    "service/catalog/energy_ledger.py: ledger",
     "service/catalog/fleet.py: plan_fleet",
     "service/catalog/fronts.py: read_front",
     "service/cli/measuring.py: measure",

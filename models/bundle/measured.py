@@ -86,7 +86,7 @@ UNSEEN_SHARE = 8
 
 def read_measurements(path: Path, space: SearchSpace) -> Measurements:
     """Read a user's file of measured networks
-    (`service.catalog.supernets.upkeep.fit_predictor_to`).
+    (`service.catalog.supernets.fit_predictor_to`).
 
     Raises:
         NotFound: if there is no such file.

@@ -10,7 +10,7 @@ from .descriptions import is_current as is_current
 from .descriptions import summarize_devices as summarize_devices
 from .descriptions import summarize_supernets as summarize_supernets
 from .devices import Devices as Devices
-from .energy_ledger import ledger as ledger
+from .energy import ledger as ledger
 from .explanation import describe_layers as describe_layers
 from .explanation import describe_prices as describe_prices
 from .explanation import explain as explain

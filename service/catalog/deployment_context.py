@@ -14,7 +14,7 @@ from models.spaces import Arch, GeneMatrix, SearchSpace
 from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits, scaled
 from search.evolution import SubnetProblem
 from search.predictors import AccuracyPredictor, load_predictor, predictor_provenance
-from service.catalog.footprint import footprint
+from service.catalog.energy import footprint
 from service.catalog.provenance import table_provenance, upper_bound
 
 CONFIDENCE = "latency_confidence"

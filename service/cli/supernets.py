@@ -14,11 +14,11 @@ from service.catalog.supernets import (
     FIT_SUBNETS,
     SEARCHES,
     TEST_SUBNETS,
-    collect_measured,
-    compare_with_alone,
     fit_predictor,
     fit_predictor_to,
     import_supernet,
+    measure_sharing_gap,
+    measure_subnets,
     write_checkpoint,
 )
 from service.cli.common import (
@@ -184,7 +184,7 @@ def collect(
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"measuring subnets of {name}") as show_share:
-        collect_measured(
+        measure_subnets(
             bundle,
             settings().home,
             fit_count=fit,
@@ -238,7 +238,7 @@ def compare(
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"training networks of {name} alone") as show_share:
-        rows = compare_with_alone(
+        rows = measure_sharing_gap(
             bundle,
             settings().home,
             threads=threads,

@@ -1,4 +1,6 @@
-"""What a supernet needs before it can be searched: import, measured subnets, a predictor."""
+"""What a supernet needs before it can be searched: import, measured subnets, a predictor.
+
+Read `importing`, `measure_accuracy`, then `predictor_fit`; `sharing_gap` trains networks alone."""
 
 import lazy_loader
 

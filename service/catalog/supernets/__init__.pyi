@@ -3,9 +3,9 @@ from .importing import SEARCHES as SEARCHES
 from .importing import import_supernet as import_supernet
 from .importing import read_calibration as read_calibration
 from .importing import write_checkpoint as write_checkpoint
-from .upkeep import FIT_SUBNETS as FIT_SUBNETS
-from .upkeep import TEST_SUBNETS as TEST_SUBNETS
-from .upkeep import collect_measured as collect_measured
-from .upkeep import compare_with_alone as compare_with_alone
-from .upkeep import fit_predictor as fit_predictor
-from .upkeep import fit_predictor_to as fit_predictor_to
+from .measure_accuracy import FIT_SUBNETS as FIT_SUBNETS
+from .measure_accuracy import TEST_SUBNETS as TEST_SUBNETS
+from .measure_accuracy import measure_subnets as measure_subnets
+from .predictor_fit import fit_predictor as fit_predictor
+from .predictor_fit import fit_predictor_to as fit_predictor_to
+from .sharing_gap import measure_sharing_gap as measure_sharing_gap

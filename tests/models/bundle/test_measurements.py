@@ -13,7 +13,7 @@ from models.bundle.measured import read_measurements
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
 from search.predictors.files import predictor_provenance
-from service.catalog.supernets.upkeep import fit_predictor_to
+from service.catalog.supernets.predictor_fit import fit_predictor_to
 from tests.fakes import LinearAccuracy
 from tests.spaces import DEBUG
 

@@ -19,7 +19,8 @@ from models.errors import InputError, NotFound
 from models.onnx.export import ImageSet, measure_top1
 from models.training.recipe import load_recipe
 from models.training.training_run import train
-from service.catalog.supernets.upkeep import collect_measured, compare_with_alone
+from service.catalog.supernets.measure_accuracy import measure_subnets
+from service.catalog.supernets.sharing_gap import measure_sharing_gap
 
 CLASSES = ("dark", "light")
 SPACE = replace(load_recipe("debug").space, name="photos", channels=3, classes=2)
@@ -69,22 +70,22 @@ def test_a_supernet_is_trained_on_them(photos, tmp_path):
 
     # What comes after training works on them too, goes on where it was, and counts its energy.
     home = tmp_path / "home"
-    measured = collect_measured(bundle, home, fit_count=4, test_count=2)
+    measured = measure_subnets(bundle, home, fit_count=4, test_count=2)
     rows = read_measured(measured.path / "measured.jsonl.gz")
     assert {row.split for row in rows} == {"fit", "test"}
     first = measured.card["energy"]["predictor_data"]
     assert 0 < first["energy_kwh"] < 0.1
-    again = collect_measured(measured, home, fit_count=4, test_count=2)
+    again = measure_subnets(measured, home, fit_count=4, test_count=2)
     assert read_measured(again.path / "measured.jsonl.gz") == rows
     assert again.card["energy"]["predictor_data"]["duration_s"] > first["duration_s"]
 
-    compared = compare_with_alone(again, home)
+    compared = measure_sharing_gap(again, home)
     assert len(compared) == 5
     for row in compared:  # the supernet's first phase has trained the largest alone already
         is_largest = row["arch"] == SPACE.largest.to_json()
         assert row["energy"] is None if is_largest else row["energy"]["energy_kwh"] > 0
     assert any(row["energy"] for row in compared)
-    assert compare_with_alone(again, home) == compared
+    assert measure_sharing_gap(again, home) == compared
 
 
 def test_colour_goes_the_same_way_as_in_deployment(photos):

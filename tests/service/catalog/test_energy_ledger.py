@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import InputError
-from service.catalog.energy_ledger import ledger
+from service.catalog.energy import ledger
 from service.contracts.records import Worked
 
 SPENT = {"energy_kwh": 0.06, "co2e_kg": 0.024, "duration_s": 8000.0, "provenance": "estimated"}

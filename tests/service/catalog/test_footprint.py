@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.catalog.footprint import footprint
+from service.catalog.energy import footprint
 
 CARD = {"energy": {"training": {"energy_kwh": 0.5, "co2e_kg": 0.2, "country": "Norway"}}}
 

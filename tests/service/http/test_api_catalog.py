@@ -11,7 +11,7 @@ from latency_tables.benchmark.runner import profile_of
 from latency_tables.published.builtin import BuiltinDevices
 from models.bundle.bundle import ZOO, Bundle
 from models.spaces.plan import layer_plan
-from service.catalog.energy_ledger import ledger
+from service.catalog.energy import ledger
 from service.contracts.records import Worked
 from tests.fake_stopwatch import FakeStopwatch
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table

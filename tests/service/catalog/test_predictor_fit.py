@@ -12,7 +12,8 @@ from models.bundle.measured import Measured, compress, read_measured
 from models.errors import InputError
 from models.spaces.plan import macs
 from search.predictors.files import load_predictor
-from service.catalog.supernets.upkeep import _carry_over, fit_predictor
+from service.catalog.supernets.measure_accuracy import _carry_over
+from service.catalog.supernets.predictor_fit import fit_predictor
 from tests.spaces import DEBUG
 
 

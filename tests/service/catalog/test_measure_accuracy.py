@@ -17,7 +17,8 @@ from models.bundle.measured import Measured, compress, read_measured
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
 from search.predictors.files import load_predictor
-from service.catalog.supernets.upkeep import collect_measured, fit_predictor, found_by_searches
+from service.catalog.supernets.measure_accuracy import found_by_searches, measure_subnets
+from service.catalog.supernets.predictor_fit import fit_predictor
 from tests.service.conftest import SUPERNET, catalog_of
 from tests.spaces import DEBUG
 
@@ -83,10 +84,10 @@ def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_a
             raise Cut
 
     with pytest.raises(Cut):
-        collect_measured(bundle, home, found_count=FOUND, on_measured=cut)
+        measure_subnets(bundle, home, found_count=FOUND, on_measured=cut)
     assert measured_archs == new[:1]
     assert rows_of(bundle) == before, "a bundle changed under way"
-    collected = collect_measured(bundle, home, found_count=FOUND)
+    collected = measure_subnets(bundle, home, found_count=FOUND)
     assert measured_archs == new
     rows = rows_of(collected)
     assert rows[: len(before)] == before
@@ -96,7 +97,7 @@ def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_a
         assert row.split == "fit"
         assert 0 <= row.top1 <= 100
         assert row.test_images_top1 is not None
-    again = collect_measured(collected, home, found_count=FOUND)
+    again = measure_subnets(collected, home, found_count=FOUND)
     assert measured_archs == new
     assert rows_of(again) == rows
 

@@ -1,0 +1,68 @@
+"""Compare subnets with the same networks trained from scratch: what sharing weights costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.bundle import (
+    Bundle,
+    add_to_bundle,
+)
+
+if TYPE_CHECKING:
+    from models.training import Recipe
+
+OnShare = Callable[[float, str], None]
+
+
+def measure_sharing_gap(
+    bundle: Bundle, home: Path, *, threads: int = 1, on_step: OnShare = lambda share, word: None
+) -> list[dict[str, Any]]:
+    """Train five networks alone and compare them with the supernet's; the card keeps the table.
+
+    Resumable network by network.
+
+    Raises:
+        NotFound: if the data set is not on this machine.
+    """
+    import torch
+
+    from models.training import compare, parse_recipe, reference_archs, training_folder
+
+    torch.set_num_threads(threads)
+    recipe = parse_recipe({**bundle.card["recipe"], "space": bundle.card["space"]})
+    archs = reference_archs(recipe.space)
+    kept = training_folder(recipe, home) / "full.safetensors"
+
+    def report(index: int, step: int, steps: int) -> None:
+        share = (index + step / steps) / len(archs)
+        on_step(share, f"network {index + 1}/{len(archs)} step {step}/{steps}")
+
+    rows = compare(
+        bundle,
+        recipe,
+        home / "alone" / f"{bundle.name}-{_alone_key(recipe)}",
+        archs,
+        threads=threads,
+        full_weights=kept if kept.exists() else None,
+        on_step=report,
+    )
+    mean_gap = round(sum(row["gap"] for row in rows) / len(rows), 3)
+    sharing = {
+        "networks": rows,
+        "mean_gap": mean_gap,
+        "provenance": "measured",
+        "alone": f"{recipe.phases[0].epochs} epochs, the recipe's first phase",
+    }
+    add_to_bundle(bundle, {"metrics": {**bundle.card["metrics"], "sharing": sharing}}, {})
+    return rows
+
+
+def _alone_key(recipe: Recipe) -> str:
+    """Of all that a training alone depends on: the recipe up to its first phase."""
+    content = {**recipe.to_json(), "phases": recipe.to_json()["phases"][:1]}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
