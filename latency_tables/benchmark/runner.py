@@ -1,8 +1,9 @@
-"""Time many models in rounds, so that all of them meet the same machine.
+"""Time many models in rounds, so that disturbances of the machine affect all of them alike.
 
-Every model is visited once a round, in random order: a few runs to warm up, a few timed. Rounds
-go on for a given time. A clock that drifts or a neighbour that wakes up then meets all models
-alike. Finished rounds are kept in a file, if there is one, and taken up from there.
+A round visits every model once, in random order: a few untimed runs, then a few timed ones. Rounds
+go on for a given time, so that a drifting clock or other work on the machine slows all models by
+the same share. Finished rounds can be kept in a file, from which an interrupted measurement
+resumes.
 
 This file imports nothing of its project: a measuring kit carries it as `measure.py`, beside the
 file of the runtime that it times with.
@@ -37,19 +38,19 @@ Floats = npt.NDArray[np.float64]
 TimedRuns = Callable[[int, int], Floats]
 """(untimed runs, timed runs) -> milliseconds of each timed run."""
 OnProgress = Callable[[float], None]
-"""Called with the share done, 0..1, never falling."""
+"""Called with the finished share, 0..1, which never falls."""
 Visits = dict[str, list[tuple[float, float]]]
 
 MAX_ROUNDS = 2000
 OPENINGS = 4
-"""Times that a measurement opens its models, unless told otherwise."""
+"""How often a measurement opens its models, by default."""
 SAVE_EVERY_S = 10.0
 PREPARING = 0.1
-"""Share of the progress for making the models ready to run."""
+"""Share of the progress for opening the models."""
 
 
 class WrongPartial(ValueError):
-    """Finished rounds in a file are damaged, or of another measurement."""
+    """The file of finished rounds is damaged, or of another measurement."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,20 @@ class Rounds:
     """How long and how to time."""
 
     target_s: float = 240.0
-    """Time to spend in rounds, seconds; one more round starts before it is over."""
+    """Time to spend in rounds, seconds. The last round starts before it is over."""
     min_rounds: int = 10
     warmup: int = 2
     """Untimed runs at the start of each visit, except where another model runs in between."""
     runs: int = 4
-    """Timed runs of each visit: few, so that there are many rounds, whose median a busy
-    neighbour hardly moves."""
+    """Timed runs of each visit: few, so that there are many rounds, whose median other work on the
+    machine hardly changes."""
     seed: int = 0
     openings: int = OPENINGS
-    """Times that the models are made ready anew, spread evenly: where weights happen to lie
-    makes one opening of a model a hundredth slower than another."""
+    """How often the models are opened again, spread evenly. Openings of one model differ by about
+    1 %, depending on where its weights lie in memory."""
 
     def share(self, done: int, spent_s: float) -> float:
-        """How much is done after so many rounds and seconds, 0..1."""
+        """The finished share after so many rounds and seconds, 0..1."""
         in_time = spent_s / self.target_s if self.target_s > 0 else 1.0
         return min(done / self.min_rounds, in_time, 1.0)
 
@@ -86,8 +87,8 @@ def time_rounds(
     """Time every model in rounds until `rounds.target_s` is over.
 
     Args:
-        prepare: makes the model of a name ready to run again and again; asked again at each
-            opening, after all that it gave before was let go.
+        prepare: opens the model of a name. It is called again at each opening, after the results of
+            earlier calls were released.
 
     Returns:
         (R, 2) milliseconds a model: median and mean of each round's visit.
@@ -104,13 +105,13 @@ def time_rounds(
         if opening < int(rounds.openings * share):
             first, opening = opening < 0, int(rounds.openings * share)
             prepared.clear()
-            # In random order too: sessions that are opened late find memory of another kind, and
-            # ran 1 % faster.
+            # In random order as well: models that were opened last ran 1 % faster, from where
+            # their weights lay in memory.
             order = np.random.default_rng([rounds.seed, opening, done]).permutation(len(names))
-            for ready, index in enumerate(order):
+            for opened, index in enumerate(order):
                 prepared[names[index]] = prepare(names[index])
                 if first:
-                    on_progress(PREPARING * (ready + 1) / len(names))
+                    on_progress(PREPARING * (opened + 1) / len(names))
         start = clock()
         for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
             times = prepared[names[index]](rounds.warmup, rounds.runs)
@@ -125,13 +126,13 @@ def time_rounds(
 
 
 class Partial:
-    """Finished rounds in a file, tied by a fingerprint to one measurement."""
+    """The file of finished rounds; its fingerprint says of which measurement."""
 
     def __init__(self, path: Path | None, fingerprint: str) -> None:
         self.path, self.fingerprint = path, fingerprint
 
     def load(self, names: Sequence[str]) -> tuple[Visits, float]:
-        """Rounds so far (none without a file) and the seconds spent on them."""
+        """The finished rounds (none without a file) and the seconds spent on them."""
         if self.path is None or not self.path.exists():
             return {name: [] for name in names}, 0.0
         try:
@@ -154,7 +155,7 @@ class Partial:
         return visits, spent_s
 
     def save(self, visits: Visits, spent_s: float) -> None:
-        """Keep rounds; a reader sees the old file or the new one, never a part."""
+        """Write the rounds; a reader sees the old file or the new one, never a part."""
         if self.path is not None:
             content = {"fingerprint": self.fingerprint, "spent_s": spent_s, "visits": visits}
             _write(self.path, json.dumps(content))
@@ -170,7 +171,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
-    """Times of `model`, again and again, each time after a run of `after` if there is one."""
+    """A function that times `model`; each timed run follows a run of `after`, if that is given."""
 
     def timed(warmup: int, runs: int) -> Floats:
         for _ in range(warmup if after is None else 0):
@@ -186,7 +187,7 @@ def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
 
 
 def host_conditions(runtime: Runtime, provider: str | None, threads: int) -> dict[str, Any]:
-    """The conditions of a measurement on this machine with a runtime, now.
+    """The conditions of a measurement with a runtime on this machine, now.
 
     Raises:
         ValueError: if the runtime lacks the provider here.
@@ -214,7 +215,7 @@ def processor() -> str:
 def profile_of(
     kit: Mapping[str, Any], name: str, conditions: Mapping[str, Any], times: Mapping[str, Floats]
 ) -> dict[str, Any]:
-    """What a measurement leaves for the service: raw statistics and conditions.
+    """The file that a kit writes: the times of each visit, and the conditions.
 
     Args:
         kit: the kit's own description.
@@ -241,7 +242,7 @@ def profile_of(
 
 
 def _show(share: float) -> None:
-    """A line on stderr with the time left; nothing where nobody looks."""
+    """Show the time left on a terminal."""
     now = time.monotonic()
     if sys.stderr.isatty() and (share >= 1 or now - _progress["at"] > 0.5):
         _progress["at"] = now

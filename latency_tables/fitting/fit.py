@@ -1,10 +1,10 @@
-"""Times of whole networks become a table.
+"""A table fitted to the times of whole networks.
 
-The time of a network is the sum over its layers of non-negative unit costs (`layer_costs`) and an
-overhead, fitted to relative errors by non-negative least squares. A few measurements cannot tell
-fifteen costs apart: then a donor's costs, scaled, are what the fit stays near to, and each may
-leave them by a share of the whole network's time (a Gaussian prior, so it stays least squares).
-What the costs leave unexplained of a donor's own layers is scaled along.
+The time of a network is the sum of its layers' non-negative unit costs (`layer_costs`) and an
+overhead, fitted to relative errors by non-negative least squares. A few measurements do not
+determine fifteen unit costs. The costs then have a Gaussian prior around a scaled copy of the costs
+of a similar device, the *donor*; its spread is a share of a whole network's time. The part of the
+donor's layer times that its unit costs do not explain (the *residual*) is scaled in the same way.
 
 Shapes: N networks, F features.
 """
@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
-from latency_tables.fitting.layer_costs import Floats, as_vector, layer_features
+from latency_tables.fitting.layer_costs import Floats, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
@@ -28,32 +27,27 @@ SPREAD = 0.05
 """Share of a network's time by which one unit cost's part may differ from the scaled donor's
 (standard deviation)."""
 NOISE = 0.02
-"""Relative error that is expected of a fit and of a measurement together (standard deviation)."""
+"""Relative error of fit and measurement together (standard deviation)."""
 FOLDS = 20
 LEAST_NETWORKS = 10
 LEAST_WITH_DONOR = 3
 FLOOR_SHARE = 0.05
-"""No layer becomes faster than this share of the scaled donor's."""
+"""Least time of a layer, as a share of the scaled donor's."""
 FLOOR_MS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """A network takes `scale` times what the donor's layers take beyond its unit costs, its
-    features times `unit_ms`, and `overhead_ms`."""
+    """A network takes `scale` times the donor's residual, plus its features times `unit_ms_F`, plus
+    `overhead_ms`."""
 
     unit_ms_F: Floats
     overhead_ms: float = 0.0
     scale: float = 0.0
 
-    @classmethod
-    def of(cls, costs: dict[str, float], overhead_ms: float = 0.0) -> Self:
-        """Costs by name of feature."""
-        return cls(as_vector(costs), overhead_ms)
-
-    def predict(self, features_NF: Floats, beyond_N: Floats | float = 0.0) -> Floats:
+    def predict(self, features_NF: Floats, residual_N: Floats | float = 0.0) -> Floats:
         """Milliseconds of networks, (N,)."""
-        time: Floats = self.scale * beyond_N + features_NF @ self.unit_ms_F + self.overhead_ms
+        time: Floats = self.scale * residual_N + features_NF @ self.unit_ms_F + self.overhead_ms
         return time
 
 
@@ -62,27 +56,27 @@ def fit_costs(
     latency_ms_N: Floats,
     *,
     donor: Costs | None = None,
-    beyond_N: Floats | None = None,
+    residual_N: Floats | None = None,
     noise_N: Floats | float = NOISE,
     spread: float = SPREAD,
     overhead_spread: float = SPREAD,
 ) -> Costs:
-    """Unit costs and overhead of measured networks, near those of `donor` if there is one.
+    """Unit costs and overhead of measured networks, near those of `donor` if it is given.
 
     Args:
-        beyond_N: what the donor's layers take beyond its costs, ms.
+        residual_N: the donor's residual of each network, milliseconds.
         noise_N: standard deviation of each relative error.
-        spread: how far each cost may leave the donor's, as a share of a network's time.
+        spread: prior standard deviation of each cost, as a share of a network's time.
         overhead_spread: the same of the overhead.
     """
     count, width = features_NF.shape
     typical_ms = float(np.exp(np.log(latency_ms_N).mean()))
     mean_F = features_NF.mean(axis=0)
-    # What a cost is if it makes up a whole network's time; what no network has stays as it is.
+    # Each cost is scaled to a whole network's time; 0 for features that no network has.
     unit_F = np.where(mean_F > 0, typical_ms / np.where(mean_F > 0, mean_F, 1.0), 0.0)
     design = np.column_stack(
         [
-            np.zeros(count) if beyond_N is None else beyond_N,
+            np.zeros(count) if residual_N is None else residual_N,
             features_NF * unit_F,
             np.full(count, typical_ms),
         ]
@@ -90,7 +84,7 @@ def fit_costs(
     weight_N = 1 / (latency_ms_N * noise_N)
     rows, target = [design * weight_N[:, None]], [latency_ms_N * weight_N]
     if donor is not None:
-        # Rows that are 0 where a cost is `scale` times the donor's.
+        # These rows are 0 if each cost is `scale` times the donor's.
         present_F = unit_F > 0
         donor_share_F = np.divide(donor.unit_ms_F, unit_F, out=np.zeros(width), where=present_F)
         prior = np.zeros((width + 1, width + 2))
@@ -99,23 +93,23 @@ def fit_costs(
         spread_R = np.append(np.full(width, spread), overhead_spread)
         rows.append(prior / spread_R[:, None])
         target.append(np.zeros(width + 1))
-    found = _least_squares(np.concatenate(rows), np.concatenate(target))
-    unit_ms_F = found[1:-1] * unit_F
+    solution = _least_squares(np.concatenate(rows), np.concatenate(target))
+    unit_ms_F = solution[1:-1] * unit_F
     if donor is not None:
-        unit_ms_F = np.where(unit_F > 0, unit_ms_F, found[0] * donor.unit_ms_F)
-    return Costs(unit_ms_F, float(found[-1] * typical_ms), float(found[0]))
+        unit_ms_F = np.where(unit_F > 0, unit_ms_F, solution[0] * donor.unit_ms_F)
+    return Costs(unit_ms_F, float(solution[-1] * typical_ms), float(solution[0]))
 
 
 def fit_layers(table: LatencyTable, layers: Iterable[LayerSpec]) -> Costs:
-    """Unit costs of a table's own layers, each counting by its relative error."""
+    """Unit costs fitted to a table's entries by relative error."""
     chosen = list(layers)
     latency_ms_L = np.array([max(table.layer_ms(layer), FLOOR_MS) for layer in chosen])
-    # Layers of next to no time must not rule the fit.
+    # Relative errors of very fast layers count less, or they would dominate the fit.
     weight_L = 1 / np.maximum(latency_ms_L, 0.05 * float(np.median(latency_ms_L)))
     features_LF = layer_features(chosen)
     unit_F = 1 / np.maximum(features_LF.max(axis=0), 1.0)
-    found = _least_squares(features_LF * unit_F * weight_L[:, None], latency_ms_L * weight_L)
-    return Costs(found * unit_F, table.network_overhead_ms)
+    solution = _least_squares(features_LF * unit_F * weight_L[:, None], latency_ms_L * weight_L)
+    return Costs(solution * unit_F, table.network_overhead_ms)
 
 
 def fit_table(
@@ -129,11 +123,11 @@ def fit_table(
 ) -> LatencyTable:
     """A table of `device` from the times of whole networks, near a donor's if one is given.
 
-    The expected error and the ratios behind upper bounds are of networks that were left out: one
-    at a time if there are at most 20, else in 20 parts.
+    Expected error and upper bounds are from networks that were left out of the fit: one at a time
+    if there are at most 20, else in 20 parts.
 
     Raises:
-        InputError: if there are too few networks, or the donor's table does not cover them.
+        InputError: there are too few networks, or the donor's table does not cover them.
     """
     least = LEAST_NETWORKS if donor is None else LEAST_WITH_DONOR
     if len(measured.archs) < least:
@@ -142,42 +136,28 @@ def fit_table(
             f"{'without' if donor is None else 'with'} a donor, got {len(measured.archs)}; "
             f"measure more{'' if donor is not None else ', or name a donor'}"
         )
-    part = space
-    if donor is not None:
-        part = _covered_by(donor, space, measured)
-    layers = _layers(part, donor)
-    features = dict(zip(layers, layer_features(layers.values()), strict=True))
-    base, donor_ms = None, dict.fromkeys(layers, 0.0)
-    if donor is not None:
-        base = fit_layers(donor, layers.values())
-        donor_ms = {key: donor.layer_ms(layer) for key, layer in layers.items()}
-    beyond = {
-        key: 0.0 if base is None else ms - float(features[key] @ base.unit_ms_F)
-        for key, ms in donor_ms.items()
-    }
+    part = space if donor is None else _covered_by(donor, space, measured)
+    model = _CostModel(part, donor)
     plans = [[_key(layer, donor) for layer in layer_plan(space, arch)] for arch in measured.archs]
-    features_NF = np.array([np.sum([features[key] for key in plan], axis=0) for plan in plans])
-    beyond_N = np.array([sum(beyond[key] for key in plan) for plan in plans])
+    features_NF = np.array(
+        [np.sum([model.features[key] for key in plan], axis=0) for plan in plans]
+    )
+    residual_N = np.array([sum(model.residual_ms[key] for key in plan) for plan in plans])
 
     def fitted(rows: np.ndarray) -> Costs:
         return fit_costs(
             features_NF[rows],
             measured.latency_ms_N[rows],
-            donor=base,
-            beyond_N=beyond_N[rows] if base is not None else None,
+            donor=model.costs,
+            residual_N=None if donor is None else residual_N[rows],
         )
 
     ratios_N = np.empty(len(plans))
     for held_out in folds(len(plans)):
         costs = fitted(~held_out)
-        predicted = costs.predict(features_NF[held_out], beyond_N[held_out])
+        predicted = costs.predict(features_NF[held_out], residual_N[held_out])
         ratios_N[held_out] = measured.latency_ms_N[held_out] / predicted
     costs = fitted(np.ones(len(plans), bool))
-    entries = {}
-    for key in layers:
-        ms = costs.scale * beyond[key] + float(features[key] @ costs.unit_ms_F)
-        ms = float(f"{max(ms, FLOOR_SHARE * costs.scale * donor_ms[key], FLOOR_MS):.7g}")
-        entries[key] = LayerLatency(p50_ms=ms, mean_ms=ms, std_ms=0.0, count=1)
     like = "" if donor is None else f" near the costs of device {donor.device!r}"
     method = f"layer costs fitted{like} to {len(plans)} whole networks"
     return LatencyTable(
@@ -186,27 +166,59 @@ def fit_table(
         origin="fitted",
         source=method if source is None else f"{source}; {method}",
         conditions=conditions,
-        entries=entries,
+        entries=model.entries(costs),
         network_overhead_ms=float(f"{costs.overhead_ms:.7g}"),
         expected_error=round(float(np.abs(1 / ratios_N - 1).mean()), 5),
         residual_ratios=tuple(np.round(ratios_N, 5).tolist()),
     )
 
 
+class _CostModel:
+    """Features of the layers of a space, and the donor's times and costs of them, by their keys."""
+
+    def __init__(self, space: SearchSpace, donor: LatencyTable | None) -> None:
+        layers = {
+            _key(layer, donor): layer
+            for arch in space.covering()
+            for layer in layer_plan(space, arch)
+        }
+        self.features = dict(zip(layers, layer_features(layers.values()), strict=True))
+        self.costs: Costs | None = None
+        self.donor_ms = dict.fromkeys(layers, 0.0)
+        self.residual_ms = dict.fromkeys(layers, 0.0)
+        if donor is not None:
+            self.costs = fit_layers(donor, layers.values())
+            self.donor_ms = {key: donor.layer_ms(layer) for key, layer in layers.items()}
+            self.residual_ms = {
+                key: ms - float(self.features[key] @ self.costs.unit_ms_F)
+                for key, ms in self.donor_ms.items()
+            }
+
+    def entries(self, costs: Costs) -> dict[str, LayerLatency]:
+        """The entries of a table with these costs."""
+        entries = {}
+        for key, features_F in self.features.items():
+            ms = costs.scale * self.residual_ms[key] + float(features_F @ costs.unit_ms_F)
+            ms = max(ms, FLOOR_SHARE * costs.scale * self.donor_ms[key], FLOOR_MS)
+            ms = float(f"{ms:.7g}")
+            entries[key] = LayerLatency(p50_ms=ms, mean_ms=ms, std_ms=0.0, count=1)
+        return entries
+
+
 def folds(count: int) -> list[np.ndarray]:
-    """Which of `count` networks each fold leaves out, (N,) bool each; every one once."""
+    """The networks that each fold leaves out, (N,) bool; each network is left out once."""
     parts = min(count, FOLDS)
-    place = np.random.default_rng(0).permutation(count) % parts
-    return [place == part for part in range(parts)]
+    fold_N = np.random.default_rng(0).permutation(count) % parts
+    return [fold_N == fold for fold in range(parts)]
 
 
 def _least_squares(design: Floats, target: Floats) -> Floats:
-    """Non-negative least squares; of thousands of rows only their triangle matters."""
+    """Non-negative least squares, on the triangular factor of what may be thousands of rows."""
     from scipy.optimize import nnls  # slow to import
 
     triangle: Floats = np.linalg.qr(np.column_stack([design, target])).R
-    found: Floats = nnls(triangle[:, :-1], triangle[:, -1])[0]
-    return found
+    solution: Floats = nnls(triangle[:, :-1], triangle[:, -1])[0]
+    return solution
 
 
 def _covered_by(donor: LatencyTable, space: SearchSpace, measured: WholeNetworks) -> SearchSpace:
@@ -226,12 +238,6 @@ def _covered_by(donor: LatencyTable, space: SearchSpace, measured: WholeNetworks
 
 
 def _key(layer: LayerSpec, donor: LatencyTable | None) -> str:
-    """Entries are kept like the donor's: for each network resolution where its are."""
+    """The key of a layer's entry: at each network resolution if the donor's entries are."""
     by_resolution = at_resolution(layer)
     return by_resolution if donor is not None and by_resolution in donor.entries else layer.key
-
-
-def _layers(space: SearchSpace, donor: LatencyTable | None) -> dict[str, LayerSpec]:
-    return {
-        _key(layer, donor): layer for arch in space.covering() for layer in layer_plan(space, arch)
-    }

@@ -1,9 +1,9 @@
-"""Upper bounds of predicted latencies, from how far predictions were off.
+"""Upper bounds of predicted latencies, from the errors of earlier predictions.
 
 Split conformal prediction with the score measured / predicted (Vovk et al., "Algorithmic Learning
-in a Random World", 2005; Lei et al., JASA 113, 2018): if the networks asked about are drawn like
-the n measured ones, a further one is at most the k-th smallest score times its prediction with
-probability k / (n + 1). No score promises more than n / (n + 1).
+in a Random World", 2005; Lei et al., JASA 113, 2018). If a new network is drawn like the n measured
+ones, its latency is at most its prediction times the k-th smallest score, with probability
+k / (n + 1). The largest score has probability n / (n + 1), so no bound can have more.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from collections.abc import Sequence
 from models.errors import InputError
 
 USUAL_CONFIDENCE = 0.9
-"""What is shown where nothing else was asked for."""
+"""The default."""
 MAX_RATIOS = 100_000
 _ROUNDING = 1e-9
 
 
 def most_confidence(count: int) -> float:
-    """The largest probability that `count` measured networks can promise; 0 without any."""
+    """The largest probability that a bound from `count` measured networks can have; 0 for none."""
     return count / (count + 1)
 
 
 def upper_factor(ratios: Sequence[float], confidence: float) -> float:
-    """What to multiply a predicted latency with, so that it holds with this probability.
+    """The factor from a predicted latency to its upper bound at this probability.
 
     Args:
-        ratios: measured over predicted latency of networks that the prediction did not use,
+        ratios: measured over predicted latency of networks that the prediction did not use;
             ascending.
 
     Raises:
-        InputError: if `confidence` is no probability, or more than so many networks can promise.
+        InputError: `confidence` is not from 0.5 to below 1, or more than so many networks allow.
     """
     check_confidence(confidence)
     rank = math.ceil((len(ratios) + 1) * confidence - _ROUNDING)
@@ -49,15 +49,15 @@ def upper_factor(ratios: Sequence[float], confidence: float) -> float:
 
 
 def networks_for(confidence: float) -> int:
-    """The least number of measured networks that can promise `confidence`."""
+    """The least number of measured networks for a bound at `confidence`."""
     return math.ceil(confidence / (1 - confidence) - _ROUNDING)
 
 
 def check_confidence(confidence: float) -> None:
-    """Check that `confidence` is a probability that a bound can have.
+    """Check that a bound can have the probability `confidence`.
 
     Raises:
-        InputError: if not.
+        InputError: it is not from 0.5 to below 1.
     """
     if not 0.5 <= confidence < 1:  # false for NaN too
         raise InputError(

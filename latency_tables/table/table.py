@@ -1,6 +1,6 @@
-"""What each layer of a space costs on one device, under stated conditions.
+"""A latency table: the time of each layer of a space on one device, under stated conditions.
 
-No torch and no runtime here. Times are milliseconds of one forward pass of a whole batch.
+Times are milliseconds of one forward pass of a whole batch.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 ALIKE = ("runtime", "provider", "processor", "threads")
-"""Conditions that must be the same for latencies to be compared."""
+"""Conditions that must be equal for latencies to be comparable."""
 MAX_MS = 1e6
-"""A quarter of an hour: a larger latency is one in another unit."""
+"""A quarter of an hour: a larger latency is in another unit."""
 MAX_COUNT = 10**9
 MAX_W = 1e5
 MAX_ENTRIES = 50_000
@@ -62,7 +62,7 @@ class LayerLatency:
         most = MAX_MS
         if 0 < self.p50_ms <= most and 0 < self.mean_ms <= most and 0 <= self.std_ms <= most:
             if 0 < self.count <= MAX_COUNT:
-                return  # what nearly all are, told without delay: tables have thousands
+                return  # the usual case first, for speed: tables have thousands of entries
         for name in ("p50_ms", "mean_ms"):
             check_number(getattr(self, name), name, MAX_MS, positive=True)
         check_number(self.std_ms, "std_ms", MAX_MS)
@@ -70,12 +70,12 @@ class LayerLatency:
 
 
 Keys = tuple[str, str]
-"""What a layer's figures are found by: `layer_keys`."""
+"""The two keys of a layer's entry: `layer_keys`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under what a table holds; None where its source does not say."""
+    """The conditions under which a table holds; None where its source does not say."""
 
     runtime: str
     """What ran the network, such as "onnxruntime"."""
@@ -84,18 +84,16 @@ class Conditions:
     """Images of one forward pass."""
     runtime_version: str | None = None
     provider: str | None = None
-    """The runtime's backend, such as "CPUExecutionProvider"."""
+    """The runtime's backend with its options, such as "CPUExecutionProvider"."""
     threads: int | None = None
     processor: str | None = None
     measured_at: str | None = None
     """ISO 8601 date or time."""
     power_w: float | None = None
-    """Mean power that the device draws while it runs networks, watts: what energies are
-    estimated from."""
+    """Mean power of the device while it runs networks, watts; energies are estimated from it."""
 
     def alike(self, other: Conditions) -> bool:
-        """Whether both are of one machine, runtime and number of threads, whatever precision and
-        batch."""
+        """Whether both have the same machine, runtime, provider and threads."""
         return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
 
     def __post_init__(self) -> None:
@@ -129,19 +127,19 @@ class LatencyTable:
     """Name of the search space whose layers these are."""
     origin: Origin
     source: str
-    """Who or what gave the figures, in a sentence."""
+    """Who or what measured the figures, in a sentence."""
     conditions: Conditions
     entries: Mapping[str, LayerLatency]
-    """By `LayerSpec.key`, or by `at_resolution` where a layer was measured for each."""
+    """By `LayerSpec.key`, or by `at_resolution` if a layer was measured at each resolution."""
     network_overhead_ms: float = 0.0
-    """What a whole network takes beyond the sum of its layers."""
+    """Time of a whole network beyond the sum of its layers."""
     expected_error: float | None = None
-    """Mean relative error on whole networks timed on the device; None where none were."""
+    """Mean relative error on whole networks timed on the device; None if none were timed."""
     residual_ratios: tuple[float, ...] = ()
-    """Measured over predicted latency of whole networks, each predicted without itself; kept
-    ascending. Upper bounds come from them."""
+    """Measured over predicted latency of whole networks, each predicted without itself; ascending.
+    Upper bounds follow from them."""
     estimated_resolutions: tuple[int, ...] = ()
-    """Of a measured table: network resolutions whose entries were estimated from the others."""
+    """Resolutions of a measured table whose entries were estimated from the others."""
 
     def __post_init__(self) -> None:
         check_name(self.device, "device")
@@ -171,15 +169,15 @@ class LatencyTable:
 
     @cached_property
     def sha256(self) -> str:
-        """Of its text (`table_to_json`): equal tables, equal ones. Kept, since it takes as long as
-        everything else about a request that was answered before."""
+        """The hash of `table_to_json`, equal for equal tables. It is cached because it would take
+        half the time of a request whose answer is stored."""
         return hashlib.sha256(table_to_json(self).encode()).hexdigest()
 
     def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
-        """The figures of one layer: those at its network's resolution before those at any.
+        """The entry of a layer: that at its network's resolution, else that for any resolution.
 
         Args:
-            keys: `layer_keys(layer)`, where a caller has them.
+            keys: `layer_keys(layer)`, if the caller has it already.
         """
         by_resolution, key = keys or layer_keys(layer)
         return self.entries.get(by_resolution) or self.entries.get(key)
@@ -188,7 +186,7 @@ class LatencyTable:
         """Median time of one layer.
 
         Args:
-            keys: `layer_keys(layer)`, where a caller has them.
+            keys: `layer_keys(layer)`, if the caller has it already.
 
         Raises:
             NotFound: no entry has the layer's key; names the key and the nearest entries.
@@ -212,29 +210,23 @@ class LatencyTable:
         return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
 
     def upper_factor(self, confidence: float) -> float:
-        """What a predicted latency is at most multiplied with, with this probability.
+        """The factor from a predicted latency to its upper bound at this probability.
 
         Raises:
-            InputError: if it is not from 0.5 to below 1, or more than the networks measured on the
-                device can promise.
+            InputError: it is not from 0.5 to below 1, or more than the networks measured on the
+                device allow.
         """
         return upper_factor(self.residual_ratios, confidence)
 
-    def upper_ms(self, latency_ms: float, confidence: float) -> float:
-        """Upper bound of a predicted latency, as `upper_factor`."""
-        return latency_ms * self.upper_factor(confidence)
-
     @property
     def usual_confidence(self) -> float | None:
-        """0.9, or the most that can be promised; None where not even 0.5 can."""
+        """0.9, or the largest probability that a bound can have; None if that is below 0.5."""
         most = most_confidence(len(self.residual_ratios))
         return min(USUAL_CONFIDENCE, most) if most >= 0.5 else None
 
     def covered(self, space: SearchSpace) -> SearchSpace:
-        """The part of `space` that this table is meant for: resolutions whose first layer it has.
-
-        Where it has none of them, all are meant.
-        """
+        """The resolutions of `space` whose first layer the table has; the whole space if it has
+        none."""
         sizes = {
             arch.resolution
             for arch in space.covering()
@@ -243,14 +235,14 @@ class LatencyTable:
         return space.at(sizes) if sizes else space
 
     def missing(self, space: SearchSpace) -> list[str]:
-        """Keys that this table lacks of layers in the part of `space` it is meant for, sorted."""
+        """Keys of layers of `covered(space)` that have no entry, sorted."""
         part = self.covered(space)
         layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
         return sorted({layer.key for layer in layers if self.entry(layer) is None})
 
 
 def table_to_json(table: LatencyTable) -> str:
-    """The text of a table's file: sorted, one entry a line, equal for equal tables."""
+    """The text of a table's file, equal for equal tables: entries sorted, one a line."""
     head: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "device": table.device,
@@ -268,20 +260,20 @@ def table_to_json(table: LatencyTable) -> str:
     ]
     opening = json.dumps(head, indent=1)[: -len("\n}")]
     for field in ("residual_ratios", "estimated_resolutions"):
-        if values := getattr(table, field):  # a file without them reads as it always did
+        if values := getattr(table, field):  # left out if empty, as in files of old versions
             opening += f',\n "{field}": {json.dumps(values)}'
     return f'{opening},\n "entries": {{\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
 def at_resolution(layer: LayerSpec) -> str:
-    """Key of a layer's figures inside networks of one resolution."""
+    """Key of a layer's entry for networks of one resolution."""
     return f"{layer.key}@{layer.resolution}"
 
 
 @lru_cache(maxsize=1 << 15)
 def layer_keys(layer: LayerSpec) -> Keys:
-    """Both keys of a layer, at its network's resolution and at any: their text takes longer to
-    write than to look up."""
+    """Both keys of a layer: at its network's resolution, and at any. Cached, since making the text
+    takes longer than finding it."""
     return at_resolution(layer), layer.key
 
 

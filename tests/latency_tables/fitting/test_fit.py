@@ -83,7 +83,8 @@ def test_expected_error_and_bounds_are_those_of_unseen_networks():
     unseen = measured_on(truth, FASHION_LIKE, 600, seed=5, noise=0.03)
     for confidence in (0.6, 0.9):
         held = [
-            ms <= fitted.upper_ms(fitted.network_ms(layer_plan(FASHION_LIKE, arch)), confidence)
+            ms
+            <= fitted.upper_factor(confidence) * fitted.network_ms(layer_plan(FASHION_LIKE, arch))
             for arch, ms in zip(unseen.archs, unseen.latency_ms_N, strict=True)
         ]
         assert np.mean(held) == pytest.approx(confidence, abs=0.05)

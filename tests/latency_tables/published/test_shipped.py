@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from latency_tables.fitting.fit import Costs
+from latency_tables.fitting.layer_costs import as_vector
 from latency_tables.published import publish
 from latency_tables.published.builtin import BUILTIN, BuiltinDevices
 from latency_tables.published.figures import read_zoo
@@ -93,7 +94,7 @@ def test_a_layer_that_was_not_measured_is_scaled_from_the_nearest_resolution(bui
     space = published_spaces()[key[1]]
     assert isinstance(space, MobileSpace)
     table = builtin.table(key[0], (key[1], "fp32"))
-    costs = table_of_costs(table, Costs.of(shipped_tables(BUILTIN)[key]["unit_ms"]))
+    costs = table_of_costs(table, Costs(as_vector(shipped_tables(BUILTIN)[key]["unit_ms"])))
     for near, far in ((160, 128), (224, 260)):
         plans = [layer_plan(space, space.uniform(r, -1, 5, 6)) for r in (near, far)]
         for close, layer in zip(*plans, strict=True):

@@ -190,7 +190,7 @@ def test_ratios_are_kept_and_a_table_without_them_has_the_text_it_always_had() -
     table = replace(plain, residual_ratios=(1.1, 0.9, 1.0), estimated_resolutions=(8, 12))
     assert table_from_json(table_to_json(table)) == table
     assert table.residual_ratios == (0.9, 1.0, 1.1)
-    assert table.upper_ms(20.0, 0.75) == pytest.approx(22.0)
+    assert table.upper_factor(0.75) == pytest.approx(1.1)
     assert (table.usual_confidence, plain.usual_confidence) == (0.75, None)
     for wrong in ([0.0], [float("inf")], ["1"], 1.0, [-1]):
         text = json.loads(table_to_json(plain)) | {"residual_ratios": wrong}
