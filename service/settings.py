@@ -89,7 +89,16 @@ class Settings(BaseSettings):
     @cached_property
     def database(self) -> str:
         """The database's URL."""
-        return self.database_url or f"sqlite:///{self.home.resolve() / 'subnet-search.sqlite'}"
+        return self.database_url or f"sqlite:///{self._default_database}"
+
+    @property
+    def lacks_default_database(self) -> bool:
+        """Whether the database is the SQLite file under `home`, and that does not exist yet."""
+        return self.database_url is None and not self._default_database.is_file()
+
+    @property
+    def _default_database(self) -> Path:
+        return self.home.resolve() / "subnet-search.sqlite"
 
     @cached_property
     def artifacts(self) -> str:

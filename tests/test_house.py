@@ -47,11 +47,10 @@ LONG_FUNCTIONS = {
     "search/evolution/run.py: search_subnet",
     "service/catalog/fleet.py: plan_fleet",
     "service/catalog/fronts.py: read_front",
-    "service/cli/measuring.py: measure",
     "service/delivery/delivery.py: deliver",
     "service/storage/migrations/versions/0001_searches.py: upgrade",
 }
-LARGE_FOLDERS = {"service/cli"}
+LARGE_FOLDERS: set[str] = set()
 IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "pyyaml": "yaml"}
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latency_tables.fitting import parse_profile
 from latency_tables.table import Finding, LatencyTable, check, lint
@@ -19,10 +19,12 @@ from models.bundle import Bundle, BundleRegistry
 from models.errors import NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
-from service.catalog.devices import Devices, KeptTable
+from service.catalog.devices import Devices, KeptTable, OpenStore
 from service.contracts import Caller
 from service.settings import Settings
-from service.storage import DeviceStore, Revision
+
+if TYPE_CHECKING:
+    from service.storage import DeviceStore, Revision
 
 CONTEXTS_KEPT = 8
 """Compiled deployment contexts kept in memory."""
@@ -31,13 +33,17 @@ FINDINGS_KEPT = 256
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalog of a process without a service: its database is opened when first needed."""
+    """The catalog of a process without a service. Its database is opened when first needed, and
+    created when first written to."""
 
-    def open_store() -> DeviceStore:
-        from service.storage import migrate, open_database  # a second of imports
+    def open_store(create: bool) -> DeviceStore | None:
+        if not create and settings.lacks_default_database:
+            return None
+        from service.storage import DeviceStore, database_exists, open_current  # sqlalchemy
 
-        engine = open_database(settings.database)
-        migrate(engine)
+        if not create and not database_exists(settings.database):
+            return None
+        engine = open_current(settings.database)
         store = DeviceStore(engine)
         weakref.finalize(store, engine.dispose)
         return store
@@ -49,10 +55,10 @@ class Catalog:
     """The supernets and devices of this installation; deployment contexts are
     compiled once and kept."""
 
-    def __init__(self, home: Path, open_store: Callable[[], DeviceStore] | None = None) -> None:
+    def __init__(self, home: Path, open_store: OpenStore | None = None) -> None:
         """
         Args:
-            open_store: of users' devices; called once, when they are first asked for.
+            open_store: as `Devices` takes it.
         """
         self.home = home
         self.supernets = BundleRegistry(home)

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latency_tables.published import BuiltinDevices, choose_table
 from latency_tables.table import LatencyTable, TableKey, table_from_json
 from models.errors import Conflict, NotFound
 from service.contracts import LOCAL, Caller, NotAllowed
-from service.storage import DeviceStore, Revision, Seen
+
+if TYPE_CHECKING:
+    from service.storage import DeviceStore, Revision, Seen
+
+OpenStore = Callable[[bool], "DeviceStore | None"]
+"""Opens users' tables. If there is no database yet, `True` creates it and `False` returns None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Devices:
 
     def __init__(
         self,
-        open_store: Callable[[], DeviceStore] | None = None,
+        open_store: OpenStore | None = None,
         builtin: BuiltinDevices | None = None,
     ) -> None:
         """
@@ -46,6 +51,7 @@ class Devices:
                 only the devices that come with the program.
         """
         self._open_store = open_store
+        self._store: DeviceStore | None = None
         self._builtin = builtin or BuiltinDevices()
         self._caller = LOCAL
         self._files: dict[tuple[str, TableKey], KeptTable] = {}
@@ -64,10 +70,12 @@ class Devices:
             return None
         return ("", self._caller.owner) if self._caller.owner else ("",)
 
-    @cached_property
+    @property
     def store(self) -> DeviceStore | None:
-        """Users' tables."""
-        return None if self._open_store is None else self._open_store()
+        """Users' tables; None if there is no database yet, which reading does not create."""
+        if self._store is None and self._open_store is not None:
+            self._store = self._open_store(False)
+        return self._store
 
     @cached_property
     def _shipped_keys(self) -> Mapping[str, list[TableKey]]:
@@ -162,7 +170,9 @@ class Devices:
             Conflict: if that device has a table for that space and precision and `replace` is
                 false, or the one that it has comes with the program.
         """
-        assert self.store is not None, "devices without a store keep nothing"
+        assert self._open_store is not None, "devices without a store keep nothing"
+        self._store = store = self.store or self._open_store(True)
+        assert store is not None
         precision = table.conditions.precision
         if not correcting and (table.space, precision) in self._builtin.keys(table.device):
             raise Conflict(
@@ -175,7 +185,7 @@ class Devices:
             shared, owner = (
                 (present[0].shared, present[0].owner) if present else (correcting, owner)
             )
-        return self.store.add(
+        return store.add(
             table,
             replace=replace,
             measurements=measurements,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latency_tables.benchmark import table_from_kit
 from latency_tables.fitting import parse_head
 from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, layer_plan
 from service.catalog.catalog import Catalog
-from service.storage import Revision
+
+if TYPE_CHECKING:
+    from service.storage import Revision
 
 
 def read_profile(catalog: Catalog, value: object) -> LatencyTable:
@@ -26,6 +27,8 @@ def read_profile(catalog: Catalog, value: object) -> LatencyTable:
     """
     if not (isinstance(value, Mapping) and "rounds" in value):
         return catalog.read_profile(value)
+    from latency_tables.benchmark import table_from_kit  # scipy, which takes half a second
+
     profile, conditions = parse_head(value, "rounds")
     return table_from_kit(profile, conditions, _space(catalog, profile["space"]))
 
@@ -69,10 +72,7 @@ def correct_device(
         InputError: naming what does not hold, also if there are too few networks.
         BadTable: if the corrected table does not hold.
     """
-    from latency_tables.fitting import (
-        WholeNetworks,
-        fit_table,  # scipy
-    )
+    from latency_tables.fitting import WholeNetworks, fit_table
 
     table = _table(catalog, name, measurements)
     space = _space(catalog, table.space)

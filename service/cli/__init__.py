@@ -1,15 +1,17 @@
-"""The `subnet-search` command: one file for each group of subcommands.
+"""The `subnet-search` command: one module for each group of subcommands.
 
 With `--json` stdout holds one JSON document and nothing else. Errors go to stderr; the exit code
-is 2 where the caller can mend it and 1 otherwise.
+is 2 for bad input and 1 for any other failure. Commands import what is slow when they run, so that
+`--help` needs little more than typer.
 """
 
 from __future__ import annotations
 
 import typer
 
-from service.cli import devices, keys, networks, operation, supernets, verify
+from service.cli import keys, networks, operation, supernets, verify
 from service.cli.common import Group
+from service.cli.devices import app as devices_app
 from service.cli.fleet import fleet
 from service.cli.gc import gc
 from service.cli.ledger import ledger
@@ -33,7 +35,7 @@ app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
 app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")
 app.add_typer(
-    devices.app, name="devices", help="Devices: list, show, measure, check, import, lint."
+    devices_app, name="devices", help="Devices: list, show, measure, check, import, lint."
 )
 app.command()(networks.predict)
 app.command()(networks.search)

@@ -1,35 +1,33 @@
-"""Names for the shell to complete: supernets and devices, here or of a service.
+"""Shell completion of names: supernets, devices and recipes, of this installation or of a service.
 
-`subnet-search --install-completion` sets it up. A key press must neither fail nor wait for long.
+`subnet-search --install-completion` sets it up. Errors complete to nothing, and a service has
+`TIMEOUT_S` to answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.client import Client
+    from service.settings import Settings
 
-PATIENCE_S = 2.0
-"""Longest wait for a service."""
+TIMEOUT_S = 2.0
 
 
 def complete_supernet(ctx: Any, incomplete: str) -> list[str]:
-    """Supernets whose names start so."""
+    """Supernets whose names start with `incomplete`."""
     return _starting(incomplete, ctx, _own_supernets, lambda client: client.supernets())
 
 
 def complete_device(ctx: Any, incomplete: str) -> list[str]:
-    """Devices whose names start so."""
+    """Devices whose names start with `incomplete`."""
     return _starting(incomplete, ctx, _own_devices, lambda client: client.devices())
 
 
 def complete_recipe(ctx: Any, incomplete: str) -> list[str]:
-    """Shipped recipes whose names start so; the shell itself completes files."""
+    """Shipped recipes whose names start with `incomplete`; the shell itself completes files."""
     from models.training import RECIPES
 
     return sorted(path.stem for path in RECIPES.glob("*.toml") if path.stem.startswith(incomplete))
@@ -41,36 +39,32 @@ def _starting(
     here: Callable[[Settings], Iterable[str]],
     there: Callable[[Client], Iterable[Any]],
 ) -> list[str]:
+    from service.settings import Settings
+
     try:
-        given = Settings()
+        configured = Settings()
         server = ctx.params.get("server")
         if server is None:
-            names = list(here(given))
+            names = list(here(configured))
         else:
             from service.client import Client
 
-            key = None if given.api_key is None else given.api_key.get_secret_value()
-            with Client(server, key, timeout_s=PATIENCE_S) as client:
+            secret = configured.api_key
+            key = None if secret is None else secret.get_secret_value()
+            with Client(server, key, timeout_s=TIMEOUT_S) as client:
                 names = [item.name for item in there(client)]
-    except Exception:  # whatever is wrong, the command itself will say
+    except Exception:  # the command itself will report it
         return []
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _own_supernets(given: Settings) -> Iterable[str]:
+def _own_supernets(configured: Settings) -> Iterable[str]:
     from models.bundle import BundleRegistry
 
-    return BundleRegistry(given.home).names()
+    return BundleRegistry(configured.home).names()
 
 
-def _own_devices(given: Settings) -> Iterable[str]:
-    from sqlalchemy import make_url
-
-    from latency_tables.published import BuiltinDevices
-
-    url = make_url(given.database)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        return BuiltinDevices().names()  # asking for names makes no database
+def _own_devices(configured: Settings) -> Iterable[str]:
     from service.catalog import open_catalog
 
-    return open_catalog(given).devices.names()
+    return open_catalog(configured).devices.names()

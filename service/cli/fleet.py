@@ -1,4 +1,4 @@
-"""`fleet`: few networks for many devices."""
+"""`fleet`: one network, or the fewest, for several devices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, SupernetName, catalog, print_json, print_table, progress_bar
+from service.cli.common import Json, SupernetName, catalog
+from service.cli.output import print_json, print_table, progress_bar
 
 
 def fleet(

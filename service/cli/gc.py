@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import Json, print_json, settings
+from service.cli.common import Json, settings
+from service.cli.output import print_json
 
-LEAST_GRACE_H = 1.0
-"""A worker may take so long from storing a model to recording it."""
+MIN_GRACE_H = 1.0
+"""A worker may take this long from storing a model to recording it."""
 
 
 def gc(
@@ -19,7 +20,7 @@ def gc(
         float,
         typer.Option(
             "--grace-hours",
-            min=LEAST_GRACE_H,
+            min=MIN_GRACE_H,
             help="Leave younger files alone: work may need them.",
         ),
     ] = 24.0,
@@ -27,18 +28,13 @@ def gc(
     json: Json = False,
 ) -> None:
     """Remove stored models that no search refers to; safe while the service works."""
-    from service.storage import ArtifactStore, SearchStore, migrate, open_database
+    from service.storage import ArtifactStore, SearchStore, current_database
 
     configured = settings()
-    engine = open_database(configured.database)
-    try:
-        migrate(engine)
-        store = ArtifactStore(configured.artifacts)
-        found = store.collect(
+    with current_database(configured.database) as engine:
+        found = ArtifactStore(configured.artifacts).collect(
             SearchStore(engine).artifacts, timedelta(hours=grace_h), dry_run=dry_run
         )
-    finally:
-        engine.dispose()
     if json:
         print_json({**asdict(found), "dry_run": dry_run})
         return

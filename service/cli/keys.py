@@ -1,4 +1,4 @@
-"""`keys` and `audit`: who may ask a service, and who changed what."""
+"""`keys` and `audit`: API keys, and the log of what was changed by whom."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import Json, print_json, print_table, settings
-from service.contracts import LOCAL
-from service.settings import Settings
-from service.storage import AuditLog, Key, KeyStore, open_keys
+from service.cli.common import Json, settings
+from service.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from service.storage import AuditLog, Key, KeyStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @dataclass(frozen=True)
 class Admin:
-    """What administration works on."""
+    """What these commands change and read."""
 
     keys: KeyStore
     audit: AuditLog
 
 
 @contextmanager
-def open_admin(given: Settings) -> Iterator[Admin]:
-    """The keys and the audit log of the database that `given` names."""
-    from service.storage import migrate, open_database
+def open_admin(configured: Settings) -> Iterator[Admin]:
+    """The keys and the audit log of an installation."""
+    from service.storage import AuditLog, current_database, open_keys
 
-    engine = open_database(given.database)
-    try:
-        migrate(engine)
-        yield Admin(open_keys(engine, given), AuditLog(engine))
-    finally:
-        engine.dispose()
+    with current_database(configured.database) as engine:
+        yield Admin(open_keys(engine, configured), AuditLog(engine))
 
 
 @app.command()
@@ -130,6 +128,8 @@ def audit(
 
 
 def _record(log: AuditLog, command: str, key: Key, status: int) -> None:
+    from service.contracts import LOCAL
+
     log.end(log.begin(LOCAL, command), status, f"key {key.id} of {key.owner}, scope {key.scope}")
 
 

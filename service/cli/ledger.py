@@ -1,4 +1,4 @@
-"""`ledger`: what networks for many devices cost in energy, and what training each would."""
+"""`ledger`: the energy of networks for many devices, against training one for each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latency_tables.benchmark import MeasureOptions
-from service.cli.common import Json, SupernetName, catalog, print_json, print_table, settings
-from service.storage import SearchStore
+from service.cli.common import MEASURE_S, Json, SupernetName, catalog, settings
+from service.cli.output import print_json, print_table
 
 
 def ledger(
@@ -16,7 +15,7 @@ def ledger(
     devices: Annotated[int, typer.Option(min=1, help="How many devices get a network.")] = 100,
     table_s: Annotated[
         float, typer.Option(min=0, help="Seconds spent on measuring each device's table.")
-    ] = MeasureOptions().target_s,
+    ] = MEASURE_S,
     power_w: Annotated[
         float | None,
         typer.Option(help="What a busy machine draws, watts. Default: the training's mean."),
@@ -25,10 +24,10 @@ def ledger(
 ) -> None:
     """Energy of one supernet for many devices, against training a network for each."""
     from service.catalog import ledger as add_up
-    from service.storage import open_migrated
+    from service.storage import SearchStore, current_database
 
     bundle = catalog().supernets.get(supernet)
-    with open_migrated(settings().database) as engine:
+    with current_database(settings().database) as engine:
         worked = SearchStore(engine).worked(supernet)
     found = add_up(bundle.card, worked, devices=devices, table_s=table_s, power_w=power_w)
     if json:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from models.errors import Infeasible, InputError
-from models.spaces import Arch
 from service.cli.common import (
     DeviceName,
     Json,
     Server,
     SupernetName,
     catalog,
-    print_json,
-    print_table,
-    progress_bar,
     read_json,
     settings,
 )
 from service.cli.completion import complete_device
-from service.cli.drawing import print_plot, print_search, short
 from service.cli.limits import LimitOptions
+from service.cli.output import (
+    print_json,
+    print_plot,
+    print_search,
+    print_table,
+    progress_bar,
+    short,
+)
 from service.cli.source import open_source
+
+if TYPE_CHECKING:
+    from models.spaces import Arch
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
@@ -194,6 +200,8 @@ def _check_precision(precision: str) -> None:
 
 
 def _read_archs(path: Path) -> list[Arch]:
+    from models.spaces import Arch
+
     value = read_json(path)
     if isinstance(value, Mapping):
         value = [value]
@@ -209,6 +217,8 @@ def _read_archs(path: Path) -> list[Arch]:
 
 
 def _read_arch(path: Path) -> Arch:
+    from models.spaces import Arch
+
     value = read_json(path)
     if isinstance(value, Mapping) and "arch" in value:
         value = value["arch"]
@@ -227,11 +237,11 @@ def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
 
 
 def _echo_provenance(sources: Mapping[str, Any]) -> None:
-    """What the predicted numbers are worth, on stderr."""
+    """Print the expected errors of predicted numbers, on stderr."""
     for name, unit in (("top1", " percentage points"), ("latency_ms", " of the latency")):
         if (source := sources.get(name)) is not None:
             error = source["expected_error"]
-            known = "unknown" if error is None else f"{error:.3g}{unit}"
-            typer.echo(f"{name} is {source['origin']}, expected error {known}", err=True)
+            words = "unknown" if error is None else f"{error:.3g}{unit}"
+            typer.echo(f"{name} is {source['origin']}, expected error {words}", err=True)
     if "top1" in sources:
         typer.echo(f"top1 stands for {sources['top1']['predictor']['target']}", err=True)

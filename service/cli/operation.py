@@ -1,4 +1,4 @@
-"""`serve` and `worker`: processes that stay."""
+"""`serve` and `worker`, the long-running processes; `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.machine import keep_freed_memory
-from service.cli.common import Json, print_json, settings
+from service.cli.common import Json, settings
 from service.cli.keys import open_admin
-from service.contracts import is_loopback
-from service.settings import Settings
+from service.cli.output import print_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from service.settings import Settings
     from service.storage import ArtifactStore
 
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
 
-SERVED_FIRST = 5
-"""By how much the workers of `serve` are nicer than it: requests come before searches."""
+WORKER_NICENESS = 5
+"""Added to the niceness of the workers of `serve`: requests come before searches."""
 
 
 def serve(
@@ -72,13 +71,16 @@ def serve(
         raise typer.Exit(1)
 
 
-def guarded(given: Settings, host: str) -> Settings:
-    """Settings with access decided: without a word from the user, off on this machine alone."""
-    if given.access == "auto":
+def guarded(configured: Settings, host: str) -> Settings:
+    """Settings with `access` decided: "auto" becomes "off" on a loopback address, else
+    "required"."""
+    from service.contracts import is_loopback
+
+    if configured.access == "auto":
         access = "off" if is_loopback(host) else "required"
-        given = given.model_copy(update={"access": access})
-    if given.access == "required":
-        with open_admin(given) as admin:
+        configured = configured.model_copy(update={"access": access})
+    if configured.access == "required":
+        with open_admin(configured) as admin:
             if not any(key.revoked_at is None for key in admin.keys.keys()):
                 typer.echo(
                     "every request needs an API key, and there is none yet: make one with "
@@ -89,22 +91,23 @@ def guarded(given: Settings, host: str) -> Settings:
         typer.echo(
             f"warning: whoever reaches {host} may do everything (SUBNET_ACCESS=off)", err=True
         )
-    return given
+    return configured
 
 
 def worker(
     until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
 ) -> None:
     """Work on queued searches; any number of workers may share one database."""
+    from models.machine import keep_freed_memory
     from service.http import configure_logging, open_service
 
     configured = settings()
     configure_logging(configured)
     keep_freed_memory()
     if until_stdin_ends and hasattr(os, "nice"):
-        os.nice(SERVED_FIRST)
+        os.nice(WORKER_NICENESS)
     stop = Event()
-    # Our parent decides when we end, not the terminal that both of us belong to.
+    # A worker of `serve` is stopped by `serve`, not by Ctrl-C in their common terminal.
     signal.signal(signal.SIGINT, signal.SIG_IGN if until_stdin_ends else lambda *_: stop.set())
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if until_stdin_ends:
@@ -113,14 +116,11 @@ def worker(
         if not until_stdin_ends:
             typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
         worker = service.worker()
-        for slow in (
-            "onnx",
-            "models.onnx.export",
-        ):  # the first search would wait two seconds for them
+        for slow in ("onnx", "models.onnx.export"):  # two seconds, which the first search saves
             import_module(slow)
         worker.run(stop)
-    if worker.at_work:
-        # A run that does not even report cannot be stopped; others have it already.
+    if worker.running:
+        # The thread of a run that does not report cannot be stopped; other workers have the run.
         os._exit(0)
 
 
@@ -148,15 +148,11 @@ def restore(
 
 @contextmanager
 def _database() -> Iterator[tuple[Engine, ArtifactStore]]:
-    from service.storage import ArtifactStore, migrate, open_database
+    from service.storage import ArtifactStore, current_database
 
     configured = settings()
-    engine = open_database(configured.database)
-    try:
-        migrate(engine)
+    with current_database(configured.database) as engine:
         yield engine, ArtifactStore(configured.artifacts)
-    finally:
-        engine.dispose()
 
 
 def _tell(words: str, counts: dict[str, int], json: bool) -> None:

@@ -1,21 +1,20 @@
-"""`searches` and `download`: what was asked before, and what came of it."""
+"""`searches` and `download`: stored searches and their models."""
 
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, Server, print_json, print_table, progress_bar
+from service.cli.common import Json, Server
 from service.cli.completion import complete_device, complete_supernet
-from service.cli.drawing import short
-from service.cli.source import Wanted, open_source
-from service.contracts import Status, read_since
-from service.storage import utc_now
+from service.cli.output import print_json, print_table, progress_bar, short
+from service.cli.source import SearchesQuery, open_source
+from service.contracts import Status
 
 if TYPE_CHECKING:
     from service.contracts import SearchRead
@@ -46,7 +45,7 @@ def searches(
     json: Json = False,
 ) -> None:
     """List stored searches, the newest first: asked since a moment, and before another."""
-    wanted = Wanted(
+    query = SearchesQuery(
         device=device,
         supernet=supernet,
         status=status,
@@ -54,9 +53,9 @@ def searches(
         created_before=_moment("--until", until),
     )
     with open_source(server) as source:
-        found = source.searches(wanted, limit + 1)
+        found = source.searches(query, limit + 1)
         if not found and device is not None:
-            source.device(device)  # a misspelt one is said to be
+            source.device(device)  # reports a misspelt name
         if not found and supernet is not None:
             source.supernet(supernet)
     shown = found[:limit]
@@ -92,8 +91,10 @@ def download(
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
+    from service.contracts import read_since
+
     try:
-        return None if text is None else read_since(text, utc_now)
+        return None if text is None else read_since(text, lambda: datetime.now(UTC))
     except InputError as error:
         raise InputError(f"{option}: {error}") from error
 

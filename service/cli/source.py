@@ -1,6 +1,6 @@
-"""Where the commands that only ask get their answers: this installation, or a service's.
+"""Where reading commands get their answers: from this installation, or from a service (`--server`).
 
-Either answers in the same form, so a command prints the same whichever it asked.
+Both sources answer in the same form, so that a command prints the same for either.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ OnShare = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which stored searches; None does not filter."""
+class SearchesQuery:
+    """Filters of stored searches; None does not filter."""
 
     supernet: str | None = None
     device: str | None = None
@@ -42,16 +42,16 @@ class Wanted:
 
 
 class Source(Protocol):
-    """What can be asked."""
+    """Answers reading commands."""
 
     def supernets(self) -> Sequence[SupernetSummary]:
-        """Every supernet in a line."""
+        """A summary of every supernet."""
 
     def supernet(self, name: str) -> SupernetRead:
         """One supernet."""
 
     def devices(self) -> Sequence[DeviceSummary]:
-        """Every device in a line."""
+        """A summary of every device."""
 
     def device(self, name: str) -> DeviceRead:
         """One device."""
@@ -66,7 +66,7 @@ class Source(Protocol):
         confidence: float | None = None,
         precision: str | None = None,
     ) -> dict[str, Any]:
-        """A front as the API has it, or the one point that answers a budget."""
+        """A front as the API answers it; with `latency_ms` only the best network within it."""
 
     def search(
         self,
@@ -77,9 +77,9 @@ class Source(Protocol):
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
-        """What `search --json` prints of a network that was found."""
+        """What `search --json` prints of a feasible search."""
 
-    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+    def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
 
     def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
@@ -88,25 +88,25 @@ class Source(Protocol):
 
 @contextmanager
 def open_source(server: str | None) -> Iterator[Source]:
-    """The service at the URL `server`; without one, this installation."""
+    """The service at the URL `server`, or this installation if that is None."""
     if server is None:
-        yield Here(catalog())
+        yield LocalSource(catalog())
         return
     from service.client import Client
 
     key = settings().api_key
     with Client(server, None if key is None else key.get_secret_value()) as client:
-        yield There(client)
+        yield RemoteSource(client)
 
 
-class Here:
+class LocalSource:
     """This installation."""
 
-    def __init__(self, known: Catalog) -> None:
-        self._catalog = known
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     def supernets(self) -> Sequence[SupernetSummary]:
-        """Every supernet in a line."""
+        """A summary of every supernet."""
         from service.catalog import summarize_supernets
 
         return summarize_supernets(self._catalog)
@@ -118,7 +118,7 @@ class Here:
         return describe_supernet(self._catalog, name)
 
     def devices(self) -> Sequence[DeviceSummary]:
-        """Every device in a line."""
+        """A summary of every device."""
         from service.catalog import summarize_devices
 
         return summarize_devices(self._catalog)
@@ -139,7 +139,7 @@ class Here:
         confidence: float | None = None,
         precision: str | None = None,
     ) -> dict[str, Any]:
-        """A front, or the one point that answers a budget."""
+        """A front; with `latency_ms` only the best network within it."""
         from service.catalog import read_front
 
         return read_front(
@@ -159,7 +159,7 @@ class Here:
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
-        """A network; no file is made of it."""
+        """A network; no file is built."""
         from service.catalog import describe_layers
         from service.contracts import DEPRECATED_CERTIFICATE
         from service.delivery import compare, run_search
@@ -181,33 +181,33 @@ class Here:
             "provenance": context.provenance(),
         }
 
-    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+    def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
         from service.catalog import describe_searches
-        from service.storage import SearchFilter, SearchStore, open_migrated
+        from service.storage import SearchFilter, SearchStore, current_database
 
-        with open_migrated(settings().database) as engine:
-            page = SearchStore(engine).page(SearchFilter(**asdict(wanted), limit=limit))
+        with current_database(settings().database) as engine:
+            page = SearchStore(engine).page(SearchFilter(**asdict(query), limit=limit))
         return describe_searches(self._catalog.devices, page.items)
 
     def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
-        """Copy it from where the models are.
+        """Copy the model from the artifacts.
 
         Raises:
             NotFound: if there is no such search.
             Conflict: if it has no model.
         """
         from models.machine import write_atomically
-        from service.storage import ArtifactStore, SearchStore, open_migrated
+        from service.storage import ArtifactStore, SearchStore, current_database
 
-        with open_migrated(settings().database) as engine:
+        with current_database(settings().database) as engine:
             search = SearchStore(engine).get(search_id)
         if search.artifact_sha256 is None:
             raise Conflict(f"search {search_id} is {search.status} and has no model")
         write_atomically(target, ArtifactStore(settings().artifacts).get(search.artifact_sha256))
 
 
-class There:
+class RemoteSource:
     """A service."""
 
     def __init__(self, client: Client) -> None:
@@ -225,7 +225,7 @@ class There:
         confidence: float | None = None,
         precision: str | None = None,
     ) -> dict[str, Any]:
-        """A front, or the one point that answers a budget."""
+        """A front; with `latency_ms` only the best network within it."""
         front = self._client.front(
             supernet, device, latency_ms, latency_confidence=confidence, precision=precision
         )
@@ -240,22 +240,22 @@ class There:
         seed: int,
         on_share: OnShare,
     ) -> dict[str, Any]:
-        """A network, with the id of the search, by which its file can be had."""
+        """A network, with the id of the search for `download`."""
         search = self._client.search(
             supernet, device, limits=limits, precision=precision, seed=seed, on_progress=on_share
         )
-        found = search.found.model_dump(mode="json", exclude_none=True)
-        how = found["search"]
+        result = search.found.model_dump(mode="json", exclude_none=True)
+        run = result["search"]
         numbers = ["top1", "latency_ms", "latency_upper_ms", *search.found.limit_numbers()]
         numbers.remove("model_bytes")  # of the file, which this command does not fetch
-        known = ("arch", *dict.fromkeys(numbers), "footprint")
+        names = ("arch", *dict.fromkeys(numbers), "footprint")
         return {
             "feasible": True,
-            **{name: found[name] for name in known if name in found},
-            "seed": how["seed"],
-            "evaluations": how["evaluations"],
-            "search_seconds": how["seconds"],
-            "certificate": how["certificate"],
+            **{name: result[name] for name in names if name in result},
+            "seed": run["seed"],
+            "evaluations": run["evaluations"],
+            "search_seconds": run["seconds"],
+            "certificate": run["certificate"],
             "limits": search.request["constraints"],
             "precision": precision,
             **({"int8": search.found.int8} if search.found.int8 is not None else {}),
@@ -265,12 +265,12 @@ class There:
             "sha256": search.sha256,
         }
 
-    def searches(self, wanted: Wanted, limit: int) -> Sequence[SearchRead]:
+    def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
-        return list(self._client.searches(**asdict(wanted), limit=limit))
+        return list(self._client.searches(**asdict(query), limit=limit))
 
     def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
-        """Fetch it; goes on where an earlier try broke."""
+        """Download the model, continuing where an earlier attempt broke off."""
         self._client.download(
             search_id, target, progress=lambda done, whole: on_share(done / max(whole, 1), "")
         )

@@ -1,4 +1,4 @@
-"""`supernets`: what can be searched."""
+"""`supernets`: list, show, import, train and measure supernets."""
 
 from __future__ import annotations
 
@@ -9,32 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from models.machine import keep_freed_memory
-from service.catalog.supernets import (
-    FIT_SUBNETS,
-    SEARCHES,
-    TEST_SUBNETS,
-    fit_predictor,
-    fit_predictor_to,
-    import_supernet,
-    measure_sharing_gap,
-    measure_subnets,
-    write_checkpoint,
-)
-from service.cli.common import (
-    Json,
-    Server,
-    SupernetArgument,
-    catalog,
-    print_json,
-    print_table,
-    progress_bar,
-    settings,
-)
+from service.cli.common import Json, Server, SupernetArgument, catalog, settings
 from service.cli.completion import complete_recipe, complete_supernet
+from service.cli.output import print_json, print_table, progress_bar
 from service.cli.source import open_source
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+FIT_SUBNETS, TEST_SUBNETS, SEARCHES = 1100, 200, 200
+"""Defaults of `service.catalog.supernets`, whose import would slow every command down."""
 
 
 @app.command("list")
@@ -103,6 +86,8 @@ def import_(
     json: Json = False,
 ) -> None:
     """Import a published checkpoint, a predictor, calibration images, or several of them."""
+    from service.catalog.supernets import import_supernet
+
     with progress_bar("importing") as show_share:
         bundle = import_supernet(
             settings().home,
@@ -131,6 +116,8 @@ def export_checkpoint(
     json: Json = False,
 ) -> None:
     """Write a supernet's weights as a checkpoint in a published format."""
+    from service.catalog.supernets import write_checkpoint
+
     _echo_path(write_checkpoint(catalog().supernets.get(name), out, key_format), json)
 
 
@@ -146,6 +133,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
+    from models.machine import keep_freed_memory
     from models.training import Progress, load_recipe
     from models.training import train as train_supernet
 
@@ -181,6 +169,9 @@ def collect(
     json: Json = False,
 ) -> None:
     """Measure many subnets on held-out images; goes on where it stopped."""
+    from models.machine import keep_freed_memory
+    from service.catalog.supernets import measure_subnets
+
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"measuring subnets of {name}") as show_share:
@@ -205,6 +196,8 @@ def fit_predictor_(
     json: Json = False,
 ) -> None:
     """Fit the accuracy predictor to measured subnets and print its error."""
+    from service.catalog.supernets import fit_predictor, fit_predictor_to
+
     bundle = catalog().supernets.get(name)
     with progress_bar("fitting the predictor") as show_share:
         if measurements is None:
@@ -235,6 +228,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare five subnets with the same networks trained alone (slow; resumable)."""
+    from models.machine import keep_freed_memory
+    from service.catalog.supernets import measure_sharing_gap
+
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar(f"training networks of {name} alone") as show_share:

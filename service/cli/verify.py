@@ -1,4 +1,4 @@
-"""`keygen` and `verify`: who made a file, and whether it keeps its promise."""
+"""`keygen` and `verify`: signing keys, and checks of finished files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, catalog, print_json, print_table, settings
+from service.cli.common import Json, catalog, settings
+from service.cli.output import print_json, print_table
 
 
 def keygen(

@@ -34,6 +34,7 @@ from .records import NewSearch as NewSearch
 from .records import Search as Search
 from .records import SearchState as SearchState
 from .records import Sort as Sort
+from .records import Status as Status
 from .records import Worked as Worked
 from .searches import DEPRECATED_CERTIFICATE as DEPRECATED_CERTIFICATE
 from .searches import SearchPage as SearchPage
@@ -41,7 +42,6 @@ from .searches import SearchQuery as SearchQuery
 from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
-from .searches import Status as Status
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary

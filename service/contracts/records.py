@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINISHED = ("succeeded", "failed", "cancelled")
 Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
 """Order of a list of searches; a leading minus: descending."""

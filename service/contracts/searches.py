@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from service.contracts.architectures import Arch
 from service.contracts.fields import Moment, Name, Schema
 from service.contracts.limits import Constraints, LimitNumbers
-from service.contracts.records import Search, Sort
+from service.contracts.records import Search, Sort, Status
 
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 DEPRECATED_CERTIFICATE = {"kind": "none"}
 """Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
 

@@ -22,12 +22,12 @@ from service.settings import Settings
 from service.storage import (
     ArtifactStore,
     AuditLog,
+    CounterStore,
     DeviceStore,
     ExecutorStore,
     KeyStore,
     Owners,
     SearchStore,
-    TallyStore,
     WebhookStore,
     is_current,
     migrate,
@@ -89,14 +89,14 @@ def open_service(settings: Settings) -> Iterator[Service]:
         devices = DeviceStore(engine)
         registry = CollectorRegistry()
         registry.register(
-            WorkMetrics(store.counts, TallyStore(engine).all, ExecutorStore(engine).count)
+            WorkMetrics(store.counts, CounterStore(engine).all, ExecutorStore(engine).count)
         )
         yield Service(
             settings,
             engine,
             store,
             durable,
-            Catalog(settings.home, lambda: devices),
+            Catalog(settings.home, lambda _: devices),
             ArtifactStore(settings.artifacts),
             registry,
             HttpMetrics(registry),

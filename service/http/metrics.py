@@ -76,15 +76,15 @@ class WorkMetrics(Collector):
     def __init__(
         self,
         counts: Callable[[], Mapping[str, int]],
-        tallies: Callable[[], counters.Counts],
+        counted: Callable[[], counters.Counts],
         workers: Callable[[], int],
     ) -> None:
-        self._counts, self._tallies, self._workers = counts, tallies, workers
+        self._counts, self._counted, self._workers = counts, counted, workers
 
     def collect(self) -> Iterator[Metric]:
         """Everything, also what there is none of yet."""
         try:
-            counts, tallied, workers = self._counts(), self._tallies(), self._workers()
+            counts, counted, workers = self._counts(), self._counted(), self._workers()
         except StoreUnavailable:
             yield GaugeMetricFamily("subnet_search_database_up", "Whether it answers.", 0)
             return
@@ -104,23 +104,23 @@ class WorkMetrics(Collector):
             (counters.MISSED, "Models that did not pass verification, by reason.", "reason"),
         ):
             counter = CounterMetricFamily(f"subnet_search_{name}", words, labels=[label])
-            for (found, value), count in tallied.items():
+            for (found, value), count in counted.items():
                 if found == name:
                     counter.add_metric([value], count)
             yield counter
-        yield _seconds(tallied)
+        yield _seconds(counted)
 
 
-def _seconds(tallied: counters.Counts) -> HistogramMetricFamily:
+def _seconds(counted: counters.Counts) -> HistogramMetricFamily:
     total, buckets = 0.0, []
     for bound in (*(f"{bound:g}" for bound in counters.BUCKETS_S), "+Inf"):
-        total += tallied.get((counters.SECONDS, bound), 0)
+        total += counted.get((counters.SECONDS, bound), 0)
         buckets.append((bound, total))
     return HistogramMetricFamily(
         "subnet_search_search_seconds",
         "Time from the start of a search's work to its end, seconds.",
         buckets=buckets,
-        sum_value=tallied.get((counters.SECONDS, "sum"), 0.0),
+        sum_value=counted.get((counters.SECONDS, "sum"), 0.0),
     )
 
 

@@ -1,6 +1,6 @@
-"""Searches as jobs: submitted, queued, worked on, recovered, and their webhooks sent.
+"""Searches as jobs: submitted, queued, worked on, recovered when a worker dies; webhooks sent.
 
-Read `submission`, `worker`, then `recovery` (what happens when a worker dies)."""
+Read `submission`, `queue`, `worker`, then `recovery` (what happens when a worker dies)."""
 
 import lazy_loader
 

@@ -1,9 +1,19 @@
-"""The processes that work on searches: who lives, and who takes over from those who died.
+"""What happens when a worker dies: another worker puts its runs back into the queue.
 
-DBOS recovers the runs of a process that comes back under its own name, and ours never do. So each
-has a row in the database that it beats in; whoever sees another's beat stand still for
-`dead_after_s` of its own time gives that one's runs back to the queue. A process of the same
-machine is known to be dead as soon as it is.
+1. Every worker is an executor with a row in the database, where it counts a heartbeat five times in
+   `SUBNET_DEAD_AFTER_S` (`service.storage.executors`).
+2. Every worker watches the heartbeats of the others (`check_others`). One is dead if its count has
+   not changed for `dead_after_s` by the watcher's own clock, or if it was a process of the same
+   machine that no longer exists.
+3. The first worker that claims a dead one's row reclaims its runs (`reclaim`): they wait in the
+   queue again, and whoever takes one continues after its last finished step.
+4. A search that `SUBNET_MAX_ATTEMPTS` workers died on fails with `WorkerLost`
+   (`service.jobs.worker`).
+5. In addition every worker compares all unfinished searches with DBOS every few seconds (`sweep`)
+   and starts anew what DBOS does not know.
+
+DBOS itself recovers the runs of an executor only when one of the same name starts again; names of
+ours are never used twice.
 """
 
 from __future__ import annotations
@@ -23,22 +33,22 @@ import structlog
 from service.jobs.queue import FINISHED, Durable
 from service.storage import ExecutorStore, RunStore
 
-SWEPT = 1000
-"""Searches looked at in one sweep."""
-KEPT_S = 3600.0
-"""How long DBOS's own notes of a run that ended are kept."""
+SWEEP_LIMIT = 1000
+"""Searches, and webhooks, looked at in one sweep."""
+HISTORY_S = 3600.0
+"""How long DBOS's records of a finished run are kept."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
-class _Seen:
-    beats: int
+class _Observed:
+    heartbeats: int
     since_s: float
 
 
-class Undertaker:
-    """One executor's view of the others, and what it does about the dead."""
+class WorkerRecovery:
+    """One worker's watch over the others, and what it does for those that died."""
 
     def __init__(
         self,
@@ -52,98 +62,103 @@ class Undertaker:
     ) -> None:
         self.executor, self.executors, self.runs, self.durable = executor, executors, runs, durable
         self.dead_after_s, self._clock = dead_after_s, clock
-        self._seen: dict[str, _Seen] = {}
-        self._looked_s = clock()
-        self._stray: set[str] = set()
+        self._observed: dict[str, _Observed] = {}
+        self._checked_s = clock()
+        self._strays: set[str] = set()
 
-    def look_around(self) -> None:
-        """Bury whoever is dead.
+    def check_others(self) -> None:
+        """Reclaim the runs of every worker that is dead.
 
-        A view that was interrupted, such as by a database that was gone for everybody, starts
-        anew: nobody is held dead for a time that was not watched.
+        If checks were interrupted, for example because the database was gone for everybody,
+        observation starts anew: only time that was watched counts as silence.
         """
-        others = self.executors.all()
+        others = self.executors.heartbeats()
         others.pop(self.executor, None)
         now = self._clock()
-        if now - self._looked_s > self.dead_after_s / 2:
-            self._seen.clear()
-        self._looked_s = now
-        for executor, beats in others.items():
-            seen = self._seen.get(executor)
-            if seen is None or seen.beats != beats:
-                seen = self._seen[executor] = _Seen(beats, now)
-            if is_gone(executor) or now - seen.since_s > self.dead_after_s:
-                self.bury(executor, beats)
+        if now - self._checked_s > self.dead_after_s / 2:
+            self._observed.clear()
+        self._checked_s = now
+        for executor, heartbeats in others.items():
+            observed = self._observed.get(executor)
+            if observed is None or observed.heartbeats != heartbeats:
+                observed = self._observed[executor] = _Observed(heartbeats, now)
+            if has_ended(executor) or now - observed.since_s > self.dead_after_s:
+                self.reclaim(executor, heartbeats)
 
-    def bury(self, executor: str, beats: int) -> None:
-        """Give back what a dead executor had, unless another does that already."""
-        if not self.executors.claim(executor, beats):
+    def reclaim(self, executor: str, heartbeats: int) -> None:
+        """Put the runs of a dead worker back into the queue, unless another worker does."""
+        if not self.executors.claim(executor, heartbeats):
             return
-        count = self.give_back(executor, forgive=False)
+        count = self.put_back(executor, count_attempt=True)
         self.executors.remove(executor)
         log.warning("took_over", executor=executor, runs=count)
 
-    def give_back(self, executor: str, *, forgive: bool) -> int:
-        """Put back all that an executor has; returns how many runs."""
-        self.runs.release(executor, forgive=forgive)
+    def put_back(self, executor: str, *, count_attempt: bool) -> int:
+        """Put all runs of a worker back into the queue; returns their number.
+
+        Args:
+            count_attempt: whether each counts as an attempt that failed; not for a worker that was
+                stopped.
+        """
+        self.runs.release(executor, count_attempt=count_attempt)
         runs = self.durable.taken_by(executor)
         self.durable.put_back(runs)
         return len(runs)
 
     def sweep(
-        self, at_work: Collection[str], others: Mapping[str, Callable[[], bool]] | None = None
+        self, running: Collection[str], others: Mapping[str, Callable[[], bool]] | None = None
     ) -> None:
-        """See to it that every unfinished search will be worked on, whatever happened to it.
+        """Ensure that every unfinished search will be worked on, whatever happened to its run.
 
-        Runs that DBOS does not know, or has given up, are started anew; so are those that came
-        from a backup or from before DBOS. Runs of nobody known are put under watch.
+        Runs that DBOS does not know or has given up, such as those of a restored backup, are
+        started anew. Executors of running runs that have no row are added, to be watched.
 
         Args:
-            at_work: runs that this process is at.
-            others: further unfinished runs, and how each is started anew.
+            running: workflow ids of the runs of this process.
+            others: further unfinished workflows, and how to start each anew.
         """
-        searches = self.runs.unfinished(SWEPT)
         unfinished: dict[str, Callable[[], bool]] = {
-            search.workflow_id: partial(self.runs.rerun, search) for search in searches
+            search.workflow_id: partial(self.runs.rerun, search)
+            for search in self.runs.unfinished(SWEEP_LIMIT)
         }
         unfinished.update(others or {})
         states = self.durable.states(list(unfinished))
-        known = self.executors.all()
-        stray = set()
+        known = self.executors.heartbeats()
+        strays = set()
         for workflow_id, rerun in unfinished.items():
             state = states.get(workflow_id)
             if state is None or state.status in FINISHED:
                 if rerun():
                     log.warning("run_anew", run=workflow_id, was=state and state.status)
             elif state.status == "PENDING" and state.executor_id == self.executor:
-                if workflow_id not in at_work:
-                    stray.add(workflow_id)
+                if workflow_id not in running:
+                    strays.add(workflow_id)
             elif state.status == "PENDING" and state.executor_id not in known:
-                self.executors.watch(str(state.executor_id))
-        # Seen twice: a run that was just taken from the queue may not have begun.
-        self.durable.put_back(stray & self._stray)
-        self._stray = stray - self._stray
+                self.executors.add_unknown(str(state.executor_id))
+        # Only strays of two sweeps in a row: a run just taken from the queue may not have begun.
+        self.durable.put_back(strays & self._strays)
+        self._strays = strays - self._strays
 
-    def tidy(self) -> list[str]:
-        """Delete what DBOS keeps of runs that ended long ago; returns them."""
-        before = datetime.now(UTC) - timedelta(seconds=KEPT_S)
-        return self.durable.forget(before.isoformat())
+    def delete_history(self) -> list[str]:
+        """Delete DBOS's records of runs that finished long ago; returns their workflow ids."""
+        before = datetime.now(UTC) - timedelta(seconds=HISTORY_S)
+        return self.durable.delete_finished(before.isoformat())
 
 
 def new_executor() -> str:
-    """A name for this process, by which others on its machine can tell whether it still lives."""
+    """A name for this process, from which other processes of its machine can tell if it lives."""
     return f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex}"
 
 
-def is_gone(executor: str) -> bool:
-    """Whether an executor was a process of this machine that has ended."""
-    machine, _, rest = executor.rpartition("/")[0].rpartition("/")
-    if machine != _machine() or not rest.isdigit():
+def has_ended(executor: str) -> bool:
+    """Whether another executor was a process of this machine that no longer exists."""
+    machine, _, pid = executor.rpartition("/")[0].rpartition("/")
+    if machine != _machine() or not pid.isdigit():
         return False
-    if int(rest) == os.getpid():
-        return True  # somebody had this number before: we are asked of others only
+    if int(pid) == os.getpid():
+        return True  # an earlier process with the same number
     try:
-        os.kill(int(rest), 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
@@ -152,9 +167,9 @@ def is_gone(executor: str) -> bool:
 
 
 def _machine() -> str:
-    """Where process numbers mean the same: two containers may have one host name."""
+    """Host name and PID namespace: containers may share a host name but not process numbers."""
     try:
-        space = Path("/proc/self/ns/pid").stat().st_ino
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        space = 0
-    return f"{socket.gethostname()}:{space}"
+        namespace = 0
+    return f"{socket.gethostname()}:{namespace}"

@@ -1,4 +1,4 @@
-"""What becomes of a request: a search that is stored already, one that is queued, or a refusal."""
+"""Submit a request: it is answered by a stored search, queued as a new one, or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
 from service.storage import SearchStore, identity, own_key
 
 ENGINE = 1
-"""Part of every request's hash: raised when the same request may get another answer."""
+"""Part of every request's hash: increased when the same request may get another answer."""
 
 
 def submit(
@@ -24,21 +24,21 @@ def submit(
     key: str | None = None,
     caller: Caller = LOCAL,
 ) -> Search:
-    """The search of `request`: stored already, or queued now. What cannot succeed is refused.
+    """The search of `request`: a stored one, or one queued now. What cannot succeed is refused.
 
     Args:
-        key: the client's own key (Idempotency-Key): the same key, the same search.
-        caller: whose search it is, where it is the same for nobody else.
+        key: the client's Idempotency-Key: the same key always gives the same search.
+        caller: owner of the search, if it is not shared.
 
     Raises:
-        NotFound, InputError: if the request does not hold.
+        NotFound, InputError: if the request is not valid.
         Infeasible: with the floor, if no network meets one of the limits.
     """
-    said = request.model_dump(mode="json", exclude_none=True)
+    fields = request.model_dump(mode="json", exclude_none=True)
     if not request.shared:
-        del said["shared"]  # so that keys of earlier versions still stand for their requests
-    said.pop("webhook", None)  # who is told of an answer makes no other question
-    body = sha256_of(said)
+        del fields["shared"]  # requests of versions without this field keep their hash
+    fields.pop("webhook", None)  # does not change what is searched
+    body = sha256_of(fields)
     key = None if key is None else own_key(key, caller)
     if key is not None and (stored := store.find_by_key(key, body)) is not None:
         return stored

@@ -1,18 +1,18 @@
-"""Work on searches: DBOS takes their runs from the queue, this does them, step by step.
+"""A worker process: takes runs of searches from DBOS's queue, one at a time, and sends webhooks.
 
-A worker process does one run at a time. What a step found is noted in the database, so that a run
-whose worker died goes on with the next step elsewhere.
+A run is a sequence of durable steps (`service.jobs.steps`). What the heartbeat thread does for
+workers that die is in `service.jobs.recovery`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from dbos import DBOS
@@ -26,53 +26,42 @@ from service.catalog import Catalog, DeploymentContext
 from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
 from service.jobs.queue import SEARCHES, WEBHOOKS, Durable, configuration
-from service.jobs.recovery import SWEPT, Undertaker, new_executor
-from service.jobs.run_watch import Stopped, Watch
-from service.jobs.webhook_sender import Courier
+from service.jobs.recovery import SWEEP_LIMIT, WorkerRecovery, new_executor
+from service.jobs.run_watch import RunWatch
+from service.jobs.steps import StepFailed, Steps, Stopped, log_problem
+from service.jobs.webhook_sender import WebhookSender
 from service.settings import Settings
 from service.storage import (
     MISSED,
     ArtifactStore,
-    ArtifactUnwritable,
+    CounterStore,
     ExecutorStore,
     RunStore,
     SearchStore,
-    TallyStore,
     WebhookStore,
-    answering,
     webhook_run,
 )
 
 SWEEP_EVERY_S = 10.0
-STEP_ATTEMPTS, STEP_BACKOFF_S = 3, 0.5
-"""Of a step that failed for want of storage, which may pass."""
-OUTAGE_S = 600.0
-"""How long a finished run waits for the database to come back before it is given up."""
+HEARTBEATS_PER_DEAD_AFTER = 5
+"""Heartbeats in the time of silence after which a worker counts as dead."""
 HUNG_AFTER_S = 60.0
-"""How long after its time a run that does not even report may go on."""
+"""How long after its time limit a run may go on without reporting."""
 EXIT_HUNG = 70
-PULSE_ENDS_S = 10.0
+HEARTBEAT_JOIN_S = 10.0
+STOP_POLL_S = 0.02
 IDLE_S = 10.0
-"""How long after a search the memory of its tensors is kept for the next one."""
+"""How long after a search freed memory is kept for the next one."""
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
 class WorkerLost(SubnetSearchError):
-    """Workers kept dying on a search."""
-
-
-class Failed(Exception):
-    """A step that was found to fail, now or before; holds the problem document."""
-
-    def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(problem["detail"])
-        self.problem = problem
+    """Every worker that took up a search died."""
 
 
 class Worker:
-    """Does the runs of searches, one at a time."""
+    """Does the runs of searches, one at a time. There can be one that works in a process."""
 
     def __init__(
         self,
@@ -87,99 +76,117 @@ class Worker:
         self.store = SearchStore(engine)
         self.webhooks = WebhookStore(engine, durable.enqueue_webhook)
         self.runs = RunStore(engine, enqueue=durable.enqueue, ended=self.webhooks.ended)
-        self.courier = Courier(self.webhooks, settings)
+        self.webhook_sender = WebhookSender(self.webhooks, settings)
         self.executor = new_executor()
-        self.executors, self.tallies = ExecutorStore(engine), TallyStore(engine)
-        self.undertaker = Undertaker(
+        self.executors, self.counters = ExecutorStore(engine), CounterStore(engine)
+        self.recovery = WorkerRecovery(
             self.executor, self.executors, self.runs, durable, dead_after_s=settings.dead_after_s
         )
-        self.at_work: dict[str, Watch] = {}
+        self.running: dict[str, RunWatch] = {}
         self.sending: set[str] = set()
-        self.stopping, self.dropping = Event(), Event()
+        self.stopping, self.abandon = Event(), Event()  # begin no run; give up the present one
+        self.steps = Steps(self.abandon, self._count_failure)
         self._builder: ModelBuilder | None = None
         self._ended_at: float | None = None
         self._threads = settings.threads or max(1, cores() // max(1, settings.workers))
 
+    # -- the process ---------------------------------------------------------------------
+
     def run(self, stop: Event) -> None:
-        """Work until `stop`, then finish the run at hand, or put it back if it takes longer than
-        `shutdown_s`."""
+        """Work until `stop` is set. The present run is then finished, or put back into the queue if
+        that takes longer than `shutdown_s`."""
         with self.working():
             stop.wait()
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Work in the background; there can be one such worker in a process."""
-        self.executors.beat(self.executor)
+        """Work in the background."""
+        self.executors.heartbeat(self.executor)
         self.durable.open_queues(self.settings.poll_interval_s)
         DBOS(config=configuration(self.engine, self.executor))
-        # A new function each time: DBOS keeps its notes on it.
+        # New functions each time, because DBOS keeps state on them.
         DBOS.workflow(name=SEARCHES)(lambda search_id, run: self.do(search_id, run))
         DBOS.workflow(name=WEBHOOKS)(lambda webhook_id, attempt: self.send(webhook_id, attempt))
         DBOS.launch()
-        pulse = Thread(target=self._pulse, name="pulse", daemon=True)
-        pulse.start()
+        heartbeat = Thread(target=self._heartbeat, name="heartbeat", daemon=True)
+        heartbeat.start()
         log.info("working", executor=self.executor)
         try:
             yield
         finally:
-            self._stop(pulse)
+            self._stop(heartbeat)
 
-    def _stop(self, pulse: Thread) -> None:
+    def _stop(self, heartbeat: Thread) -> None:
         self.stopping.set()
         deadline = time.monotonic() + self.settings.shutdown_s
-        while (self.at_work or self.sending) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.dropping.set()
-        while self.at_work and time.monotonic() < deadline + 1:
-            time.sleep(0.02)
+        while (self.running or self.sending) and time.monotonic() < deadline:
+            time.sleep(STOP_POLL_S)
+        self.abandon.set()
+        while self.running and time.monotonic() < deadline + 1:
+            time.sleep(STOP_POLL_S)
         DBOS.destroy(destroy_registry=True)
-        pulse.join(PULSE_ENDS_S)
+        heartbeat.join(HEARTBEAT_JOIN_S)
         try:
-            count = self.undertaker.give_back(self.executor, forgive=True)
+            count = self.recovery.put_back(self.executor, count_attempt=False)
             self.executors.remove(self.executor)
             log.info("stopped", executor=self.executor, put_back=count)
         except StoreUnavailable as error:
             log.error("not_put_back", executor=self.executor, error=str(error))
 
-    def _pulse(self) -> None:
-        """Beat, look after the others, and see that nothing is forgotten; until we stop."""
-        swept = -SWEEP_EVERY_S
+    def _heartbeat(self) -> None:
+        """Count heartbeats, recover from the death of other workers, and end a run that hangs."""
+        swept_s = -SWEEP_EVERY_S
         while True:
             try:
-                self.executors.beat(self.executor)
-                self.undertaker.look_around()
-                if time.monotonic() - swept >= SWEEP_EVERY_S:
+                self.executors.heartbeat(self.executor)
+                self.recovery.check_others()
+                if time.monotonic() - swept_s >= SWEEP_EVERY_S:
                     self._sweep()
-                    for workflow_id in self.undertaker.tidy():
-                        self._drafts(workflow_id).clear()
-                    swept = time.monotonic()
+                    swept_s = time.monotonic()
             except StoreUnavailable as error:
                 log.error("store_unavailable", error=str(error))
             except Exception:
                 log.exception("pulse_missed")
-            if self._ended_at and not self.at_work and time.monotonic() > self._ended_at + IDLE_S:
+            if self._ended_at and not self.running and time.monotonic() > self._ended_at + IDLE_S:
                 self._ended_at = None
                 give_back_memory()
-            for watch in tuple(self.at_work.values()):
+            for watch in tuple(self.running.values()):
                 if watch.overdue_s > HUNG_AFTER_S:
-                    self._give_up_on(watch)
-            if self.dropping.wait(self.settings.dead_after_s / 5):
+                    self._exit_hung(watch)
+            if self.abandon.wait(self.settings.dead_after_s / HEARTBEATS_PER_DEAD_AFTER):
                 return
 
     def _sweep(self) -> None:
-        unsent = self.webhooks.undelivered(SWEPT)
-        self.undertaker.sweep(
-            (*self.at_work, *self.sending),
-            {w.workflow_id: partial(self.webhooks.again, w, None, 0.0) for w in unsent},
+        webhooks = self.webhooks.undelivered(SWEEP_LIMIT)
+        self.recovery.sweep(
+            (*self.running, *self.sending),
+            {w.workflow_id: partial(self.webhooks.again, w, None, 0.0) for w in webhooks},
         )
+        for workflow_id in self.recovery.delete_history():
+            self._intermediates(workflow_id).clear()
 
-    def _give_up_on(self, watch: Watch) -> None:
-        """End a run that hangs, and this process with it: nothing else stops a thread."""
+    def _exit_hung(self, watch: RunWatch) -> None:
+        """Fail a run that hangs and end this process: a thread cannot be stopped otherwise."""
         log.critical("hung", search=watch.search.id)
-        self.runs.fail(watch.search, self.executor, problem_of(watch.too_long()))
+        self.runs.fail(watch.search, self.executor, problem_of(watch.time_limit_error()))
         os._exit(EXIT_HUNG)
 
-    # -- one run -------------------------------------------------------------------------
+    # -- workflows -----------------------------------------------------------------------
+
+    def send(self, webhook_id: str, attempt: int) -> str:
+        """Make one attempt to send a webhook; returns the outcome's name.
+
+        Raises:
+            Stopped: if this worker stops before.
+        """
+        if self.stopping.is_set():
+            raise Stopped
+        workflow_id = webhook_run(webhook_id, attempt)
+        self.sending.add(workflow_id)
+        try:
+            return self.webhook_sender.send(webhook_id, attempt, self.steps.retry_outages)
+        finally:
+            self.sending.discard(workflow_id)
 
     def do(self, search_id: str, run: int) -> str:
         """Bring a run to an end; returns the outcome's name.
@@ -189,43 +196,34 @@ class Worker:
         """
         if self.stopping.is_set():
             raise Stopped
-        search = self._patiently(lambda: self.runs.start(search_id, run, self.executor))
+        search = self.steps.retry_outages(lambda: self.runs.start(search_id, run, self.executor))
         if search is None:
             return "dropped"
-        watch = Watch(self, search)
-        self.at_work[search.workflow_id] = watch
+        watch = RunWatch(
+            search,
+            partial(self.runs.report, search, self.executor),
+            time_limit_s=self.settings.job_timeout_s,
+            abandon=self.abandon,
+        )
+        self.running[search.workflow_id] = watch
         with structlog.contextvars.bound_contextvars(search=search.id, run=run):
             log.info("search_started", attempt=search.attempts)
             try:
                 outcome = self._outcome(search, watch)
             except Stopped:
-                if self.dropping.is_set():
+                if self.abandon.is_set():
                     log.info("search_put_back")
                     raise
                 outcome = "dropped"
             finally:
-                del self.at_work[search.workflow_id]
-            self._drafts(search.workflow_id).clear()
+                del self.running[search.workflow_id]
+            self._intermediates(search.workflow_id).clear()
             self._ended_at = time.monotonic()
             log.info("search_ended", outcome=outcome, seconds=round(watch.seconds, 3))
         return outcome
 
-    def send(self, webhook_id: str, attempt: int) -> str:
-        """Make one attempt to send a webhook; returns what became of it.
-
-        Raises:
-            Stopped: if this worker stops before.
-        """
-        if self.stopping.is_set():
-            raise Stopped
-        run = webhook_run(webhook_id, attempt)
-        self.sending.add(run)
-        try:
-            return self.courier.send(webhook_id, attempt, self._patiently)
-        finally:
-            self.sending.discard(run)
-
-    def _outcome(self, search: Search, watch: Watch) -> str:
+    def _outcome(self, search: Search, watch: RunWatch) -> str:
+        retry_outages = self.steps.retry_outages
         try:
             if search.attempts > self.settings.max_attempts:
                 raise WorkerLost(
@@ -233,23 +231,20 @@ class Worker:
                 )
             result = self._deliver(search, watch)
             if too_slow := result["verified"].get("stepped_down"):
-                self._patiently(lambda: self.tallies.add({(MISSED, "too_slow"): len(too_slow)}))
-            store = partial(self.runs.succeed, search, self.executor, result)
-            stored = self._step("store", lambda: {"stored": self._patiently(store)})["stored"]
+                retry_outages(lambda: self.counters.add({(MISSED, "too_slow"): len(too_slow)}))
+            succeed = partial(self.runs.succeed, search, self.executor, result)
+            stored = self.steps("store", lambda: {"stored": retry_outages(succeed)})["stored"]
             return "succeeded" if stored else "dropped"
         except (dbos_error.DBOSException, StoreUnavailable):
-            raise  # another has this run, or it cannot be ended now: the sweep knows what to do
+            raise  # another worker has this run, or no end can be stored: the sweep takes care
         except Exception as error:
-            if isinstance(error, Failed):
-                problem = error.problem
-            else:
-                problem = self._problem(error)
-            stored = self._patiently(lambda: self.runs.fail(search, self.executor, problem))
+            problem = error.problem if isinstance(error, StepFailed) else log_problem(error)
+            stored = retry_outages(lambda: self.runs.fail(search, self.executor, problem))
             return "failed" if stored else "dropped"
 
-    def _deliver(self, search: Search, watch: Watch) -> dict[str, Any]:
+    def _deliver(self, search: Search, watch: RunWatch) -> dict[str, Any]:
         request = search.request
-        profile = self._patiently(lambda: self.store.profile(search.profile_sha256))
+        profile = self.steps.retry_outages(lambda: self.store.profile(search.profile_sha256))
         table = table_from_json(profile)
         context = self.catalog.context_of(self.catalog.supernets.get(request["supernet"]), table)
         _check_same_bundle(context, request)
@@ -259,80 +254,26 @@ class Worker:
             request["constraints"],
             request["seed"],
             artifacts=self.artifacts,
-            intermediates=self._drafts(search.workflow_id),
-            step=self._step,
+            intermediates=self._intermediates(search.workflow_id),
+            step=self.steps,
             report=watch.report,
         )
 
-    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a step unless it is noted as done; what it answers, or how it failed, is noted.
+    def _count_failure(self, error: Exception) -> None:
+        if isinstance(error, Unverified):
+            self.steps.retry_outages(lambda: self.counters.add({(MISSED, "failed"): 1}))
 
-        Raises:
-            StoreUnavailable: if it cannot be noted, for which DBOS waits in most cases, not in all.
-        """
-        with answering():
-            noted = DBOS.run_step(
-                {
-                    "name": name,
-                    "retries_allowed": True,
-                    "max_attempts": STEP_ATTEMPTS,
-                    "interval_seconds": STEP_BACKOFF_S,
-                },
-                self._answer,
-                work,
-            )
-        if "problem" in noted:
-            raise Failed(noted["problem"])
-        answer: dict[str, Any] = noted["answer"]
-        return answer
-
-    def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        try:
-            return {"answer": work()}
-        except (ArtifactUnwritable, OSError) as error:
-            status = DBOS.step_status
-            assert status is not None
-            if (status.current_attempt or 0) + 1 < (status.max_attempts or 0):
-                raise  # DBOS tries again
-            return {"problem": self._problem(error)}
-        except Exception as error:
-            if isinstance(error, Unverified):
-                self._patiently(lambda: self.tallies.add({(MISSED, "failed"): 1}))
-            return {"problem": self._problem(error)}
-
-    def _problem(self, error: Exception) -> dict[str, Any]:
-        if isinstance(error, SubnetSearchError):
-            log.warning("search_failed", error=str(error))
-        else:
-            log.exception("search_crashed", exc_info=error)
-        return problem_of(error)
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask the database, and wait for it to come back if it is gone."""
-        deadline, pause = time.monotonic() + OUTAGE_S, 0.1
-        while True:
-            try:
-                return ask()
-            except StoreUnavailable as error:
-                if self.dropping.is_set():
-                    raise Stopped from error
-                if time.monotonic() > deadline:
-                    raise
-                log.error("store_unavailable", error=str(error))
-                self.dropping.wait(pause)
-                pause = min(2 * pause, 2.0)
-
-    def _drafts(self, workflow_id: str) -> ArtifactStore:
+    def _intermediates(self, workflow_id: str) -> ArtifactStore:
         return self.artifacts.within(f"drafts/{workflow_id}")
 
     def _builder_for(self, context: DeploymentContext) -> ModelBuilder:
-        """The last one used is kept: loading a supernet takes longer than a search."""
-        kept = self._builder
-        if kept is None or kept.bundle.card != context.bundle.card:
-            kept = self._builder = ModelBuilder(
+        """The last builder is kept, because loading a supernet takes longer than a search."""
+        builder = self._builder
+        if builder is None or builder.bundle.card != context.bundle.card:
+            builder = self._builder = ModelBuilder(
                 context.bundle, threads=self._threads, home=self.settings.home
             )
-        return kept
+        return builder
 
 
 def _check_same_bundle(context: DeploymentContext, request: Mapping[str, Any]) -> None:

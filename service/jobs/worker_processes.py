@@ -1,7 +1,7 @@
-"""The worker processes of `serve`: started with it, started again when they die, ended with it.
+"""The worker processes of `serve`: started and stopped with it, and restarted when they die.
 
-Searching is arithmetic by the minute, and Python threads take turns: in a process of its own it
-never keeps a request waiting.
+A search computes for seconds to minutes. In a thread it would keep requests waiting for Python's
+global lock.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ import structlog
 from service.settings import Settings
 
 STEADY_S = 60.0
-"""A worker that lived that long starts again at once."""
-LONGEST_PAUSE_S = 30.0
+"""A worker that lived this long is restarted after the shortest pause."""
+MIN_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 KILL_AFTER_S = 5.0
-"""How much longer than `shutdown_s` a worker may take to end."""
+"""How much longer than `shutdown_s` a worker may take before it is killed."""
 
 log = structlog.get_logger(__name__)
 
 
 class Workers:
-    """Some worker processes, none at first."""
+    """The worker processes of one service; none before `start`."""
 
     def __init__(self) -> None:
         self._stop = Event()
-        self._kept: list[_Kept] = []
+        self._supervisors: list[_Supervisor] = []
 
     def start(self, settings: Settings) -> None:
-        """Start as many as `settings` say."""
-        self._kept += [_Kept(settings, self._stop, n) for n in range(settings.workers)]
+        """Start `settings.workers` processes."""
+        self._supervisors += [_Supervisor(settings, self._stop, n) for n in range(settings.workers)]
 
     @property
     def alive(self) -> bool:
-        """Whether each of them runs, or none was asked for."""
-        return all(kept.alive for kept in self._kept)
+        """Whether all of them run."""
+        return all(supervisor.alive for supervisor in self._supervisors)
 
     def stop(self, timeout_s: float) -> None:
-        """Have them finish or put back what they have; end those that take longer."""
+        """Stop them: each finishes its run or puts it back, or is killed if it takes longer."""
         self._stop.set()
         deadline = time.monotonic() + timeout_s + KILL_AFTER_S
-        for kept in self._kept:
-            kept.join(deadline)
+        for supervisor in self._supervisors:
+            supervisor.join(deadline)
 
 
-class _Kept:
-    """One place for a worker, and the thread that keeps it filled."""
+class _Supervisor:
+    """One worker process, and the thread that restarts it."""
 
     def __init__(self, settings: Settings, stop: Event, number: int) -> None:
         self._settings, self._stop = settings, stop
         self._process = self._spawn()
-        self._thread = Thread(target=self._keep, name=f"worker-{number}", daemon=True)
+        self._thread = Thread(target=self._supervise, name=f"worker-{number}", daemon=True)
         self._thread.start()
 
     @property
@@ -63,26 +63,26 @@ class _Kept:
         return self._process.poll() is None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # It ends when its stdin does, which is also how it learns that we were killed.
+        # A worker stops when its stdin ends, which it also does when this process is killed.
         return subprocess.Popen(
             [sys.executable, "-m", "service", "worker", "--until-stdin-ends"],
             stdin=subprocess.PIPE,
             env={**os.environ, **self._settings.environment()},
         )
 
-    def _keep(self) -> None:
-        pause_s = 0.5
+    def _supervise(self) -> None:
+        pause_s = MIN_PAUSE_S
         while True:
             started = time.monotonic()
             while self.alive:
                 if self._stop.wait(0.2):
                     return
             if time.monotonic() - started > STEADY_S:
-                pause_s = 0.5
+                pause_s = MIN_PAUSE_S
             log.error("worker_died", status=self._process.returncode, again_in_s=pause_s)
             if self._stop.wait(pause_s):
                 return
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
             self._process = self._spawn()
 
     def join(self, deadline: float) -> None:

@@ -12,11 +12,13 @@ from .artifacts import ArtifactUnwritable as ArtifactUnwritable
 from .backup import restore_backup as restore_backup
 from .backup import write_backup as write_backup
 from .counters import MISSED as MISSED
-from .counters import TallyStore as TallyStore
+from .counters import CounterStore as CounterStore
+from .database import current_database as current_database
+from .database import database_exists as database_exists
 from .database import is_current as is_current
 from .database import migrate as migrate
+from .database import open_current as open_current
 from .database import open_database as open_database
-from .database import open_migrated as open_migrated
 from .dbos_schema import quieten_dbos as quieten_dbos
 from .devices import DeviceStore as DeviceStore
 from .devices import Revision as Revision
@@ -25,8 +27,7 @@ from .executors import ExecutorStore as ExecutorStore
 from .paging import SearchFilter as SearchFilter
 from .runs import RunStore as RunStore
 from .searches import SearchStore as SearchStore
-from .sessions import answering as answering
-from .sessions import utc_now as utc_now
+from .sessions import translate_outages as translate_outages
 from .tables import STATUSES as STATUSES
 from .webhooks import RUN as RUN
 from .webhooks import WebhookStore as WebhookStore

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service.storage.sessions import unit_of_work
-from service.storage.tables import TallyRow
+from service.storage.tables import CounterRow
 
 Counts = Mapping[tuple[str, str], float]
 """By name and label."""
@@ -32,11 +32,11 @@ def add(session: Session, counts: Counts) -> None:
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     # Always in the same order: two workers at the same rows must not wait for each other.
     for (name, label), amount in sorted(counts.items()):
-        row = dialect.insert(TallyRow).values(name=name, label=label, value=amount)
+        row = dialect.insert(CounterRow).values(name=name, label=label, value=amount)
         key = ["name", "label"]
         session.execute(
             row.on_conflict_do_update(
-                index_elements=key, set_={"value": TallyRow.value + row.excluded.value}
+                index_elements=key, set_={"value": CounterRow.value + row.excluded.value}
             )
         )
 
@@ -48,7 +48,7 @@ def of_ended(status: str, seconds: float) -> Counts:
     return {(ENDED, status): 1, (SECONDS, bound): 1, (SECONDS, "sum"): seconds}
 
 
-class TallyStore:
+class CounterStore:
     """The numbers, in a database whose schema is current."""
 
     def __init__(self, engine: Engine) -> None:
@@ -62,4 +62,4 @@ class TallyStore:
     def all(self) -> dict[tuple[str, str], float]:
         """Every number."""
         with unit_of_work(self._engine) as session:
-            return {(row.name, row.label): row.value for row in session.scalars(select(TallyRow))}
+            return {(row.name, row.label): row.value for row in session.scalars(select(CounterRow))}

@@ -1,4 +1,8 @@
-"""Open the database and bring it to the present schema."""
+"""Open the database, and migrate it to the newest schema where that is needed.
+
+alembic, DBOS and psycopg are imported where they are used: a command that finds the schema current
+needs none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from models.errors import InputError
-from service.storage.dbos_schema import migrate_durable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 15
 BUSY_PAUSE_S = 0.01
 CONNECT_TIMEOUT_S = 5
 MIGRATION_LOCK = 0x5B5E7
-"""Any fixed number: PostgreSQL's advisory locks have numbers for names."""
+"""Key of PostgreSQL's advisory lock; any fixed number will do."""
+
+
+# -- engines -------------------------------------------------------------------------------
 
 
 def open_database(url: str) -> Engine:
-    """An engine for `url`; a SQLite file's folder is created, in write-ahead mode.
+    """An engine for `url`. The folder of a SQLite file is created; its journal is write-ahead.
 
     Raises:
         InputError: if `url` is not a URL of SQLite or PostgreSQL.
@@ -40,6 +44,8 @@ def open_database(url: str) -> Engine:
         raise InputError(f"database_url: not a SQLAlchemy URL: {error}") from error
     match parsed.get_backend_name():
         case "postgresql":
+            import psycopg
+
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 module=psycopg,
@@ -59,7 +65,8 @@ def open_database(url: str) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:
-    # Whoever writes waits for its turn at once, instead of failing when it comes to writing.
+    # A transaction takes the write lock when it begins, waiting for its turn, instead of failing
+    # at its first write.
     connection.isolation_level = "IMMEDIATE"
     cursor = connection.cursor()
     _use_write_ahead_log(cursor)
@@ -69,8 +76,8 @@ def _configure_sqlite(connection: Any, _: object) -> None:
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
-    # The one statement that fails at once where others wait for a lock, so a new file opened by
-    # several processes needs a wait of our own.
+    # SQLite's busy timeout does not cover this statement: when several processes open a new file,
+    # it fails immediately.
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -82,36 +89,73 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
             time.sleep(BUSY_PAUSE_S)
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision; several processes may start at once."""
-    with engine.connect() as connection, _tables_may_be_remade(connection), connection.begin():
-        _lock(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    migrate_durable(engine)
+# -- the schema ----------------------------------------------------------------------------
 
 
-@contextmanager
-def open_migrated(url: str) -> Iterator[Engine]:
-    """An engine for `url` at the newest schema, for as long as it is needed.
+def database_exists(url: str) -> bool:
+    """Whether `url` names a server or a SQLite file that exists."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
+
+
+def open_current(url: str) -> Engine:
+    """An engine for `url` whose tables are at the newest revision, migrated only if they are not.
+
+    Only our own tables are checked. Whoever enqueues or runs jobs needs DBOS's tables too and
+    calls `migrate`.
 
     Raises:
         InputError: if `url` is not a URL of SQLite or PostgreSQL.
     """
     engine = open_database(url)
-    try:
+    if not is_current(engine):
         migrate(engine)
+    return engine
+
+
+@contextmanager
+def current_database(url: str) -> Iterator[Engine]:
+    """As `open_current`, disposed of at the end."""
+    engine = open_current(url)
+    try:
         yield engine
     finally:
         engine.dispose()
 
 
-@contextmanager
-def _tables_may_be_remade(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by making another in its place; rows that refer to it must not mind.
+def migrate(engine: Engine) -> None:
+    """Bring our tables and DBOS's to the newest schema; several processes may start at once."""
+    from alembic import command
 
-    The switch does nothing within a transaction.
+    from service.storage.dbos_schema import migrate_dbos
+
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
+        _lock(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    migrate_dbos(engine)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether our tables are at the newest revision (and the database answers at all)."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        versions = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+        return versions.scalars().all() == [head()]
+
+
+def head() -> str:
+    """The newest revision. A revision is named after its file, and files are numbered in order."""
+    return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Suspend foreign keys in SQLite, where a table is changed by copying it to a new one.
+
+    The pragma has no effect within a transaction.
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -125,18 +169,6 @@ def _tables_may_be_remade(connection: Connection) -> Iterator[None]:
         connection.commit()
 
 
-def is_current(engine: Engine) -> bool:
-    """Whether the schema is at the newest revision (and the database answers at all)."""
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    return found == head()
-
-
-def head() -> str:
-    """The newest revision of the schema."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
-
-
 def _lock(connection: Connection) -> None:
     """Hold off other migrations until the transaction ends."""
     if connection.dialect.name == "sqlite":
@@ -146,6 +178,8 @@ def _lock(connection: Connection) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config

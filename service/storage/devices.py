@@ -20,7 +20,7 @@ from sqlalchemy.orm import aliased
 
 from latency_tables.table import LatencyTable, table_to_json
 from models.errors import Conflict
-from service.storage.sessions import reading, unit_of_work, utc_now
+from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import DeviceTableRow, ProfileRow
 
 Seen = Sequence[str] | None
@@ -160,14 +160,14 @@ class DeviceStore:
 
         Of a private table and a shared one of the same name the private one counts.
         """
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             rows = connection.execute(*_asked(_CURRENT_SHA256, devices, seen))
             return {
                 (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
             }
 
     def _revisions(self, query: Any, values: Mapping[str, Any] | None = None) -> list[Revision]:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return [_read(row, row.content) for row in connection.execute(query, values)]
 
 

@@ -1,6 +1,6 @@
-"""The processes that work on searches, each a row whose count of heartbeats rises while it lives.
+"""Worker processes: one row each, whose heartbeat count rises while the process lives.
 
-`service.jobs.recovery` decides from these rows who is dead.
+`service.jobs.recovery` decides from these rows which workers are dead.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from service.storage.tables import ExecutorRow
 
 
 class ExecutorStore:
-    """The rows of executors, in a database whose schema is current."""
+    """Executors (DBOS's word for a worker process) in a database whose schema is current."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
-    def beat(self, executor: str) -> None:
-        """Say that an executor lives, whether or not others had given it up."""
+    def heartbeat(self, executor: str) -> None:
+        """Count one heartbeat; the row is created again if somebody removed it."""
         with unit_of_work(self._engine) as session:
             row = session.get(ExecutorRow, executor)
             if row is None:
@@ -29,36 +29,38 @@ class ExecutorStore:
             else:
                 row.beats += 1
 
-    def all(self) -> dict[str, int]:
-        """Every executor that is not known to have ended, and how often it has beaten."""
+    def heartbeats(self) -> dict[str, int]:
+        """The heartbeat count of every executor that is not known to have ended."""
         with unit_of_work(self._engine) as session:
             return {row.id: row.beats for row in session.scalars(select(ExecutorRow))}
 
     def count(self) -> int:
-        """How many there are."""
-        return len(self.all())
+        """Number of executors that are not known to have ended."""
+        return len(self.heartbeats())
 
-    def watch(self, executor: str) -> None:
-        """Have an executor that nobody knows watched: it will be seen to live, or to be dead."""
-        if executor not in self.all():
-            self.beat(executor)
+    def add_unknown(self, executor: str) -> None:
+        """Add an executor that has no row, so that others notice if it has no heartbeat."""
+        if executor not in self.heartbeats():
+            self.heartbeat(executor)
 
-    def claim(self, executor: str, beats: int) -> bool:
-        """Take it on to bury an executor; false if it lives after all, or another does.
+    def claim(self, executor: str, heartbeats: int) -> bool:
+        """Claim the right to reclaim a dead executor's runs; false if its heartbeat count is not
+        `heartbeats`: it lives after all, or another worker was first.
 
-        The row stays, and looks alive for a while: should the undertaker die, another will come.
+        The row stays with a raised count: if the claimant dies too, others find the executor
+        silent again.
         """
         with unit_of_work(self._engine) as session:
-            mine = (
+            claim = (
                 update(ExecutorRow)
-                .where(ExecutorRow.id == executor, ExecutorRow.beats == beats)
-                .values(beats=beats + 1)
+                .where(ExecutorRow.id == executor, ExecutorRow.beats == heartbeats)
+                .values(beats=heartbeats + 1)
                 .returning(ExecutorRow.id)
                 .execution_options(synchronize_session=False)
             )
-            return session.scalar(mine) is not None
+            return session.scalar(claim) is not None
 
     def remove(self, executor: str) -> None:
-        """Forget an executor."""
+        """Remove an executor."""
         with unit_of_work(self._engine) as session:
             session.execute(delete(ExecutorRow).where(ExecutorRow.id == executor))

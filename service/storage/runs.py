@@ -95,19 +95,21 @@ class RunStore:
                 self._ended(session, read_search(row_of(session, search.id)))
             return finished
 
-    def release(self, worker: str, *, forgive: bool) -> int:
-        """Put back all that `worker` has; returns how many.
+    def release(self, worker: str, *, count_attempt: bool) -> int:
+        """Put all runs of `worker` back into the queue; returns their number.
 
         Args:
-            forgive: whether the attempt does not count, because the worker stopped in order.
+            count_attempt: whether each counts as an attempt; not if the worker was stopped.
         """
+        attempts = SearchRow.attempts
+        uncounted = case((attempts > 0, attempts - 1), else_=0)
         back = (
             update(SearchRow)
             .where(SearchRow.worker == worker)
             .values(
                 status="queued",
                 worker=None,
-                attempts=case((SearchRow.attempts > 0, SearchRow.attempts - int(forgive)), else_=0),
+                attempts=attempts if count_attempt else uncounted,
             )
             .returning(SearchRow.id)
             .execution_options(synchronize_session=False)

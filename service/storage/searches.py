@@ -30,7 +30,7 @@ from service.contracts import (
     Worked,
 )
 from service.storage.paging import Page, SearchFilter, page_queries, read_page
-from service.storage.sessions import reading, unit_of_work, utc_now
+from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
 
 # Made once: to put a statement together takes longer than to run one of these.
@@ -221,7 +221,7 @@ class SearchStore:
         return SearchState(*self._one(_STATE, search_id))
 
     def _one(self, query: Select[Any], search_id: str) -> Any:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             row = connection.execute(query, {"id": search_id}).one_or_none()
         if row is None:
             raise unknown(search_id)

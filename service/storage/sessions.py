@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from service.contracts import StoreUnavailable
 
 
 def utc_now() -> datetime:
-    """The present moment."""
+    """The current time, in UTC."""
     return datetime.now(UTC)
 
 
@@ -26,23 +26,23 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
     Raises:
         StoreUnavailable: if the database does not answer.
     """
-    with answering(), Session(engine) as session, session.begin():
+    with translate_outages(), Session(engine) as session, session.begin():
         yield session
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_connection(engine: Engine) -> Iterator[Connection]:
     """A connection for frequent short queries, which take less time than making a session.
 
     Raises:
         StoreUnavailable: if the database does not answer.
     """
-    with answering(), engine.connect() as connection:
+    with translate_outages(), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def translate_outages() -> Iterator[None]:
     """Translate database failures inside the block, also those of a library that uses the database.
 
     Raises:
@@ -50,6 +50,6 @@ def answering() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, NoConnectionLeft) as error:
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
         reason = getattr(error, "orig", error)
         raise StoreUnavailable(f"the database does not answer: {reason}") from error

@@ -144,7 +144,7 @@ class ExecutorRow(Base):
     started_at: Mapped[datetime]
 
 
-class TallyRow(Base):
+class CounterRow(Base):
     """A number that only grows, of all workers together: what /metrics shows of their work."""
 
     __tablename__ = "tallies"

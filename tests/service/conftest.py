@@ -29,7 +29,7 @@ from service.cli import app as cli
 from service.http.app import create_app
 from service.jobs.queue import Durable
 from service.settings import Settings
-from service.storage.database import migrate, open_database, open_migrated
+from service.storage.database import current_database, migrate, open_database
 from service.storage.devices import Revision
 from service.storage.searches import SearchStore
 from tests.fakes import FakeTable, LinearAccuracy
@@ -164,7 +164,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that has been migrated; tests work on copies."""
     path = tmp_path_factory.mktemp("migrated") / "empty.sqlite"
-    with open_migrated(f"sqlite:///{path}"):
+    with current_database(f"sqlite:///{path}"):
         return path
 
 
@@ -172,7 +172,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_postgres(postgres: Cluster) -> str:
     """A database that has been migrated."""
     url = postgres.create_database()
-    with open_migrated(url):
+    with current_database(url):
         return url
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from service.jobs.recovery import is_gone
+from service.jobs.recovery import has_ended
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests.stress.service_under_load import Site, body
@@ -72,7 +72,9 @@ def main() -> None:
             site.start("serve")
             site.wait_until_ready(workers=1)
             engine = open_database(site.settings.database)
-            (executor,) = [name for name in ExecutorStore(engine).all() if not is_gone(name)]
+            (executor,) = [
+                name for name in ExecutorStore(engine).heartbeats() if not has_ended(name)
+            ]
             engine.dispose()
             pids = {"server": site.processes["serve"].pid, "worker": int(executor.split("/")[1])}
             stop = threading.Event()

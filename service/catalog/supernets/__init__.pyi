@@ -1,10 +1,7 @@
 # The face of this room: what others may import.
-from .importing import SEARCHES as SEARCHES
 from .importing import import_supernet as import_supernet
 from .importing import read_calibration as read_calibration
 from .importing import write_checkpoint as write_checkpoint
-from .measure_accuracy import FIT_SUBNETS as FIT_SUBNETS
-from .measure_accuracy import TEST_SUBNETS as TEST_SUBNETS
 from .measure_accuracy import measure_subnets as measure_subnets
 from .predictor_fit import fit_predictor as fit_predictor
 from .predictor_fit import fit_predictor_to as fit_predictor_to

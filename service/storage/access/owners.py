@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.contracts import Caller, NotAllowed
 from service.storage.searches import unknown
-from service.storage.sessions import reading, unit_of_work
+from service.storage.sessions import read_connection, unit_of_work
 from service.storage.tables import SearchOwnerRow
 
 _ONE = select(SearchOwnerRow.owner, SearchOwnerRow.shared).where(
@@ -56,7 +56,7 @@ class Owners:
             raise NotAllowed(f"search {search_id} is shared, but not yours")
 
     def _of(self, search_id: str) -> tuple[str | None, bool]:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             row = connection.execute(_ONE, {"id": search_id}).one_or_none()
         return (None, False) if row is None else (row.owner, row.shared)
 

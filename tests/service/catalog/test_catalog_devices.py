@@ -39,7 +39,7 @@ def devices(store, tmp_path):
     """A user's devices beside one that comes with the program."""
     (tmp_path / "builtin").mkdir()
     save(make_table("shipped"), tmp_path / "builtin" / "shipped@debug.json")
-    return Devices(lambda: store, BuiltinDevices(tmp_path / "builtin"))
+    return Devices(lambda _: store, BuiltinDevices(tmp_path / "builtin"))
 
 
 def tables(store, device):

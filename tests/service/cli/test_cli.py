@@ -15,7 +15,6 @@ import pytest
 from latency_tables.benchmark import measure, runner
 from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
-from latency_tables.table.files import save
 from latency_tables.table.table import space_layers
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import InputError
@@ -362,21 +361,6 @@ def test_broken_weights_exit_1_and_write_nothing(run, home, tmp_path):
     result = run("export", "--supernet", SUPERNET, "--arch", arch, "-o", out, code=1)
     assert "does not match its card" in result.stderr
     assert not out.exists()
-
-
-def test_tables_of_an_earlier_version_are_taken_over(run, run_json, home):
-    (home / "devices").mkdir()
-    table = make_table("old", network_overhead_ms=3.0)
-    save(table, home / "devices" / "old@debug.json")
-    (home / "devices" / "bad@debug.json").write_text("{}")
-    shown = run("devices", "show", "old")
-    assert "bad@debug.json" in shown.stderr
-    assert catalog_of(home).devices.table("old", "debug") == table
-    assert sorted(path.name for path in (home / "devices").iterdir()) == [
-        "bad@debug.json",
-        "old@debug.json.taken-over",
-    ]
-    assert json.loads(run("devices", "list", "--json").stdout)
 
 
 def test_bad_settings_are_named(run, monkeypatch):

@@ -10,7 +10,6 @@ import pytest
 from latency_tables.benchmark import measure
 from models.errors import InputError
 from models.spaces.plan import layer_plan
-from service.cli import checking
 from tests.fake_stopwatch import CONDITIONS, FakeStopwatch
 from tests.service.conftest import SUPERNET, catalog_of, keep
 from tests.spaces import DEBUG
@@ -87,7 +86,7 @@ def test_a_correction_that_is_refused_keeps_what_was_timed(run, machine, monkeyp
     def refuse(*_):
         raise InputError("too far off")
 
-    monkeypatch.setattr(checking, "correct_device", refuse)
+    monkeypatch.setattr("service.catalog.correct_device", refuse)
     assert len(json.loads(run(*CHECK, "--correct", "--json", code=2).stdout)["measurements"]) > 0
     assert "8 networks drawn anew" in run(*CHECK, "--correct", code=2).stdout
 

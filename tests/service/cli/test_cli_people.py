@@ -19,8 +19,8 @@ from models.spaces.plan import layer_plan
 from service.catalog.explanation import describe_layers
 from service.cli import app as cli
 from service.cli import completion
-from service.cli.drawing import draw_arch, layer_table
-from service.cli.plot import BRAILLE, DOTS, plot_front
+from service.cli.output.networks import draw_arch, layer_table
+from service.cli.output.plot import BRAILLE, DOTS, plot_front
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 from tests.service.serving import serving
 from tests.spaces import DEBUG

@@ -11,7 +11,7 @@ from service.client.client import Client
 from service.contracts.searches import SearchRequest
 from service.jobs.submission import submit
 from service.settings import Settings
-from service.storage.database import open_migrated
+from service.storage.database import current_database
 from service.storage.searches import SearchStore
 from tests.service.conftest import DEVICE, SUPERNET, keep, make_table
 from tests.service.serving import serving
@@ -25,7 +25,7 @@ def stored(home):
     """Searches that were asked long ago, last week and today, the newest first."""
     settings, ids = Settings(home=home), []
     keep(home, make_table("other-device"))
-    with open_migrated(settings.database) as engine:
+    with current_database(settings.database) as engine:
         for seed, (age, device) in enumerate(
             zip(AGES, (DEVICE, DEVICE, "other-device"), strict=True)
         ):

@@ -47,7 +47,7 @@ def answers(store):
 @pytest.fixture
 def devices(engine):
     kept = DeviceStore(engine)
-    return Devices(lambda: kept)
+    return Devices(lambda _: kept)
 
 
 @pytest.fixture

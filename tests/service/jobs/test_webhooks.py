@@ -19,7 +19,7 @@ from service.catalog.catalog import open_catalog
 from service.client.client import verify_webhook
 from service.contracts.webhook_signature import BadSignature, sign
 from service.jobs.queue import Durable
-from service.jobs.recovery import Undertaker
+from service.jobs.recovery import WorkerRecovery
 from service.settings import Settings
 from service.storage import ExecutorStore
 from service.storage.database import open_database
@@ -89,7 +89,7 @@ def allowing(settings, receiver, database_url):
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch):
     monkeypatch.setattr("service.jobs.webhook_sender.PAUSE_S", 0.02)
-    monkeypatch.setattr("service.jobs.webhook_sender.LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr("service.jobs.webhook_sender.MAX_PAUSE_S", 0.05)
 
 
 def body(url, latency_ms=0.8, **changes):
@@ -310,11 +310,11 @@ def test_an_attempt_counts_once_and_what_is_forgotten_is_started_anew(database_u
         (later,) = webhooks.undelivered(10)
         (state,) = durable.states([later.workflow_id]).values()
         assert state.status == "DELAYED"
-        undertaker = Undertaker(
+        recovery = WorkerRecovery(
             "me", ExecutorStore(engine), RunStore(engine), durable, dead_after_s=1
         )
         durable._client.delete_workflows([later.workflow_id])
-        undertaker.sweep((), {later.workflow_id: lambda: webhooks.again(later, None, 0.0)})
+        recovery.sweep((), {later.workflow_id: lambda: webhooks.again(later, None, 0.0)})
         (anew,) = webhooks.undelivered(10)
         assert anew.attempts == 2
         (state,) = durable.states([anew.workflow_id]).values()

@@ -90,7 +90,7 @@ def test_one_search(worker, store, ask, home, durable):
     assert done.finished_at >= done.started_at >= done.created_at
     assert kinds(store, search) == ["queued", "running", "succeeded"]
     assert durable.states([search.workflow_id])[search.workflow_id].status == "SUCCESS"
-    assert worker.executors.all() == {}, "a worker that stopped in order is forgotten"
+    assert worker.executors.heartbeats() == {}, "a worker that stopped in order is forgotten"
     files = [path.name for path in (home / "artifacts").rglob("*") if path.is_file()]
     assert files == [done.artifact_sha256], "drafts are cleared away"
 
@@ -232,7 +232,7 @@ def test_cancelled_while_running(worker, store, ask, monkeypatch):
 
     monkeypatch.setattr("service.jobs.worker.deliver", cancelled_midway)
     with worker.working():
-        wait_until(lambda: store.get(search.id).finished and not worker.at_work)
+        wait_until(lambda: store.get(search.id).finished and not worker.running)
     assert store.get(search.id).status == "cancelled"
     assert kinds(store, search) == ["queued", "running", "cancelled"]
 
@@ -304,14 +304,14 @@ def test_a_run_goes_on_after_its_last_finished_step(
 
     def dying(*args, **kwargs):
         worker.stopping.set()
-        worker.dropping.set()
+        worker.abandon.set()
         kwargs["report"]("build", 0.5)
         raise AssertionError("went on although dead")
 
     monkeypatch.setattr("service.delivery.delivery.run_search", counted)
     monkeypatch.setattr("service.delivery.model_builder.ModelBuilder.build", dying)
     with worker.working():
-        wait_until(lambda: worker.dropping.is_set() and not worker.at_work)
+        wait_until(lambda: worker.abandon.is_set() and not worker.running)
     monkeypatch.setattr("service.delivery.model_builder.ModelBuilder.build", real_build)
     another = Worker(engine, durable, catalog, worker.artifacts, settings)
     done = finish(another, store, search)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.jobs.recovery import is_gone
+from service.jobs.recovery import has_ended
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests import processes
@@ -75,9 +75,9 @@ def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
 
     def workers():
         engine = open_database(settings.database)
-        found = ExecutorStore(engine).all()
+        found = ExecutorStore(engine).heartbeats()
         engine.dispose()
-        return {int(name.split("/")[1]) for name in found if not is_gone(name)}
+        return {int(name.split("/")[1]) for name in found if not has_ended(name)}
 
     def wait_for(condition):
         deadline = time.monotonic() + PATIENCE_S

@@ -27,7 +27,7 @@ def test_round_trip(store):
     assert store.get(sha256) == b"model"
 
 
-def test_what_is_gone_is_said_to_be(store):
+def test_what_has_ended_is_said_to_be(store):
     with pytest.raises(ArtifactLost, match="is gone"):
         store.get("0" * 64)
 

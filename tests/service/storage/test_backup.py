@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import Conflict, InputError
 from service.jobs.queue import Durable
-from service.jobs.recovery import Undertaker
+from service.jobs.recovery import WorkerRecovery
 from service.storage import ExecutorStore
 from service.storage.artifacts import ArtifactLost, ArtifactStore
 from service.storage.backup import restore_backup, tables, write_backup
@@ -78,7 +78,7 @@ def test_from_one_database_to_the_other(source, target, tmp_path):
     # Life goes on: new rows get new numbers, and what waited is enqueued by the sweep.
     store.submit(new(3))
     runs, durable = RunStore(engine, enqueue=Durable(engine).enqueue), Durable(engine)
-    Undertaker("me", ExecutorStore(engine), runs, durable, dead_after_s=1).sweep(())
+    WorkerRecovery("me", ExecutorStore(engine), runs, durable, dead_after_s=1).sweep(())
     waiting = runs.unfinished(10)
     assert len(durable.states([search.workflow_id for search in waiting])) == len(waiting) == 3
 

@@ -17,11 +17,11 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from models.errors import InputError
 from service.jobs.queue import Durable
-from service.jobs.recovery import Undertaker
+from service.jobs.recovery import WorkerRecovery
 from service.storage import ExecutorStore
 from service.storage.database import (
     _config,
-    _tables_may_be_remade,
+    _without_foreign_keys,
     is_current,
     migrate,
     open_database,
@@ -102,7 +102,7 @@ def test_twice_is_once(engine):
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_from_every_revision_with_rows(engine, revision):
     """What an older version stored is still there, and what was running waits again."""
-    with engine.connect() as connection, _tables_may_be_remade(connection), connection.begin():
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
@@ -121,7 +121,7 @@ def test_from_every_revision_with_rows(engine, revision):
     # DBOS knows nothing of it: the sweep starts it.
     runs = RunStore(engine, enqueue=durable.enqueue)
     executors = ExecutorStore(engine)
-    Undertaker("me", executors, runs, durable, dead_after_s=1).sweep(())
+    WorkerRecovery("me", executors, runs, durable, dead_after_s=1).sweep(())
     (waiting,) = durable.states([f"ran.{ran.run + 1}"]).values()
     assert waiting.status == "ENQUEUED"
     with pytest.raises(IntegrityError), store.session_scope() as session:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from models.errors import Conflict, InputError, NotFound
 from service.contracts.errors import QueueFull, StoreUnavailable
 from service.contracts.records import Worked
-from service.storage.counters import TallyStore
+from service.storage.counters import CounterStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
@@ -216,19 +216,19 @@ def test_a_full_queue_takes_nothing_new(store, runs):
     assert store.submit(new(1)).status == "queued"
 
 
-def test_tallies_grow_with_what_they_count(store, runs, clock):
-    tallies = TallyStore(store._engine)
+def test_counters_grow_with_what_they_count(store, runs, clock):
+    counters = CounterStore(store._engine)
     started = runs.start(store.submit(new()).id, 1, "w")
     clock.advance(3)
     runs.succeed(started, "w", RESULT)
-    assert tallies.all() == {
+    assert counters.all() == {
         ("searches_ended", "succeeded"): 1,
         ("search_seconds", "5"): 1,
         ("search_seconds", "sum"): 3,
     }
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: tallies.add({("a", "x"): 1, ("b", "y"): 2}), range(20)))
-    assert (tallies.all()[("a", "x")], tallies.all()[("b", "y")]) == (20, 40)
+        list(pool.map(lambda _: counters.add({("a", "x"): 1, ("b", "y"): 2}), range(20)))
+    assert (counters.all()[("a", "x")], counters.all()[("b", "y")]) == (20, 40)
 
 
 def test_the_database_refuses_impossible_rows(store):

@@ -1,4 +1,4 @@
-"""Answers for people: a search with its network drawn and its layers listed, a front plotted."""
+"""Answers as text: a search with its network drawn and its layers listed, a front plotted."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 import typer
 
-from service.cli.common import print_table, shows_unicode
-from service.cli.plot import plot_front
+from service.cli.output.plot import plot_front
+from service.cli.output.tables import print_table, short, stdout_is_utf8
 
 FIRST = ("top1", "latency_ms", "latency_upper_ms")
 """Numbers that the table lists before the others."""
 LABELS = {"top1": "top1 (percent)"}
 FRACTION = "fraction "
 PLOT_HEIGHT = 16
-NARROWEST, WIDEST = 30, 110
+MIN_WIDTH, MAX_WIDTH = 30, 110
 """Of a plot, characters."""
-BAR = 20
-"""Characters of the bar of the stage that takes longest."""
+BAR_WIDTH = 20
+"""Characters of the longest bar, that of the slowest stage."""
 
 
 def print_search(answer: Mapping[str, Any]) -> None:
-    """What `search --json` has, for people."""
+    """Print the answer of `search --json` as text."""
     sources = answer["provenance"]
     rows = [
         (LABELS.get(name, name), short(answer[name]), *origin(sources.get(name, {})))
@@ -43,7 +43,7 @@ def print_search(answer: Mapping[str, Any]) -> None:
     if "id" in answer:
         typer.echo(f"search: {answer['id']}")
     typer.echo("")
-    bar = "█" if shows_unicode() else "#"
+    bar = "█" if stdout_is_utf8() else "#"
     for line in draw_arch(answer["arch"], answer["layers"], bar):
         typer.echo(line)
     typer.echo("")
@@ -52,18 +52,18 @@ def print_search(answer: Mapping[str, Any]) -> None:
     typer.echo(f"arch: {dumps(answer['arch'])}")
 
 
-def footprint_in_words(found: Mapping[str, Any]) -> str:
-    """Energy and CO2e of the stated volume, or what is missing."""
-    if (kwh := found["energy_kwh_per_year"]) is None:
-        return str(found["method"])
-    co2e = found["co2e_kg_per_year"]
+def footprint_in_words(footprint: Mapping[str, Any]) -> str:
+    """Energy and CO2e of a year at the stated volume, or what is missing to tell."""
+    if (kwh := footprint["energy_kwh_per_year"]) is None:
+        return str(footprint["method"])
+    co2e = footprint["co2e_kg_per_year"]
     kg = "" if co2e is None else f", {co2e:.3g} kg CO2e"
-    return f"{kwh:.3g} kWh{kg} at {found['inferences_per_day']:,} images a day, estimated"
+    return f"{kwh:.3g} kWh{kg} at {footprint['inferences_per_day']:,} images a day, estimated"
 
 
 def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> None:
-    """A front as wide as the terminal."""
-    width = min(max(get_terminal_size().columns - 10, NARROWEST), WIDEST)
+    """Print a front as a plot that is as wide as the terminal."""
+    width = min(max(get_terminal_size().columns - 10, MIN_WIDTH), MAX_WIDTH)
     typer.echo("top1, percent")
     typer.echo(
         plot_front(
@@ -72,7 +72,7 @@ def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> 
             width=width,
             height=PLOT_HEIGHT,
             budget_ms=budget_ms,
-            braille=shows_unicode(),
+            braille=stdout_is_utf8(),
         )
     )
     budget = "" if budget_ms is None else f"; upright: {budget_ms:g} ms"
@@ -81,26 +81,19 @@ def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> 
 
 
 def origin(source: Mapping[str, Any]) -> tuple[str, str]:
-    """Where a number comes from, and how far it may be off."""
+    """Origin and expected error of a number, in words."""
     error, unit = source.get("expected_error"), source.get("expected_error_unit", "")
     if source.get("origin") == "exact":
         return "exact", "none"
     if "confidence" in source:
         return "predicted", f"holds with a probability of {source['confidence']:.0%}"
     if error is None:
-        known = "unknown"
+        words = "unknown"
     elif unit.startswith(FRACTION):
-        known = f"{100 * error:.3g} % {unit.removeprefix(FRACTION)}"
+        words = f"{100 * error:.3g} % {unit.removeprefix(FRACTION)}"
     else:
-        known = f"{error:.3g} {unit}"
-    return source.get("origin", "unknown"), known
-
-
-def short(value: object) -> str:
-    """A number as a table shows it."""
-    if value is None:
-        return "unknown"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        words = f"{error:.3g} {unit}"
+    return source.get("origin", "unknown"), words
 
 
 def draw_arch(
@@ -111,16 +104,16 @@ def draw_arch(
     Args:
         arch: as JSON, of either family.
         layers: image to logits, as `service.catalog.explanation.describe_layers` has them.
-        bar: the character that bars are made of.
+        bar: the character that bars are drawn with.
 
     Returns:
-        Lines. What stands before the first stage and after the last is a line each.
+        Lines: the layers before the first stage ("stem"), one a stage, those after the last
+        ("head").
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for layer in layers:
         groups.setdefault(_group(layer["name"]), []).append(layer)
     stages = [name for name in groups if name.startswith("stage")]
-    # What comes before the first stage is "stem", what comes after the last "head".
     order = list(groups)
     first, last = order.index(stages[0]), order.index(stages[-1])
     rows = [
@@ -140,7 +133,7 @@ def draw_arch(
         shape = f"{end['out_channels']} x {end['out_size']} x {end['out_size']}"
         line = f"  {name:<7} {blocks:<{wide}}  {shape:<15}"
         if total:
-            line += f" {ms:8.4f} ms {ms / total:4.0%} {bar * round(BAR * ms / longest)}"
+            line += f" {ms:8.4f} ms {ms / total:4.0%} {bar * round(BAR_WIDTH * ms / longest)}"
         lines.append(line.rstrip())
     return lines
 
@@ -148,7 +141,7 @@ def draw_arch(
 def layer_table(
     layers: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Columns and rows: each layer with its shape, time and multiply-accumulates."""
+    """Column names and rows: a layer's shape, latency and multiply-accumulates."""
     columns = ("layer", "kind", "kernel", "stride", "channels", "size")
     costs = ("latency_ms", "share", "macs", "share")
     rows = []

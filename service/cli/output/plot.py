@@ -1,7 +1,7 @@
 """A front as a plot in the terminal: a staircase of braille dots, two by four in a character.
 
-Between two networks of a front the faster one is the answer, so the curve is a staircase and
-never a line through the points. A terminal without Unicode gets one star a character.
+Between two networks of a front the faster one is the answer, so the curve is a staircase and not
+a line through the points. A terminal without Unicode gets one star a character.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot of a character, by row and column."""
 TICK_ROWS, TICK_COLUMNS = 4, 14
-"""Characters from one labelled place of an axis to the next."""
+"""Characters between two labels of an axis."""
 
 
 def plot_front(
@@ -28,20 +28,20 @@ def plot_front(
     """The accuracy of the most accurate network within each latency.
 
     Args:
-        latency_ms: of the networks, rising.
-        top1: their accuracy, percent, rising.
-        width: of the picture in characters, the labels of the axis not counted.
-        height: of the picture in characters.
-        budget_ms: marked by an upright line, if it is within the picture.
+        latency_ms: of the networks, ascending.
+        top1: their accuracy, percent, ascending.
+        width: of the plot area in characters, without the labels.
+        height: of the plot area in characters.
+        budget_ms: marked by a vertical line, if it is within the plot.
         braille: whether the terminal shows Unicode.
 
     Returns:
-        Lines of text. A label says the value at the middle of the character it stands at.
+        Lines of text. A label gives the value at the middle of its character.
     """
     across, down = (2, 4) if braille else (1, 1)
     columns, rows = across * width, down * height
     start, high = latency_ms[0], top1[-1]
-    # The last step is flat: leave it some room.
+    # Room for the last step, which is flat.
     reach = 1.05 * (latency_ms[-1] - start) or 0.1 * start
     rise = (high - top1[0]) or 0.1
 
@@ -53,7 +53,7 @@ def plot_front(
     for column in range(columns):
         within = bisect.bisect_right(latency_ms, ms_at(column)) - 1
         row = round((high - top1[max(within, 0)]) / rise * (rows - 1))
-        for step in range(row, max(row + 1, before or 0)):  # accuracy rises: a step goes up
+        for step in range(row, max(row + 1, before or 0)):  # the riser of a step
             cells[step // down][column // across] |= DOTS[step % down][column % across]
         before = row
     marked = None

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import InputError
-from service.catalog import correct_device
-from service.cli.common import (
-    DeviceArgument,
-    Json,
-    SupernetName,
-    catalog,
-    print_json,
-    print_table,
-    progress_bar,
-)
+from service.cli.common import DeviceArgument, Json, SupernetName, catalog
+from service.cli.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from latency_tables.benchmark import TableValidation
@@ -41,6 +33,7 @@ def check(
 ) -> None:
     """Time whole networks on this machine: does its table still hold?"""
     from latency_tables.benchmark import MeasureOptions, validate_table
+    from service.catalog import correct_device
 
     known = catalog()
     space = known.supernets.get(supernet).space

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import Conflict, InputError
-from models.spaces import SearchSpace
-from service.catalog import describe_device
-from service.cli.common import Json, SupernetName, catalog, print_json, progress_bar, settings
+from service.cli.common import MEASURE_S, Json, SupernetName, catalog, settings
+from service.cli.devices.listing import show
+from service.cli.output import print_json, progress_bar
+
+if TYPE_CHECKING:
+    from models.spaces import SearchSpace
+    from service.catalog import Catalog
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one inference.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
@@ -22,14 +26,14 @@ Resolutions = Annotated[
     typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
 ]
 COUNTRY = "USA"
-"""Only its power is asked of the meter, which wants to know where it is."""
+"""The energy meter needs a country; only its power is read, which does not depend on it."""
 
 Networks = Annotated[
     int, typer.Option(min=1, help="Whole networks to time beside the layers: for the error.")
 ]
 
 
-def measure(
+def measure(  # long: a parameter for each option
     name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
     supernet: SupernetName,
     runtime: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
@@ -43,7 +47,7 @@ def measure(
     threads: Threads = 1,
     precision: Precision = "fp32",
     batch: Batch = 1,
-    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 240.0,
+    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = MEASURE_S,
     networks: Networks = 40,
     resolution: Resolutions = None,
     power_w: Annotated[
@@ -57,14 +61,12 @@ def measure(
     """Measure this machine; cut off, it goes on with --resume."""
     from latency_tables.benchmark import MeasureOptions, measure_space
     from models.machine import EnergyMeter
+    from service.catalog import describe_device
 
     known, home = catalog(), settings().home
     space = _space(supernet, resolution)
-    if (space.name, precision) in known.devices.keys().get(name, ()) and not replace:
-        raise Conflict(
-            f"device {name!r} has a table for space {space.name!r} at {precision}: "
-            "measure with --replace, or under another name"
-        )
+    if not replace:
+        _check_new(known, name, space, precision)
     partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
     options = MeasureOptions(
         device=name,
@@ -89,16 +91,22 @@ def measure(
     power_w = power_w or meter.conditions["mean_power_w"] or None
     conditions = dataclasses.replace(table.conditions, power_w=power_w)
     table = dataclasses.replace(table, conditions=conditions)
-    # Until the table is kept the rounds are: a refused one can be measured for longer.
+    # The rounds are removed once the table is stored: a refused one can be measured for longer.
     known.keep_device(table, replace=replace)
     partial.unlink(missing_ok=True)
     shutil.rmtree(partial.with_suffix(".models"), ignore_errors=True)
     if json:
         print_json(describe_device(known, name).model_dump())
     else:
-        from service.cli.devices import show
-
         show(name)
+
+
+def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) -> None:
+    if (space.name, precision) in known.devices.keys().get(name, ()):
+        raise Conflict(
+            f"device {name!r} has a table for space {space.name!r} at {precision}: "
+            "measure with --replace, or under another name"
+        )
 
 
 def kit(

@@ -1,0 +1,6 @@
+"""`devices`: list, show and lint (`listing`); import and fit (`adding`); measure this machine and
+write kits for others (`measuring`); check a table against this machine (`checking`)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

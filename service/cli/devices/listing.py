@@ -1,0 +1,54 @@
+"""`devices list`, `devices show` and `devices lint`, here or of a service (`--server`)."""
+
+from __future__ import annotations
+
+import typer
+
+from service.cli.common import DeviceArgument, Json, Server
+from service.cli.output import print_json, print_table
+from service.cli.source import open_source
+
+
+def list_(server: Server = None, json: Json = False) -> None:
+    """List the devices of this installation, or of a service."""
+    with open_source(server) as source:
+        items = source.devices()
+    if json:
+        print_json([item.model_dump() for item in items])
+    else:
+        print_table(("name", "spaces"), [(i.name, ", ".join(i.spaces)) for i in items])
+
+
+def show(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
+    """Show one device: its latency tables and where they come from."""
+    with open_source(server) as source:
+        device = source.device(name)
+    if json:
+        print_json(device.model_dump())
+        return
+    for table in device.tables:
+        error = "unknown" if table.expected_error is None else f"{table.expected_error:.1%}"
+        typer.echo(f"{name} for space {table.space}: {table.layers} layers, {table.origin}")
+        typer.echo(f"  expected error of a whole network: {error}")
+        typer.echo(f"  source: {table.source}")
+        for key, value in table.conditions.items():
+            typer.echo(f"  {key}: {'not stated' if value is None else value}")
+
+
+def lint(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
+    """Look for what is wrong: units, gaps, order, noise, sums. Errors exit with 1."""
+    with open_source(server) as source:
+        found = source.device(name).lint
+    errors = [finding for finding in found if finding.severity == "error"]
+    warnings = [finding for finding in found if finding.severity == "warning"]
+    if json:
+        by_severity = {"errors": errors, "warnings": warnings}
+        listed = {key: [f.model_dump() for f in some] for key, some in by_severity.items()}
+        print_json({"device": name, **listed})
+    else:
+        for f in (*errors, *warnings):
+            typer.echo(f"{f.severity}: {f.space} at {f.precision}: {f.kind}: {f.detail}")
+        if not found:
+            typer.echo("nothing found")
+    if errors:
+        raise typer.Exit(1)

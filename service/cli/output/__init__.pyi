@@ -1,0 +1,7 @@
+# The face of this room: what others may import.
+from .networks import print_plot as print_plot
+from .networks import print_search as print_search
+from .progress import progress_bar as progress_bar
+from .tables import print_json as print_json
+from .tables import print_table as print_table
+from .tables import short as short
