@@ -71,6 +71,8 @@ class Limit:
     """The cost model, or None where the quantity is unknown."""
     needs: str = "another device"
     """What a request needs where the quantity is unknown; follows "expected"."""
+    if_unknown: str = "unknown"
+    """What the page says where it is unknown."""
     provenance: Callable[[LatencyTable | None], Mapping[str, Any]] = lambda _: {}
     """What an answer states beside the origin: method, expected_error, expected_error_unit."""
 
@@ -220,6 +222,7 @@ for _limit in (
         origin="estimated",
         is_integer=False,
         make_cost=_energy,
+        if_unknown="power not stated",
         needs="a device whose table's conditions state power_w, the watts that it draws when "
         "busy; measure it with --power-w, or limit latency_ms instead",
         provenance=_energy_provenance,

@@ -6,19 +6,25 @@ content security policy has the browser hold us to that.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import fields
+from html import escape
 from pathlib import Path
 from threading import Thread
 from types import MappingProxyType
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI, Response
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from search.costs import Limit, registered_limits
 from service.catalog import Catalog, FrontStore
 from service.http.middleware import Message
+from service.http.ranges import entity_tag
 from service.http.scopes import requires
 
 WEB = Path(__file__).parents[1] / "web"
@@ -89,9 +95,21 @@ def warm(catalog: Catalog) -> None:
 
 
 @requires("public")
-def index() -> FileResponse:
-    """The page."""
-    return FileResponse(WEB / "index.html", headers=dict(HEADERS))
+def index() -> HTMLResponse:
+    """The page, with the registered limits in it: it asks for nothing before it is drawn."""
+    limits = json.dumps([_described(limit) for limit in registered_limits().values()])
+    html = (WEB / "index.html").read_text()
+    html = html.replace('name="limits" content="[]"', f'name="limits" content="{escape(limits)}"')
+    return HTMLResponse(html, headers={**HEADERS, "ETag": entity_tag(html.encode())})
+
+
+def _described(limit: Limit) -> dict[str, Any]:
+    """What the page shows of a limit; it calls no cost model."""
+    return {
+        field.name: value
+        for field in fields(limit)
+        if not callable(value := getattr(limit, field.name))
+    }
 
 
 @requires("public")

@@ -2,7 +2,8 @@
 
 import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
-import { bytes, ms, percent, scaled, share, short } from "./format.js";
+import { ms, percent, share } from "./format.js";
+import { limitFigures } from "./limits.js";
 import { conditionsInWords, figure, latencyTag, tag, top1Tag } from "./origin.js";
 
 /** Fill `body`. Returns the chosen point, or null if no network is that fast. */
@@ -31,11 +32,7 @@ export function showChosen(body, front, budget, onBudget) {
     h(
       "dl",
       { class: "figures" },
-      figure("MACs", ...scaled(point.macs), tag("exact")),
-      figure("Parameters", ...scaled(point.params), tag("exact")),
-      figure("ONNX file, at most", ...bytes(point.model_bytes), tag("estimated", "", "an upper bound; the search states the exact size")),
-      figure("Peak memory", ...bytes(point.peak_memory_bytes), tag("estimated", "", source.peak_memory_bytes?.method)),
-      energy(point, source),
+      limitFigures(point, source),
       figure("Resolution", String(point.arch.resolution), "px", tag("exact")),
     ),
     h("h3", {}, "With another budget"),
@@ -44,13 +41,6 @@ export function showChosen(body, front, budget, onBudget) {
     h("p", { class: "conditions" }, `Latency from a table that is ${source.latency_ms.table_origin}: ${conditionsInWords(source.latency_ms.conditions)}.`),
   );
   return point;
-}
-
-function energy(point, source) {
-  if (point.energy_mj == null)
-    return h("div", { class: "figure" }, h("dt", {}, "Energy"), h("dd", { class: "unknown", title: "the device's conditions state no power_w" }, "power not stated"));
-  const error = source.energy_mj?.expected_error;
-  return figure("Energy", short(point.energy_mj), "mJ", tag("estimated", error == null ? "" : `± ${short(point.energy_mj * error, 2)} mJ`, source.energy_mj?.method));
 }
 
 const signed = (value, text) => `${value < 0 ? "−" : "+"}${text}`;

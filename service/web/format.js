@@ -42,18 +42,3 @@ export function ago(iso, now = Date.now()) {
 export function moment(iso) {
   return new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
-
-const LIMITS = {
-  latency_ms: (value) => `${short(value, 4)} ms`,
-  macs: (value) => `${scaled(value).join(" ")} MACs`,
-  params: (value) => `${scaled(value).join(" ")} parameters`,
-  model_bytes: (value) => `${bytes(value).join(" ")} file`,
-  peak_memory_bytes: (value) => `${bytes(value).join(" ")} memory`,
-  energy_mj: (value) => `${short(value, 4)} mJ`,
-  latency_confidence: (value) => `with probability ${short(value, 3)}`,
-};
-/** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs". */
-export function limits(constraints) {
-  const shown = Object.entries(constraints).map(([name, value]) => LIMITS[name]?.(value) ?? `${name} ${short(value, 4)}`);
-  return `≤ ${shown.join(", ")}`;
-}

@@ -2,7 +2,8 @@
 
 import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
-import { bytes, limits, moment, ms, percent, scaled, short } from "./format.js";
+import { bytes, moment, ms, percent, scaled, short } from "./format.js";
+import { FURTHER, limits, quantity } from "./limits.js";
 import { figure, latencyTag, tag, top1Tag } from "./origin.js";
 import { curl, python } from "./snippets.js";
 
@@ -148,10 +149,7 @@ function result(search) {
     h(
       "dl",
       { class: "figures" },
-      figure("MACs", ...scaled(found.macs), tag("exact")),
-      figure("Parameters", ...scaled(found.params), tag("exact")),
-      figure("ONNX file", ...bytes(found.model_bytes), tag("exact")),
-      found.energy_mj != null ? figure("Energy", short(found.energy_mj), "mJ", tag("estimated")) : null,
+      FURTHER.filter(({ name }) => found[name] != null).map((limit) => figure(limit.label, ...quantity(limit, found[limit.name]), tag(limit.in_file ? "exact" : limit.origin))),
       yearly(found.footprint),
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
       figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),

@@ -2,16 +2,14 @@
 
 import { h } from "./dom.js";
 import { ms, share } from "./format.js";
+import { FURTHER } from "./limits.js";
 
 const MILLION = 1e6;
-/** Limits that the form offers: name, label, and how many of the limit's unit one of the field's is. */
-const LIMITS = [
-  ["macs", "MACs, millions, at most", MILLION],
-  ["params", "Parameters, millions, at most", MILLION],
-  ["model_bytes", "ONNX file, MB, at most", MILLION],
-  ["peak_memory_bytes", "Peak memory, MB, at most", MILLION],
-  ["energy_mj", "Energy, mJ, at most", 1],
-];
+/** Of a limit's field: "MACs, millions, at most", "Energy, mJ, at most". */
+function label({ label, unit, in_millions }) {
+  const written = in_millions ? (unit === "" ? "millions" : `M${unit}`) : unit;
+  return [label, written, "at most"].filter(Boolean).join(", ");
+}
 
 export class SearchForm {
   /** `onSearch({constraints, seed})` when somebody asks for a search. */
@@ -22,7 +20,7 @@ export class SearchForm {
       "form",
       { class: "search-form" },
       this.button,
-      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, LIMITS.map(([name, label]) => field(name, label)), field("seed", "Seed", { step: 1, value: 0 }))),
+      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, FURTHER.map((limit) => field(limit.name, label(limit))), field("seed", "Seed", { step: 1, value: 0 }))),
       h("p", { class: "hint" }, "The search looks again at this budget, then builds the model and checks it."),
     );
     this.element.addEventListener("submit", (event) => {
@@ -40,7 +38,7 @@ export class SearchForm {
   #read() {
     const given = new FormData(this.element);
     const constraints = {};
-    for (const [name, , factor] of LIMITS) if (Number(given.get(name)) > 0) constraints[name] = Number(given.get(name)) * factor;
+    for (const { name, in_millions } of FURTHER) if (Number(given.get(name)) > 0) constraints[name] = Number(given.get(name)) * (in_millions ? MILLION : 1);
     return { constraints, seed: Number(given.get("seed")) || 0 };
   }
 }

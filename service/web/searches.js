@@ -2,7 +2,8 @@
 
 import { get } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
-import { ago, bytes, limits, moment, ms, percent } from "./format.js";
+import { ago, bytes, moment, ms, percent } from "./format.js";
+import { limits } from "./limits.js";
 import { deviceName, problem } from "./search.js";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"];
