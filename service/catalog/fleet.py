@@ -56,24 +56,27 @@ def plan_fleet(
         served = [list(share.loss) for share in fleet.shares]
     return {
         "networks": [
-            {
-                "arch": share.result.arch.to_json(),
-                "top1": share.result.top1,
-                "devices": {
-                    device: {
-                        "latency_ms": float(
-                            members[device].latency.evaluate(share.result.genes[None])[0]
-                        ),
-                        "budget_ms": budgets_ms[device],
-                        "loss": share.loss.get(device),
-                    }
-                    for device in devices
-                },
-            }
+            _network(share, {device: members[device] for device in devices})
             for share, devices in zip(fleet.shares, served, strict=True)
         ],
         "loss_allowed": loss,
         "seed": seed,
         "searches": fleet.searches,
         "provenance": {device: context.provenance() for device, context in contexts.items()},
+    }
+
+
+def _network(share: Share, members: Mapping[str, Member]) -> dict[str, Any]:
+    """One network, and how it does on each device that gets it."""
+    return {
+        "arch": share.result.arch.to_json(),
+        "top1": share.result.top1,
+        "devices": {
+            device: {
+                "latency_ms": float(member.latency.evaluate(share.result.genes[None])[0]),
+                "budget_ms": member.budget_ms,
+                "loss": share.loss.get(device),
+            }
+            for device, member in members.items()
+        },
     }

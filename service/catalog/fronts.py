@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -76,6 +76,30 @@ def read_front(
         index = answer(limited, budget_ms)
         found = found[index : index + 1]
     archs = context.space.decode(found.genes)
+    columns = _columns(context, found, archs, bound)
+    return {
+        "points": [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ],
+        "layers": _layers(context, archs) if layers else None,
+        "network_overhead_ms": table.network_overhead_ms,
+        "method": "dynamic programming over an additive surrogate, refined by the predictor",
+        "expected_error": {
+            "latency_ms": table.expected_error,
+            "top1": predictor.provenance.rmse,
+        },
+        "provenance": replace(context, confidence=confidence).provenance(),
+    }
+
+
+def _columns(
+    context: DeploymentContext,
+    found: Front,
+    archs: Sequence[Arch],
+    bound: Mapping[str, Any] | None,
+) -> dict[str, list[Any]]:
+    """What the API answers of each network, by the name of the field."""
     columns: dict[str, list[Any]] = {
         "latency_ms": found.latency_ms.tolist(),
         "latency_upper_ms": [None] * len(found)
@@ -92,20 +116,7 @@ def read_front(
         else:
             values = cost.evaluate(found.genes).tolist()
             columns[name] = [round(value) for value in values] if limit.is_integer else values
-    return {
-        "points": [
-            dict(zip(columns, values, strict=True))
-            for values in zip(*columns.values(), strict=True)
-        ],
-        "layers": _layers(context, archs) if layers else None,
-        "network_overhead_ms": table.network_overhead_ms,
-        "method": "dynamic programming over an additive surrogate, refined by the predictor",
-        "expected_error": {
-            "latency_ms": table.expected_error,
-            "top1": predictor.provenance.rmse,
-        },
-        "provenance": replace(context, confidence=confidence).provenance(),
-    }
+    return columns
 
 
 @dataclass(frozen=True, slots=True)

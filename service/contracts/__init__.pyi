@@ -13,7 +13,6 @@ from .devices import DeviceRead as DeviceRead
 from .devices import DeviceSummary as DeviceSummary
 from .devices import DeviceTable as DeviceTable
 from .devices import MeasuredNetwork as MeasuredNetwork
-from .energy import LedgerRead as LedgerRead
 from .errors import BadRequest as BadRequest
 from .errors import InvalidKey as InvalidKey
 from .errors import NotAllowed as NotAllowed
@@ -42,6 +41,7 @@ from .searches import SearchQuery as SearchQuery
 from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
+from .supernets import LedgerRead as LedgerRead
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary

@@ -34,3 +34,27 @@ class SupernetList(BaseModel):
     """The supernets of this installation."""
 
     items: list[SupernetSummary]
+
+
+class LedgerRead(BaseModel):
+    """Energy of networks for many devices, of one supernet and trained one by one.
+
+    Each entry has energy_kwh, and provenance and method: how it is known.
+    """
+
+    once: dict[str, dict[str, Any]] = Field(description="training, predictor_data.")
+    per_device: dict[str, dict[str, Any]] = Field(description="table, search_and_delivery.")
+    one_more_device: dict[str, float] = Field(
+        description="energy_kwh, and how many times less that is than others, where known."
+    )
+    alone: dict[str, Any] | None = Field(description="Training one network alone.")
+    alone_search: dict[str, Any] | None = Field(
+        description="Searching for one where every candidate is trained."
+    )
+    devices: int
+    total: dict[str, float] = Field(
+        description="shared_kwh, alone_kwh, times_less, and CO2e in kg where it is known."
+    )
+    break_even_devices: int | None = Field(description="From how many devices on sharing pays.")
+    co2e_kg_per_kwh: float | None
+    missing: list[str] = Field(description="What was never measured, and what measures it.")
