@@ -89,7 +89,7 @@ def _words(line: str) -> str:
     line = " ".join(line.split())
     without = re.sub(r"\b(?=\d*[a-f])[0-9a-f]{16,}\b", "HEX", line)
     without = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?", "TIME", without)
-    return re.sub(r"-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?", "#", without)
+    return re.sub(r"-?\d(?:[\d,]*\d)?(\.\d+)?(e[+-]?\d+)?", "#", without)
 
 
 def settings_table() -> str:

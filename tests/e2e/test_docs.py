@@ -165,6 +165,7 @@ def test_links_lead_somewhere():
         (["a", "...", "c"], "a\nb\n", False),
         (['{"id":"...'], '{"id":"0f0f", "more": 1}', True),
         (["b"], "a\nb\n", True),
+        (["p90 0.27, p99 1,024"], "p90 15, p99 31.4\n", True),
     ],
 )
 def test_answers_are_compared_but_for_their_numbers(shown, answer, same):
