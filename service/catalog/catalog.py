@@ -1,6 +1,6 @@
 """The supernets and devices of this installation, and the deployment contexts made of them.
 
-The API, the workers and the command line all ask here, so their numbers cannot differ.
+The API, the workers and the command line all use it, so their numbers cannot differ.
 """
 
 from __future__ import annotations

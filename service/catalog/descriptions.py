@@ -1,4 +1,4 @@
-"""Supernets, devices and searches as they are shown, by the API and the command line alike."""
+"""Supernets, devices and searches as the API and the command line show them."""
 
 from __future__ import annotations
 

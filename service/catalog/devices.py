@@ -1,4 +1,4 @@
-"""Devices as the service sees them: by name, posted, or inline in a request."""
+"""Devices of an installation: those that come with the program, and the users' own."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Devices:
 
     def seen_by(self, caller: Caller) -> Devices:
         """The same devices as far as `caller` sees them."""
-        _ = self.store, self._shipped_keys  # found once, for all
+        _ = self.store, self._shipped_keys  # computed once, shared by all copies
         seen = copy.copy(self)
         seen._caller = caller
         return seen
@@ -132,7 +132,7 @@ class Devices:
         return found
 
     def check_changeable(self, name: str) -> None:
-        """Refuse to have a device changed by who has not made it.
+        """Refuse to let anybody but its owner change a device.
 
         Raises:
             NotFound: if the caller sees no such device.

@@ -1,4 +1,4 @@
-"""Why a network is what it is: where its time goes, and what each choice costs."""
+"""Explanations of a network: each layer's share of the latency, and what each choice costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.fronts import FrontStore
 
 LISTED = 10
-"""Changes named in an answer; the rest cost more."""
+"""Changes in an answer, the most favourable first."""
 
 
 def explain(home: Path, context: DeploymentContext, arch: Arch) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Fronts on disk, by what they were computed from: a changed table or predictor asks for another.
+"""Fronts, cached on disk under a hash of their inputs: a changed table or predictor is another key.
 
-A front takes a second to compute and a millisecond to read. Files are never changed; one that
-cannot be read is as good as none.
+A front takes a second to compute and a millisecond to read. Files are never changed; an unreadable
+one is computed again.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from service.contracts import FrontRead
 SEED = 0
 _LOCK = Lock()
 ANSWERS_KEPT = 64
-"""Answers in memory, a quarter of a megabyte each."""
+"""Answers cached in memory, some 250 kB each."""
 _ANSWERS: dict[tuple[object, ...], FrontJson] = {}
 FORMAT = 1
-"""Raised when fronts come to be computed in another way, so that old files are left alone."""
+"""Increase it when fronts are computed differently, so that old files are no longer read."""
 
 
 def read_front(
@@ -121,7 +121,7 @@ def _columns(
 
 @dataclass(frozen=True, slots=True)
 class FrontQuery:
-    """What is asked of a front; as `read_front` takes it."""
+    """The arguments of `read_front` that select the answer."""
 
     budget_ms: float | None = None
     confidence: float | None = None
@@ -138,8 +138,8 @@ class FrontJson:
 
 
 def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> FrontJson:
-    """What `read_front` answers, as JSON. Whole fronts are kept as such: writing one takes longer
-    than all else of a request, and a page asks for several at once.
+    """What `read_front` answers, as JSON. Whole fronts are cached in this form: writing the
+    JSON takes longer than the rest of a request, and the page requests several at once.
 
     Raises:
         InputError, Infeasible: as `read_front`.
@@ -169,7 +169,7 @@ def _layers(context: DeploymentContext, archs: Sequence[Arch]) -> dict[str, Any]
 
 
 def front_sha256(context: DeploymentContext) -> str:
-    """By which a front is known: a hash of all that it comes from."""
+    """The name of a front: a hash of all its inputs."""
     bundle, table = context.bundle, context.table
     assert table is not None
     predictor = bundle.card["files"][bundle.predictor_path.name]
@@ -212,7 +212,7 @@ class FrontStore:
             return None
 
     def _write(self, path: Path, front: Front) -> None:
-        """Where the disk does not take it, it is computed again next time."""
+        """Store a front; if the disk refuses, it is computed again next time."""
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {
             "genes": front.genes,

@@ -1,4 +1,4 @@
-"""What users send about a device becomes a table: a profile, a kit's file, measured networks."""
+"""Tables from what users send about a device: a profile, a kit's file, measured networks."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from latency_tables.table import LatencyTable
 
 
 def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[str, Any] | None:
-    """How the upper bound of a latency comes about; None where none can be promised.
+    """The upper bound of a latency and its method; None where the table supports none.
 
     Args:
-        confidence: None: 0.9, or the most that the networks measured on the device can promise.
+        confidence: None: 0.9, or the highest that the networks measured on the device support.
     """
     confidence = confidence or table.usual_confidence
     if confidence is None:

@@ -17,10 +17,10 @@ Rule = Literal["public", "read", "search", "admin"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks."""
+    """Who sends a request."""
 
     owner: str | None
-    """To whom belongs what this caller makes; None without keys."""
+    """Owner of what this caller creates; None without keys."""
     scope: Scope
     key_id: str | None = None
 
@@ -30,7 +30,7 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """Whether also what belongs to others."""
+        """Whether this caller sees what belongs to others, too."""
         return self.scope == "admin"
 
     def sees(self, owner: str | None, shared: bool) -> bool:
@@ -43,11 +43,11 @@ class Caller:
 
 
 LOCAL = Caller(owner=None, scope="admin")
-"""Whoever uses this machine, where no keys are asked for."""
+"""The caller where no keys are required: this machine's own user."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; of names only localhost is known to be so."""
+    """Whether an address is reached from this machine alone; of names only localhost counts."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -15,7 +15,7 @@ Sort = Literal["created_at", "-created_at", "latency_ms", "-latency_ms", "top1",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSearch:
-    """A search to be: its request in canonical form, and that form's hash."""
+    """A search to be stored: its request in canonical form, and the hash of that form."""
 
     request: Mapping[str, Any]
     request_sha256: str
@@ -35,9 +35,9 @@ class Search:
     profile_sha256: str
     status: str
     run: int
-    """Counts from 1; a search that failed or was cancelled and is asked again runs again."""
+    """Counts from 1; rises when a failed or cancelled search is submitted again."""
     attempts: int
-    """How often workers took this run up."""
+    """How often workers started this run."""
     result: Mapping[str, Any] | None
     artifact_sha256: str | None
     error: Mapping[str, Any] | None
@@ -52,13 +52,13 @@ class Search:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
+        """Whether it has ended; only another submission changes it."""
         return self.status in FINISHED
 
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """Of one stored search what may change, and what the answer to that depends on."""
+    """The columns of a stored search that decide whether its cached answer still holds."""
 
     id: str
     run: int

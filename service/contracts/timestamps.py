@@ -1,4 +1,4 @@
-"""Moments as people write them in filters: a date, or a date and a time with its zone."""
+"""Moments in filters: a date, or a date and a time with its zone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_moment(value: object) -> datetime:
     """A moment in UTC from ISO 8601: a date alone is its midnight in UTC, a time has its zone.
 
     Raises:
-        InputError: if it is none, or says no time zone.
+        InputError: if it is not a moment, or has no time zone.
     """
     if isinstance(value, datetime):
         moment = value

@@ -1,7 +1,7 @@
-"""Searches as they are answered: one that has ended is written once, and then only looked at.
+"""The JSON of searches; that of finished ones is cached.
 
-Reading a search is what clients do most, again and again. Its result is large, and once there it
-does not change within a run: what may have changed is a few columns, which are read each time.
+Clients read searches more often than anything else. The result of a finished search is large and
+does not change within a run, so each request reads only the few columns that may have changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from service.contracts import SearchRead, SearchState
 from service.storage import SearchStore
 
 KEPT = 256
-"""Answers kept, each some 10 to 100 kB."""
+"""Cached answers, each some 10 to 100 kB."""
 
 
 class Answers:
@@ -31,5 +31,5 @@ class Answers:
         return write(state.id, state.run, state.status, current)
 
     def _write(self, search_id: str, run: int, status: str, current: bool) -> str:
-        # Asked again meanwhile, it has another run by now, and this text is never asked for again.
+        # If the search was run again meanwhile, its new run is another key of the cache.
         return SearchRead.of(self._store.get(search_id), current).model_dump_json()

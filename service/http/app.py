@@ -26,8 +26,8 @@ from service.settings import Settings
 VERSION = "0.1.0"
 
 THREADS, SWITCH_S = 10, 0.001
-"""Requests that are worked on at the same time, and how long one of them computes before it lets
-others: together what the event loop may have to wait for before it goes on."""
+"""Threads that handle requests, and seconds before a computing thread yields to another: their
+product bounds how long the event loop waits for its turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             if settings.workers:
                 pages.warm(service.catalog)
             log.info("ready", database=service.engine.dialect.name, workers=settings.workers)
-            # Looking through all that is there for good takes 100 ms, with the event loop waiting.
+            # A full collection of long-lived objects takes 100 ms and blocks the event loop.
             gc.collect()
             gc.freeze()
             watching = asyncio.create_task(service.http_metrics.watch_loop())

@@ -112,7 +112,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
 
 @contextmanager
 def working(service: Service) -> Iterator[None]:
-    """Run the worker processes of `serve`; at the end they finish, or put back what they have."""
+    """Run the worker processes of `serve`; at the end they finish or requeue their searches."""
     service.workers.start(service.settings)
     try:
         yield
@@ -122,7 +122,7 @@ def working(service: Service) -> Iterator[None]:
 
 
 async def get_service(request: Request) -> Service:
-    """The parts of this process. Not asked in a thread, as what does not wait need not be."""
+    """The parts of this process. Asynchronous, so that FastAPI needs no thread for it."""
     service: Service = request.app.state.service
     return service
 
@@ -131,7 +131,7 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 
 
 async def get_caller(request: Request) -> Caller:
-    """Who asks, as the middleware found out."""
+    """The caller, as `auth.Authentication` identified it."""
     caller: Caller = request.state.caller
     return caller
 
@@ -149,7 +149,7 @@ NamePath = Annotated[str, Path(max_length=64)]
 
 
 def get_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Search:
-    """The search that a path names; 404 before anything is answered."""
+    """The search that a path names; 404 if the caller sees none."""
     search = service.store.get(search_id)
     service.owners.check_seen(search_id, caller)
     return search

@@ -24,7 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class HttpMetrics:
-    """Requests answered, by route rather than by path, so that their number stays small."""
+    """Metrics of requests, labelled by route rather than by path to keep the labels few."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
@@ -59,7 +59,7 @@ class HttpMetrics:
         self._seconds.labels(method, route, str(status)).observe(seconds)
 
     async def watch_loop(self) -> None:
-        """Observe, until cancelled, what a request waits for the event loop alone."""
+        """Measure the delay of the event loop until cancelled."""
         while True:
             due = time.monotonic() + LOOP_EVERY_S
             await asyncio.sleep(LOOP_EVERY_S)
@@ -67,10 +67,10 @@ class HttpMetrics:
 
 
 class WorkMetrics(Collector):
-    """What the database says: searches by status, and what workers have counted in it.
+    """Metrics from the database: searches by status, and the counters of workers.
 
-    Every API process shows the same numbers: of several, take one (`max`), not the sum. While
-    the database is gone there are none, and everything else is still shown.
+    Every API process exports the same numbers, so aggregate with `max`, not with a sum. While the
+    database does not answer, these metrics are missing and all others are still exported.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class WorkMetrics(Collector):
         self._counts, self._counted, self._workers = counts, counted, workers
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, also what there is none of yet."""
+        """All metrics of the database, zeros included."""
         try:
             counts, counted, workers = self._counts(), self._counted(), self._workers()
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""What the description of the API says of every route alike: keys, limits, errors."""
+"""The parts of the API's description that all routes share: keys, limits, errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEARER = {
     }
 }
 NO_NUL = "^[^\\u0000]*$"
-"""Texts of paths, queries and headers: no database takes a NUL."""
+"""Pattern of texts in paths, queries and headers: databases store no NUL."""
 _OF_ALL = (400, 500)
 _WITH_KEY = (401, 403, 429, 503)
 _WITH_BODY = (413, 415)

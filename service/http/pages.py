@@ -1,7 +1,7 @@
 """What browsers open: the page at `/` and the API's documentation at `/docs`.
 
 Everything comes from `web/` or from an installed package, so it works without a network; the
-content security policy has the browser hold us to that.
+content security policy makes the browser enforce that.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ HEADERS = MappingProxyType(
         "Cross-Origin-Opener-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        # Asked for again at every visit and answered by 304: an update shows at once.
+        # Browsers revalidate at every visit and get a 304, so an update shows at once.
         "Cache-Control": "no-cache",
     }
 )
 
 COMPRESSION = 3
-"""zlib's level: 6 takes half as long again for answers that are a fourteenth smaller."""
+"""zlib's level; level 6 takes 1.5 times as long for answers that are 7 % smaller."""
 UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
-"""Models are dense already, and their ranges and ETags are of the bytes as they are; an event
-is sent when it happens."""
+"""Models do not compress, and their ranges and ETags refer to the uncompressed bytes; events must
+be sent without a delay."""
 
 
 @requires("public")
@@ -74,8 +74,10 @@ def register(app: FastAPI) -> None:
 
 
 def warm(catalog: Catalog) -> None:
-    """Compute, unless it is kept already, the curve that the page opens with, in the background:
-    a first visitor need not wait for it. Where it cannot be, the page itself will say why."""
+    """Compute the front that the page opens with, in the background and unless it is stored.
+
+    The first visitor need not wait then. Errors are ignored: the page itself will report them.
+    """
 
     def compute() -> None:
         with suppress(Exception):

@@ -62,7 +62,7 @@ def _known(request: Request, error: Exception) -> JSONResponse:
 def answer(scope: Mapping[str, Any], error: Exception) -> JSONResponse:
     """The answer to the request of `scope` that an error ends.
 
-    What failed on our side is described in the log, under the request's id, and not here.
+    Details of server errors are only in the log, under the request's id.
     """
     document = problem_of(error)
     if (detail := _BARE.get(document["status"])) is not None:
@@ -82,7 +82,7 @@ def _headers(error: Exception) -> dict[str, str]:
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: no such path, method, body."""
+    """Refusals by the framework itself: unknown path, method or media type."""
     if not hasattr(error, "status_code"):
         return _known(request, error)
     status, path = int(error.status_code), request.scope["path"]
@@ -101,8 +101,8 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """The first fields that do not hold, each by its JSON pointer. Values are shown as text, cut
-    short: a NaN has no JSON form, and a body may be large."""
+    """The first invalid fields, each by its JSON pointer. Values are shown as shortened text, since
+    NaN has no JSON form and a body may be large."""
     assert isinstance(error, RequestValidationError)
     errors = [
         {

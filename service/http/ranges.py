@@ -1,4 +1,4 @@
-"""Answer with bytes that never change: conditional requests and ranges (RFC 9110)."""
+"""Downloads of immutable bytes: conditional requests and ranges (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def download(
     range_: str | None = None,
     if_range: str | None = None,
 ) -> Response:
-    """`content`, a part of it, or the word that it has not changed.
+    """The answer with `content`: whole (200), a part (206), or not modified (304).
 
     Args:
         sha256: of `content`; its strong ETag.
@@ -47,9 +47,9 @@ def download(
 
 
 def parse_range(header: str, size: int) -> range | None:
-    """The bytes that a Range header asks of `size`, empty if there are none of them.
+    """The byte positions that a Range header selects of `size` bytes; empty if it selects none.
 
-    None if the header does not hold or asks for several parts: such a header may be ignored.
+    None if the header is invalid or names several parts: servers may ignore such a header.
     """
     match = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", header, re.ASCII)
     if match is None or not any(match.groups()):

@@ -112,7 +112,7 @@ def explain_network(
 
 
 def _found(search: Search, service: Service) -> tuple[Arch, DeploymentContext]:
-    """What a search found, and what it was searched with."""
+    """The network that a search found, and the context that it was searched in."""
     if search.status != "succeeded" or search.result is None:
         raise Conflict(f"search {search.id} is {search.status}: it has found no network")
     bundle = service.catalog.supernets.get(search.request["supernet"])

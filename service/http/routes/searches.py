@@ -124,7 +124,7 @@ def list_searches(
 @requires("read")
 def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Response:
     """One search as it is now."""
-    # What is asked most often: known, seen and written in one visit to a thread.
+    # The most frequent request: one thread does all of it.
     state = service.store.state(search_id)
     service.owners.check_seen(search_id, caller)
     text = service.answers.text(state, service.catalog.devices.seen_by(caller))
@@ -153,7 +153,7 @@ async def stream_events(
     """
     seen = int(last_event_id or 0)
     while not service.stop.is_set():
-        # Read before the events: whoever finishes a search records that in the same transaction.
+        # Read before the events: a search and its last event are written in one transaction.
         search = await run_in_threadpool(service.store.get, search.id)
         for event in await run_in_threadpool(service.store.events, search.id, seen):
             seen = event.id
