@@ -184,7 +184,7 @@ class Trainer:
                 soft = F.softmax(logits.detach(), dim=1)
             torch.autograd.backward(loss)
             total += float(loss.detach())
-        sum_gradients(self.supernet, self.world)
+        average_gradients(self.supernet, self.world)
         self.optimizer.step()
         return total / len(archs)
 
@@ -295,7 +295,7 @@ def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) ->
     return [*largest, *sampled, *smallest]
 
 
-def sum_gradients(model: nn.Module, world: int) -> None:
+def average_gradients(model: nn.Module, world: int) -> None:
     """Average gradients over processes, in one message; a no-op on one process."""
     if world == 1:
         return

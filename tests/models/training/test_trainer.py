@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 import models.training.trainer
 from models.data.images import (
@@ -24,10 +25,10 @@ from models.data.images import (
 )
 from models.data.preprocessing import preprocess
 from models.errors import Conflict, InputError
-from models.supernet.supernet import Supernet
+from models.supernet.supernet import Supernet, initialize
 from models.training.optim import learning_rate, make_optimizer
 from models.training.recipe import Phase, load_recipe
-from models.training.trainer import Trainer, archs_of_step, sum_gradients
+from models.training.trainer import Trainer, archs_of_step
 from models.training.training_run import train
 from tests.spaces import DEBUG
 
@@ -182,13 +183,51 @@ def test_two_processes_train_one_supernet(tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
-def test_gradients_of_unused_weights_stay_unset():
-    """One process: nothing to average, nothing invented for weights that no subnet used."""
+AVERAGED = """
+import sys, torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from models.training.trainer import average_gradients
+from tests.models.training.test_trainer import gradients_of
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+supernet = gradients_of([rank])
+average_gradients(supernet, world=2)
+grads = {name: weight.grad for name, weight in supernet.named_parameters()}
+save_file({k: v for k, v in grads.items() if v is not None}, f"{folder}/{rank}.safetensors")
+dist.destroy_process_group()
+"""
+
+
+def gradients_of(halves: list[int]) -> Supernet:
+    """A supernet with the gradients of the mean loss over these halves of a batch, each of which
+    trains a subnet of its own; batch norms do not depend on the batch."""
     supernet = Supernet(DEBUG)
-    x = torch.zeros(2, 1, 8, 8)
-    supernet(x, DEBUG.smallest).sum().backward()
-    sum_gradients(supernet, world=1)
-    assert supernet.layers["stage1_block2"].get_parameter("project.weight").grad is None
+    initialize(supernet, 0)
+    supernet.eval()
+    images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    archs = [DEBUG.smallest, DEBUG.uniform(8, 0, 5, 4)]
+    for half in halves:
+        loss = F.cross_entropy(supernet(images[half::2], archs[half]), torch.arange(4))
+        torch.autograd.backward(loss / len(halves))
+    return supernet
+
+
+def test_two_processes_have_the_gradients_of_one_on_the_whole_batch(tmp_path):
+    """Means, not sums; and a weight that neither used keeps no gradient."""
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    commands = [[sys.executable, "-c", AVERAGED, str(rank), str(tmp_path)] for rank in range(2)]
+    running = [subprocess.Popen(command, cwd=root, env=environment) for command in commands]
+    assert [process.wait(timeout=240) for process in running] == [0, 0]
+    whole = gradients_of([0, 1])
+    for rank in range(2):
+        averaged = load_file(tmp_path / f"{rank}.safetensors")
+        for name, weight in whole.named_parameters():
+            assert (weight.grad is None) == (name not in averaged), name
+            if weight.grad is not None:
+                torch.testing.assert_close(averaged[name], weight.grad, rtol=1e-5, atol=1e-7)
+    assert "layers.stage1_block2.project.weight" not in averaged
 
 
 def test_learning_rate_warms_up_and_decays():
