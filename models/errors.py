@@ -43,10 +43,10 @@ class Infeasible(InputError):
 
     Attributes:
         limit: the limit that binds.
-        budget: what was asked of it.
-        floor: the least it can be; where each limit `alone` can be met, what the network that
-            comes nearest to meeting all of them needs.
-        nearest: budgets by name, as near to those asked as was found, that can be met together.
+        budget: the requested value.
+        floor: the least possible value; where each limit can be met by itself, the value of the
+            network that comes nearest to meeting all of them.
+        nearest: budgets by name that can be met together, the nearest found to those requested.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from .bundle import add_to_bundle as add_to_bundle
 from .bundle import file_sha256 as file_sha256
 from .bundle import published_card as published_card
 from .bundle import write_bundle as write_bundle
-from .measure_accuracy import collect as collect
+from .measure_accuracy import measure_subnets as measure_subnets
 from .measure_accuracy import subnets_to_measure as subnets_to_measure
 from .measured import Measured as Measured
 from .measured import Shift as Shift

@@ -4,7 +4,7 @@
     weights.safetensors    the supernet's state dict
     predictor.safetensors  accuracy predictor (written and read by `search`)
     calibration.npz        training images for batch-norm recalibration
-    validation.npz         images and labels nobody trained on
+    validation.npz         images and labels held out of training
     measured.jsonl.gz      subnets whose accuracy was measured, the predictor's data
 
 Nothing in a bundle is a pickle.
@@ -42,7 +42,7 @@ ZOO = Path(__file__).with_name("shipped")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One bundle on disk; its parts are read when asked for."""
+    """One bundle on disk; its parts are read on demand."""
 
     path: Path
     card: Mapping[str, Any]
@@ -126,7 +126,7 @@ class Bundle:
             return LabelledImages(arrays["images"], arrays["labels"])
 
     def check_deliverable(self) -> None:
-        """That there is all that a model is made from.
+        """Check that the bundle has everything that a delivered model is made from.
 
         Raises:
             InputError: if there are no weights, or no images to recalibrate with.
@@ -140,7 +140,7 @@ class Bundle:
             )
 
     def check_weights(self) -> None:
-        """That the weights are there.
+        """Check that the bundle has weights.
 
         Raises:
             InputError: if not, saying how to import them.
@@ -176,8 +176,8 @@ class Bundle:
 
 
 class BundleRegistry:
-    """The bundles of this installation: shipped, the user's own, and the published spaces,
-    which are known before their weights are imported."""
+    """The bundles of this installation: shipped ones, the user's own, and the published
+    spaces, which are listed before their weights are imported."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "supernets"

@@ -1,7 +1,8 @@
 """Measure the accuracy of many subnets: the data of an accuracy predictor.
 
-Subnets for fitting are drawn twice: uniformly, as the test subnets are, and with a tilt of
-each subnet's own, so that the corners where a search ends (all small, all large) are known too.
+Some subnets for fitting are drawn uniformly, as the test subnets are. The others are drawn with a
+tilt towards small or large choices, because searches end near these corners and uniform samples
+hardly ever reach them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TILTED_SHARE = 0.4
 TILT = 2.0
 """Spread of the tilts (`SearchSpace.sample_tilted`)."""
 SHIFT_SUBNETS = 40
-"""Subnets also measured on the test images, for the one number that separates the two sets."""
+"""Subnets that are also measured on the test images, to estimate how much harder those are."""
 
 OnMeasured = Callable[[int, int], None]
 
@@ -45,7 +46,7 @@ def subnets_to_measure(
     return [jobs[i] for i in rng.permutation(len(jobs))]
 
 
-def collect(
+def measure_subnets(
     bundle: Bundle,
     held_out: LabelledImages,
     test: LabelledImages,
@@ -58,7 +59,7 @@ def collect(
     """Measure `jobs`, appending each to `table`, and read it all; a second call goes on.
 
     Args:
-        held_out: training images that were never trained on.
+        held_out: training images held out of training.
         test: the data set's test images, for the first few subnets.
         table: JSON lines, one a subnet; kept after a crash.
     """

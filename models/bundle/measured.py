@@ -1,4 +1,4 @@
-"""Subnets whose accuracy was measured: what a predictor is fitted to and judged by."""
+"""Measured accuracies of subnets: the data that predictors are fitted to and tested on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Split = Literal["fit", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One subnet and its measured top-1, percent. "test" subnets are never fitted to."""
+    """One subnet and its measured top-1, percent. "test" subnets are not used for fitting."""
 
     arch: Arch
     top1: float
@@ -81,7 +81,7 @@ class Measurements:
 
 
 UNSEEN_SHARE = 8
-"""One in so many networks is kept out of a fit."""
+"""One in this many networks is held out for testing the fit."""
 
 
 def read_measurements(path: Path, space: SearchSpace) -> Measurements:
@@ -136,7 +136,7 @@ def as_arrays(
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How much harder the test images are than the held-out ones, measured on some subnets."""
+    """Difference in accuracy between test images and held-out ones, measured on some subnets."""
 
     points: float
     """Test minus held-out top-1, mean."""

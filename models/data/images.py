@@ -107,7 +107,7 @@ def to_tensor(
 ) -> Tensor:
     """Normalized (B, C, resolution, resolution) float32 tensor, bilinear.
 
-    The training twin of `models.data.preprocessing`: the same up to its rounding to whole pixels.
+    Used in training; the same as `models.data.preprocessing` up to its rounding to grey levels.
     """
     x_BHWC = torch.from_numpy(images if images.ndim == 4 else images[..., None])
     x_BCHW = x_BHWC.permute(0, 3, 1, 2).float().contiguous().div_(255)

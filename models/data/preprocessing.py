@@ -1,4 +1,4 @@
-"""From stored pixels to a network's input, as every exported model's metadata describes it.
+"""From stored pixels to a network's input, as described in every exported model's metadata.
 
 Shapes: N images, H x W pixels, C channels, R the network's resolution.
 """
@@ -23,9 +23,9 @@ def preprocess(
 ) -> npt.NDArray[np.float32]:
     """Resize with Pillow's antialiased bilinear filter, scale to 0..1, normalize.
 
-    Images of the wanted size are not resized. Pillow's filter, rounding included, is the one
-    that a device has at hand; training's `models.data.images.to_tensor` agrees with it to one
-    grey level, which is what its rounding makes.
+    Images of the right size are not resized. Pillow's filter, which rounds to whole grey levels, is
+    commonly available on devices; `models.data.images.to_tensor`, used in training, does not round
+    and agrees to one grey level.
 
     Args:
         images_u8: (N, H, W) or (N, H, W, C) uint8.
@@ -66,7 +66,7 @@ def preprocess(
 
 
 def _resized(planes_NCHW: npt.NDArray[np.uint8], resolution: int) -> npt.NDArray[np.uint8]:
-    """Each plane by itself, which is what Pillow does with the bands of one image."""
+    """Resize each plane separately, as Pillow does with the bands of one image."""
     count, channels, height, width = planes_NCHW.shape
     if (height, width) == (resolution, resolution):
         return np.ascontiguousarray(planes_NCHW)

@@ -13,11 +13,11 @@ from codecarbon import OfflineEmissionsTracker
 from codecarbon.output_methods.base_output import BaseOutput
 
 NOTHING = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
-"""What work that was not done has spent."""
+"""The totals before any work."""
 
 
 class _Latest(BaseOutput):
-    """Keeps the totals that codecarbon hands to its outputs."""
+    """Stores the latest totals that codecarbon passes to its outputs."""
 
     def __init__(self) -> None:
         self.total: Any = None
@@ -41,7 +41,7 @@ class EnergyMeter:
     def __init__(self, country: str) -> None:
         self._latest = _Latest()
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
-        # Its warnings (deprecations of its own dependencies) are not ours to act on.
+        # codecarbon's dependencies raise deprecation warnings, which we cannot act on.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._tracker = OfflineEmissionsTracker(
@@ -97,6 +97,6 @@ class EnergyMeter:
 
 
 def added(earlier: Mapping[str, Any] | None, meter: EnergyMeter) -> dict[str, Any]:
-    """A card's entry for work that goes on: what was spent before and now, under what is now."""
+    """A card's entry for resumed work: earlier and present totals added, present conditions."""
     before, now = earlier or NOTHING, meter.read()
     return {**{key: before[key] + now[key] for key in NOTHING}, **meter.conditions}

@@ -1,7 +1,8 @@
-"""How this process takes memory from the system where the C library is glibc; elsewhere nothing.
+"""Settings of glibc's memory allocator; with other C libraries these functions do nothing.
 
-By default glibc maps every large tensor anew and unmaps it after use, and the kernel fills each of
-its pages with zeros: half of the time of a training step or a recalibration on the CPU.
+By default glibc maps fresh pages for every large tensor and unmaps them after use, and the kernel
+fills each page with zeros. That takes half of the time of a training step or a recalibration on the
+CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_memory() -> None:
-    """Return what is kept and not in use to the system: before a pause of unknown length."""
+    """Return freed memory to the system, before a pause of unknown length."""
     if (glibc := _glibc()) is not None:
         glibc.malloc_trim(0)
 

@@ -1,7 +1,7 @@
-"""Work by the batch on several threads, with the answers of one.
+"""Batches on several threads, with the results of one thread.
 
-torch and ONNX Runtime spread one operator over threads, which adds sums up in another order and
-scales badly for small networks. Here each batch stays on one thread, and answers keep their order.
+torch and ONNX Runtime split one operator over threads, which changes the order of sums and scales
+badly for small networks. Here each batch runs on one thread, and results come in order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """`map(work, items)` on some threads, each of which torch's operators do not leave.
+    """`map(work, items)` on several threads; each of torch's operators runs on one thread.
 
     No more items are drawn ahead than there are threads.
     """

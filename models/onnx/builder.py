@@ -1,8 +1,8 @@
 """ONNX bytes straight from a plan and its tensors, without tracing.
 
-Building the graph from `models.spaces.plan` takes milliseconds, keeps tensor names readable and
-gives the same bytes for the same input. Each batch norm is folded into its convolution. Weights are
-read, folded and written one after the other, so that the file is the only copy of them.
+Building the graph from a plan takes milliseconds, keeps tensor names readable and gives the same
+bytes for the same input. Each batch norm is folded into its convolution. Weights are read, folded
+and written one after the other, so the file is their only copy in memory.
 
 Shapes: B batch, C channels, O output channels, R resolution. Operators: ONNX opset 17, IR 8,
 which every ONNX Runtime since 1.12 reads.
@@ -29,7 +29,7 @@ OPSET = 17
 IR_VERSION = 8
 INPUT, LOGITS, FEATURES = "input", "logits", "features"
 ENVELOPE_BYTES = 77
-"""Of a file around its layers: versions, name, input and output; metadata comes on top."""
+"""Size of a file without layers and metadata: versions, name, input and output."""
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -70,8 +70,8 @@ def build_slice(layers: Sequence[LayerSpec], tensors: Tensors, *, bn_eps: float 
     """Serialize a chain of consecutive layers, for measuring.
 
     Returns:
-        A model with input `input` (batch, C, size, size) float32, shaped as the first layer
-        wants it, and output `features`, shaped as the last layer leaves it.
+        A model with input `input` (batch, C, size, size) float32 in the shape of the first layer's
+        input, and output `features` in the shape of the last layer's output.
 
     Raises:
         InputError: as `build_onnx`.
@@ -80,10 +80,10 @@ def build_slice(layers: Sequence[LayerSpec], tensors: Tensors, *, bn_eps: float 
 
 
 def stored_bytes(layer: LayerSpec) -> int:
-    """What one layer adds to the file of a network, to a few bytes.
+    """Bytes that one layer adds to the file of a network, to within a few bytes.
 
-    Found by building the layer alone, of zeros; of its name only the length matters, and its
-    size in pixels does not.
+    The layer is built by itself, with zeros as weights. The result depends on the length of its
+    name and not on its size in pixels, so equal layers share one cached result.
     """
     size = layer.kernel * layer.stride
     alike = replace(layer, name="n" * len(layer.name), in_size=size, resolution=0)
@@ -259,8 +259,8 @@ class _Graph:
         return name
 
     def _folded(self, norm: str) -> tuple[Floats, Floats]:
-        """What a batch norm multiplies each channel of the convolution before it with, and adds;
-        in float64, because a variance can be small."""
+        """Scale and shift of each channel by a batch norm, in float64, because a variance can be
+        small."""
         gamma, beta, mean, var = (
             self.tensors[f"{norm}.{part}"].astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")

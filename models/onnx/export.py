@@ -1,4 +1,4 @@
-"""From (supernet, architecture) to checked ONNX bytes, and the accuracy of such bytes."""
+"""From (supernet, architecture) to ONNX bytes, and the accuracy of such bytes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from models.spaces import Arch, layer_plan
 from models.supernet import Subnet, Supernet, extract, recalibrate, slices
 
 CALIBRATION_BATCH = 256
-KEPT_BYTES = 1 << 28
-"""Resized images larger than this are not kept but made anew, a batch at a time."""
+CACHE_LIMIT_BYTES = 1 << 28
+"""Larger sets of resized images are not cached; each batch is resized when it is used."""
 
 
 class ImageSet:
-    """Images with their preprocessing, resized once for each resolution asked for."""
+    """Images with their preprocessing, resized once for each resolution."""
 
     def __init__(
         self, images: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
@@ -33,7 +33,7 @@ class ImageSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the pixels, their shape and the preprocessing: equal sets have equal ones."""
+        """Hash of the pixels, their shape and the preprocessing: equal sets have equal hashes."""
         stated = repr((self.images.shape, [*map(float, self.mean)], [*map(float, self.std)]))
         digest = hashlib.sha256(stated.encode())
         digest.update(np.ascontiguousarray(self.images).data)
@@ -44,7 +44,7 @@ class ImageSet:
         if resolution in self._cache:
             return self._cache[resolution]
         resized = self._preprocessed(self.images, resolution)
-        if resized.nbytes <= KEPT_BYTES:
+        if resized.nbytes <= CACHE_LIMIT_BYTES:
             self._cache[resolution] = resized
         return resized
 
@@ -55,7 +55,7 @@ class ImageSet:
 
     def batches(self, resolution: int, size: int) -> Iterator[torch.Tensor]:
         """The images in order, `size` at a time."""
-        large = len(self.images) * len(self.mean) * resolution**2 * 4 > KEPT_BYTES
+        large = len(self.images) * len(self.mean) * resolution**2 * 4 > CACHE_LIMIT_BYTES
         for start in range(0, len(self.images), size):
             part = slice(start, start + size)
             if large:
@@ -84,9 +84,10 @@ def subnet_onnx(
 
 
 def supernet_onnx(supernet: Supernet, arch: Arch, metadata: Mapping[str, str]) -> bytes:
-    """ONNX bytes of a subnet straight from the supernet's weights, which are not copied first.
+    """ONNX bytes of a subnet directly from the supernet's weights, without a copy of them.
 
-    Batch-norm statistics are the supernet's: the bytes of `subnet_onnx` without recalibration.
+    Batch-norm statistics are those of the supernet: the same bytes as `subnet_onnx` without
+    recalibration.
     """
     space = supernet.space
     tensors = slices(supernet, arch)
@@ -107,9 +108,9 @@ def run_onnx(
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def logits(start: int) -> npt.NDArray[np.float32]:
-        found: npt.NDArray[np.float32]
-        (found,) = session.run(["logits"], {"input": images_BCRR[start : start + batch]})
-        return found
+        logits_BK: npt.NDArray[np.float32]
+        (logits_BK,) = session.run(["logits"], {"input": images_BCRR[start : start + batch]})
+        return logits_BK
 
     return np.concatenate([*in_order(logits, range(0, len(images_BCRR), batch), threads)])
 

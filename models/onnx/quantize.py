@@ -28,9 +28,9 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from models.errors import InputError
 
-KEPT_FLOAT = ".se_"
-"""Part of the names of squeeze-and-excitation's nodes. They work on one value a channel: too
-little to save time with, and their gates spread an error over whole channels."""
+FLOAT_NODES = ".se_"
+"""Part of the names of squeeze-and-excitation's nodes, which stay in float32: they work on one
+value a channel, too few to save time, and an error in a gate scales a whole channel."""
 
 Images = npt.NDArray[np.float32]
 
@@ -43,7 +43,7 @@ def quantize_onnx(
     Args:
         model: float32, with one input.
         batches: preprocessed images (B, C, R, R), a batch at a time; each batch's extremes count
-            alike, so that a single odd image does not widen every scale.
+            equally, so that one unusual image does not widen every scale.
         metadata: text for the file's `metadata_props`; those of `model` unless given.
 
     Returns:
@@ -71,7 +71,7 @@ def quantize_onnx(
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            nodes_to_exclude=[n.name for n in source.graph.node if KEPT_FLOAT in n.name],
+            nodes_to_exclude=[n.name for n in source.graph.node if FLOAT_NODES in n.name],
             extra_options={
                 "CalibMovingAverage": True,
                 # Logits differ by less than 1/255 of their range.
@@ -86,7 +86,7 @@ def quantize_onnx(
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands batches to the tool, having looked at each."""
+    """Checks each batch and passes it to the quantization tool."""
 
     def __init__(self, expects: onnx.ValueInfoProto, batches: Iterable[Images]) -> None:
         self._name = expects.name

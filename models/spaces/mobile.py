@@ -1,7 +1,7 @@
 """The MobileNetV3 family: stages of inverted bottlenecks, elastic in depth, kernel, expansion.
 
 Published members: the supernets of OFA on MobileNetV3 and on ProxylessNAS (arXiv 1908.09791,
-1812.00332). Widths are fixed, so what a block costs depends on its own genes alone.
+1812.00332). Widths are fixed, so the cost of a block depends on its own genes only.
 """
 
 from __future__ import annotations

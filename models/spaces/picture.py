@@ -74,7 +74,7 @@ def plan_svg(
     slots: Sequence[str] | None = None,
     latency_ms: Mapping[str, float] | None = None,
 ) -> str:
-    """The picture of a network of which only the plan is known.
+    """The picture of a network given by its plan.
 
     Args:
         slots: names of all layers that the space could have; by default those of `plan`.

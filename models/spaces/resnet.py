@@ -38,8 +38,9 @@ class ResNetSpace(SearchSpace):
     -> stages of bottlenecks -> mean -> linear to `classes`.
 
     Columns of the gene matrix: resolution; the stem's depth and two widths; the width and depth
-    of each stage; the expansion of each block. In this order a cost's factors chain from stage
-    to stage, which keeps exact search over them cheap (`search.costs.costs.minimise`).
+    of each stage; the expansion of each block. In this order each factor of a cost shares
+    genes with its neighbours only, which keeps exact minimisation cheap
+    (`search.costs.costs.minimise`).
     """
 
     family: ClassVar[str] = "resnet"

@@ -29,7 +29,7 @@ from models.spaces.genes import Gene, GeneMatrix, GeneName, Scope
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace(ABC):
-    """What every family has: choices, genes, and a walk over each network's layers."""
+    """What every family has: choices, genes, and the layers of each network."""
 
     family: ClassVar[str]
 
@@ -40,7 +40,7 @@ class SearchSpace(ABC):
     resolutions: tuple[int, ...]
     bn_eps: float = 1e-5
 
-    # -- what a family says of itself ----------------------------------------------------
+    # -- what a family defines ----------------------------------------------------
 
     @property
     @abstractmethod
@@ -68,7 +68,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def covering(self) -> Iterator[Arch]:
-        """Few architectures that together contain every layer in every shape it can have."""
+        """A few architectures that together contain every layer in every shape it can have."""
 
     def narrowed(self, choices: Mapping[GeneName, tuple[float, ...]]) -> Self:
         """The part of this space in which only these choices are open.
@@ -185,10 +185,10 @@ class SearchSpace(ABC):
         return self.canonical(genes)
 
     def sample_tilted(self, count: int, spread: float, rng: np.random.Generator) -> GeneMatrix:
-        """`count` canonical rows whose choices of each kind lean, all together, to one end.
+        """`count` canonical rows whose choices of each kind lean together to small or large ones.
 
-        Uniform samples hardly ever come near the small or the large networks of a space, and
-        these do. Resolutions stay uniform.
+        They reach the smallest and largest networks of a space, which uniform samples hardly ever
+        do. Resolutions stay uniform.
 
         Args:
             spread: standard deviation of the tilt; a tilt of t makes the last choice of a gene

@@ -1,4 +1,4 @@
-"""One set of weights for every network of a space, and subnets taken out of it.
+"""One set of weights for every network of a space, and subnets extracted from it.
 
 Read `supernet`, then `extraction`; `checkpoint` maps the published namings."""
 

@@ -29,7 +29,8 @@ _BLOCK = {"released": "mobile_inverted_conv", "newer": "conv"}
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a torch or safetensors file, as they are named there. Runs no code of it.
+    """The tensors of a torch or safetensors file by their names in the file, loaded without running
+    code from it.
 
     Raises:
         NotFound: if there is no such file.
@@ -47,7 +48,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"checkpoint {path.name}: refused, expected a torch file of tensors alone; loading it "
             f"would run code or it is damaged ({str(error).splitlines()[0][:200]})"
         ) from error
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(
             f"checkpoint {path.name}: expected a whole torch or safetensors file, got one that "
@@ -84,7 +85,7 @@ def key_map(space: SearchSpace, format: KeyFormat) -> dict[str, str]:
 
 
 def detect_format(tensors: Mapping[str, Tensor]) -> KeyFormat:
-    """Which naming a checkpoint has; ResNets have the newer one alone."""
+    """Which naming a checkpoint has; ResNets were published in the newer one only."""
     released = any(f".{_BLOCK['released']}." in name for name in tensors)
     return "released" if released else "newer"
 
@@ -96,7 +97,7 @@ def from_published(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[st
         InputError: naming the missing, unknown, misshapen or unusable tensors.
     """
     names = key_map(space, detect_format(tensors))
-    with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
+    with torch.device("meta"):  # shapes only: nothing is allocated or initialized
         supernet = Supernet(space)
     shapes = {name: tuple(tensor.shape) for name, tensor in supernet.state_dict().items()}
     problems = []

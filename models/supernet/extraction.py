@@ -21,7 +21,7 @@ from models.supernet.supernet import Supernet
 
 
 class ChannelsLast(nn.Module):
-    """Fix the memory layout, which images of one channel leave open."""
+    """Fix the memory layout, which is ambiguous for images of one channel."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW.contiguous(memory_format=torch.channels_last)
@@ -45,8 +45,8 @@ def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
 def extract(supernet: Supernet, arch: Arch) -> Subnet:
     """The subnet `arch` as an ordinary module in eval mode, with copies of its weights.
 
-    Its outputs equal `supernet.eval()(x, arch)` bit for bit. Batch-norm statistics are those
-    of the supernet: `recalibrate` before its accuracy means anything.
+    Its outputs equal `supernet.eval()(x, arch)` bit for bit. Batch-norm statistics are those of the
+    supernet: call `recalibrate` before measuring accuracy.
 
     Raises:
         InputError: if `arch` is not in the supernet's space.
@@ -69,7 +69,7 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
 @torch.no_grad()
 def slices(supernet: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]:
     """The tensors of `extract(supernet, arch)` by name, without the module: views of the
-    supernet's weights, which are not copied, and transformed depthwise filters.
+    supernet's weights, not copies, except for transformed tensors.
 
     Raises:
         InputError: if `arch` is not in the supernet's space.
@@ -128,9 +128,11 @@ def recalibrate(subnet: nn.Module, images: Iterable[Tensor], threads: int = 1) -
 
 
 class _BatchStatistics:
-    """Means and biased variances of one batch in every norm of a network, for several callers at
-    once: each takes a copy of the network, whose norms keep what they saw last. There are as many
-    copies as there were callers at once, which few batches keep few on any number of cores."""
+    """Mean and biased variance of one batch in every batch norm of a network, from several threads.
+
+    Each call takes an idle copy of the network, or makes one, so there are at most as many copies
+    as concurrent calls.
+    """
 
     def __init__(self, subnet: nn.Module) -> None:
         self._subnet = subnet

@@ -1,4 +1,4 @@
-"""The supernet: `supernet(x_BCHW, arch)`. It holds weights and no "active subnet"."""
+"""The supernet, `supernet(x_BCHW, arch)`: it holds weights, and the subnet is an argument."""
 
 from __future__ import annotations
 

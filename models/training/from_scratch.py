@@ -1,7 +1,7 @@
-"""The price of sharing weights: subnets against the same networks trained alone.
+"""What sharing weights costs: subnets against the same networks trained from scratch.
 
-A network trained alone gets the recipe's first phase: its epochs, learning rate, images and
-augmentation. For the largest network that phase *is* training alone, so its result is reused.
+A network is trained from scratch by the recipe's first phase: its epochs, learning rate, images and
+augmentation. That phase trains the largest network alone, so the result is reused for it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def train_from_scratch(
     data: LabelledImages,
     on_step: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Subnet:
-    """Train the network of `plan`, a subnet's or any other, by the recipe's first phase."""
+    """Train the network of `plan`, of a subnet or any other, by the recipe's first phase."""
     phase = recipe.phases[0]
     subnet = plain(plan, recipe.space.bn_eps)
     initialize(subnet, recipe.seed)
@@ -94,16 +94,16 @@ def compare(
     full_weights: Path | None = None,
     on_step: OnStep = lambda index, step, steps: None,
 ) -> list[dict[str, Any]]:
-    """Test top-1 of each architecture trained alone and as a subnet, percent.
+    """Test top-1 of each architecture trained from scratch and as a subnet, percent.
 
-    Results are kept in `folder`, network by network, and reused by a second call.
+    The result of each network is stored in `folder` and reused by a later call.
 
     Args:
-        full_weights: the supernet's state after the recipe's first phase, where it was kept.
+        full_weights: the supernet's state after the recipe's first phase, if it was stored.
 
     Returns:
-        {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus shared,
-        points; energy is that of training it alone, None where the supernet's training did it.
+        {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus
+        shared, points; energy is that of training from scratch, None from `full_weights`.
     """
     dataset = load_dataset(recipe.dataset, recipe.space)
     train, test = dataset.train, dataset.test
@@ -129,13 +129,13 @@ def compare(
 
     rows = []
     for index, arch in enumerate(archs):
-        kept = folder / f"alone-{index}.json"
-        if not kept.exists():
+        stored = folder / f"alone-{index}.json"
+        if not stored.exists():
             record = from_scratch(arch, partial(on_step, index))
-            unfinished = kept.with_suffix(".partial")
+            unfinished = stored.with_suffix(".partial")
             unfinished.write_text(json.dumps(record))
-            os.replace(unfinished, kept)
-        record = json.loads(kept.read_text())
+            os.replace(unfinished, stored)
+        record = json.loads(stored.read_text())
         shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
         rows.append(
             {

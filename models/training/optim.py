@@ -1,4 +1,4 @@
-"""What training a supernet and training one network alone have in common."""
+"""Batches, learning rate and optimizer, for supernets and for single networks."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Batch:
 def batch_at(
     recipe: Recipe, data: LabelledImages, phase: int, step: int, rng: np.random.Generator
 ) -> Batch:
-    """The batch of one step: a function of (seed, phase, step), so that any step can be redone.
+    """The batch of one step, a function of (seed, phase, step), so that any step can be repeated.
 
     Args:
-        rng: made for this step alone; used for the augmentation.
+        rng: generator of this step, for the augmentation.
     """
     epoch, at = divmod(step, len(data) // recipe.batch_size)
     order = np.random.default_rng([recipe.seed, phase, epoch, 1]).permutation(len(data))
@@ -41,8 +41,8 @@ def batch_at(
 
 
 def draw_antialias(rng: np.random.Generator) -> bool:
-    """Whether this step resizes with antialiasing: deployed pipelines do both, so subnets
-    should bear both."""
+    """Whether this step resizes with antialiasing. Deployed pipelines may or may not, so subnets
+    are trained with both."""
     return bool(rng.random() < 0.75)
 
 

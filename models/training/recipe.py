@@ -24,7 +24,7 @@ CORNERS = ("largest", "smallest", "smallest-drawn")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One phase: which choices are open, how long, and how fast it learns."""
+    """One phase: its open choices, length and learning rate."""
 
     name: str
     epochs: int
@@ -32,15 +32,15 @@ class Phase:
     """Peak learning rate for the whole batch; cosine decay to zero."""
     warmup_epochs: float = 0.0
     weight_decay: float | None = None
-    """None: the recipe's. Where a step sums the gradients of several networks, a decay of the
-    same effect is as many times larger."""
+    """None: the recipe's. A step that sums the gradients of n subnets needs n times the decay for
+    the same effect."""
     subnets_per_step: int = 1
     """Random subnets whose gradients are summed before a step."""
     always: tuple[str, ...] = ()
-    """Corners trained in every step besides the random ones: "largest" of the space,
-    "smallest" of the phase (the sandwich rule of BigNAS, arXiv 2003.11142), "smallest-drawn": the
-    same at a resolution drawn anew, every second time the lowest; the kernel transformations would
-    else serve small images only."""
+    """Subnets trained in every step besides the random ones: "largest" of the space, "smallest" of
+    the phase (the sandwich rule of BigNAS, arXiv 2003.11142), and "smallest-drawn": the smallest at
+    a random resolution, the lowest in half of the steps. Without it, kernel transformations would
+    be trained on small images only."""
     resolutions: tuple[int, ...] = ()
     """Open choices; empty: the largest only."""
     kernels: tuple[int, ...] = ()
@@ -51,8 +51,8 @@ class Phase:
     distill: float = 0.0
     """Weight of the teacher's soft labels against 1 for the true label."""
     teacher: str = "full"
-    """"full": the network of the first phase, frozen, its answers looked up (OFA).
-    "largest": the largest subnet as it stands, which must be in `always` (BigNAS)."""
+    """"full": the frozen network of the first phase, whose logits are looked up (OFA).
+    "largest": the largest subnet in its present state, which must be in `always` (BigNAS)."""
 
     def space(self, whole: SearchSpace) -> SearchSpace:
         """The part of `whole` that is open in this phase."""
@@ -61,14 +61,14 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides the result of a training."""
+    """Everything that the result of a training depends on."""
 
     name: str
     dataset: str
     """"fashion-mnist", or a folder of images (`models.data.datasets`)."""
     seed: int
     holdout: int
-    """Training images never trained on: for the predictor and for choosing."""
+    """Training images held out of training, for the predictor and for choosing networks."""
     batch_size: int
     """Images a step, over all processes."""
     weight_decay: float

@@ -4,9 +4,9 @@ Phases after Cai et al., ICLR 2020, section 3.4: the full network first, then ke
 resolutions, then depth, then expansions; each phase starts from the one before, and from the
 second on the smaller networks also learn the full network's answers (distillation).
 
-Every random choice is a function of (seed, phase, step), so that a run resumed at any step does
-what the uninterrupted run would have done. The frozen teacher's logits are computed once, for
-every training image and its mirror, and looked up (docs/decisions/0010).
+Every random choice is a function of (seed, phase, step), so a resumed run gives the same weights as
+an uninterrupted one. The frozen teacher's logits are computed once for every training image and its
+mirror image, and then looked up (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ CHECKPOINT_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training is; `steps` counts all phases."""
+class TrainingProgress:
+    """The position of a training run; `step` and `steps` count all phases."""
 
     phase: str
     step: int
@@ -58,11 +58,11 @@ class Progress:
     """Estimated from the time of this phase's steps so far."""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[TrainingProgress], None]
 
 
 class Trainer:
-    """One training of one recipe in one folder. `run` may be called again after any kill."""
+    """Trains by one recipe in one folder. After a kill, a new one resumes from the checkpoint."""
 
     def __init__(self, recipe: Recipe, folder: Path, resume: bool) -> None:
         self.recipe, self.folder = recipe, folder
@@ -113,7 +113,7 @@ class Trainer:
                         self.conditions = meter.conditions
                         self._save()
                     on_progress(
-                        Progress(
+                        TrainingProgress(
                             self.recipe.phases[index].name,
                             self._steps_before(index) + done,
                             self._steps_before(len(self.recipe.phases)),
@@ -124,7 +124,7 @@ class Trainer:
                 self._leave(index)
 
     def _enter(self, index: int) -> None:
-        """Prepare phase `index`; a resumed phase is already prepared."""
+        """Prepare phase `index`, unless the run resumes inside it."""
         phase = self.recipe.phases[index]
         if phase.distill and phase.teacher == "full" and self.teacher is None:
             self.teacher = self._teacher_logits()
@@ -138,12 +138,12 @@ class Trainer:
 
     def _leave(self, index: int) -> None:
         if index == 0:
-            # The full network is the teacher, and the twin trained alone that cards compare with.
+            # The full network is the teacher, and what its shared form is compared with.
             self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
         self.phase, self.step = index + 1, 0
         self._save()
         if self.world > 1:
-            dist.barrier()  # the others read what the first wrote
+            dist.barrier()  # the other processes read what rank 0 wrote
 
     def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int, float]]:
         """Train the phase's remaining steps; yields (loss, done, steps, seconds left in all)."""
@@ -180,7 +180,7 @@ class Trainer:
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             if soft is not None:
                 loss = loss + phase.distill * F.cross_entropy(logits, soft)
-            elif phase.teacher == "largest":  # it comes first, and teaches the others
+            elif phase.teacher == "largest":  # the largest subnet runs first and teaches the others
                 soft = F.softmax(logits.detach(), dim=1)
             torch.autograd.backward(loss)
             total += float(loss.detach())
@@ -283,7 +283,7 @@ class Trainer:
 
 
 def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) -> list[Arch]:
-    """The networks whose gradients one step sums; the largest, if it is among them, first."""
+    """The subnets whose gradients one step sums; the largest, if it is among them, comes first."""
     part = phase.space(whole)
     sampled = part.decode(part.sample(phase.subnets_per_step, rng))
     largest = [whole.largest] if "largest" in phase.always else []
@@ -296,7 +296,7 @@ def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) ->
 
 
 def average_gradients(model: nn.Module, world: int) -> None:
-    """Average gradients over processes, in one message; a no-op on one process."""
+    """Replace each gradient by its mean over processes, in one message; no-op on one process."""
     if world == 1:
         return
     weights = list(model.parameters())
@@ -310,5 +310,5 @@ def average_gradients(model: nn.Module, world: int) -> None:
     for index, (weight, grad) in enumerate(zip(weights, grads, strict=True)):
         part = message[at : at + grad.numel()].view(grad.shape)
         at += grad.numel()
-        # A weight no process used keeps no gradient, so that weight decay leaves it alone.
+        # A weight that no process used keeps no gradient, so weight decay does not change it.
         weight.grad = part.clone() if message[flat.numel() + index] > 0 else None

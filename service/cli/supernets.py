@@ -134,7 +134,7 @@ def train(
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
     from models.machine import keep_freed_memory
-    from models.training import Progress, load_recipe
+    from models.training import TrainingProgress, load_recipe
     from models.training import train as train_supernet
 
     keep_freed_memory()
@@ -144,7 +144,7 @@ def train(
         return
     with progress_bar(loaded.name) as show_share:
 
-        def on_progress(now: Progress) -> None:
+        def on_progress(now: TrainingProgress) -> None:
             word = f"{now.phase} step {now.step}/{now.steps} loss {now.loss:.3f}"
             show_share(now.step / now.steps, word)
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 _SOURCE = Path(__file__).with_name("depthwise.cpp")
 OPTIONS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
-"""Never -ffast-math: its start-up code would flush denormals in the whole process."""
+"""Without -ffast-math, whose start-up code would flush denormals in the whole process."""
 
 
 class _DepthwiseConv(torch.autograd.Function):
@@ -94,20 +94,20 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, stride: int) -> Te
 def _compiled() -> Callable[..., int] | None:
     """The compiled kernel, or None where this machine has no C++ compiler.
 
-    The library is cached by the hash of its source, options and the processor's features, so a
-    folder shared between machines never serves another processor's instructions.
+    The library's name is a hash of source, options and the processor's features, so machines that
+    share a folder do not load one another's instructions.
     """
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.environ.get("SUBNET_NATIVE_KERNELS") == "0":
         return None
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text().partition("flags")[2].partition("\n")[0] if cpu.exists() else ""
-    known = "\n".join([*OPTIONS, flags]).encode() + _SOURCE.read_bytes()
+    hashed = "\n".join([*OPTIONS, flags]).encode() + _SOURCE.read_bytes()
     folder = Path(tempfile.gettempdir()) / f"subnet-search-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        return None  # somebody else's library is never loaded
-    library = folder / f"depthwise-{hashlib.sha256(known).hexdigest()[:16]}.so"
+        return None  # a library of another user is not loaded
+    library = folder / f"depthwise-{hashlib.sha256(hashed).hexdigest()[:16]}.so"
     if not library.exists():
         partial = library.with_suffix(f".{os.getpid()}")
         command = [compiler, *OPTIONS, str(_SOURCE), "-o", str(partial)]

@@ -23,7 +23,7 @@ def activate(x: Tensor, act: Activation | None) -> Tensor:
     """Apply the activation named by a layer (None is the identity)."""
     match act:
         case "relu":
-            return F.relu(x, inplace=True)  # of a fresh tensor, always
+            return F.relu(x, inplace=True)  # callers pass a tensor that nothing else uses
         case "relu6":
             return F.relu6(x)
         case "hswish":
@@ -33,9 +33,9 @@ def activate(x: Tensor, act: Activation | None) -> Tensor:
 
 
 def channels_last(model: ModuleT) -> ModuleT:
-    """`model` with its filters in the memory layout that torch's CPU kernels are fast in."""
+    """`model` with its filters in the memory layout for which torch's CPU kernels are fastest."""
     for tensor in (*model.parameters(), *model.buffers()):
-        # Most filters lie alike in both layouts, and then stay where they are.
+        # Most filters have one order in both layouts and are not copied.
         if tensor.ndim == 4 and not tensor.is_contiguous(memory_format=torch.channels_last):
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return model

@@ -44,7 +44,7 @@ def measure_subnets(
         NotFound: if the data set is not on this machine.
         InputError: if networks are to be found, and there is no predictor to find them with.
     """
-    from models.bundle import collect, subnets_to_measure
+    from models.bundle import measure_subnets, subnets_to_measure
     from models.data import hold_out, load_dataset
     from models.machine import EnergyMeter, added
 
@@ -58,7 +58,7 @@ def measure_subnets(
     else:
         jobs = [(arch, "fit") for arch in found_by_searches(bundle, found_count)]
     with EnergyMeter(recipe["country"]) as meter:
-        rows = collect(
+        rows = measure_subnets(
             bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured
         )
         spent = added(bundle.card["energy"].get("predictor_data"), meter)
