@@ -33,8 +33,9 @@ def host_conditions(
         NotFound: no such runtime is registered.
         InputError: the runtime lacks the provider here.
     """
+    chosen = find_runtime(runtime)
     try:
-        fields = runner.host_conditions(find_runtime(runtime), provider, threads)
+        fields = runner.host_conditions(chosen, provider, threads)
     except ValueError as error:
         raise InputError(str(error)) from error
     # The numbers' checks are those of the table.

@@ -1,4 +1,4 @@
-"""Tables from the times of whole networks, near another device's if they are few.
+"""Tables fitted to the times of whole networks, near a similar device's table if they are few.
 
 Read `layer_costs`, `fit`, then `profiles`."""
 

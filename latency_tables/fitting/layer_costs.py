@@ -1,7 +1,7 @@
-"""A layer's cost from what it computes and moves: one non-negative time for each unit of work.
+"""The time of a layer as a sum of non-negative unit costs, one for each kind of work.
 
-The same few features describe the layers of every space, so times that were fitted in one space
-and at some resolutions say something about the others.
+The same features describe the layers of every space, so costs that were fitted in one space, at
+some resolutions, predict times in others.
 
 Shapes: L layers, F features.
 """
@@ -25,19 +25,19 @@ UnitCosts = Mapping[str, float]
 
 
 def layer_features(layers: Iterable[LayerSpec]) -> Floats:
-    """What each layer computes and moves, (L, F)."""
-    found = [kind_of(layer).work(layer) for layer in layers]
-    rows = [[work.get(name, 0.0) for name in FEATURES] for work in found]
+    """The work of each layer: what it computes and moves, (L, F)."""
+    works = [kind_of(layer).work(layer) for layer in layers]
+    rows = [[work.get(name, 0.0) for name in FEATURES] for work in works]
     return np.array(rows, np.float64).reshape(len(rows), len(FEATURES))
 
 
 def as_vector(costs: UnitCosts) -> Floats:
-    """Milliseconds of one unit of each feature, in order, (F,)."""
+    """Unit costs in the order of `FEATURES`, 0 if missing, (F,)."""
     return np.array([costs.get(name, 0.0) for name in FEATURES])
 
 
 def as_costs(vector_F: Floats) -> dict[str, float]:
-    """The inverse of `as_vector`, without what costs nothing, to seven digits."""
+    """The inverse of `as_vector`: seven digits, zeros left out."""
     return {
         name: float(f"{cost:.7g}")
         for name, cost in zip(FEATURES, vector_F.tolist(), strict=True)

@@ -34,7 +34,7 @@ DonorOf = Callable[[str, str, str], LatencyTable]
 
 
 def no_donor(device: str, space: str, precision: str) -> LatencyTable:
-    """Where no other device is known.
+    """The default `donor_of`: no other device is known.
 
     Raises:
         NotFound: always.
@@ -52,17 +52,17 @@ def parse_profile(
 
     * "table", which maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and
       "count"; with it optionally "network_overhead_ms", "expected_error" and "residual_ratios".
-      The numbers count as measured, by the user.
+      These numbers count as measured by the user.
     * "measurements" of whole networks, `{"arch": [...], "latency_ms": [...]}`, to which a table is
       fitted (`latency_tables.fitting.fit`); optionally near the table of a "donor", another device.
 
     Args:
-        spaces: known spaces by name; only asked where there are measurements.
-        donor_of: the donor's table.
+        spaces: returns the known spaces by name; called only for measurements.
+        donor_of: returns the donor's table.
 
     Raises:
         InputError: naming the place, what was expected there and what was found.
-        NotFound: if the donor or its table is not known.
+        NotFound: the donor or its table is not known.
     """
     profile = expect_object(value, "profile", _PROFILE, (*_PROFILE_OPTIONAL, *_FORMS))
     forms = tuple(form for form in _FORMS if form in profile)
@@ -79,9 +79,9 @@ def parse_profile(
 def _profile_with_networks(
     profile: Mapping[str, Any], spaces: Mapping[str, SearchSpace], donor_of: DonorOf
 ) -> LatencyTable:
-    if told := [name for name in _PROFILE_TABLE if name in profile]:
+    if extra := [name for name in _PROFILE_TABLE if name in profile]:
         raise InputError(
-            f"profile.{told[0]}: expected it with a 'table' only; it is computed from measurements"
+            f"profile.{extra[0]}: expected it with a 'table' only; it is computed from measurements"
         )
     device, conditions, source = _profile_head(profile)
     if (space := spaces.get(expect_text(profile["space"], "profile.space"))) is None:
@@ -100,7 +100,7 @@ def _profile_with_networks(
 
 
 def parse_head(value: object, form: str) -> tuple[Mapping[str, Any], Conditions]:
-    """The fields of a profile of one form that every form has, checked, and its conditions.
+    """A profile with the field `form`, its common fields checked, and its conditions.
 
     Raises:
         InputError: naming the place, what was expected there and what was found.

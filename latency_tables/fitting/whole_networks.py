@@ -1,4 +1,4 @@
-"""Whole networks and how long each took on a device."""
+"""Whole networks and their times on a device."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class WholeNetworks:
     ) -> WholeNetworks:
         """Read `{"arch": [...], "latency_ms": [...], "batch": 1}`; the batch is optional.
 
-        A network that is there several times counts once, with the median of its times.
+        A repeated network counts once, with the median of its times.
 
         Args:
-            batch: what the document's must be, if it states one.
+            batch: that of the profile; the document's batch, if stated, must equal it.
 
         Raises:
             InputError: naming the place, what was expected there and what was found.

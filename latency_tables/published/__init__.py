@@ -1,4 +1,4 @@
-"""Figures that others published, and the tables that come with the program.
+"""Tables in foreign formats, and the tables that come with the program.
 
 Read `builtin`, `shipped`, then `formats`; `publish` makes the shipped figures."""
 

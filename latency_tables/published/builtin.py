@@ -38,16 +38,16 @@ class Device:
 def choose_table(
     device: str, keys: Collection[TableKey], space: str, precision: str | None = None
 ) -> TableKey:
-    """Which of a device's tables is meant: at `precision`; if None, at fp32, else the only one.
+    """The key of a device's table at `precision`; if None, at fp32, else the only one.
 
     Raises:
-        NotFound: there is no such table; names those that there are.
+        NotFound: there is no such table; names those of the device.
     """
-    found = [key for key in sorted(keys) if key[0] == space]
-    if precision is None and len(found) == 1:
-        return found[0]
+    of_space = [key for key in sorted(keys) if key[0] == space]
+    if precision is None and len(of_space) == 1:
+        return of_space[0]
     wanted = (space, precision or DEFAULT_PRECISION)
-    if wanted not in found:
+    if wanted not in of_space:
         known = ", ".join(f"{space} ({precision})" for space, precision in sorted(keys))
         raise NotFound(
             f"device {device!r} has no latency table for space {space!r} at {wanted[1]}; "
@@ -57,7 +57,7 @@ def choose_table(
 
 
 class BuiltinDevices:
-    """The devices that come with the program, by name. Files are read when asked for."""
+    """The devices that come with the program, by name. A file is read when its table is needed."""
 
     def __init__(self, folder: Path = BUILTIN) -> None:
         self._folder = folder

@@ -1,6 +1,6 @@
 """Whole networks that others measured and published, read from their files.
 
-Format of the files: `README.md` of the folder of published figures.
+The `README.md` in the folder of published figures describes the format.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.spaces import Arch, layer_plan, published_spaces
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """One network that was measured whole."""
+    """One measured network."""
 
     device: str
     batch: int
@@ -42,14 +42,14 @@ def read_gpus(path: Path, names: Iterable[str]) -> dict[str, list[Point]]:
     """The networks that were measured on each GPU at each batch, by "device_batch"."""
     content = json.loads(gzip.decompress(path.read_bytes()))
     networks = [_point("", 1, content["space"], _unpadded(row), 0.0) for row in content["arch"]]
-    found = {}
+    points = {}
     for name in names:
         device, batch = name.rsplit("_", 1)
-        found[name] = [
+        points[name] = [
             replace(network, device=device, batch=int(batch), latency_ms=latency_ms)
             for network, latency_ms in zip(networks, content["latency_ms"][name], strict=True)
         ]
-    return found
+    return points
 
 
 def _point(device: str, batch: int, space: str, arch: Arch, latency_ms: float) -> Point:
@@ -62,7 +62,7 @@ def _arch(row: Mapping[str, Any]) -> Arch:
 
 
 def _unpadded(row: Mapping[str, Any]) -> Arch:
-    """An architecture whose inactive blocks are there, as flat lists."""
+    """The architecture of flat lists that hold inactive blocks too."""
     most = len(row["kernel"]) // len(row["depth"])
     cut = {
         name: [row[name][s * most : s * most + d] for s, d in enumerate(row["depth"])]

@@ -1,9 +1,11 @@
-"""The published latency tables: one YAML file a resolution, one entry a layer, milliseconds.
+"""The latency tables of Once-for-All: one YAML file a resolution, one entry a layer, milliseconds.
 
-Two dialects. MobileNetV3: `expand` is the number of middle channels, and keys tell squeeze and
-activation. ProxylessNAS: `expand` is the ratio, and the mean over the image is part of the logits.
-A layer of one shape has a figure in each file; networks are summed within a file, so each is kept
-for its resolution. Format: mit-han-lab/once-for-all, tag v0.1.
+There are two dialects. In MobileNetV3, `expand` is the number of middle channels, and keys state
+squeeze-and-excitation and activation. In ProxylessNAS, `expand` is the ratio, and the pooling is
+part of the logits. A layer may have a figure in several files; entries are kept for each
+resolution, since a network's layers are those of one file.
+
+Format: mit-han-lab/once-for-all, tag v0.1.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from models.spaces import SearchSpace, layer_plan
 
 UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3}
 NEGLIGIBLE_MS = 1e-6
-"""Of a layer that the format counts with another one."""
+"""Time of a layer that the format includes in another one."""
 FILES = "*.y*ml"
 MAX_FILE_BYTES = 8 << 20
 CONVOLUTIONS = {"stem": "Conv", "head": "Conv_1", "feature": "Conv_2"}
@@ -122,17 +124,17 @@ def _positive(value: object) -> bool:
 
 
 def _resolution(path: Path, figures: Mapping[str, LayerLatency]) -> int:
-    found = {int(m[1]) for key in figures if (m := re.match(r"Conv-input:(\d+)x", key))}
-    if len(found) != 1:
+    sizes = {int(m[1]) for key in figures if (m := re.match(r"Conv-input:(\d+)x", key))}
+    if len(sizes) != 1:
         raise InputError(
             f"{path.name}: expected one entry Conv-input:RxRx..., which tells the resolution, "
-            f"got {len(found)}"
+            f"got {len(sizes)}"
         )
-    return found.pop()
+    return sizes.pop()
 
 
 def _keys(space: SearchSpace) -> Iterator[tuple[LayerSpec, str | None]]:
-    """Each layer of a space of one resolution, with its published key; None: it has none."""
+    """Each layer of a space of one resolution, with its published key or None."""
     proxyless = not getattr(space, "feature_width", 0)
     seen, pooled = set(), 1
     for arch in space.covering():

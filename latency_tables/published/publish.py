@@ -1,4 +1,4 @@
-"""Make `data/` from the published figures: nothing in it is typed in.
+"""Make `data/` from the published figures.
 
     python -m latency_tables.published.publish [FOLDER]
 
@@ -7,9 +7,9 @@ FOLDER (default: $SUBNET_REFERENCE) holds what others measured; see `docs/decisi
 * Layers measured one by one (Galaxy Note10, ofa-mbv3-w1.2): kept as they are.
 * Thousands of whole networks (four GPUs at batch 64, ofa-mbv3-w1.2): unit costs are fitted.
 * Three to seven whole networks of a device: its unit costs stay near those of a donor. The phones
-  have one donor in common, fitted to all of them near the Note10's layers.
+  share one donor, fitted to all of them near the Note10's layers.
 
-Figures of different software meet only as a donor's shape, whose scale is left free.
+A donor measured under other software gives the ratios of the costs only; their scale is free.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ LUT_SOURCE = "per-layer table published with Once-for-All v0.1 (mit-han-lab/once
 ZOO = "model zoo of Once-for-All (mit-han-lab/once-for-all)"
 HELP = "HELP (HayeonLee/HELP)"
 ZOO_SPREAD = 0.02
-"""Three rounded figures say little beyond a scale."""
+"""Prior spread where only a few rounded figures are known: they determine little but the scale."""
 FREE_OVERHEAD = 1.0
-"""Of a server's processor: no donor says what a network costs it beyond its layers."""
+"""Prior spread of a server processor's overhead, of which no donor says anything."""
 CLASS_ROUNDS = 8
 MODEL_NOISE = 0.02
 ROUNDING_MS = 1 / 12**0.5
-"""Standard deviation of what the zoo's rounding to whole milliseconds takes away."""
+"""Standard deviation of the zoo's rounding to whole milliseconds."""
 RATIOS = 199
-"""Of thousands, so many drawn ones are shipped."""
+"""How many ratios are shipped; if there are more, a random sample of them."""
 
 
 Predictor = Callable[[Sequence[Point]], Costs]
@@ -86,7 +86,8 @@ def publish(reference: Path, folder: Path = BUILTIN) -> None:
 
 
 def figures(reference: Path) -> tuple[list[dict[str, Any]], LatencyTable]:
-    """What is shipped: a record for each device and its like spaces, and the measured layers."""
+    """The shipped records, one for each device and spaces with equal figures, and the measured
+    layers."""
     points = read_zoo(reference / "zoo_points.json")
     gpus = read_gpus(reference / "gpu_latency.json.gz", GPUS)
     layers = read_note10(reference)
@@ -145,7 +146,7 @@ def _phone(device: str, note10: Costs) -> Predictor:
 
 
 def phones_costs(points: Sequence[Point], note10: Costs) -> Costs:
-    """Unit costs that the phones have in common, but for each one's own scale."""
+    """Unit costs that all phones share, up to a scale for each."""
     costs = note10
     features, latency, noise = _arrays([p for p in points if p.device in PHONES])
     devices = np.array([p.device for p in points if p.device in PHONES])

@@ -1,4 +1,4 @@
-"""The published devices: compact figures, from which a table is compiled for any of their spaces.
+"""The published devices: a table is computed from compact figures for any of their spaces.
 
 `data/shipped.json` holds unit costs (`layer_costs`) for each device; layers that were measured one
 by one are in a file of their own. `latency_tables.published.publish` writes both from the published
@@ -34,7 +34,7 @@ LEAST_MS = 1e-6
 
 
 def shipped_tables(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """What is known of each (device, space) in a folder of shipped figures; empty without any."""
+    """The record of each (device, space) in a folder of shipped figures; empty without a file."""
     path = folder / FILE
     return dict(_read(path)) if path.exists() else {}
 
@@ -46,18 +46,18 @@ def measured_file(device: str, space: str) -> str:
 
 @lru_cache(maxsize=256)
 def shipped_table(folder: Path, device: str, space: str) -> LatencyTable:
-    """Compile the table of a device for a space. The figures never change, so neither does it."""
-    known = shipped_tables(folder)[device, space]
+    """The table of a device for a space, cached, since the figures never change."""
+    record = shipped_tables(folder)[device, space]
     table = LatencyTable(
         device=device,
         space=space,
-        origin=known["origin"],
-        source=known["source"],
-        conditions=Conditions(**known["conditions"]),
-        entries=_entries(space, as_vector(known["unit_ms"])),
-        network_overhead_ms=known["overhead_ms"],
-        expected_error=known["expected_error"],
-        residual_ratios=tuple(known["residual_ratios"]),
+        origin=record["origin"],
+        source=record["source"],
+        conditions=Conditions(**record["conditions"]),
+        entries=_entries(space, as_vector(record["unit_ms"])),
+        network_overhead_ms=record["overhead_ms"],
+        expected_error=record["expected_error"],
+        residual_ratios=tuple(record["residual_ratios"]),
     )
     path = folder / measured_file(device, space)
     if not path.exists():
@@ -69,8 +69,8 @@ def shipped_table(folder: Path, device: str, space: str) -> LatencyTable:
 def extended(measured: LatencyTable, space: SearchSpace, model: LatencyTable) -> LatencyTable:
     """A measured table with the resolutions of `space` that it lacks.
 
-    A layer there takes what it takes at the nearest measured resolution, times the ratio that
-    `model` has between the two. What is said of the table is what is said of `model`.
+    The time of a layer is that at the nearest measured resolution, times the ratio of the two times
+    in `model`. All other fields are those of `model`.
     """
     known = measured.covered(space).resolutions
     lacking = tuple(r for r in space.resolutions if r not in known)
@@ -88,7 +88,7 @@ def extended(measured: LatencyTable, space: SearchSpace, model: LatencyTable) ->
 
 
 def table_of_costs(like: LatencyTable, costs: Costs) -> LatencyTable:
-    """A table of `costs`, otherwise `like` another of a published space."""
+    """`like`, a table of a published space, with entries from `costs`."""
     return replace(like, entries=_entries(like.space, costs.unit_ms_F))
 
 

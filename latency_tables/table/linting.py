@@ -1,7 +1,7 @@
-"""What is wrong with a latency table, and what is odd about it; nothing found is no proof.
+"""Errors and warnings about a latency table. A table without any may still be wrong.
 
-An error means that answers from the table would be wrong, so it is not taken. A warning means
-that they may be.
+An error means that answers from the table would be wrong; such a table is refused. A warning means
+that they may be wrong.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ from models.spaces import SearchSpace, layer_plan
 Kind = Literal["space", "missing", "unit", "order", "spread", "additivity"]
 
 SLOWEST_GMACS = 0.02
-"""A microcontroller's best block does several times as many billion operations a second."""
+"""Billion operations a second: the best block of a microcontroller is several times as fast."""
 FASTEST_GMACS_A_THREAD = 1_000
-"""Several times what a core with matrix instructions can do."""
+"""Billion operations a second: several times the speed of a core with matrix instructions."""
 FASTEST_GMACS, FASTEST_GMACS_BATCHED = 5_000, 100_000
-"""Where threads are not stated; an accelerator starts several operators for each block, which
-limits it at batch 1."""
+"""Billion operations a second, if threads are not stated. At batch 1, an accelerator is limited by
+the time to start a block's operators."""
 LEAST_BLOCK_MS = 0.0005
-"""A block is several operators; starting them takes longer on any machine."""
+"""To start the operators of a block takes longer on any machine."""
 
 NOISY, TOO_NOISY = 0.25, 3.0
-"""Standard deviation as a share of the median: of layers to name; of the whole table, which is
-then all noise. A kit on a machine where they varied by 147 % still predicted networks 4 % off."""
+"""Standard deviation as a share of the median: of a layer, for a warning; of the whole table, for
+an error. A table whose layers varied by 147 % still predicted networks with an error of 4 %."""
 ODD_SHARE = 0.5
-"""Share of pairs in which the larger layer may be faster."""
+"""Largest share of pairs in which the larger layer may be faster."""
 ODD_RATIO, ODD_OF_NETWORK = 3.0, 0.1
-"""A larger layer that is faster by this factor, and by this share of the smallest network."""
+"""It is an error if a larger layer is faster by this factor, and by this share of a small
+network."""
 ODD_DEVIATIONS = 3.0
+"""And by this many standard deviations of both layers together."""
 LARGE_ERROR, TOO_LARGE_ERROR = 0.10, 0.25
-"""Mean relative error of predicted whole networks."""
+"""Mean relative error of whole networks: for a warning, for an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a table."""
+    """One error or warning."""
 
     kind: Kind
     is_error: bool
@@ -52,7 +54,7 @@ class Finding:
 
 
 class BadTable(InputError):
-    """A table that is not taken, with every reason.
+    """A table is refused; the message has every reason.
 
     Attributes:
         findings: the errors.
@@ -67,10 +69,10 @@ class BadTable(InputError):
 
 
 def check(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
-    """`lint`, refusing what has errors; returns the warnings.
+    """The warnings of `lint`.
 
     Raises:
-        BadTable: with every error.
+        BadTable: there are errors.
     """
     findings = lint(table, space)
     if errors := [finding for finding in findings if finding.is_error]:
@@ -79,10 +81,10 @@ def check(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]
 
 
 def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
-    """Everything found.
+    """Every error and warning.
 
     Args:
-        space: what the table is for; None if that is not known, then less can be said.
+        space: the table's; None if it is not known, which leaves out most checks.
     """
     findings = [*_spread(table), *_network_error(table)]
     if space is None:
@@ -98,7 +100,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
 
 
 def _layers(table: LatencyTable, part: SearchSpace) -> dict[str, LayerSpec]:
-    """Each different layer of the part of a space that a table is meant for, by its entry."""
+    """Each different layer of `part`, by the key of its entry."""
     layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
     return {_entry_key(table, layer): layer for layer in layers}
 
@@ -120,7 +122,7 @@ def _missing(
 
 
 def _unit(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding]:
-    """Microseconds or seconds that were given as milliseconds show in the speed they imply."""
+    """Times in microseconds or seconds imply an impossible speed."""
     blocks = [
         (entry.p50_ms, layer.macs * table.conditions.batch / 1e6 / entry.p50_ms)
         for layer in layers.values()
@@ -145,12 +147,12 @@ def _unit(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding
 
 
 def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding]:
-    """Layers that do more than others that are else the same, and are faster."""
-    found = [layer for layer in layers.values() if table.entry(layer)]
-    total_ms = sum(_entry(table, layer).p50_ms for layer in found)
-    for what, alike in (("kernel", _but_kernel), ("expansion", _but_expansion)):
+    """Layers that are faster than smaller ones which otherwise equal them."""
+    timed = [layer for layer in layers.values() if table.entry(layer)]
+    total_ms = sum(_entry(table, layer).p50_ms for layer in timed)
+    for what, alike in (("kernel", _without_kernel), ("expansion", _without_expansion)):
         groups: dict[LayerSpec, list[LayerSpec]] = {}
-        for layer in found:
+        for layer in timed:
             if kind_of(layer).is_block:
                 groups.setdefault(alike(layer), []).append(layer)
         pairs = [
@@ -158,11 +160,11 @@ def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Findin
             for group in groups.values()
             for less, more in itertools.pairwise(sorted(group, key=attrgetter("macs")))
         ]
-        yield from _odd_pairs(what, pairs, _smallest_ms(total_ms, len(found)))
+        yield from _odd_pairs(what, pairs, _small_network_ms(total_ms, len(timed)))
 
 
-def _smallest_ms(total_ms: float, layers: int) -> float:
-    """About what a network of a dozen mean layers takes."""
+def _small_network_ms(total_ms: float, layers: int) -> float:
+    """The time of twelve layers of mean time."""
     return 12 * total_ms / max(layers, 1)
 
 
@@ -193,17 +195,17 @@ def _odd_pairs(
         yield Finding("order", False, f"{text}, first {odd[0][2].key}")
 
 
-def _but_kernel(layer: LayerSpec) -> LayerSpec:
+def _without_kernel(layer: LayerSpec) -> LayerSpec:
     return replace(layer, name="", kernel=1)
 
 
-def _but_expansion(layer: LayerSpec) -> LayerSpec:
+def _without_expansion(layer: LayerSpec) -> LayerSpec:
     return replace(layer, name="", mid_channels=0, se_channels=min(layer.se_channels, 1))
 
 
 def _entry(table: LatencyTable, layer: LayerSpec) -> LayerLatency:
     entry = table.entry(layer)
-    assert entry is not None  # only layers that have one are looked at
+    assert entry is not None  # the caller chose layers that have one
     return entry
 
 

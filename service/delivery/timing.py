@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.table import Conditions
-from models.errors import InputError, NotFound
+from models.errors import InputError
 
 VISITS, WARMUP, RUNS = 10, 5, 20
 MAX_S = 2.0
@@ -39,7 +39,7 @@ class HostTimer:
 
         try:
             return host_conditions(runtime, provider=provider, threads=threads)
-        except (NotFound, InputError):
+        except InputError:  # NotFound too
             return None
 
     def times_ms(self, model: bytes, conditions: Conditions) -> Floats:
