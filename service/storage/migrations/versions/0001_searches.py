@@ -11,7 +11,7 @@ depends_on = None
 MOMENT = sa.DateTime(timezone=True)
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # long: a list of the first schema's tables
     """Make the tables."""
     op.create_table(
         "profiles",
