@@ -45,7 +45,6 @@ LONG_FUNCTIONS = {
     "models/spaces/mobile.py: walk",
     "models/spaces/resnet.py: walk",
     "models/training/from_scratch.py: compare",
-    "search/evolution/run.py: search_subnet",
     "service/delivery/delivery.py: deliver",
 }
 IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "pyyaml": "yaml"}

@@ -111,30 +111,9 @@ def search_subnet(
     known = warm_start(problem, evaluate, settings.warm_start, rng)
     slopes = predictor.slopes if isinstance(predictor, Sloped) else None
     evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
-    progress = SearchProgress(
-        generation=0,
-        evaluations=evaluate.evaluations,
-        seconds=0.0,
-        top1=evolution.best_top1,
-        stalled_generations=0,
+    generation, reason = _evolve(
+        evolution, evaluate, termination, lambda: clock() - start, on_progress
     )
-    reason: Literal["terminated", "exhausted"] = "exhausted"
-    for _ in generations(evolution, evaluate):
-        rose = evolution.best_top1 > progress.top1
-        progress = SearchProgress(
-            generation=progress.generation + 1,
-            evaluations=evaluate.evaluations,
-            seconds=clock() - start,
-            top1=evolution.best_top1,
-            stalled_generations=(
-                0 if rose or evolution.isolated else progress.stalled_generations + 1
-            ),
-        )
-        share = min(1.0, termination.share(progress))
-        on_progress(replace(progress, share=share))
-        if share >= 1:
-            reason = "terminated"
-            break
     row = climb(evaluate, evolution.best)
     top1 = float(evaluate(row[None])[0])
     return SearchResult(
@@ -143,8 +122,41 @@ def search_subnet(
         top1=top1,
         costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
         evaluations=evaluate.evaluations,
-        generations=progress.generation,
+        generations=generation,
         seconds=clock() - start,
         seed=seed,
         reason=reason,
     )
+
+
+def _evolve(
+    evolution: Evolution,
+    evaluate: Evaluator,
+    termination: Termination,
+    seconds: Callable[[], float],
+    on_progress: Callable[[SearchProgress], None],
+) -> tuple[int, Literal["terminated", "exhausted"]]:
+    """Run generations until the termination or until no new network is left.
+
+    Returns:
+        The number of generations, and why they ended.
+    """
+    generation = stalled = 0
+    top1 = evolution.best_top1
+    for _ in generations(evolution, evaluate):
+        generation += 1
+        # While groups are isolated, no stall is counted.
+        stalled = 0 if evolution.isolated or evolution.best_top1 > top1 else stalled + 1
+        top1 = evolution.best_top1
+        progress = SearchProgress(
+            generation=generation,
+            evaluations=evaluate.evaluations,
+            seconds=seconds(),
+            top1=top1,
+            stalled_generations=stalled,
+        )
+        share = min(1.0, termination.share(progress))
+        on_progress(replace(progress, share=share))
+        if share >= 1:
+            return generation, "terminated"
+    return generation, "exhausted"
