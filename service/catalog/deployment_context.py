@@ -193,7 +193,10 @@ class DeploymentContext:
             sources["latency_ms"] = table_provenance(self.table)
             if (bound := upper_bound(self.table, self.confidence)) is not None:
                 sources["latency_upper_ms"] = bound
-        return sources
+        # Delivered files hold this as text, so the order of the names is part of their bytes.
+        last = ("top1", "latency_ms", "latency_upper_ms", "energy_mj")
+        order = sorted(sources, key=lambda name: last.index(name) if name in last else -1)
+        return {name: sources[name] for name in order}
 
 
 LAYER_FIELDS = tuple(field.name for field in fields(LayerSpec))
