@@ -35,13 +35,18 @@ class CostInputs:
     """Of the device, complete for `space`; None where no device is given."""
 
     @cached_property
+    def covered(self) -> SearchSpace:
+        """`space` at the resolutions of the table."""
+        return self.space if self.table is None else self.table.covered(self.space)
+
+    @cached_property
     def latency(self) -> CostModel | None:
-        """Latency at the resolutions of the table, shared by all limits that derive from it."""
+        """Latency over `covered`, shared by all limits that derive from it."""
         from search.costs.costs import latency_costs
 
         if self.table is None:
             return None
-        return latency_costs(self.table.covered(self.space), self.table)
+        return latency_costs(self.covered, self.table)
 
 
 @dataclass(frozen=True, kw_only=True)

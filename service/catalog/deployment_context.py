@@ -60,11 +60,11 @@ class DeploymentContext:
                 resolutions than the predictor.
             CorruptBundle: if the predictor is not the file that the card names.
         """
-        whole = space = bundle.space
+        whole = bundle.space
         if table is not None:
             _check_table(table, bundle)
-            space = table.covered(whole)
         inputs = CostInputs(whole, table)
+        space = inputs.covered
         made = {name: limit.make_cost(inputs) for name, limit in registered_limits().items()}
         models = {name: model for name, model in made.items() if model is not None}
         evaluators = {name: (model.space, model.evaluate) for name, model in models.items()}
