@@ -1,8 +1,8 @@
 """A typed client of the REST API: `Client().search("fashion-mbv3", "host", latency_ms=1.0)`.
 
-Every call ends: each has a time limit, and what is tried again is tried a bounded number of
-times. Answers are the models of `service.contracts`, some with a picture for notebooks
-(`service.client.answers`); errors are those of `service.client.errors`.
+Every call ends: each has a time limit, and retries are bounded. Answers are the models of
+`service.contracts`, some with a picture for notebooks (`service.client.answers`); errors are those
+of `service.client.errors`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from service.client.errors import (
     problem_error,
 )
 from service.client.fetch import Fetched, fetch
-from service.client.wire import LONGEST_PAUSE_S, RETRIES, Wire
+from service.client.wire import MAX_PAUSE_S, RETRIES, Wire
 from service.contracts import (
     CorrectionRead,
     DeviceList,
@@ -54,7 +54,7 @@ OnProgress = Callable[[float, str], None]
 
 
 class Client:
-    """One service. Safe to share between threads; close it, or use it in a `with`."""
+    """A client of one service. Safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Client:
         Args:
             url: where the service is, without `/v1`.
             api_key: what `subnet-search keys create` printed; sent as a bearer token.
-            timeout_s: longest silence of the service within one request.
-            transport: in place of the network, for tests.
+            timeout_s: of one request: the longest wait for the next bytes of the response.
+            transport: replaces the network in tests.
 
         Raises:
             InputError: if `url` is no http or https URL.
@@ -108,11 +108,11 @@ class Client:
         return self._wire.get(f"/v1/devices/{_part(name)}", DeviceRead)
 
     def add_device(self, profile: Mapping[str, Any]) -> DeviceRead:
-        """Keep a device profile under its name.
+        """Store a device profile under its name.
 
         Raises:
             Conflict: if the name is taken.
-            Refused: if the profile does not hold, with the field that does not.
+            Refused: if the profile is not valid, naming the field.
         """
         return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile))
 
@@ -130,13 +130,13 @@ class Client:
         latency_confidence: float | None = None,
         precision: str | None = None,
     ) -> Front:
-        """Every network that none is both faster and more accurate than, by rising latency.
+        """The Pareto-optimal networks in latency and accuracy, by ascending latency.
 
         Args:
-            latency_ms: only the most accurate one within this.
-            latency_confidence: with which probability a latency is to be within `latency_ms`; that
-                of every point's `latency_upper_ms`.
-            precision: of the device's table; fp32 before others.
+            latency_ms: only the most accurate network within this latency.
+            latency_confidence: probability with which latencies hold: of `latency_ms`, and of each
+                point's `latency_upper_ms`.
+            precision: of the device's table; default: fp32 if there is one.
 
         Raises:
             Infeasible: if no network is that fast.
@@ -174,20 +174,21 @@ class Client:
         timeout_s: float = 600.0,
         on_progress: OnProgress | None = None,
     ) -> Search:
-        """The most accurate network within limits, searched or found among what is stored.
+        """The most accurate network within limits: a stored search, or a new one.
 
         Args:
             device: a name, or a whole profile.
             limits: further limits by name, such as those that only the service knows.
             shared: whether everybody with a key sees it.
-            webhook: a URL that is told of the end; what arrives there goes to `verify_webhook`.
-            wait: for the end; otherwise a search that is not stored is answered as queued.
-            timeout_s: longest wait; what is not finished then goes on by itself.
+            webhook: a URL that is called when the search ends; the receiver checks the call with
+                `verify_webhook`.
+            wait: until the search ends; otherwise a new search is returned as queued.
+            timeout_s: longest wait; the search continues after it.
 
         Raises:
             Infeasible: with the floor, if no network meets the limits.
             NotFinished: after `timeout_s`.
-            ProblemError: what the search failed with.
+            ProblemError: if the search failed.
         """
         given = {
             **{"latency_ms": latency_ms, "macs": macs, "params": params},
@@ -233,7 +234,7 @@ class Client:
         sort: Sort = "-created_at",
         limit: int | None = None,
     ) -> Searches:
-        """Stored searches, fetched as they are needed; `.to_pandas()` makes a table of them.
+        """Stored searches, fetched page by page; `.to_pandas()` makes a table of them.
 
         Args:
             created_after: asked then or later: a time with its zone, or a date, which is its
@@ -279,12 +280,12 @@ class Client:
         timeout_s: float = 600.0,
         on_progress: OnProgress | None = None,
     ) -> Search:
-        """A search once it has succeeded. A service that restarts meanwhile is waited for.
+        """Wait for a search to succeed, also while the service restarts.
 
         Raises:
             NotFinished: after `timeout_s`.
             SearchCancelled: if somebody cancelled it.
-            ProblemError: what it failed with.
+            ProblemError: if it failed.
         """
         if isinstance(search, str) or not search.finished:
             for event in self.events(search, timeout_s=timeout_s):
@@ -300,12 +301,12 @@ class Client:
     def events(
         self, search: Search | str, *, after: int = 0, timeout_s: float = 600.0
     ) -> Iterator[Event]:
-        """What happens to a search, as it happens, until it is finished.
+        """The events of a search as they happen, until it is finished.
 
-        A stream that breaks is taken up again where it broke.
+        A stream that breaks off is resumed after the last event.
 
         Args:
-            after: only what came after the event of this id.
+            after: only events after the one with this id.
 
         Raises:
             NotFinished: after `timeout_s`.
@@ -333,7 +334,7 @@ class Client:
                     "again, or cancel it",
                     now,
                 )
-            time.sleep(min(PAUSE_S * 4**failures, LONGEST_PAUSE_S, left))
+            time.sleep(min(PAUSE_S * 4**failures, MAX_PAUSE_S, left))
 
     def download(
         self,
@@ -343,10 +344,10 @@ class Client:
         progress: Callable[[int, int], None] | None = None,
         timeout_s: float = 600.0,
     ) -> Path:
-        """The ONNX file of a search, whole and with the right sha256, or nothing.
+        """Download the ONNX file of a search. The file appears at `path` once its sha256 matches.
 
-        A download that breaks goes on where it broke, also in another call: what has arrived
-        waits beside `path` under a name of its own.
+        A download that breaks off is resumed, also by a later call: received bytes are kept in a
+        hidden file beside `path`.
 
         Args:
             path: a file, or a folder to write the file into under the service's name for it.
@@ -358,7 +359,7 @@ class Client:
         Raises:
             InputError: if there is no such folder.
             NotFinished: if the search has no result.
-            DamagedDownload: if other bytes arrived than were promised.
+            DamagedDownload: if the sha256 of the received bytes differs from the search's.
         """
         found = self.get(search) if isinstance(search, str) else search
         target = Path(path)
@@ -373,7 +374,7 @@ class Client:
 
 
 class SearchPageOf(SearchPage):
-    """A page of searches as this client gives them."""
+    """A page of this client's `Search` objects."""
 
     items: Sequence[Search]  # type: ignore[assignment]
 

@@ -1,5 +1,4 @@
-"""What `service.client.client` raises. Refusals are also the errors that the same call raises
-locally.
+"""Errors of the client. Those for 4xx are also the errors that the same call raises locally.
 
 SubnetSearchError
 ├── ProblemError            the service answered with a problem document: `problem`
@@ -10,11 +9,11 @@ SubnetSearchError
 │   │   ├── Infeasible      422 with a floor, also models.errors.Infeasible
 │   │   └── TooManyRequests 429, with retry_after_s
 │   └── ServerFailed        5xx
-├── Unreachable             nothing answers at the URL, or not in time
-├── UnexpectedAnswer        what answers there is no service of this version
-├── NotFinished             a search did not end in the time that it was given: `search`
-├── SearchCancelled         somebody cancelled the search that was waited for: `search`
-└── DamagedDownload         the bytes received are not those that were promised
+├── Unreachable             no answer from the URL, or not in time
+├── UnexpectedAnswer        the answer is not one of this service's version
+├── NotFinished             a search has not ended in time: `search`
+├── SearchCancelled         the search was cancelled: `search`
+└── DamagedDownload         the received bytes have another sha256
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class ProblemError(SubnetSearchError):
 
     Attributes:
         problem: the document (RFC 9457).
-        request_id: by which the service's log names the request; None if there was none.
-        retry_after_s: when to ask again, where the service says so.
+        request_id: of the request in the service's log; None if unknown.
+        retry_after_s: seconds after which to retry, if the service says so.
     """
 
     def __init__(
@@ -54,11 +53,11 @@ class ProblemError(SubnetSearchError):
 
 
 class Refused(ProblemError, InputError):
-    """The service refuses what it was asked."""
+    """The service refuses the request."""
 
 
 class Unauthorized(Refused):
-    """There is no key, or it does not allow this."""
+    """The API key is missing, not valid, or does not allow the request."""
 
 
 class NotFound(Refused, errors.NotFound):
@@ -84,15 +83,15 @@ class Infeasible(Refused, errors.Infeasible):
 
 
 class TooManyRequests(Refused):
-    """The key's rate, or the queue's length, is used up for now."""
+    """The key has used up its rate, or the queue is full."""
 
 
 class ServerFailed(ProblemError):
-    """The service failed; its log has more under `request_id`."""
+    """The service failed; its log has details under `request_id`."""
 
 
 class Unreachable(SubnetSearchError):
-    """Nothing answers at the URL, or not in time."""
+    """No answer from the URL, or not in time."""
 
 
 class UnexpectedAnswer(SubnetSearchError):
@@ -100,7 +99,7 @@ class UnexpectedAnswer(SubnetSearchError):
 
 
 class NotFinished(SubnetSearchError):
-    """A search has no result yet; it goes on by itself."""
+    """A search has no result yet; the service continues it."""
 
     def __init__(self, message: str, search: Search) -> None:
         super().__init__(message)
@@ -116,7 +115,7 @@ class SearchCancelled(SubnetSearchError):
 
 
 class DamagedDownload(SubnetSearchError):
-    """What arrived has another sha256 than it should; nothing was kept."""
+    """The downloaded bytes have another sha256 than expected; they are removed."""
 
 
 _BY_STATUS: Mapping[int, type[ProblemError]] = {
@@ -136,7 +135,7 @@ def problem_error(
     request_id: str | None = None,
     retry_after_s: float | None = None,
 ) -> ProblemError:
-    """The exception for an error answer, also one of a proxy that is no problem document."""
+    """The exception of an error response, which may be a proxy's and no problem document."""
     try:
         given: dict[str, Any] = document if isinstance(document, dict) else {}
         problem = Problem.model_validate({"instance": instance, **given})

@@ -1,4 +1,4 @@
-"""Fetch bytes whose hash is known: resumed where it broke, checked, and put in place whole."""
+"""Download a file whose hash is known: resumed, checked, and moved into place when complete."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from models.errors import InputError
 from service.client.errors import DamagedDownload, TooManyRequests, Unreachable
 
 ATTEMPTS = 5
-"""Connections in a row that bring nothing new before it is given up."""
+"""Connections in a row that may bring no new bytes."""
 PAUSE_S = 0.25
 
 
 class Open(Protocol):
-    """Asks for bytes."""
+    """Requests a file."""
 
     def __call__(
         self, path: str, headers: dict[str, str], /
     ) -> AbstractContextManager[httpx.Response]:
-        """An answer that is no error, its body still to be read."""
+        """A successful response whose body has not been read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What is fetched: where it is, its sha256, and its size in bytes."""
+    """The file to fetch: its path on the service, its sha256, and its size in bytes."""
 
     path: str
     sha256: str
@@ -46,12 +46,12 @@ def fetch(
     progress: Callable[[int, int], None] | None = None,
     timeout_s: float,
 ) -> None:
-    """Write what is wanted to `target`; there is nothing to do if it is there already.
+    """Write the file to `target`, unless it is there already.
 
     Raises:
         InputError: if there is no such folder.
-        DamagedDownload: if other bytes arrived, also when asked for afresh.
-        Unreachable: if the service goes away for good, or it takes longer than `timeout_s`.
+        DamagedDownload: if the sha256 differs, also after starting over.
+        Unreachable: if the service stays away, or after `timeout_s`.
     """
     if not target.parent.is_dir():
         raise InputError(f"{target}: expected a file in a folder that exists")
@@ -62,7 +62,7 @@ def fetch(
     resumed = partial.exists()
     _receive(open_, wanted, partial, progress, deadline)
     if resumed and _sha256(partial) != wanted.sha256:
-        # What an earlier call left behind was no part of it.
+        # The bytes of an earlier call were of another file.
         partial.unlink()
         _receive(open_, wanted, partial, progress, deadline)
     if (found := _sha256(partial)) != wanted.sha256:
@@ -82,7 +82,7 @@ def _receive(
     progress: Callable[[int, int], None] | None,
     deadline: float,
 ) -> None:
-    """Fill `partial` up to the wanted size, over as many connections as it takes."""
+    """Append to `partial` until it has the expected size, over several connections if needed."""
     idle = 0
     with partial.open("ab") as file:
         while (held := file.tell()) < wanted.size:
@@ -108,17 +108,16 @@ def _receive(
 
 
 def _connection(open_: Open, wanted: Fetched, file: BinaryIO) -> Iterator[int]:
-    """Append what one connection brings, never beyond the wanted size; yields bytes held."""
+    """Append the bytes of one connection, up to the expected size; yields the size so far."""
     held = file.tell()
-    headers = {"Accept-Encoding": "identity"}  # ranges are of the file, not of what a proxy makes
+    headers = {"Accept-Encoding": "identity"}  # ranges count uncompressed bytes
     if held:
         headers |= {"Range": f"bytes={held}-", "If-Range": f'"{wanted.sha256}"'}
     with open_(wanted.path, headers) as response:
         if response.status_code != 206 and held:
-            file.truncate(0)  # the whole again
+            file.truncate(0)  # the service sends the whole file
             file.seek(0)
-        # As it arrives, not in blocks of a size: a block that is not full yet when a connection
-        # breaks would be lost.
+        # Without a block size: a block that is incomplete when the connection breaks would be lost.
         for block in response.iter_bytes():
             file.write(block[: wanted.size - file.tell()])
             yield file.tell()

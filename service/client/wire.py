@@ -1,4 +1,4 @@
-"""Requests and answers of the client, and what becomes of those that go wrong."""
+"""The client's HTTP requests: retries, errors, the event stream."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from service.client.errors import ProblemError, UnexpectedAnswer, Unreachable, p
 from service.contracts import Event
 
 RETRIES = 4
-"""Further attempts, in a row, of what may be tried again."""
-LONGEST_PAUSE_S = 30.0
+"""Retries in a row."""
+MAX_PAUSE_S = 30.0
 SILENCE_S = 45.0
-"""A stream of events says something every 15 s; one that does not is asked for again."""
+"""An event stream sends a comment every 15 s; one that is silent for longer is reopened."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -51,12 +51,12 @@ class Wire:
         self._http.close()
 
     def get(self, path: str, model: type[Answer], **params: object) -> Answer:
-        """What a GET answers; parameters that are None are left out."""
+        """The answer of a GET; parameters that are None are left out."""
         given = {name: str(value) for name, value in params.items() if value is not None}
         return self.send("GET", path, model, params=given)
 
     def send(self, method: str, path: str, model: type[Answer], **options: Any) -> Answer:
-        """What a request answers. Asked to come again later, it does, a few times."""
+        """The answer of a request, retried when the service says when (`Retry-After`)."""
         for attempt in range(RETRIES + 1):
             with _reaching(self.url):
                 response = self._http.request(method, path, **options)
@@ -64,7 +64,7 @@ class Wire:
                 return _read(model, _checked(response))
             except ProblemError as error:
                 pause_s = error.retry_after_s
-                if pause_s is None or pause_s > LONGEST_PAUSE_S or attempt == RETRIES:
+                if pause_s is None or pause_s > MAX_PAUSE_S or attempt == RETRIES:
                     raise
             time.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
@@ -73,7 +73,7 @@ class Wire:
     def open(
         self, path: str, headers: Mapping[str, str], silence_s: float | None = None
     ) -> Iterator[httpx.Response]:
-        """An answer that is no error, its body still to be read."""
+        """A successful response whose body has not been read."""
         timeout = self._http.timeout if silence_s is None else httpx.Timeout(silence_s)
         with (
             _reaching(self.url),

@@ -27,7 +27,6 @@ VERSION = "1"
 """Never changed, because DBOS ignores runs of another version. A run whose steps differ from its
 stored ones fails in DBOS, and the sweep (`service.jobs.recovery`) starts it anew."""
 SEARCHES, WEBHOOKS = "searches", "webhooks"
-UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
 FINISHED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 BATCH = 500
 WEBHOOK_POLL_S = 1.0

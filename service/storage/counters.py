@@ -1,6 +1,6 @@
-"""Numbers that only grow, counted by all workers in the database, shown by every API process.
+"""Counters in the database: workers add to them, and every API process shows them in /metrics.
 
-They are written in the transaction of what they count, so that they are as true as the rows.
+They are updated in the transaction of what they count, so that they agree with the rows.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ BUCKETS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 def add(session: Session, counts: Counts) -> None:
-    """Add to some numbers."""
+    """Add to some counters."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    # Always in the same order: two workers at the same rows must not wait for each other.
+    # Always in the same order, so that two workers cannot deadlock.
     for (name, label), amount in sorted(counts.items()):
         row = dialect.insert(CounterRow).values(name=name, label=label, value=amount)
         key = ["name", "label"]
@@ -42,24 +42,24 @@ def add(session: Session, counts: Counts) -> None:
 
 
 def of_ended(status: str, seconds: float) -> Counts:
-    """What one search that ended adds."""
+    """What a search that ended adds to the counters."""
     index = bisect_left(BUCKETS_S, seconds)
     bound = f"{BUCKETS_S[index]:g}" if index < len(BUCKETS_S) else "+Inf"
     return {(ENDED, status): 1, (SECONDS, bound): 1, (SECONDS, "sum"): seconds}
 
 
 class CounterStore:
-    """The numbers, in a database whose schema is current."""
+    """Counters in a database whose schema is current."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def add(self, counts: Counts) -> None:
-        """Add to some numbers."""
+        """Add to some counters."""
         with unit_of_work(self._engine) as session:
             add(session, counts)
 
     def all(self) -> dict[tuple[str, str], float]:
-        """Every number."""
+        """Every counter, by name and label."""
         with unit_of_work(self._engine) as session:
             return {(row.name, row.label): row.value for row in session.scalars(select(CounterRow))}

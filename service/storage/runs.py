@@ -1,7 +1,7 @@
-"""What workers ask of the database about the runs of searches.
+"""Runs of searches: the queries of workers.
 
-A run is done by one worker, the last that started it, and only that one can report on it and
-finish it: whoever was taken for dead and comes back finds that its answers are not wanted.
+A run belongs to the worker that started it last. Only that worker can report progress and store a
+result: if another took it over, calls return false and change nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RunStore:
         self._engine, self._now, self._enqueue, self._ended = engine, now, enqueue, ended
 
     def start(self, search_id: str, run: int, worker: str) -> Search | None:
-        """Give a run to `worker`, whoever had it before; None if it is no longer wanted."""
+        """Give a run to `worker`, whichever had it before; None if it was cancelled or replaced."""
         begin = (
             update(SearchRow)
             .where(
@@ -55,7 +55,7 @@ class RunStore:
             return read_search(row_of(session, search_id))
 
     def report(self, search: Search, worker: str, progress: Mapping[str, Any]) -> bool:
-        """Note how far a run is; false, and nothing noted, if `worker` no longer has it."""
+        """Store progress; false, and nothing stored, if `worker` no longer has the run."""
         with unit_of_work(self._engine) as session:
             held = changed(session, _held(search, worker).values(worker=worker))
             if held:
@@ -63,7 +63,7 @@ class RunStore:
             return held
 
     def succeed(self, search: Search, worker: str, result: Mapping[str, Any]) -> bool:
-        """Store what came of a run; false, and nothing stored, if `worker` no longer has it."""
+        """Store the result; false, and nothing stored, if `worker` no longer has the run."""
         values = {
             "result": dict(result),
             "latency_ms": result["latency_ms"],
@@ -73,7 +73,7 @@ class RunStore:
         return self._finish(search, worker, "succeeded", values, {})
 
     def fail(self, search: Search, worker: str, error: Mapping[str, Any]) -> bool:
-        """Store why a run failed; false, and nothing stored, if `worker` no longer has it."""
+        """Store a problem; false, and nothing stored, if `worker` no longer has the run."""
         return self._finish(search, worker, "failed", {"error": dict(error)}, error)
 
     def _finish(
@@ -132,7 +132,7 @@ class RunStore:
             return [read_search(row) for row in session.scalars(query)]
 
     def rerun(self, search: Search) -> bool:
-        """Start a run anew that nothing works on any more; false if it changed meanwhile."""
+        """Replace a run that nothing works on by a new one; false if it changed meanwhile."""
         anew = (
             update(SearchRow)
             .where(

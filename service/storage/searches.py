@@ -1,10 +1,10 @@
-"""Every query. Each public method is one unit of work with one commit.
+"""Searches as the API submits and reads them. Each public method is one transaction.
 
-`SearchStore` is safe to share between threads, and any number of processes may use one database.
-What it returns are values that do not change; what it cannot find is `NotFound`.
+`SearchStore` is safe to share between threads, and any number of processes may use one database. It
+returns immutable values and raises `NotFound` for unknown ids.
 
-States: queued -> running -> succeeded | failed | cancelled. What failed or was cancelled and is
-asked again is another run of the same search. `service.storage.runs` is the workers' side.
+States: queued -> running -> succeeded | failed | cancelled. Submitting a failed or cancelled search
+again starts another run of it. `service.storage.runs` has the workers' queries.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from service.storage.paging import Page, SearchFilter, page_queries, read_page
 from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
 
-# Made once: to put a statement together takes longer than to run one of these.
+# Built once, because building such a statement takes longer than running it.
 _ONE = select(*SearchRow.__table__.columns).where(SearchRow.id == bindparam("id"))
 _STATE = _ONE.with_only_columns(*(getattr(SearchRow, field.name) for field in fields(SearchState)))
 
 Enqueue = Callable[[Session, Search], None]
-"""Sees to it that a stored search is worked on, in the transaction that stores it."""
+"""Enqueues the run of a search, in the transaction that stores it."""
 Ended = Callable[[Session, Search], None]
-"""Hears of a search that ended, in the transaction that ends it."""
+"""Called with a search that ended, in the transaction that ends it."""
 
 
 class SearchStore:
@@ -57,8 +57,8 @@ class SearchStore:
     ) -> None:
         """
         Args:
-            max_queued: searches that may wait; requests that come at the same moment may
-                overshoot it by their number.
+            max_queued: searches that may wait; simultaneous requests may exceed it by their
+                number.
         """
         self._engine, self._now = engine, now
         self._enqueue, self._ended, self._max_queued = enqueue, ended, max_queued
@@ -73,12 +73,12 @@ class SearchStore:
         """The stored search of this request, queued if it is new, failed or cancelled.
 
         Args:
-            key: a client's own key and the hash of the body that it came with.
+            key: the client's Idempotency-Key and the hash of its request.
 
         Raises:
-            QueueFull: if it would have to wait behind too many others.
+            QueueFull: if too many searches wait.
         """
-        # Profile, search and key: each may be stored by somebody else meanwhile, and then is there.
+        # Another process may store profile, search or key meanwhile; a retry finds them.
         for _ in range(3):
             with suppress(IntegrityError):
                 return self._submit(new, key)
@@ -153,7 +153,7 @@ class SearchStore:
             self._enqueue(session, read_search(row))
 
     def find_by_request(self, request_sha256: str) -> Search | None:
-        """The stored search of a request, unless it is one that would be done again."""
+        """The stored search of a request, unless it failed or was cancelled."""
         with self.session_scope() as session:
             row = session.scalar(
                 select(SearchRow).where(
@@ -164,10 +164,10 @@ class SearchStore:
             return None if row is None else read_search(row)
 
     def find_by_key(self, key: str, body_sha256: str) -> Search | None:
-        """The search that a client's own key stands for.
+        """The search of an Idempotency-Key.
 
         Raises:
-            InputError: if the key came with another body before.
+            InputError: if the key was used with another request.
         """
         with self.session_scope() as session:
             row = session.get(IdempotencyRow, key)
@@ -213,7 +213,7 @@ class SearchStore:
         return read_search(self._one(_ONE, search_id))
 
     def state(self, search_id: str) -> SearchState:
-        """What may change of one search.
+        """The mutable part of one search.
 
         Raises:
             NotFound: if there is no such search.
@@ -228,7 +228,7 @@ class SearchStore:
         return row
 
     def profile(self, sha256: str) -> str:
-        """Text of the latency table that a search was asked with."""
+        """Text of the latency table that a search uses."""
         with self.session_scope() as session:
             return session.get_one(ProfileRow, sha256).content
 
@@ -253,7 +253,7 @@ class SearchStore:
             return read_page(rows, wanted, read_search)
 
     def events(self, search_id: str, after: int = 0) -> list[Event]:
-        """What happened to a search since the event `after`, in order."""
+        """Events of a search after the one with id `after`, in order."""
         query = (
             select(EventRow)
             .where(EventRow.search_id == search_id, EventRow.id > after)
@@ -303,12 +303,12 @@ def read_search(row: SearchRow | Row[Any]) -> Search:
 def record(
     session: Session, search_id: str, kind: str, data: Mapping[str, Any], now: datetime
 ) -> None:
-    """Note what happened to a search."""
+    """Add an event of a search."""
     session.add(EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=now))
 
 
 def changed(session: Session, statement: Update) -> bool:
-    """Whether an update found the row it was for."""
+    """Execute an update; returns whether it matched a row."""
     changed = statement.returning(SearchRow.id).execution_options(synchronize_session=False)
     return session.scalar(changed) is not None
 
@@ -326,5 +326,5 @@ def row_of(session: Session, search_id: str) -> SearchRow:
 
 
 def unknown(search_id: str) -> NotFound:
-    """What is said of a search that does not exist, or not for who asks."""
+    """The error of a search that does not exist, or that the caller may not see."""
     return NotFound(f"unknown search {search_id[:40]!r}: GET /v1/searches lists them")

@@ -168,12 +168,12 @@ def test_events_tell_the_story_and_can_be_resumed(store, runs):
     assert store.events(search.id, after=events[1].id) == events[2:]
 
 
-@pytest.mark.parametrize(("forgive", "attempts"), [(True, 0), (False, 1)])
-def test_release_puts_back_what_one_worker_has(store, runs, forgive, attempts):
+@pytest.mark.parametrize(("count_attempt", "attempts"), [(False, 0), (True, 1)])
+def test_release_puts_back_what_one_worker_has(store, runs, count_attempt, attempts):
     first, second = store.submit(new(1)), store.submit(new(2))
     runs.start(first.id, 1, "dead")
     runs.start(second.id, 1, "alive")
-    assert runs.release("dead", forgive=forgive) == 1
+    assert runs.release("dead", count_attempt=count_attempt) == 1
     assert [store.get(s.id).status for s in (first, second)] == ["queued", "running"]
     assert runs.start(first.id, 1, "w").attempts == attempts + 1
 
