@@ -1,2 +1,2 @@
-"""What a network is. Rooms, in reading order: spaces, layers, supernet, training, bundle;
-data, onnx and machine serve them."""
+"""What a network is. Each room builds on those before it: `machine` and `layers`, `spaces`, `data`,
+`supernet`, `onnx`, `bundle`, `training`."""
