@@ -19,6 +19,7 @@ from service.delivery.signing import generate
 from tests.e2e.browser import serve
 from tests.e2e.docs_pages import PAGES, ROOT, commands, matches, programs, settings_table
 from tests.fake_stopwatch import FakeStopwatch, macs_ms
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,9 @@ def run(text, url):
     plain = re.fullmatch(r"subnet-search (?!verify)([^|;&$'\"<>]*)(?:> (\S+))?", text)
     if plain is None:
         command = ["bash", "-o", "pipefail", "-ec", text]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
         return done.returncode, done.stdout + done.stderr
     result = CliRunner().invoke(cli, plain[1].split())
     if plain[2]:
@@ -127,7 +130,11 @@ def test_the_commands_of_a_page_answer_as_shown(page, url):
 def test_the_programs_of_a_page_run(page, text, url):
     program = text.replace("http://127.0.0.1:8000", url)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

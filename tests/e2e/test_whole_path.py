@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.processes import ROOT, server
 
+pytestmark = pytest.mark.slow
 DATA = Path(os.environ.get("SUBNET_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
 
@@ -35,11 +36,13 @@ def points(client):
 
 
 def post(client, budget_ms: float) -> httpx.Response:
-    return client.post(
-        "/v1/searches",
-        json={"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": budget_ms}},
-        headers={"Prefer": "wait=45"},
-    )
+    """Ask until it is done: the same question is the same search."""
+    body = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": budget_ms}}
+    for _ in range(10):
+        answer = client.post("/v1/searches", json=body, headers={"Prefer": "wait=45"})
+        if answer.status_code != 202:
+            break
+    return answer
 
 
 def read_idx(name: str, header: int) -> np.ndarray:
@@ -64,13 +67,12 @@ def top1_by_metadata(model: bytes, images: np.ndarray, labels: np.ndarray) -> fl
     return 100 * right / len(images)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the test images are not on this machine")
 def test_downloaded_model_has_the_predicted_accuracy(client, points):
     low, high = points[0]["latency_ms"], points[-1]["latency_ms"]
     budget = low + 0.4 * (high - low)
     answer = post(client, budget)
-    assert answer.status_code in (200, 201, 202), answer.text
+    assert answer.status_code == 201, answer.text
     search = answer.json()
     assert search["status"] == "succeeded", search
     result = search["result"]

@@ -86,6 +86,7 @@ def space():
     unregister_kind("fused")
 
 
+@pytest.mark.slow
 def test_it_trains_exports_costs_is_timed_and_drawn(space):
     supernet = Supernet(space)
     initialize(supernet, 0)

@@ -58,6 +58,7 @@ def asked(**limits):
     return {"supernet": SUPERNET, "device": DEVICE, "constraints": limits}
 
 
+@pytest.mark.slow
 async def test_it_is_in_the_api_and_the_client(settings, registered):
     async with busy_on(settings) as api:
         wait = {"Prefer": "wait=60"}

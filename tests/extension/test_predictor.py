@@ -42,6 +42,7 @@ def read(
     return MoreIsBetter(provenance, space, float(tensors["points"][0]))
 
 
+@pytest.mark.slow
 async def test_a_predictor_of_a_new_kind_is_searched(tmp_path):
     register_predictor(KIND, read)
     provenance = Provenance(

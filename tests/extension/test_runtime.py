@@ -38,6 +38,7 @@ def run_kit(kit, folder):
     return json.loads((folder / "board.json").read_text())
 
 
+@pytest.mark.slow
 def test_from_a_kit_to_a_verified_file(catalog, tmp_path):
     space = catalog.supernets.get(SUPERNET).space
     kit = build_kit(space, QUICK)

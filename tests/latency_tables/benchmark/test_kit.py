@@ -103,7 +103,7 @@ def test_a_kit_runs_by_itself_and_goes_on_after_a_stop(tmp_path, precision):
         archive.extractall(tmp_path / "kit")
     # Without this project on the path, and from another folder.
     command = [sys.executable, "-I", tmp_path / "kit" / "measure.py", "board", "--seconds", "0"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "board.json\n"), done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["board.json", "kit"]
     table = read(json.loads((tmp_path / "board.json").read_text()))

@@ -42,6 +42,7 @@ def test_an_unknown_kind_is_named_with_the_nearest():
         register_kind(kind_of(next(iter(LAYERS.values()))))
 
 
+@pytest.mark.slow
 def test_plans_costs_and_search_load_no_torch():
     code = """
 import importlib, sys

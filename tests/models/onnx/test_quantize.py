@@ -58,6 +58,7 @@ def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
         assert (np.abs(back - weight) <= 0.501 * step + 1e-7).all(), name
 
 
+@pytest.mark.slow
 def test_squeeze_and_excitation_stays_float() -> None:
     plan = layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3))
     model = build_onnx(plan, tensors_of(plan), {})

@@ -99,6 +99,7 @@ def by_hand(state: dict[str, Tensor], arch: Arch, x: Tensor) -> Tensor:
     return F.linear(y.mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
 
 
+@pytest.mark.slow
 def test_the_largest_network_equals_one_written_by_hand():
     supernet, arch = worn(Supernet(RESNET)), RESNET.at([33]).largest
     state = {k.removeprefix("layers."): v for k, v in supernet.state_dict().items()}

@@ -260,6 +260,7 @@ def test_plain_network_has_the_tensors_of_the_extracted_one():
 
 
 @pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
+@pytest.mark.slow
 def test_a_file_straight_from_the_supernet_is_that_of_the_extracted_subnet(space):
     supernet = worn(Supernet(space)).eval()
     for arch in [space.smallest, *space.decode(space.sample(3, np.random.default_rng(0)))]:

@@ -54,7 +54,7 @@ def run_with(threads: int) -> list[str]:
         env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     return found.stdout.split()

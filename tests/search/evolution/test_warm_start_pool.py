@@ -47,6 +47,7 @@ def test_a_pool_is_of_distinct_networks_and_the_same_every_time(explored):
     assert build_warm_start_pool(explored, 0).shape == (0, len(space.genes))
 
 
+@pytest.mark.slow
 def test_exploring_does_not_look_at_earlier_pools(explored, monkeypatch):
     """Else a second exploration would only confirm the first."""
     seen: list[int] = []

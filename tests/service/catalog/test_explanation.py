@@ -21,6 +21,7 @@ async def client(settings):
         yield client
 
 
+@pytest.mark.slow
 async def test_a_search_explains_itself(client):
     search = (await client.post("/v1/searches", json=REQUEST, headers={"Prefer": "wait=60"})).json()
     result, at = search["result"], f"/v1/searches/{search['id']}"
@@ -69,6 +70,7 @@ async def test_any_network_is_explained(client):
     assert 'class="time"' not in bare.text
 
 
+@pytest.mark.slow
 async def test_a_search_is_explained_by_the_table_it_was_made_with(client):
     profile = make_profile("phone")
     await client.post("/v1/devices", json=profile)

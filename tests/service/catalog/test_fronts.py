@@ -52,6 +52,7 @@ def test_a_kept_front_is_the_computed_one(home, store, computed):
     assert len(computed) == 1
 
 
+@pytest.mark.slow
 def test_another_table_or_predictor_has_another_front(home, store, computed):
     store.get(catalog_of(home).context(SUPERNET, DEVICE))
     slower = make_table(network_overhead_ms=2.0)

@@ -105,6 +105,7 @@ def test_predict_for_people_says_what_it_is_worth(run, archs_file):
 # -- searching -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_search(run, run_json, home):
     found = run_json("search", *ON, "--latency-ms", 0.8, "--seed", 3)
     assert found["feasible"] is True
@@ -180,6 +181,7 @@ def test_export_takes_what_search_printed(run, tmp_path):
 # -- measuring -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_measure_this_machine(run, run_json, home, monkeypatch):
     monkeypatch.setattr(
         measure, "RuntimeStopwatch", lambda options, _: FakeStopwatch(precision=options.precision)

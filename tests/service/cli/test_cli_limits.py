@@ -51,6 +51,7 @@ def test_memory_and_file_size_are_limits_too(run, run_json, home):
     run("search", *ON, "--latency-ms", 100, "--max-model-bytes", least - 1, code=2)
 
 
+@pytest.mark.slow
 def test_energy_needs_the_devices_power(run, run_json, home):
     refused = run("search", *ON, "--latency-ms", 100, "--max-energy-mj", 5, code=2)
     assert "power_w" in refused.stderr

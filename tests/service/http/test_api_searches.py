@@ -142,6 +142,7 @@ async def test_same_seed_same_answer_also_in_another_home(settings, template, tm
     assert one == two
 
 
+@pytest.mark.slow
 async def test_an_inline_profile_is_searched_without_being_kept(busy):
     request = body(device=make_profile("mine"))
     answer = await busy.post("/v1/searches", json=request, headers=WAIT)

@@ -184,6 +184,7 @@ def test_broken_weights_fail_the_search_and_nothing_else(
     assert (done.status, done.run) == ("succeeded", 2)
 
 
+@pytest.mark.slow
 def test_what_changed_or_went_since_it_was_asked(worker, store, ask, home):
     changed = ask()
     card = home / "supernets" / SUPERNET / "card.json"
