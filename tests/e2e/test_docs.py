@@ -36,7 +36,7 @@ SKIPPED = (
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
     (
         r"subnet-search devices fit",
-        "needs measured networks; tests/service/catalog/test_fit_predictor.py fits",
+        "needs measured networks; tests/service/catalog/test_fitted_devices.py fits",
     ),
     (
         r".*--ofa-lut yaml-folder",
