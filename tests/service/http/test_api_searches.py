@@ -303,7 +303,7 @@ async def test_health_and_metrics(busy):
 
 async def test_not_ready_when_a_worker_died(settings, monkeypatch):
     monkeypatch.setattr(
-        "service.jobs.worker_processes._Kept._spawn", lambda self: Popen("false", stdin=PIPE)
+        "service.jobs.worker_processes._Supervisor._spawn", lambda self: Popen("false", stdin=PIPE)
     )
     async with client_on(settings.model_copy(update={"workers": 1})) as client:
         await anyio.sleep(0.1)
