@@ -167,7 +167,7 @@ class MobileSpace(SearchSpace):
             "classifier": PublishedModule("classifier.linear"),
         }
 
-    def walk(self, arch: Arch) -> Iterator[LayerSpec]:
+    def walk(self, arch: Arch) -> Iterator[LayerSpec]:  # long: a list of layers in order
         """See `SearchSpace`."""
         layer = partial(LayerSpec, resolution=arch.resolution)
         stem = layer(

@@ -151,7 +151,7 @@ class ResNetSpace(SearchSpace):
             "classifier": PublishedModule("classifier.linear.linear"),
         }
 
-    def walk(self, arch: Arch) -> Iterator[LayerSpec]:
+    def walk(self, arch: Arch) -> Iterator[LayerSpec]:  # long: a list of layers in order
         """See `SearchSpace`."""
         layer = partial(LayerSpec, resolution=arch.resolution)
         inner, outer = (

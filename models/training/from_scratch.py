@@ -7,8 +7,7 @@ augmentation. That phase trains the largest network alone, so the result is reus
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from models.bundle import Bundle
 from models.data import LabelledImages, hold_out, load_dataset, to_tensor
 from models.layers import LayerSpec
 from models.layers.modules import channels_last
-from models.machine import EnergyMeter, added
+from models.machine import EnergyMeter, added, write_atomically
 from models.onnx import CALIBRATION_BATCH, ImageSet, measure_top1, onnx_top1, subnet_onnx
 from models.spaces import Arch, SearchSpace, layer_plan
 from models.supernet import Subnet, Supernet, initialize, plain, recalibrate
@@ -132,18 +131,17 @@ def compare(
         stored = folder / f"alone-{index}.json"
         if not stored.exists():
             record = from_scratch(arch, partial(on_step, index))
-            unfinished = stored.with_suffix(".partial")
-            unfinished.write_text(json.dumps(record))
-            os.replace(unfinished, stored)
-        record = json.loads(stored.read_text())
+            write_atomically(stored, json.dumps(record).encode())
         shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
-        rows.append(
-            {
-                "arch": arch.to_json(),
-                "alone_top1": round(record["top1"], 2),
-                "shared_top1": round(shared, 2),
-                "gap": round(record["top1"] - shared, 2),
-                "energy": record["energy"],
-            }
-        )
+        rows.append(_comparison(json.loads(stored.read_text()), shared))
     return rows
+
+
+def _comparison(from_scratch: Mapping[str, Any], shared_top1: float) -> dict[str, Any]:
+    return {
+        "arch": from_scratch["arch"],
+        "alone_top1": round(from_scratch["top1"], 2),
+        "shared_top1": round(shared_top1, 2),
+        "gap": round(from_scratch["top1"] - shared_top1, 2),
+        "energy": from_scratch["energy"],
+    }

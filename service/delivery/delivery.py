@@ -105,14 +105,7 @@ def deliver(
             verified = {**model["findings"], **({"stepped_down": too_slow} if too_slow else {})}
             return {
                 **bounded.describe(arch),
-                "layers": describe_layers(context.bundle, context.table, arch),
-                "prices": describe_prices(context, arch),
-                "verified": verified,
-                **(
-                    {"int8": compare(context, arch, verified)}
-                    if context.precision == "int8"
-                    else {}
-                ),
+                **_explanation(context, arch, verified),
                 "provenance": bounded.provenance(),
                 "search": best["search"],
                 "model_bytes": model["model_bytes"],
@@ -129,6 +122,19 @@ def deliver(
         f"on this host, the last {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
         "(`subnet-search devices measure`), or ask for more"
     )
+
+
+def _explanation(
+    context: DeploymentContext, arch: Arch, verified: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the user can read of a verified network: its layers, its prices, what int8 changed."""
+    int8 = {"int8": compare(context, arch, verified)} if context.precision == "int8" else {}
+    return {
+        "layers": describe_layers(context.bundle, context.table, arch),
+        "prices": describe_prices(context, arch),
+        "verified": verified,
+        **int8,
+    }
 
 
 def _tolerated_ms(context: DeploymentContext, limits: Mapping[str, float]) -> float:
