@@ -15,7 +15,7 @@ from models.data import preprocess
 from models.machine import in_order
 from models.onnx.builder import build_onnx
 from models.spaces import Arch, layer_plan
-from models.supernet import Subnet, Supernet, extract, recalibrate, slices
+from models.supernet import Subnet, Supernet, extract, recalibrate
 
 CALIBRATION_BATCH = 256
 CACHE_LIMIT_BYTES = 1 << 28
@@ -80,17 +80,6 @@ def subnet_onnx(
     """ONNX bytes of an extracted subnet."""
     tensors = {name: tensor.detach().numpy() for name, tensor in subnet.state_dict().items()}
     space = supernet.space
-    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
-
-
-def supernet_onnx(supernet: Supernet, arch: Arch, metadata: Mapping[str, str]) -> bytes:
-    """ONNX bytes of a subnet directly from the supernet's weights, without a copy of them.
-
-    Batch-norm statistics are those of the supernet: the same bytes as `subnet_onnx` without
-    recalibration.
-    """
-    space = supernet.space
-    tensors = slices(supernet, arch)
     return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
 
 

@@ -8,6 +8,5 @@ from .extraction import Subnet as Subnet
 from .extraction import extract as extract
 from .extraction import plain as plain
 from .extraction import recalibrate as recalibrate
-from .extraction import slices as slices
 from .supernet import Supernet as Supernet
 from .supernet import initialize as initialize

@@ -7,13 +7,11 @@ from copy import deepcopy
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from models.errors import InputError
-from models.layers import LayerSpec, kind_of, tensor_shapes
+from models.layers import LayerSpec, kind_of
 from models.layers.modules import channels_last
 from models.machine import in_order
 from models.spaces import Arch, layer_plan
@@ -64,23 +62,6 @@ def extract(supernet: Supernet, arch: Arch) -> Subnet:
             value = whole[tuple(slice(size) for size in target.shape)]
         target.copy_(value)
     return channels_last(subnet).eval()
-
-
-@torch.no_grad()
-def slices(supernet: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]:
-    """The tensors of `extract(supernet, arch)` by name, without the module: views of the
-    supernet's weights, not copies, except for transformed tensors.
-
-    Raises:
-        InputError: if `arch` is not in the supernet's space.
-    """
-    plan, source = layer_plan(supernet.space, arch), supernet.state_dict()
-    found = {}
-    for name, shape in tensor_shapes(plan).items():
-        whole = source[f"layers.{name}"]
-        found[name] = whole[tuple(slice(size) for size in shape)].numpy()
-    transformed = _transformed(supernet, plan)
-    return found | {name: tensor.numpy() for name, tensor in transformed.items()}
 
 
 def _transformed(supernet: Supernet, plan: Iterable[LayerSpec]) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +53,6 @@ class TrainingProgress:
     step: int
     steps: int
     loss: float
-    seconds_left: float
-    """Estimated from the time of this phase's steps so far."""
 
 
 OnProgress = Callable[[TrainingProgress], None]
@@ -106,7 +103,7 @@ class Trainer:
             base = dict(self.spent)
             for index in range(self.phase, len(self.recipe.phases)):
                 self._enter(index)
-                for loss, done, steps, left in self._steps(self.recipe.phases[index]):
+                for loss, done, steps in self._steps(self.recipe.phases[index]):
                     if done % CHECKPOINT_STEPS == 0 or done == steps:
                         now = meter.read()
                         self.spent = {key: base[key] + now[key] for key in base}
@@ -118,7 +115,6 @@ class Trainer:
                             self._steps_before(index) + done,
                             self._steps_before(len(self.recipe.phases)),
                             loss,
-                            left,
                         )
                     )
                 self._leave(index)
@@ -145,18 +141,16 @@ class Trainer:
         if self.world > 1:
             dist.barrier()  # the other processes read what rank 0 wrote
 
-    def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int, float]]:
-        """Train the phase's remaining steps; yields (loss, done, steps, seconds left in all)."""
+    def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int]]:
+        """Train the phase's remaining steps; yields (loss, done, steps)."""
         per_epoch = self._steps_per_epoch
         steps = phase.epochs * per_epoch
-        started, first = time.monotonic(), self.step
         while self.step < steps:
             rate = learning_rate(phase, self.step, per_epoch)
             set_learning_rate(self.optimizer, rate)
             loss = self._train_step(phase)
             self.step += 1
-            pace = (time.monotonic() - started) / (self.step - first)
-            yield loss, self.step, steps, pace * (steps - self.step)
+            yield loss, self.step, steps
 
     def _train_step(self, phase: Phase) -> float:
         recipe = self.recipe

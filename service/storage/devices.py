@@ -144,14 +144,9 @@ class DeviceStore:
 
         Shared ones come before the private ones of that name.
         """
-        return self._revisions(*_asked(_CURRENT, [device], seen))
-
-    def history(
-        self, device: str, space: str, precision: str, private_to: str = ""
-    ) -> list[Revision]:
-        """Every revision of one table, the oldest first."""
-        key = (private_to, device, space, precision)
-        return self._revisions(_ALL.where(_key() == key).order_by(DeviceTableRow.revision))
+        with read_connection(self._engine) as connection:
+            rows = connection.execute(*_asked(_CURRENT, [device], seen))
+            return [_read(row, row.content) for row in rows]
 
     def current_sha256(
         self, devices: Iterable[str], seen: Seen = None
@@ -165,10 +160,6 @@ class DeviceStore:
             return {
                 (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
             }
-
-    def _revisions(self, query: Any, values: Mapping[str, Any] | None = None) -> list[Revision]:
-        with read_connection(self._engine) as connection:
-            return [_read(row, row.content) for row in connection.execute(query, values)]
 
 
 def sha256_of_text(content: str) -> str:

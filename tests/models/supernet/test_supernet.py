@@ -14,13 +14,12 @@ from models.errors import InputError
 from models.layers.modules.depthwise import depthwise_conv
 from models.layers.modules.elastic import ElasticDepthwise, channels_last
 from models.layers.modules.mbconv import ElasticMBConv
-from models.onnx.export import subnet_onnx, supernet_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
-from models.supernet.extraction import extract, plain, recalibrate, slices
+from models.supernet.extraction import extract, plain, recalibrate
 from models.supernet.supernet import Supernet, initialize
 from models.training.channel_sorting import sort_channels
-from tests.spaces import DEBUG, FASHION_LIKE, RESNET
+from tests.spaces import DEBUG, FASHION_LIKE
 
 
 def worn(supernet: Supernet, seed: int = 0) -> Supernet:
@@ -257,15 +256,3 @@ def test_plain_network_has_the_tensors_of_the_extracted_one():
     ours = plain(layer_plan(FASHION_LIKE, arch), 1e-5).state_dict()
     theirs = extract(Supernet(FASHION_LIKE), arch).state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
-
-
-@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
-@pytest.mark.slow
-def test_a_file_straight_from_the_supernet_is_that_of_the_extracted_subnet(space):
-    supernet = worn(Supernet(space)).eval()
-    for arch in [space.smallest, *space.decode(space.sample(3, np.random.default_rng(0)))]:
-        subnet = extract(supernet, arch)
-        whole = subnet_onnx(supernet, arch, subnet, {"a": "b"})
-        assert supernet_onnx(supernet, arch, {"a": "b"}) == whole
-        for name, value in slices(supernet, arch).items():
-            assert np.array_equal(value, subnet.state_dict()[name].numpy()), name
