@@ -114,7 +114,6 @@ def test_it_trains_exports_costs_is_timed_and_drawn(space):
     assert macs_costs(space).evaluate(genes).tolist() == [sum(x.macs for x in p) for p in plans]
     expected_ms = [0.25 + sum(map(table.layer_ms, plan)) for plan in plans]
     assert latency_costs(space, table).evaluate(genes) == pytest.approx(expected_ms)
-    block = plans[-1][2]
-    assert layer_features([block]).sum() > block.macs
+    assert layer_features([block := plans[-1][2]]).sum() > block.macs
     assert (RuntimeStopwatch(MeasureOptions()).prepare((block,))(1, 3) > 0).all()
     assert f"{block.name}: fused, kernel {block.kernel}" in architecture_svg(space, space.largest)

@@ -1,7 +1,5 @@
 """A new limit, added from outside: one entry, and every face of the product has it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
