@@ -14,14 +14,7 @@ class ElasticConvLayer(ElasticLayer):
 
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            spec.in_channels,
-            spec.out_channels,
-            spec.kernel,
-            spec.stride,
-            spec.kernel // 2,
-            bias=False,
-        )
+        self.conv = _conv2d(spec)
         self.norm = ElasticBatchNorm(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
 
     def forward(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
@@ -36,17 +29,17 @@ class ConvLayer(nn.Module):
 
     def __init__(self, spec: LayerSpec, bn_eps: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            spec.in_channels,
-            spec.out_channels,
-            spec.kernel,
-            spec.stride,
-            spec.kernel // 2,
-            bias=False,
-        )
+        self.conv = _conv2d(spec)
         self.norm = nn.BatchNorm2d(spec.out_channels, bn_eps) if spec.norm else nn.Identity()
         self.act, self.skip = spec.act, spec.skip
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y = activate(self.norm(self.conv(x_BCHW)), self.act)
         return x_BCHW + y if self.skip else y
+
+
+def _conv2d(spec: LayerSpec) -> nn.Conv2d:
+    padding = spec.kernel // 2
+    return nn.Conv2d(
+        spec.in_channels, spec.out_channels, spec.kernel, spec.stride, padding, bias=False
+    )

@@ -391,11 +391,3 @@ def test_climbing_exchanges_two_units_where_one_alone_is_too_dear():
     start[kernels[0]] = 1
     end = climb(Evaluator(problem), start)
     assert [end[c] for c in kernels] == [0, 1]
-
-
-def test_surrogate_of_an_additive_predictor_is_exact():
-    predictor = LinearAccuracy(FASHION_LIKE, 4)
-    rng = np.random.default_rng(0)
-    genes, unseen = FASHION_LIKE.sample(1500, rng), FASHION_LIKE.sample(500, rng)
-    surrogate = fit_additive(FASHION_LIKE, genes, predictor.predict(genes))
-    np.testing.assert_allclose(surrogate.evaluate(unseen), predictor.predict(unseen), atol=1e-4)
