@@ -27,6 +27,10 @@ help: ## list the tasks
 run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
 	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
 
+# Tests start many processes: each reads compiled code, whatever the environment says of writing it.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+test test-fast: export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+
 # A file's tests stay together, since they share what is dear to set up; slow files come first.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

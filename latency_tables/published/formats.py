@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from latency_tables.published.ofa_yaml import import_ofa_lut, is_ofa_lut
 from latency_tables.table import LatencyTable
 from models.errors import NotFound
+from models.registry import Registry
 from models.spaces import SearchSpace
 
 
@@ -35,7 +36,7 @@ class _Format(NamedTuple):
     read: ReadTable
 
 
-_FORMATS: dict[str, _Format] = {}
+_FORMATS: Registry[_Format] = Registry("table format")
 
 
 def register_table_format(name: str, reads: Callable[[Path], bool], read: ReadTable) -> None:
@@ -44,8 +45,16 @@ def register_table_format(name: str, reads: Callable[[Path], bool], read: ReadTa
     Args:
         name: what it is, with its article, such as "a CSV file of layers".
         reads: whether a path holds this format; it looks at the content and raises nothing.
+
+    Raises:
+        InputError: if another format has that name.
     """
-    _FORMATS[name] = _Format(reads, read)
+    _FORMATS.register(name, _Format(reads, read))
+
+
+def unregister_table_format(name: str) -> None:
+    """Remove a format; there may be none of that name."""
+    _FORMATS.unregister(name)
 
 
 def import_table(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from latency_tables.runtimes.onnxruntime import RUNTIME
-from models.errors import InputError, NotFound
+from models.errors import InputError
+from models.registry import Registry
 
 DEFAULT_RUNTIME = RUNTIME.name
 
@@ -56,16 +57,24 @@ class Runtime(Protocol):
         ...
 
 
-_RUNTIMES: dict[str, Runtime] = {}
+_RUNTIMES: Registry[Runtime] = Registry("runtime")
 
 
 def register_runtime(runtime: Runtime) -> None:
-    """Make a runtime known by its name, in place of an earlier one of that name.
+    """Make a runtime known by its name.
 
     Its class must be in a file that assigns the runtime to `RUNTIME` and imports nothing but numpy,
     the runtime and, inside `convert`, what converts: a kit carries that file.
+
+    Raises:
+        InputError: if another runtime has that name.
     """
-    _RUNTIMES[runtime.name] = runtime
+    _RUNTIMES.register(runtime.name, runtime)
+
+
+def unregister_runtime(name: str) -> None:
+    """Remove a runtime; there may be none of that name."""
+    _RUNTIMES.unregister(name)
 
 
 def find_runtime(name: str) -> Runtime:
@@ -74,8 +83,6 @@ def find_runtime(name: str) -> Runtime:
     Raises:
         NotFound: no such runtime is registered; names those that are.
     """
-    if name not in _RUNTIMES:
-        raise NotFound.named("runtime", name, _RUNTIMES)
     return _RUNTIMES[name]
 
 

@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
-from models.errors import InputError, NotFound
+from models.errors import InputError
+from models.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -142,13 +143,7 @@ class LayerKind(ABC):
         """An ordinary module of this one shape."""
 
 
-class _Kinds(dict[str, LayerKind]):
-    def __missing__(self, name: str) -> LayerKind:
-        raise NotFound.named("layer kind", name, self)
-
-
-KINDS = _Kinds()
-"""The registered kinds by name; an unknown name raises `NotFound`."""
+KINDS: Registry[LayerKind] = Registry("layer kind")
 
 
 def register_kind(kind: LayerKind) -> None:
@@ -157,14 +152,12 @@ def register_kind(kind: LayerKind) -> None:
     Raises:
         InputError: if another kind has that name.
     """
-    if kind.name in KINDS:
-        raise InputError(f"layer kind {kind.name!r} is registered already")
-    KINDS[kind.name] = kind
+    KINDS.register(kind.name, kind)
 
 
 def unregister_kind(name: str) -> None:
-    """Forget a kind; a no-op if there is none of that name."""
-    KINDS.pop(name, None)
+    """Remove a kind; there may be none of that name."""
+    KINDS.unregister(name)
 
 
 def kind_of(spec: LayerSpec) -> LayerKind:

@@ -1,6 +1,7 @@
 # The face of this room: what others may import.
 from .arch import Arch as Arch
 from .arch import register_arch_form as register_arch_form
+from .arch import unregister_arch_form as unregister_arch_form
 from .files import load_space as load_space
 from .files import published_spaces as published_spaces
 from .files import read_space as read_space

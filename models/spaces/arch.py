@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import InputError
+from models.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ class Arch:
         return arch
 
 
-_FORMS: dict[str, tuple[Callable[[object], bool], Callable[[Any], Arch]]] = {}
+_FORMS: Registry[tuple[Callable[[object], bool], Callable[[Any], Arch]]] = Registry(
+    "architecture form"
+)
 
 
 def register_arch_form(
@@ -95,8 +98,16 @@ def register_arch_form(
     Args:
         reads: whether a JSON value has this form; it raises nothing.
         read: the architecture of such a value.
+
+    Raises:
+        InputError: if another form has that name.
     """
-    _FORMS[name] = (reads, read)
+    _FORMS.register(name, (reads, read))
+
+
+def unregister_arch_form(name: str) -> None:
+    """Remove a form; there may be none of that name."""
+    _FORMS.unregister(name)
 
 
 def _sequence(value: object, where: str) -> Sequence[object]:

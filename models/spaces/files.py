@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, NotFound
+from models.registry import Registry
 from models.spaces.mobile import MobileSpace, StageSpec
 from models.spaces.resnet import ResNetSpace, ResNetStage
 from models.spaces.space import SearchSpace
@@ -16,7 +17,7 @@ from models.spaces.space import SearchSpace
 FOLDER = Path(__file__).with_name("published")
 """One file for each published supernet."""
 
-_FAMILIES: dict[str, tuple[Callable[..., SearchSpace], type]] = {}
+_FAMILIES: Registry[tuple[Callable[..., SearchSpace], type]] = Registry("space family")
 
 
 def register_family(space_type: type[SearchSpace], stage_type: type) -> None:
@@ -29,14 +30,12 @@ def register_family(space_type: type[SearchSpace], stage_type: type) -> None:
     Raises:
         InputError: if another family has that name.
     """
-    if space_type.family in _FAMILIES:
-        raise InputError(f"space family {space_type.family!r} is registered already")
-    _FAMILIES[space_type.family] = (space_type, stage_type)
+    _FAMILIES.register(space_type.family, (space_type, stage_type))
 
 
 def unregister_family(name: str) -> None:
-    """Forget a family; a no-op if there is none of that name."""
-    _FAMILIES.pop(name, None)
+    """Remove a family; there may be none of that name."""
+    _FAMILIES.unregister(name)
 
 
 register_family(MobileSpace, StageSpec)

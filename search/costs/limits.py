@@ -17,6 +17,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from models.errors import InputError
+from models.registry import Registry
+
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
     from models.spaces import SearchSpace
@@ -96,16 +99,16 @@ def register_limit(limit: Limit) -> None:
     """Add a limit.
 
     Raises:
-        ValueError: if its name is taken, or cannot be a Python keyword argument.
+        InputError: if its name cannot be a Python keyword argument, or is another limit's.
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", limit.name) or limit.name in _LIMITS:
-        raise ValueError(f"limit {limit.name!r}: expected a new name of a-z, 0-9 and _")
-    _LIMITS[limit.name] = limit
+    if not re.fullmatch("[a-z][a-z0-9_]*", limit.name):
+        raise InputError(f"limit {limit.name!r}: expected a name of a-z, 0-9 and _")
+    _LIMITS.register(limit.name, limit)
 
 
 def unregister_limit(name: str) -> None:
-    """Remove a limit that was registered."""
-    del _LIMITS[name]
+    """Remove a limit; there may be none of that name."""
+    _LIMITS.unregister(name)
 
 
 def _macs(inputs: CostInputs) -> Cost:
@@ -152,7 +155,7 @@ def _energy_provenance(table: LatencyTable | None) -> Mapping[str, Any]:
     }
 
 
-_LIMITS: dict[str, Limit] = {}
+_LIMITS: Registry[Limit] = Registry("limit")
 for _limit in (
     Limit(
         name="latency_ms",

@@ -3,6 +3,7 @@ from .files import load_predictor as load_predictor
 from .files import predictor_provenance as predictor_provenance
 from .files import register_predictor as register_predictor
 from .files import save_predictor as save_predictor
+from .files import unregister_predictor as unregister_predictor
 from .gaussian_process_fit import fit_gaussian_process as fit_gaussian_process
 from .metrics import prediction_agreement as prediction_agreement
 from .mlp import Mlp as Mlp

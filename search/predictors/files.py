@@ -15,7 +15,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from models.errors import CorruptBundle, InputError, NotFound
+from models.errors import CorruptBundle, NotFound
+from models.registry import Registry
 from models.spaces import SearchSpace
 from search.predictors.protocol import AccuracyPredictor, Provenance
 
@@ -46,10 +47,13 @@ class Reader(Protocol):
         ...
 
 
-_readers: dict[str, Reader | str] = {
-    "gaussian-process": "search.predictors.gaussian_process:GaussianProcess.from_tensors",
-    "mlp": "search.predictors.mlp:Mlp.from_tensors",
-}
+_READERS: Registry[Reader | str] = Registry(
+    "kind of predictor",
+    {
+        "gaussian-process": "search.predictors.gaussian_process:GaussianProcess.from_tensors",
+        "mlp": "search.predictors.mlp:Mlp.from_tensors",
+    },
+)
 """By kind. The built-in ones are named, since their modules import this one."""
 
 
@@ -59,8 +63,12 @@ def register_predictor(kind: str, reader: Reader) -> None:
     Raises:
         InputError: if another reader has this kind.
     """
-    if _readers.setdefault(kind, reader) is not reader:
-        raise InputError(f"kind of predictor {kind!r}: already registered; choose another name")
+    _READERS.register(kind, reader)
+
+
+def unregister_predictor(kind: str) -> None:
+    """Remove a kind of predictor; there may be none of that name."""
+    _READERS.unregister(kind)
 
 
 def predictor_provenance(path: Path) -> Provenance:
@@ -85,9 +93,7 @@ def load_predictor(path: Path, space: SearchSpace) -> AccuracyPredictor:
         CorruptBundle: if the file is not a predictor.
     """
     provenance, metadata, tensors = _read(path)
-    if provenance.kind not in _readers:
-        raise NotFound.named("kind of predictor", provenance.kind, _readers)
-    reader = _readers[provenance.kind]
+    reader = _READERS[provenance.kind]
     if isinstance(reader, str):
         reader = pkgutil.resolve_name(reader)
     return reader(provenance, metadata, tensors, space)

@@ -5,9 +5,9 @@ import csv
 import pytest
 from typer.testing import CliRunner
 
-from latency_tables.published import register_table_format
+from latency_tables.published import register_table_format, unregister_table_format
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
-from models.spaces import Arch, layer_plan, register_arch_form
+from models.spaces import Arch, layer_plan, register_arch_form, unregister_arch_form
 from service.catalog import open_catalog
 from service.cli import app
 from service.settings import Settings
@@ -37,8 +37,15 @@ def read_csv(path, space, *, device, source, unit):
     )
 
 
-def test_a_csv_of_layers_is_imported(tmp_path, monkeypatch):
-    register_table_format("a CSV file of layers", is_csv, read_csv)
+@pytest.fixture
+def csv_format():
+    name = "a CSV file of layers"
+    register_table_format(name, is_csv, read_csv)
+    yield
+    unregister_table_format(name)
+
+
+def test_a_csv_of_layers_is_imported(tmp_path, monkeypatch, csv_format):
     home = tmp_path / "home"
     make_bundle(home / "supernets" / SUPERNET)
     monkeypatch.setenv("SUBNET_HOME", str(home))
@@ -69,8 +76,14 @@ def read_flat(value):
     )
 
 
-def test_an_architecture_in_flat_lists_is_read():
+@pytest.fixture
+def flat_form():
     register_arch_form("flat lists", is_flat, read_flat)
+    yield
+    unregister_arch_form("flat lists")
+
+
+def test_an_architecture_in_flat_lists_is_read(flat_form):
     arch = DEBUG.smallest
     most = max(DEBUG.largest.depth)
     padded = {

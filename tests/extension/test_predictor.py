@@ -12,7 +12,7 @@ import pytest
 from models.bundle import add_to_bundle
 from models.spaces import GeneMatrix, SearchSpace, read_space
 from search.costs import Floats
-from search.predictors import Provenance, register_predictor, save_predictor
+from search.predictors import Provenance, register_predictor, save_predictor, unregister_predictor
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, keep, make_bundle, make_table
 from tests.spaces import DEBUG
@@ -42,9 +42,15 @@ def read(
     return MoreIsBetter(provenance, space, float(tensors["points"][0]))
 
 
-@pytest.mark.slow
-async def test_a_predictor_of_a_new_kind_is_searched(tmp_path):
+@pytest.fixture
+def registered():
     register_predictor(KIND, read)
+    yield
+    unregister_predictor(KIND)
+
+
+@pytest.mark.slow
+async def test_a_predictor_of_a_new_kind_is_searched(tmp_path, registered):
     provenance = Provenance(
         kind=KIND, space=DEBUG.name, resolutions=DEBUG.resolutions, target="made up", count=None,
         rmse=None, spearman=None, kendall=None, method="not known",

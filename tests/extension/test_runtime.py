@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 from latency_tables.benchmark import MeasureOptions, build_kit, measure_space
-from latency_tables.runtimes import register_runtime
+from latency_tables.runtimes import register_runtime, unregister_runtime
 from models.spaces import layer_plan
 from service.catalog import open_catalog, read_profile
 from service.delivery import ModelBuilder, deliver, verify_file
@@ -27,7 +27,8 @@ QUICK = MeasureOptions(
 def catalog(tmp_path):
     register_runtime(RUNTIME)
     make_bundle(tmp_path / "home" / "supernets" / SUPERNET)
-    return open_catalog(Settings(home=tmp_path / "home"))
+    yield open_catalog(Settings(home=tmp_path / "home"))
+    unregister_runtime(RUNTIME.name)
 
 
 def run_kit(kit, folder):
