@@ -19,7 +19,7 @@ FIND_PYTHON = for python in python3.11 python3 python; do \
 	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help run test test-fast check format bench stress headline train lock python clean
+.PHONY: help run test test-fast golden check format bench headline train lock python clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,14 +28,17 @@ run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=
 	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
 
 # Tests start many processes: each reads compiled code, whatever the environment says of writing it.
-test test-fast: export PYTHONDONTWRITEBYTECODE :=
-test test-fast: export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+test test-fast golden: export PYTHONDONTWRITEBYTECODE :=
+test test-fast golden: export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
 
 # A file's tests stay together, since they share what is dear to set up; slow files come first.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m "not record" $(ARGS)
+
+golden: $(STAMP) ## compare what a user gets with the record, to the bit (minutes)
+	$(BIN)/python -m pytest -m record $(ARGS)
 
 test-fast: $(STAMP) ## the tests that take moments, for while one works
 	$(PYTEST) -m "not (slow or browser or postgres or golden)" $(ARGS)
@@ -53,10 +56,6 @@ format: $(STAMP) ## write the formatting and the import order that `check` asks 
 bench: $(STAMP) ## measure speed and accuracy of predictions; prints tables, asserts nothing
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
-
-stress: $(STAMP) ## run one script of tests/stress (ARGS="fuzz_api --cases 1000")
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[stress]'
-	$(BIN)/python -m tests.stress.$(ARGS)
 
 headline: $(STAMP) ## compare with published families, trained alone, at equal accuracy (hours; goes on)
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
@@ -92,6 +91,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m compileall -q models latency_tables search service # commands start sooner
 	@touch $@
 
 clean: ## remove everything that can be made again, but not var/

@@ -2,9 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+import typer.testing
 from hypothesis import settings
+
+from search.costs import registered_limits
 
 # Threads of torch that spin while they wait take the cores from whatever runs beside them. It has
 # to be said before torch is imported; processes that tests start inherit it.
@@ -15,6 +19,17 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 MARKED_BY_FIXTURE = {"browser": pytest.mark.browser, "postgres": pytest.mark.postgres}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_command_tree() -> Iterator[None]:
+    """Typer builds every command anew at each call; here once for each set of limits."""
+    build = typer.testing._get_command  # type: ignore[attr-defined]
+    built = cache(lambda app, limits: build(app))
+    with pytest.MonkeyPatch.context() as patch:
+        get = lambda app: built(app, tuple(registered_limits()))  # noqa: E731
+        patch.setattr(typer.testing, "_get_command", get)
+        yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

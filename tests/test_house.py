@@ -104,6 +104,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 def test_every_import_is_a_declared_dependency() -> None:
     undeclared = {
         name: name_of(path)
@@ -132,8 +133,7 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     def normal(requirement: str) -> str:
         return re.split(r"[\[=<>]", requirement)[0].lower().replace("_", "-")
 
-    extras = PROJECT["optional-dependencies"]
-    wanted = (*PROJECT["dependencies"], *extras["dev"], *extras["stress"])
+    wanted = (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])
     missing = set(map(normal, wanted)) - set(map(normal, lines))
     assert not missing, f"run `make lock`: {missing}"
 
@@ -248,6 +248,7 @@ def test_a_folder_is_small_enough_to_know(folder: Path) -> None:
     assert len(modules) <= MAX_MODULES, f"{len(modules)} modules; make a room of some"
 
 
+@pytest.mark.slow
 def test_functions_are_short_enough_to_read() -> None:
     """Longer ones say why in a comment `# long: ...` on a line of their `def`."""
     wrong = []
@@ -273,6 +274,7 @@ def test_pages_name_paths_that_exist(page: Path) -> None:
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "absent"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -88,21 +87,19 @@ class RuntimeStopwatch:
         self._tensors_for, self._options = tensors_for, options
         self._open: WeakValueDictionary[Chain, OpenModel] = WeakValueDictionary()
         self._quantized: dict[Chain, bytes] = {}
-        self._ran_on: set[str] = set()
         _ = self.conditions
 
     @property
     def conditions(self) -> Conditions:
-        """This machine, now; with what ran the models that were opened so far."""
+        """This machine, now."""
         options = self._options
-        conditions = host_conditions(
+        return host_conditions(
             options.runtime,
             provider=options.provider,
             threads=options.threads,
             batch=options.batch,
             precision=options.precision,
         )
-        return replace(conditions, ran_on=", ".join(sorted(self._ran_on)) or None)
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
         """Open the model of `chain`, with random weights for a prefix layer. One that is still in
@@ -115,17 +112,12 @@ class RuntimeStopwatch:
         model = self._open.get(chain)
         if model is None:
             options = self._options
-            try:
-                model = self._runtime.open(
-                    self._runtime.convert(self._onnx(chain), options.precision),
-                    provider=options.provider,
-                    threads=options.threads,
-                    batch=options.batch,
-                )
-            except ValueError as error:
-                raise InputError(str(error)) from error
-            self._open[chain] = model
-            runner.note_provider(model, self._ran_on)
+            model = self._open[chain] = self._runtime.open(
+                self._runtime.convert(self._onnx(chain), options.precision),
+                provider=options.provider,
+                threads=options.threads,
+                batch=options.batch,
+            )
         return model
 
     def _onnx(self, chain: Chain) -> bytes:

@@ -14,11 +14,7 @@ DEFAULT_RUNTIME = RUNTIME.name
 
 
 class OpenModel(Protocol):
-    """A model that is ready to run on one fixed random input.
-
-    It may have `ran_on: str | None`, the provider that ran every node, if the runtime tells: what
-    was asked for is not always what runs.
-    """
+    """A model that is ready to run on one fixed random input."""
 
     def run(self) -> None:
         """Run one inference, untimed."""
@@ -56,7 +52,7 @@ class Runtime(Protocol):
         """Open what `convert` gave.
 
         Raises:
-            ValueError: if the provider does not run it here, or not the whole of it.
+            ValueError: if the provider does not run it here.
         """
         ...
 

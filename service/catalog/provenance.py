@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from latency_tables.table import LatencyTable
@@ -36,5 +37,5 @@ def table_provenance(table: LatencyTable) -> dict[str, Any]:
         "table_origin": table.origin,
         "estimated_resolutions": list(table.estimated_resolutions),
         "source": table.source,
-        "conditions": table.conditions.to_json(),
+        "conditions": asdict(table.conditions),
     }

@@ -94,6 +94,7 @@ def space():
     unregister_family("toy")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_service_searches_a_family_of_a_users_own(space, tmp_path):
     make_bundle(tmp_path / "supernets" / "toy-net", space)

@@ -45,6 +45,7 @@ def csv_format():
     unregister_table_format(name)
 
 
+@pytest.mark.slow
 def test_a_csv_of_layers_is_imported(tmp_path, monkeypatch, csv_format):
     home = tmp_path / "home"
     make_bundle(home / "supernets" / SUPERNET)

@@ -88,6 +88,7 @@ async def test_it_is_in_the_api_and_the_client(settings, registered):
             client.search(SUPERNET, DEVICE, limits={"layer_count": 1})
 
 
+@pytest.mark.slow
 def test_it_is_on_the_command_line(command, registered):
     assert "Budget of layers." in command("search", "--help").stdout
     budgets = ("--latency-ms", 1000, "--max-layer-count", FEWEST + 1)
@@ -97,6 +98,7 @@ def test_it_is_on_the_command_line(command, registered):
     assert ["layer_count", str(FEWEST + 1), "exact", "none"] in rows
 
 
+@pytest.mark.slow
 async def test_it_is_gone_once_it_is_no_longer_registered(settings, command):
     register_limit(LAYER_COUNT)
     async with busy_on(settings) as api:

@@ -9,7 +9,7 @@ import pytest
 from tests.golden.commands import has_fashion_mnist
 from tests.golden.record import RECORDS, record
 
-pytestmark = [pytest.mark.golden, pytest.mark.slow]
+pytestmark = [pytest.mark.golden, pytest.mark.record]
 NEAR = {"top1": 0.1, "latency_ms": 0.05, "macs": 0.1, "params": 0.2}
 """How far another machine's answer may be off, a share: one other last bit is another search."""
 

@@ -36,6 +36,7 @@ def meets(member):
     return member.latency.evaluate(GENES) <= member.budget_ms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_one_network_for_all_is_the_best_that_meets_every_budget(seed):
     predictor = LinearAccuracy(DEBUG, seed, 0.3)
@@ -78,6 +79,7 @@ def test_the_fewest_networks_of_a_space_it_can_exhaust(loss):
     assert len(fleet.shares) == fewest
 
 
+@pytest.mark.slow
 @given(st.lists(st.frozensets(st.sampled_from("abcdef")), max_size=8))
 def test_a_cover_has_the_fewest_sets(sets):
     whole = frozenset().union(*sets)

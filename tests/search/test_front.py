@@ -20,6 +20,7 @@ LATENCY = latency_costs(DEBUG, FakeTable())
 SMALL = FrontSettings(samples=300, rounds=1, generations=5, children=50, polished=20)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=30))
 def test_non_dominated_is_the_definition(points):
     cost = np.array([cost for cost, _ in points], float)
@@ -100,6 +101,7 @@ def test_answer_is_the_last_point_within_the_budget():
     assert caught.value.floor == LATENCY.floor()
 
 
+@pytest.mark.slow
 def test_same_seed_same_front():
     predictor = LinearAccuracy(FASHION_LIKE, 2, 0.1)
     latency = latency_costs(FASHION_LIKE, FakeTable())

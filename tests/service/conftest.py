@@ -247,7 +247,7 @@ async def busy_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
             await run_in_threadpool(stack.close)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """What async tests run on."""
     return "asyncio"

@@ -26,6 +26,7 @@ def test_params_are_the_published_ones(family):
     assert plan[-4 if FAMILIES[family].feature else -3].in_size == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("width", [0.25, 0.35, 1.0])
 def test_a_small_one_computes_in_onnx_what_it_does_in_torch(family, width):

@@ -25,6 +25,7 @@ def compared(ours, theirs, top1_sd=0.0):
     return found
 
 
+@pytest.mark.slow
 def test_a_family_k_times_slower_everywhere_is_k_times_slower():
     ours, theirs = group([91, 92, 93], [1, 2, 4]), group([91, 92, 93], [2.5, 5, 10])
     found = compared(ours, theirs)
@@ -51,6 +52,7 @@ def test_dominated_networks_do_not_count():
     assert np.exp(curve.log_ms_at(np.array([92.0]))) == pytest.approx([1.0])
 
 
+@pytest.mark.slow
 def test_the_interval_widens_with_the_noise_and_holds_the_truth():
     ours, theirs = group([91, 92, 93], [1, 2, 4], 0.1), group([91, 92, 93], [2, 4, 8], 0.1)
     sharp, vague = compared(ours, theirs), compared(ours, theirs, 0.3)

@@ -71,6 +71,7 @@ def test_chains_chain_and_cover_the_space() -> None:
             assert (prefix.out_channels, prefix.out_size) == (layer.in_channels, layer.in_size)
 
 
+@pytest.mark.slow
 def test_measured_table_predicts_every_network_of_a_known_device() -> None:
     device = FakeStopwatch()
     table = measure_space(DEBUG, options=QUICK, stopwatch=device)
@@ -98,6 +99,7 @@ def test_drift_and_interruptions_meet_all_layers_alike() -> None:
     assert table.network_ms(plan) == pytest.approx(device.chain_ms(plan), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_what_a_user_times_is_predicted_where_neighbours_are_busy() -> None:
     """Most visits meet a neighbour: half of a network's runs are slower than predicted, no more."""
     rng = np.random.default_rng(0)
@@ -109,6 +111,7 @@ def test_what_a_user_times_is_predicted_where_neighbours_are_busy() -> None:
     assert table.network_ms(plan) == pytest.approx(1.1 * device.chain_ms(plan), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_what_weights_cost_from_far_is_found_however_often_networks_pay_it(share) -> None:
     device = FakeStopwatch(cold_ms=lambda layer: layer.params / 1e5, cold_share=share)
@@ -269,6 +272,7 @@ def test_validation_figures() -> None:
 # -- with the runtime itself (no figures: the machine may be busy) ---------------------------
 
 
+@pytest.mark.slow
 def test_a_measurement_too_disturbed_to_add_up_says_so(monkeypatch) -> None:
     monkeypatch.setattr(
         table_assembly, "leave_one_out_ms", lambda sums_N2, measured_N: 0 - measured_N

@@ -59,6 +59,7 @@ def errors(fitted, truth, space, seed=99) -> np.ndarray:
     return np.abs(predicted / unseen.latency_ms_N - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [FASHION_LIKE, RESNET], ids=lambda space: space.name)
 def test_exact_times_are_predicted_exactly(space):
     truth = true_table(space)
@@ -74,6 +75,7 @@ def test_exact_times_are_predicted_exactly(space):
     assert table_from_json(table_to_json(fitted)) == fitted
 
 
+@pytest.mark.slow
 def test_expected_error_and_bounds_are_those_of_unseen_networks():
     truth = true_table(FASHION_LIKE)
     seen = measured_on(truth, FASHION_LIKE, 300, noise=0.03)

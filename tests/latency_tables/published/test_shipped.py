@@ -41,6 +41,7 @@ def builtin():
     return BuiltinDevices()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", TEN)
 def test_each_device_serves_every_published_mobile_space(builtin, device):
     found = builtin.get(device)
@@ -57,6 +58,7 @@ def test_each_device_serves_every_published_mobile_space(builtin, device):
         )
 
 
+@pytest.mark.slow
 def test_origins(builtin):
     origins = {
         (device, space): builtin.table(device, (space, "fp32")).origin
@@ -68,6 +70,7 @@ def test_origins(builtin):
     assert set(origins.values()) == {"estimated"}
 
 
+@pytest.mark.slow
 def test_bounds_are_promised_only_where_networks_were_measured(builtin):
     """In the space that they were of, and never more than so many can promise."""
     pixel = {space: builtin.table("google-pixel", (space, "fp32")) for space in MOBILE}

@@ -74,6 +74,7 @@ archs = st.integers(0, 2**32 - 1).map(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(tables)
 def test_files_keep_every_bit(table) -> None:
@@ -95,6 +96,7 @@ def test_no_document_does_more_than_be_refused(table, data) -> None:
         assert isinstance(table_from_json(json.dumps(document)), LatencyTable)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(documents, documents, documents)
 def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions) -> None:
@@ -112,6 +114,7 @@ def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions
             assert isinstance(parse_profile(value), LatencyTable)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(positive_ms, min_size=len(KEYS), max_size=len(KEYS)), st.floats(0, 10), archs)
 def test_a_network_is_the_sum_of_its_layers(times_ms, overhead_ms, arch) -> None:

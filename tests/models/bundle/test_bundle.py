@@ -28,6 +28,7 @@ def make(path):
     return write_bundle(path, card, {"weights.safetensors": save(weights), "note.txt": b"hello"})
 
 
+@pytest.mark.slow
 def test_round_trip(tmp_path):
     bundle = make(tmp_path / "tiny")
     assert Bundle.open(bundle.path).space == DEBUG
@@ -39,6 +40,7 @@ def test_round_trip(tmp_path):
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 def test_writing_to_mapped_weights_leaves_their_file_alone(tmp_path):
     bundle = make(tmp_path / "tiny")
     before = (bundle.path / "weights.safetensors").read_bytes()

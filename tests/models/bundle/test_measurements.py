@@ -33,6 +33,7 @@ def write(path: Path, value: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_predictor_is_fitted_where_it_was_measured(tmp_path):
     space = published_spaces()["ofa-mbv3-w1.2"].at([192])
     path = write(tmp_path / "m.json", content(space, 200))

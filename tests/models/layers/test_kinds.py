@@ -20,12 +20,14 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 def test_params_are_the_trainable_values_of_the_plain_module():
     for layer in LAYERS.values():
         module = kind_of(layer).plain(layer, 1e-5)
         assert layer.params == sum(weight.numel() for weight in module.parameters()), layer
 
 
+@pytest.mark.slow
 def test_tensor_shapes_are_those_of_the_plain_module():
     for layer in LAYERS.values():
         kind = kind_of(layer)

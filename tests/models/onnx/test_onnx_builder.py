@@ -141,6 +141,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "arch"), NETWORKS)
 def test_computes_what_torch_computes(space, arch) -> None:
     plan = layer_plan(space, arch)

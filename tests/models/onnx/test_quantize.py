@@ -79,6 +79,7 @@ def test_every_layer_by_itself_is_quantized() -> None:
         assert np.abs(run(quantized, x) - expected).mean() <= 0.05 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_file_is_valid_describes_itself_and_is_always_the_same() -> None:
     plan = layer_plan(DEBUG, DEBUG.largest)
     model = build_onnx(plan, tensors_of(plan), {"subnet_search.precision": "fp32"})

@@ -46,6 +46,7 @@ def test_every_architecture_is_counted_once():
     assert [Arch.from_json(arch.to_json()) for arch in ARCHS] == ARCHS
 
 
+@pytest.mark.slow
 def test_costs_are_the_sums_over_layers_on_the_whole_space():
     assert macs_costs(RESNET).evaluate(GENES).tolist() == [macs(RESNET, a) for a in ARCHS]
     assert params_costs(RESNET).evaluate(GENES).tolist() == [params(RESNET, a) for a in ARCHS]
@@ -108,6 +109,7 @@ def test_the_largest_network_equals_one_written_by_hand():
         torch.testing.assert_close(supernet(x, arch), by_hand(state, arch, x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_extracted_equals_elastic_bit_for_bit_and_onnx_nearly():
     supernet = worn(Supernet(RESNET))
     for arch in [RESNET.largest, RESNET.smallest, *ARCHS[::301]]:

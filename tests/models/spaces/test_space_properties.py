@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     )
 
 
+@pytest.mark.slow
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_genes_and_architectures_are_two_forms_of_one_thing(space, seed):
     genes = space.sample(8, np.random.default_rng(seed))
@@ -37,6 +39,7 @@ def test_genes_and_architectures_are_two_forms_of_one_thing(space, seed):
     assert [Arch.from_json(arch.to_json()) for arch in archs] == archs
 
 
+@pytest.mark.slow
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_canonical_keeps_the_network_and_is_idempotent(space, seed):
     rng = np.random.default_rng(seed)
@@ -47,6 +50,7 @@ def test_canonical_keeps_the_network_and_is_idempotent(space, seed):
     assert (space.active(raw) == space.active(canonical)).all()
 
 
+@pytest.mark.slow
 @given(spaces())
 def test_space_json_round_trips(space):
     assert read_space(space.to_json()) == space

@@ -14,6 +14,7 @@ from models.machine.memory import give_back_memory, keep_freed_memory
 from models.machine.parallel import cores, in_order
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_answers_are_those_of_a_loop_in_its_order(items, threads):
     assert list(in_order(lambda n: n * n, iter(items), threads)) == [n * n for n in items]

@@ -43,6 +43,7 @@ def images(arch: Arch, batch: int = 3, seed: int = 0) -> Tensor:
     return torch.randn((batch, 1, arch.resolution, arch.resolution), generator=generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE], ids=lambda space: space.name)
 def test_extracted_equals_elastic_bit_for_bit(space):
     supernet = worn(Supernet(space))
@@ -53,6 +54,7 @@ def test_extracted_equals_elastic_bit_for_bit(space):
             assert torch.equal(supernet(x, arch), extract(supernet, arch)(x)), arch
 
 
+@pytest.mark.slow
 def test_largest_subnet_equals_a_network_written_by_hand():
     """The dumb twin of the walk, the blocks and the squeeze: plain torch, one line an operation."""
     supernet = worn(Supernet(DEBUG))
@@ -123,6 +125,7 @@ def test_images_of_another_size_are_refused():
 
 
 class TestRecalibration:
+    @pytest.mark.slow
     def test_equals_statistics_taken_layer_by_layer(self):
         """Twin: torch's own cumulative average over equal batches, with its unbiased variance
         turned back into the biased one."""
@@ -152,6 +155,7 @@ class TestRecalibration:
             torch.testing.assert_close(ours.running_mean, theirs.running_mean)
             torch.testing.assert_close(ours.running_var, biased)
 
+    @pytest.mark.slow
     def test_batches_count_by_their_size(self):
         arch = DEBUG.smallest
         x = images(arch, 6)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import models.training.trainer
+from models.bundle.bundle import Bundle
 from models.data.images import (
     FASHION_MNIST_FOLDERS,
     augment,
@@ -86,12 +87,18 @@ def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A home where the command has trained the debug recipe."""
+    home = tmp_path_factory.mktemp("trained")
+    assert run_training(home).wait(timeout=240) == 0
+    return home
+
+
 @needs_data
 @pytest.mark.slow
-def test_killed_for_real_and_resumed_it_is_the_same_supernet(tmp_path):
+def test_killed_for_real_and_resumed_it_is_the_same_supernet(trained, tmp_path):
     """The command itself: kill -9 once there is a checkpoint, then `--resume` to the end."""
-    whole = run_training(tmp_path / "whole")
-    assert whole.wait(timeout=240) == 0
     checkpoint = tmp_path / "cut/training/debug/checkpoint.safetensors"
     cut = run_training(tmp_path / "cut")
     while not checkpoint.exists():
@@ -101,8 +108,8 @@ def test_killed_for_real_and_resumed_it_is_the_same_supernet(tmp_path):
     assert cut.wait(timeout=240) == -signal.SIGKILL
     assert run_training(tmp_path / "cut").wait(timeout=240) == 0
     one, other = (
-        load_file(tmp_path / home / "supernets/debug/weights.safetensors")
-        for home in ("whole", "cut")
+        load_file(home / "supernets/debug/weights.safetensors")
+        for home in (trained, tmp_path / "cut")
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -116,12 +123,9 @@ def run_training(home: Path) -> subprocess.Popen[bytes]:
 
 @needs_data
 @pytest.mark.slow
-def test_train_writes_a_bundle_that_works(tmp_path):
+def test_train_writes_a_bundle_that_works(trained):
     recipe = load_recipe("debug")
-    path = train(recipe, tmp_path)
-    from models.bundle.bundle import Bundle
-
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(trained / "supernets" / "debug")
     assert bundle.space == recipe.space
     assert bundle.calibration().shape == (1024, 28, 28)
     assert len(bundle.validation()) == 2000
@@ -130,7 +134,7 @@ def test_train_writes_a_bundle_that_works(tmp_path):
     assert bundle.card["metrics"]["test_top1"]["largest"] > 12  # guessing: 10
     bundle.load_supernet()
     with pytest.raises(Conflict, match="exists"):
-        train(recipe, tmp_path)
+        train(recipe, trained)
 
 
 @needs_data
@@ -211,6 +215,7 @@ def gradients_of(halves: list[int]) -> Supernet:
     return supernet
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_on_the_whole_batch(tmp_path):
     """Means, not sums; and a weight that neither used keeps no gradient."""
     root = Path(__file__).resolve().parents[3]
@@ -271,6 +276,7 @@ class TestImages:
         theirs = preprocess(images, resolution=20, mean=(0.286,), std=(0.353,))
         assert np.abs(ours - theirs).max() < 1.01 / 255 / 0.353
 
+    @pytest.mark.slow
     @needs_data
     def test_hold_out_is_a_partition_and_repeatable(self):
         data, _ = load_fashion_mnist()

@@ -19,6 +19,7 @@ SPACES = pytest.mark.parametrize("space", [DEBUG, RESNET], ids=lambda space: spa
 IN_PLACE = {"Add", "Clip", "Flatten", "HardSigmoid", "HardSwish", "Mul", "Relu", "Reshape"}
 
 
+@pytest.mark.slow
 @SPACES
 def test_it_is_the_largest_layer_of_every_network(space):
     genes = all_genes(space)
@@ -56,6 +57,7 @@ def test_a_part_of_the_space_costs_the_same():
     assert (whole.at(part).evaluate(genes) == expected).all()
 
 
+@pytest.mark.slow
 @SPACES
 def test_search_finds_the_optimum_within_it(space):
     genes, predictor = all_genes(space), LinearAccuracy(space, 2, 0.3)

@@ -32,6 +32,7 @@ def budget(name: str, share: float) -> float:
     return float(VALUES[name].min() + share * np.ptp(VALUES[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("interaction", [0.0, 0.3])
 def test_it_finds_the_optimum_of_a_space_it_can_exhaust(seed, interaction):
@@ -60,6 +61,7 @@ def test_no_limit_at_all():
     assert search_subnet(DEBUG, predictor, {}, {}, 0).top1 == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
 def test_large_spaces_are_searched_to_within_a_percent_of_the_exact_front(share):
     """8.5e19 networks: of an additive predictor the dynamic programme knows the optimum."""
@@ -76,6 +78,7 @@ def test_large_spaces_are_searched_to_within_a_percent_of_the_exact_front(share)
     assert best - result.top1 < 0.01 * np.ptp(known)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits():
     predictor = LinearAccuracy(FASHION_LIKE, 1, 0.1)
     costs = {"macs": macs_costs(FASHION_LIKE)}

@@ -20,6 +20,7 @@ def check_rows(space, genes):
     assert (genes == space.canonical(genes)).all()
 
 
+@pytest.mark.slow
 @given(SPACES, SEEDS, st.floats(0, 1))
 def test_children_are_networks_of_the_space(space, seed, probability):
     rng = np.random.default_rng(seed)
@@ -72,6 +73,7 @@ def test_mutation_changes_at_most_three_units_and_never_the_resolution(space, se
         assert len(np.unique(units(space)[row])) <= (1 if probability == 0 else 3)
 
 
+@pytest.mark.slow
 @given(SPACES, SEEDS)
 def test_neighbours_differ_in_one_unit(space, seed):
     row = space.sample(1, np.random.default_rng(seed))[0]

@@ -64,6 +64,7 @@ def test_a_strong_ridge_stays_at_the_prior():
     np.testing.assert_allclose(shift, shift[0], atol=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_a_warm_start_always_has_a_network_within_the_limits(seed, share):

@@ -82,6 +82,7 @@ class Needle(Explored):
         return super().predict(genes) + 100.0 * (genes == self.needle).all(axis=1)
 
 
+@pytest.mark.slow
 def test_a_search_finds_what_is_near_a_network_of_the_pool():
     needle = Needle(np.empty((0, len(FASHION_LIKE.genes)), np.uint8))
     macs = macs_costs(FASHION_LIKE)
@@ -141,6 +142,7 @@ def test_a_pool_of_no_networks_is_refused(explored, wrong, tmp_path):
         load_predictor(tmp_path / "p.safetensors", explored.space)
 
 
+@pytest.mark.slow
 def test_an_imported_predictor_is_explored(tmp_path):
     path = tmp_path / "predictor.pth"
     torch.save({k: torch.from_numpy(v) for k, v in network(128, False)[1].items()}, path)

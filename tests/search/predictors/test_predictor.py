@@ -72,6 +72,7 @@ def test_provenance_tells_the_expected_error(predictor, truth):
     assert (provenance.target, provenance.method) == ("made up", "leave-one-out")
 
 
+@pytest.mark.slow
 def test_prediction_is_the_textbook_posterior_mean(predictor, measured):
     """Rasmussen & Williams, eq. 2.25, with the covariance written as two loops."""
     genes, top1 = measured

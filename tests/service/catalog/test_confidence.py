@@ -76,6 +76,7 @@ async def test_nothing_is_promised_of_a_device_without_networks(client):
     assert (answer.status_code, "no whole network" in answer.json()["detail"]) == (422, True)
 
 
+@pytest.mark.slow
 async def test_a_front_takes_confidence_as_a_search_does(client):
     device = make_profile("bounded", residual_ratios=RATIOS)
     assert (await client.post("/v1/devices", json=device)).status_code == 201

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_profile
 from tests.spaces import DEBUG
 
@@ -15,9 +18,10 @@ REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms":
 WHERE = f"/v1/supernets/{SUPERNET}"
 
 
-@pytest.fixture
-async def client(settings):
-    async with busy_on(settings) as client:
+@pytest.fixture(scope="module")
+async def client(template, anyio_backend, tmp_path_factory):
+    home = Path(shutil.copytree(template, tmp_path_factory.mktemp("explained") / "home"))
+    async with busy_on(Settings(home=home, workers=0, poll_interval_s=0.01)) as client:
         yield client
 
 
@@ -56,6 +60,7 @@ async def test_a_search_explains_itself(client):
     assert (await client.get(f"{at}/architecture.svg", headers=tag)).status_code == 304
 
 
+@pytest.mark.slow
 async def test_any_network_is_explained(client):
     query = {"latency_ms": 0.8}
     told = (await client.get(f"{WHERE}/devices/{DEVICE}/explain", params=query)).json()
@@ -81,6 +86,7 @@ async def test_a_search_is_explained_by_the_table_it_was_made_with(client):
     assert told["latency_ms"] == search["result"]["latency_ms"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "query", "status", "says"),
     [
@@ -103,6 +109,7 @@ async def test_what_cannot_be_explained_is_said(client, path, query, status, say
     assert says in answer.json()["detail"]
 
 
+@pytest.mark.slow
 async def test_an_unfinished_search_has_nothing_to_explain(settings):
     async with client_on(settings) as client:
         search = (await client.post("/v1/searches", json=REQUEST)).json()

@@ -81,6 +81,7 @@ async def test_what_does_not_hold(client, changes, status, words):
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
 
 
+@pytest.mark.slow
 def test_command(run, run_json, tmp_path):
     path = tmp_path / "measured.json"
     path.write_text(json.dumps({**networks(8), "batch": 2}))

@@ -45,6 +45,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 def test_a_kept_front_is_the_computed_one(home, store, computed):
     context = catalog_of(home).context(SUPERNET, DEVICE)
     first, second = store.get(context), store.get(catalog_of(home).context(SUPERNET, DEVICE))
@@ -73,6 +74,7 @@ def test_another_table_or_predictor_has_another_front(home, store, computed):
     assert not same(points, again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"no archive"])
 def test_a_torn_file_is_computed_again(home, store, computed, content):
     context = catalog_of(home).context(SUPERNET, DEVICE)
@@ -85,6 +87,7 @@ def test_a_torn_file_is_computed_again(home, store, computed, content):
     assert len(computed) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_takes_nothing_still_answers(home, computed):
     (home / "fronts").write_text("in the way")
     assert read_front(home, catalog_of(home).context(SUPERNET, DEVICE))["points"]
@@ -94,6 +97,7 @@ RATIOS = tuple(1 + i / 100 for i in range(9))
 """Nine networks: the ninth, 8 % over, bounds at 90 %, the fifth at 50 %."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("confidence", "factor"), [(0.9, 1.08), (0.5, 1.04)])
 def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
     keep(home, make_table("bounded", residual_ratios=RATIOS))
@@ -117,6 +121,7 @@ def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
         read_front(home, context, confidence=0.95)
 
 
+@pytest.mark.slow
 def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
     keep(home, make_table("bounded", residual_ratios=RATIOS))
     context = catalog_of(home).context(SUPERNET, "bounded")

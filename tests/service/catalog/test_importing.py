@@ -90,6 +90,7 @@ def stored(home: Path) -> list[str]:
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
+@pytest.mark.slow
 def test_a_space_of_ones_own_from_file_to_onnx(tmp_path, space_file, state, photos, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("SUBNET_HOME", str(home))
@@ -114,6 +115,7 @@ def test_a_space_of_ones_own_from_file_to_onnx(tmp_path, space_file, state, phot
     assert all(torch.equal(back[newer[name]], tensor) for name, tensor in state.items())
 
 
+@pytest.mark.slow
 def test_other_images_recalibrate_otherwise(tmp_path, space_file, state, photos):
     import_supernet(tmp_path, "mine", save(state, tmp_path / "c"), space_file=space_file)
     arch = tmp_path / "arch.json"
@@ -135,6 +137,7 @@ class Runs:
         return (os.mkdir, ("run",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

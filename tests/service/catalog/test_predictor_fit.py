@@ -53,6 +53,7 @@ def test_card_tells_the_error_on_unseen_subnets(tmp_path):
     bundle.check("predictor.safetensors")
 
 
+@pytest.mark.slow
 def test_predictions_move_to_the_test_images(tmp_path):
     genes = DEBUG.encode([DEBUG.largest, DEBUG.smallest])
     plain, moved = (

@@ -57,6 +57,7 @@ def test_the_ledger_is_told_the_power_and_tells_what_it_does_not_know(run, run_j
 # -- reading -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args",
     [
@@ -141,6 +142,7 @@ def all_archs():
     ]
 
 
+@pytest.mark.slow
 def test_front(run, run_json):
     points = run_json("front", *ON)["points"]
     assert [p["latency_ms"] for p in points] == sorted(p["latency_ms"] for p in points)
@@ -156,6 +158,7 @@ def test_front(run, run_json):
 # -- exporting -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--no-recalibrate",)])
 def test_export(run_json, tmp_path, flags):
     arch = write(tmp_path / "arch.json", DEBUG.largest.to_json())
@@ -169,6 +172,7 @@ def test_export(run_json, tmp_path, flags):
     assert metadata["subnet_search.device"] == ""
 
 
+@pytest.mark.slow
 def test_export_takes_what_search_printed(run, tmp_path):
     found = tmp_path / "found.json"
     found.write_text(run("search", *ON, "--latency-ms", 0.8, "--json").stdout)
@@ -198,6 +202,7 @@ def test_measure_this_machine(run, run_json, home, monkeypatch):
     assert "precision: expected fp32 or int8, got 'int4'" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_measure_goes_on_when_asked_to(run, home, monkeypatch):
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--target-s", 0)
 
@@ -218,11 +223,13 @@ def test_measure_goes_on_when_asked_to(run, home, monkeypatch):
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_not_here_is_refused(run):
     args = ("devices", "measure", "host", "--supernet", SUPERNET, "--provider", "NoProvider")
     assert "CPUExecutionProvider" in run(*args, code=2).stderr
 
 
+@pytest.mark.slow
 def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
     written = run_json("devices", "kit", SUPERNET, "-o", tmp_path / "kit.zip", "--networks", 4)
     assert written["bytes"] == (tmp_path / "kit.zip").stat().st_size
@@ -242,6 +249,7 @@ def test_from_a_kit_to_a_device(run, run_json, home, tmp_path):
     run("devices", "import", file, "--replace")
 
 
+@pytest.mark.slow
 def test_a_table_for_some_resolutions(run, run_json, home, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "RuntimeStopwatch", lambda *_: FakeStopwatch())
     run(
@@ -281,6 +289,7 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
 # -- bad input -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -322,6 +331,7 @@ def test_bad_words(run, args, words):
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [

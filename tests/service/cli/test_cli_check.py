@@ -31,6 +31,7 @@ def machine(run, monkeypatch):
     return slower
 
 
+@pytest.mark.slow
 def test_a_table_that_holds(run, run_json, machine):
     found = run_json(*CHECK)
     assert found["networks"] == len(found["measurements"]["arch"]) == 8
@@ -40,6 +41,7 @@ def test_a_table_that_holds(run, run_json, machine):
     assert "--correct" not in run(*CHECK).stdout
 
 
+@pytest.mark.slow
 def test_a_machine_that_became_slower_is_told_apart_and_corrected(run, run_json, home, machine):
     machine[0] = 1.2
     found = run_json(*CHECK)
@@ -75,6 +77,7 @@ def test_another_machine_is_refused(run, machine, monkeypatch):
     assert "(processor none, here another)" in said
 
 
+@pytest.mark.slow
 def test_a_table_without_bounds_is_checked_all_the_same(run, run_json, home, machine):
     table = catalog_of(home).devices.table("host", "debug")
     keep(home, dataclasses.replace(table, device="bare", residual_ratios=(), expected_error=None))

@@ -12,6 +12,7 @@ from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_tabl
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
 
 
+@pytest.mark.slow
 def test_every_budget_binds(run_json):
     free = run_json("search", *ON, "--latency-ms", 100)
     tight = {"macs": free["macs"] * 0.7, "params": free["params"] * 0.7}
@@ -31,6 +32,7 @@ def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
     assert run("search", *ON, "--latency-ms", 0.001, code=2).stdout == ""
 
 
+@pytest.mark.slow
 def test_limits_that_cannot_be_met_together_come_with_ones_that_can(run):
     tight = ("--latency-ms", 100, "--max-macs", 1, "--max-params", 1)
     answer = json.loads(run("search", *ON, *tight, "--json", code=2).stdout)
@@ -81,6 +83,7 @@ def test_fleet(run, run_json, home):
     assert len(run(*fleet, "--loss", 0).stdout.splitlines()) == 1 + 2 + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("on", "words"),
     [

@@ -49,6 +49,7 @@ def lit(plot, width, height, braille):
     return np.array(dots)
 
 
+@pytest.mark.slow
 @given(points=POINTS, width=st.integers(10, 60), height=st.integers(2, 20), braille=st.booleans())
 def test_a_plot_is_the_staircase_of_answers(points, width, height, braille):
     latency_ms, top1 = (axis.tolist() for axis in points)
@@ -76,6 +77,7 @@ def test_a_plot_marks_the_budget():
     assert "╎" not in plot_front([1.0, 2.0], [5.0, 6.0], width=40, height=8, budget_ms=9.0)
 
 
+@pytest.mark.slow
 def test_front_plot(run, run_json):
     points = run_json("front", *ON)["points"]
     drawn = run("front", *ON, "--plot").stdout
@@ -109,6 +111,7 @@ def test_every_block_of_a_network_is_drawn(name, home):
         ]
 
 
+@pytest.mark.slow
 def test_a_search_for_people_has_everything_of_its_json(run, run_json):
     found = run_json("search", *ON, "--latency-ms", 0.8)
     lines = run("search", *ON, "--latency-ms", 0.8).stdout.splitlines()
@@ -157,6 +160,7 @@ def test_the_shell_completes_the_installed_command(home):
     assert (result.stdout, result.stderr) == (f"{DEVICE}\n", "")
 
 
+@pytest.mark.slow
 def test_names_are_completed(home, tmp_path):
     assert complete(home, "search", "--supernet", "deb") == [SUPERNET]
     assert complete(home, "front", "--device", "deb") == [DEVICE]
@@ -167,6 +171,7 @@ def test_names_are_completed(home, tmp_path):
     assert not empty.exists(), "asking for names makes nothing"
 
 
+@pytest.mark.slow
 def test_names_are_completed_from_a_service(home, settings, tmp_path):
     keep(home, make_table("far-away"))
     with serving(settings) as url:

@@ -81,6 +81,7 @@ def test_a_table_for_people(run, stored):
     assert "no stored search is like that" in run("searches", "--status", "failed").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -99,7 +100,7 @@ def test_what_does_not_hold_says_what_would(run, stored, options, words):
 
 @pytest.mark.slow
 def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
-    with serving(Settings(home=home)) as url:
+    with serving(Settings(home=home, workers=0), worker_thread=True) as url:
         with Client(url) as client:
             search = client.search(SUPERNET, DEVICE, latency_ms=0.8)
         there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)

@@ -41,12 +41,14 @@ def test_help_imports_little(tmp_path):
     assert imported(tmp_path, "--help") <= {"numpy"}  # options of limits are made of their costs
 
 
+@pytest.mark.slow
 def test_a_list_of_devices_makes_no_database(tmp_path):
     home = tmp_path / "home"
     assert imported(home, "devices", "list") <= {"numpy"}
     assert not home.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["list", "show"])
 def test_a_current_database_is_not_migrated(tmp_path, command):
     keep(tmp_path, make_table("phone"))

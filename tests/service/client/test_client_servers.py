@@ -1,8 +1,9 @@
-"""The typed client on servers that are absent, busy or something else."""
+"""The typed client on servers that are absent, busy, damaged or something else."""
 
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ from service.client.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from service.settings import Settings
+from tests.service.conftest import DEVICE, SUPERNET
+from tests.service.serving import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -97,6 +101,7 @@ def test_other_servers(answer, error):
     assert len(asked) == 1, "nothing is followed elsewhere, with the key"
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch():
     code = (
         "import sys; from service.client import Client; "
@@ -106,3 +111,18 @@ def test_it_needs_no_torch():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_what_a_search_failed_with_is_raised(template, tmp_path):
+    home = shutil.copytree(template, tmp_path / "home")
+    weights = home / "supernets" / SUPERNET / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    damaged = Settings(home=home, workers=0, poll_interval_s=0.01)
+    with (
+        serving(damaged, worker_thread=True) as url,
+        Client(url) as client,
+        pytest.raises(ServerFailed, match="does not match its card") as info,
+    ):
+        client.search(SUPERNET, DEVICE, latency_ms=0.75)
+    assert info.value.problem.title == "Corrupt bundle"

@@ -118,6 +118,7 @@ def test_a_front_as_a_table(front):
     assert frame.attrs["expected_error"] == front.expected_error
 
 
+@pytest.mark.slow
 def test_stored_searches_as_a_table(client, found):
     other = client.search(SUPERNET, DEVICE, latency_ms=0.7, macs=10**9, seed=1)
     frame = client.searches(sort="created_at").to_pandas()
@@ -157,6 +158,7 @@ def test_ticks_are_round(low, high, ticks):
     assert _ticks(low, high) == ticks
 
 
+@pytest.mark.slow
 def test_a_notebook_loads_neither_torch_nor_pandas():
     code = (
         "import sys; from service.client import Client; import service.client.notebook; "

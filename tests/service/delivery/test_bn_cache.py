@@ -56,6 +56,7 @@ def files(home: Path) -> list[Path]:
     return sorted((home / "recalibrated").iterdir())
 
 
+@pytest.mark.slow
 def test_the_second_time_is_without_and_the_bytes_are_the_same(bundle, home, recalibrations):
     for arch in (DEBUG.smallest, DEBUG.largest):
         plain = made(bundle, None, arch=arch)
@@ -69,6 +70,7 @@ def test_the_second_time_is_without_and_the_bytes_are_the_same(bundle, home, rec
     assert len(files(home)) == 2
 
 
+@pytest.mark.slow
 def test_statistics_come_back_bit_for_bit(bundle, tmp_path, recalibrations):
     cache, supernet = BatchNormCache(tmp_path / "kept"), bundle.load_supernet()
     images = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
@@ -105,6 +107,7 @@ def of_another_network(path: Path) -> None:
     path.write_bytes(save({"stem.bn.running_mean": torch.zeros(3)}, {"sha256": "0"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [shortened, emptied, flipped, unsigned, of_another_network])
 def test_a_damaged_file_is_not_there_and_is_written_again(bundle, home, recalibrations, damage):
     model = made(bundle, home)
@@ -118,6 +121,7 @@ def test_a_damaged_file_is_not_there_and_is_written_again(bundle, home, recalibr
     assert files(home) == [path]
 
 
+@pytest.mark.slow
 def test_other_images_weights_or_layers_are_other_statistics(
     bundle, home, tmp_path, recalibrations
 ):
@@ -155,6 +159,7 @@ def test_other_images_weights_or_layers_are_other_statistics(
     assert len(files(home)) == len(recalibrations)
 
 
+@pytest.mark.slow
 def test_the_oldest_files_are_dropped(bundle, tmp_path, recalibrations):
     cache, supernet = BatchNormCache(tmp_path / "kept", max_files=3), bundle.load_supernet()
     images = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
@@ -179,6 +184,7 @@ def test_a_disk_that_takes_nothing_delivers_all_the_same(bundle, home, recalibra
     assert len(recalibrations) == 1
 
 
+@pytest.mark.slow
 def test_export_recalibrates_once(run, tmp_path, home, recalibrations):
     arch = tmp_path / "arch.json"
     arch.write_text(json.dumps(DEBUG.largest.to_json()))

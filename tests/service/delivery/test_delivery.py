@@ -64,6 +64,7 @@ def deliver_on_host(bundle, timer, artifacts=None):
     )
 
 
+@pytest.mark.slow
 def test_a_model_in_time_is_delivered_as_timed(bundle):
     artifacts = MemoryBlobs()
     result = deliver_on_host(bundle, FakeTimer([1.0]), artifacts)
@@ -75,6 +76,7 @@ def test_a_model_in_time_is_delivered_as_timed(bundle):
     assert "stepped_down" not in result["verified"]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
     timer = FakeTimer([1.2, 1.05])
     result = deliver_on_host(bundle, timer)
@@ -86,6 +88,7 @@ def test_a_model_that_is_too_slow_is_stepped_down_from_and_said_so(bundle):
     assert timer.timed == 2
 
 
+@pytest.mark.slow
 def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, monkeypatch):
     timer = FakeTimer([1.0])
     monkeypatch.setattr(timer, "times_ms", lambda model, here: np.full((1, 1), 0.835))
@@ -93,6 +96,7 @@ def test_a_host_that_is_slower_than_its_table_is_not_believed_for_ever(bundle, m
         deliver_on_host(bundle, timer)
 
 
+@pytest.mark.slow
 def test_what_lies_within_the_stated_error_is_delivered(bundle):
     timer = FakeTimer([1.039])  # of an expected error of 4 %
     verified = deliver_on_host(bundle, timer)["verified"]
@@ -102,6 +106,7 @@ def test_what_lies_within_the_stated_error_is_delivered(bundle):
     assert verified["latency_ms"]["runs"] == 6
 
 
+@pytest.mark.slow
 def test_when_nothing_is_fast_enough_the_floor_is_named(bundle):
     with pytest.raises(Infeasible, match="latency_ms"):
         deliver_on_host(bundle, FakeTimer([50.0]))
@@ -170,6 +175,7 @@ def test_equal_work_gives_equal_bytes(bundle):
     assert len(models) == 1
 
 
+@pytest.mark.slow
 def test_what_was_done_before_is_answered_from_what_was_noted(bundle):
     """A delivery that broke off after any step goes on after it, to the same bytes."""
     artifacts, intermediates = MemoryBlobs(), MemoryBlobs()

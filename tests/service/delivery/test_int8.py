@@ -70,6 +70,7 @@ def deliver_int8(bundle, timer, float_table=None, artifacts=None, limits=None, t
     )
 
 
+@pytest.mark.slow
 def test_the_file_is_int8_and_compared_with_fp32(bundle):
     artifacts = MemoryBlobs()
     result = deliver_int8(bundle, FakeTimer(int8=0.5, fp32=0.7), artifacts=artifacts)
@@ -95,6 +96,7 @@ def test_the_file_is_int8_and_compared_with_fp32(bundle):
     assert verified["latency_ms"]["conditions"]["precision"] == "int8"
 
 
+@pytest.mark.slow
 def test_where_int8_is_not_faster_the_answer_says_so(bundle):
     quick = deliver_int8(bundle, FakeTimer(int8=0.5, fp32=0.7))["int8"]
     assert (quick["faster"], quick["measured"]["int8_ms"]) == (True, 0.5)
@@ -104,6 +106,7 @@ def test_where_int8_is_not_faster_the_answer_says_so(bundle):
     assert "0.7 ms against 0.5 ms; ask for fp32" in slow["in_words"]
 
 
+@pytest.mark.slow
 def test_elsewhere_the_tables_are_compared(bundle):
     there = replace(HERE, processor="other")
     result = deliver_int8(
@@ -136,6 +139,7 @@ def test_the_search_goes_by_the_int8_table(home):
     assert a == pytest.approx(0.5 * b)
 
 
+@pytest.mark.slow
 def test_a_file_larger_than_asked_is_not_delivered(bundle):
     # The least network's float file fits; its many scales make the int8 file no smaller.
     floor = DeploymentContext.open(bundle, int8_table()).costs["model_bytes"].floor()
@@ -144,6 +148,7 @@ def test_a_file_larger_than_asked_is_not_delivered(bundle):
         deliver_int8(bundle, FakeTimer(int8=0.1, fp32=0.1), limits=limits)
 
 
+@pytest.mark.slow
 def test_a_broken_quantization_is_not_delivered(bundle, monkeypatch):
     import models.onnx.quantize
 
@@ -171,6 +176,7 @@ def test_without_calibration_images_there_is_no_int8(bundle):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_over_http(settings, home):
     request = {
@@ -195,6 +201,7 @@ async def test_over_http(settings, home):
         assert fp32.json()["id"] != answer.json()["id"]
 
 
+@pytest.mark.slow
 def test_commands(run, run_json, home, tmp_path):
     asked = ("search", "--supernet", SUPERNET, "--device", DEVICE, "--latency-ms", 0.8)
     result = run(*asked, "--precision", "int8", code=2)

@@ -95,6 +95,7 @@ def results(document):
     return {check["name"]: check["passed"] for check in document["checks"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--precision", "int8"), ("--no-recalibrate",)])
 def test_an_untouched_file_passes(run_json, exported, key, how):
     path = exported(*how)
@@ -103,7 +104,6 @@ def test_an_untouched_file_passes(run_json, exported, key, how):
     assert document["passed"] is True
     found = results(document)
     assert found.pop("latency") is None  # no device was named
-    assert "made for no device" in document["checks"][-1]["detail"]
     assert set(found) == {"signature", "structure", "architecture", "supernet", "parity", "top1"}
     assert all(found.values())
 
@@ -136,6 +136,7 @@ def no_metadata(model):
     del model.metadata_props[:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "failing"),
     [
@@ -154,6 +155,7 @@ def test_what_was_altered_is_found(run, exported, change, failing):
     assert all(name in result.stderr for name in failing)
 
 
+@pytest.mark.slow
 def test_a_wrong_signature_and_damage_are_found(run, exported, key):
     path = exported()
     signature = path.with_name("other.sig")
@@ -174,6 +176,7 @@ def test_keygen(run_json, run, tmp_path):
     assert "a folder that exists" in run("keygen", "-o", tmp_path / "no" / "k.pem", code=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_over_http(settings, key):
     async with busy_on(settings.model_copy(update={"signing_key": key})) as client:

@@ -183,6 +183,7 @@ def path_of(template, search_id="0" * 32):
     return re.sub(r"{(.*?)}", lambda match: names[match[1]], template)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("held", [None, "wrong", *SCOPES])
 async def test_scopes(settings, held):
@@ -281,6 +282,7 @@ async def test_without_a_decision_other_machines_need_keys(settings):
 # -- the trace ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_changes_are_recorded_with_who_what_when_and_the_request(settings):
     async with client_on(settings.model_copy(update={"access": "required"})) as client:
@@ -318,6 +320,7 @@ def test_an_act_is_recorded_before_it_is_done(store):
 # -- the command line ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_keys_by_command(run, run_json, settings):
     made = run_json("keys", "create", "ann", "--scope", "read", "--expires-days", 3)
     (listed,) = run_json("keys", "list")
@@ -336,6 +339,7 @@ def test_keys_by_command(run, run_json, settings):
     assert len(run("audit", "--limit", 2).stdout.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_key_through_the_client_and_no_secret_in_any_log(run, settings, capfd, monkeypatch):
     from service.client.client import Client
     from service.client.errors import Unauthorized

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -95,19 +93,6 @@ async def test_a_bad_table_is_refused_with_its_reasons(client, kind, changes, wo
     assert (await client.get("/v1/devices/bad")).status_code == 404
 
 
-PARTIAL = {"fingerprint": "x", "spent_s": 3.0, "visits": {"conv": [[1.0, 1.0]]}}
-
-
-async def test_an_unfinished_measurement_is_called_so(client, run, tmp_path):
-    refused = await client.post("/v1/devices", json=PARTIAL)
-    assert refused.status_code == 422
-    assert "an unfinished measurement" in refused.text
-    (tmp_path / "board.json.partial").write_text(json.dumps(PARTIAL))
-    told = run("devices", "import", tmp_path / "board.json.partial", code=2).stderr
-    assert "unfinished measurement" in told
-    assert "python measure.py NAME" in told
-
-
 async def test_front(client):
     answer = await client.get(f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front")
     front = answer.json()
@@ -162,6 +147,7 @@ async def test_searches_before_measurements_are_no_longer_current(client):
     assert (await client.get(f"/v1/searches/{search['id']}")).json()["current"] is False
 
 
+@pytest.mark.slow
 async def test_a_device_that_comes_with_the_program_can_be_corrected(client):
     (before,) = (await client.get("/v1/devices/cpu-x86-64-ort")).json()["tables"][:1]
     space = (await client.get("/v1/supernets/fashion-mbv3")).json()["space"]

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from latency_tables.table.table import space_layers
 from models.spaces.files import published_spaces
+from service.settings import Settings
 from tests.fakes import FakeTable
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def client(settings):
-    async with client_on(settings) as client:
+@pytest.fixture(scope="module")
+async def served(template, anyio_backend, tmp_path_factory):
+    home = Path(shutil.copytree(template, tmp_path_factory.mktemp("errors") / "home"))
+    async with client_on(Settings(home=home, workers=0, poll_interval_s=0.01)) as client:
         yield client
-        # Whatever was refused left nothing behind.
-        assert (await client.get("/v1/searches")).json()["items"] == []
-        names = [item["name"] for item in (await client.get("/v1/devices")).json()["items"]]
-        assert "posted" not in names
+
+
+@pytest.fixture
+async def client(served):
+    yield served
+    # Whatever was refused left nothing behind.
+    assert (await served.get("/v1/searches")).json()["items"] == []
+    names = [item["name"] for item in (await served.get("/v1/devices")).json()["items"]]
+    assert "posted" not in names
 
 
 def body(**changes):
@@ -184,6 +193,7 @@ async def test_a_bug_is_a_problem_without_its_secrets(settings, monkeypatch):
     assert "secret" not in answer.text
 
 
+@pytest.mark.slow
 async def test_a_published_supernet_needs_weights_and_images(client):
     """It is listed and can be asked about; a search, which ends in a model, says what to bring."""
     space = published_spaces()["ofa-mbv3-w1.0"]

@@ -312,6 +312,7 @@ async def test_not_ready_when_a_worker_died(settings, monkeypatch):
         assert (await client.get("/healthz")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_a_search_is_marked_once_its_table_is_replaced(client, home):
     inline = body(device=make_profile("nobody-keeps-it"))
     kept = (await client.post("/v1/searches", json=body())).json()
@@ -331,6 +332,7 @@ async def test_a_search_is_marked_once_its_table_is_replaced(client, home):
     assert again["current"] is True
 
 
+@pytest.mark.slow
 async def test_a_full_queue_refuses_what_is_new_and_says_when_to_come_back(settings):
     async with client_on(settings.model_copy(update={"max_queued": 2})) as client:
         for seed in (0, 1):

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 NAME = "subnet_search_event_loop_wait_seconds"
 
 
+@pytest.mark.slow
 async def test_a_blocked_loop_is_seen():
     registry = CollectorRegistry()
 

@@ -34,6 +34,7 @@ async def test_pages_run_scripts_of_this_host_alone(client, path):
     assert again.status_code in (200, 304)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["index.html", "docs.html"])
 async def test_pages_name_files_that_are_there_and_no_script_inline(client, page):
     html = (WEB / page).read_text()
@@ -65,6 +66,7 @@ async def test_nothing_outside_the_folders_is_served(client):
         assert answer.status_code == 404, path
 
 
+@pytest.mark.slow
 async def test_json_is_compressed_and_said_to_depend_on_it(client):
     path = f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front?layers=true"
     packed = await client.get(path)
@@ -75,6 +77,7 @@ async def test_json_is_compressed_and_said_to_depend_on_it(client):
     assert packed.json() == plain.json()
 
 
+@pytest.mark.slow
 def test_a_fronts_numbers_are_those_of_its_networks(home):
     """Each is computed for the whole front at once, and layers are shared: one by one instead."""
     context = catalog_of(home).context(SUPERNET, DEVICE)
@@ -97,5 +100,6 @@ def test_a_fronts_numbers_are_those_of_its_networks(home):
         assert total == pytest.approx(point["latency_ms"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_layers_are_left_out_unless_asked_for(home):
     assert read_front(home, catalog_of(home).context(SUPERNET, DEVICE))["layers"] is None

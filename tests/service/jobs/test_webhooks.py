@@ -157,6 +157,7 @@ async def test_a_receiver_that_never_works_is_given_up(allowing, receiver, monke
     assert len(receiver.arrived) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_cancelled_is_an_end_too_and_is_sent_by_the_first_worker(allowing, receiver):
     async with client_on(allowing) as client:  # no worker: it waits in the database
@@ -325,6 +326,7 @@ def test_an_attempt_counts_once_and_what_is_forgotten_is_started_anew(database_u
         assert (state.status, state.queue_name) == ("ENQUEUED", "webhooks")
 
 
+@pytest.mark.slow
 def test_so_many_wait_for_one_search(database_url):
     with opened(database_url) as (engine, _, webhooks):
         search = SearchStore(engine).submit(new())

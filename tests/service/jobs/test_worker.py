@@ -82,6 +82,7 @@ def kinds(store, search):
     return [e.kind for e in store.events(search.id) if e.kind != "progress"]
 
 
+@pytest.mark.slow
 def test_one_search(worker, store, ask, home, durable):
     search = ask()
     done = finish(worker, store, search)
@@ -204,6 +205,7 @@ def test_what_changed_or_went_since_it_was_asked(worker, store, ask, home):
         assert store.get(gone.id).error["title"] == "Not found"
 
 
+@pytest.mark.slow
 def test_a_bug_fails_the_search_without_its_secrets(worker, store, ask, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("secret")
@@ -223,6 +225,7 @@ def test_a_search_that_kills_its_workers_is_given_up(worker, store, ask, setting
     assert "3 workers in turn" in error["detail"]
 
 
+@pytest.mark.slow
 def test_cancelled_while_running(worker, store, ask, monkeypatch):
     search = ask()
 
@@ -238,6 +241,7 @@ def test_cancelled_while_running(worker, store, ask, monkeypatch):
     assert kinds(store, search) == ["queued", "running", "cancelled"]
 
 
+@pytest.mark.slow
 def test_a_search_over_its_time_fails_with_the_limit(worker, store, ask, monkeypatch, settings):
     slow = settings.model_copy(update={"job_timeout_s": 0.05})
     monkeypatch.setattr(worker, "settings", slow)

@@ -147,6 +147,7 @@ def test_nothing_to_collect_is_no_error(tmp_path):
     assert ArtifactStore((tmp_path / "none").as_uri()).collect(set, HOUR).kept == 0
 
 
+@pytest.mark.slow
 def test_the_command_keeps_what_searches_refer_to(run_json, run, home):
     store = ArtifactStore((home / "artifacts").as_uri())
     old = store.put(b"nobody's")

@@ -57,6 +57,7 @@ def rows(engine):
         }
 
 
+@pytest.mark.slow
 def test_from_one_database_to_the_other(source, target, tmp_path):
     counts = write_backup(source[0], source[1], tmp_path / "backup.tar")
     assert (counts["searches"], counts["artifacts"], counts["events"]) == (3, 1, 6)
@@ -101,6 +102,7 @@ def test_a_backup_does_not_overwrite_and_leaves_nothing_half_done(source, tmp_pa
     assert {p.name for p in tmp_path.glob("*.tar*")} == {"backup.tar"}
 
 
+@pytest.mark.slow
 def test_a_damaged_backup_changes_nothing(source, target, tmp_path):
     path = tmp_path / "backup.tar"
     write_backup(source[0], source[1], path)

@@ -365,6 +365,7 @@ def test_a_renamed_file_is_refused(builtin, tmp_path, name) -> None:
         builtin.get(name.partition("@")[0])
 
 
+@pytest.mark.slow
 def test_shipped_tables_are_valid() -> None:
     builtin = BuiltinDevices()
     for device in builtin.names():

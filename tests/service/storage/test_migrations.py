@@ -78,6 +78,7 @@ def schema(engine):
     }
 
 
+@pytest.mark.slow
 def test_from_empty_to_what_the_rows_say(engine, tmp_path):
     assert not is_current(engine)
     migrate(engine)
@@ -99,6 +100,7 @@ def test_twice_is_once(engine):
     assert is_current(engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_from_every_revision_with_rows(engine, revision):
     """What an older version stored is still there, and what was running waits again."""
@@ -128,6 +130,7 @@ def test_from_every_revision_with_rows(engine, revision):
         session.connection().exec_driver_sql("DELETE FROM searches WHERE id = 'done'")
 
 
+@pytest.mark.slow
 def test_many_at_once(empty_url):
     engines = [open_database(empty_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -137,6 +140,7 @@ def test_many_at_once(empty_url):
         engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_new_sqlite_file_waits_for_whoever_writes_it(tmp_path):
     """SQLite itself refuses to change the journal at once, without its timeout."""
     path = tmp_path / "new.sqlite"

@@ -33,8 +33,8 @@ UNKNOWN = {"device": "zzz", "search": "0" * 32}
 class World:
     """A service with keys, and what ann has made: one of each kind for herself, one for all."""
 
-    def __init__(self, url, secrets):
-        self.url = url
+    def __init__(self, client, secrets):
+        self.client = client
         self.headers = {
             name: {} if secret is None else {"Authorization": f"Bearer {secret}"}
             for name, secret in secrets.items()
@@ -52,9 +52,8 @@ class World:
         self.things["unknown"] = UNKNOWN
 
     def ask(self, who, method, path, **options):
-        return httpx.request(
-            method, self.url + path, headers=self.headers[who], timeout=60, **options
-        )
+        headers = {**self.headers[who], **options.pop("headers", {})}
+        return self.client.request(method, path, headers=headers, **options)
 
     def search(self, who, latency_ms=0.8, **changes):
         constraints = {"latency_ms": latency_ms}
@@ -83,8 +82,8 @@ def world(template, tmp_path_factory):
     keys = open_keys(engine, settings)
     secrets = {name: who and keys.create(*who)[0] for name, who in CALLERS.items()}
     engine.dispose()
-    with serving(settings) as url:
-        yield World(url, secrets)
+    with serving(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield World(client, secrets)
 
 
 def expected(method, template, who, kind):
@@ -105,6 +104,7 @@ def expected(method, template, who, kind):
     return 403 if (method, template) in CHANGES and not mine else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "route"), [k for k in RULES if ":path" not in k[1]])
 @pytest.mark.parametrize("who", CALLERS)
 def test_every_route_every_scope_own_or_not(world, method, route, who):
@@ -126,6 +126,7 @@ def without_names(answer, *names):
     return answer.status_code, text
 
 
+@pytest.mark.slow
 def test_what_is_private_looks_like_what_is_not_there(world):
     private, unknown = world.things["private"], UNKNOWN
     for what, template in (("search", "/v1/searches/{}"), ("device", "/v1/devices/{}")):
@@ -136,6 +137,7 @@ def test_what_is_private_looks_like_what_is_not_there(world):
         assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 def test_lists_show_ones_own_and_what_is_shared(world):
     def names(who, path, field):
         return {item[field] for item in world.ask(who, "GET", path).json()["items"]}
@@ -150,6 +152,7 @@ def test_lists_show_ones_own_and_what_is_shared(world):
         assert (private["search"] in searches) == sees
 
 
+@pytest.mark.slow
 def test_the_same_question_is_another_search_for_another_owner(world):
     ann, bob = world.search("ann", seed=7), world.search("bob", seed=7)
     assert ann["id"] != bob["id"]
@@ -160,12 +163,13 @@ def test_the_same_question_is_another_search_for_another_owner(world):
     assert world.ask("bob", "DELETE", f"/v1/searches/{both[0]}").status_code == 403
 
 
+@pytest.mark.slow
 def test_idempotency_keys_are_ones_own(world):
     def post(who, seed):
         constraints = {"latency_ms": 0.9}
         body = {"supernet": SUPERNET, "device": DEVICE, "constraints": constraints, "seed": seed}
-        headers = {**world.headers[who], "Idempotency-Key": "the-same"}
-        return httpx.post(world.url + "/v1/searches", json=body, headers=headers, timeout=60)
+        headers = {"Idempotency-Key": "the-same"}
+        return world.ask(who, "POST", "/v1/searches", json=body, headers=headers)
 
     ann, bob = post("ann", 1), post("bob", 2)
     assert (ann.status_code, bob.status_code) == (202, 202), "bob learns of no key of ann's"
@@ -174,6 +178,7 @@ def test_idempotency_keys_are_ones_own(world):
     assert post("ann", 3).status_code == 422
 
 
+@pytest.mark.slow
 def test_names_of_private_devices_are_ones_own(world):
     for who, overhead in (("ann", 0.25), ("bob", 0.5)):
         profile = make_profile("phone", network_overhead_ms=overhead)

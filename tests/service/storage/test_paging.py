@@ -109,6 +109,7 @@ def test_a_window_that_ends_before_it_starts_is_refused():
         SearchFilter(created_after=START, created_before=START)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "index"),
     [(None, "ix_searches_created_at_id"), ("a", "ix_searches_device_created_at_id")],
