@@ -1,10 +1,16 @@
-"""Progress bars on stderr. rich is imported when a bar is drawn."""
+"""Progress on stderr: a bar, or lines where that is no terminal."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Protocol
+
+FIRST_LINE_S, NEXT_LINE_S = 2.0, 10.0
+"""When the first line is printed, and how long after one the next, where there is no terminal."""
 
 
 class ShowShare(Protocol):
@@ -16,8 +22,8 @@ class ShowShare(Protocol):
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[ShowShare]:
-    """A bar on stderr that is erased at the end; none where stderr is no terminal."""
-    from rich.console import Console
+    """A bar on stderr that is erased at the end; lines now and then where that is no terminal."""
+    from rich.console import Console  # here, since most commands draw no bar
     from rich.progress import (
         BarColumn,
         Progress,
@@ -26,6 +32,11 @@ def progress_bar(title: str) -> Iterator[ShowShare]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with _progress_lines(title) as show_share:
+            yield show_share
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,9 +44,7 @@ def progress_bar(title: str) -> Iterator[ShowShare]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         done = 0.0
 
@@ -45,3 +54,30 @@ def progress_bar(title: str) -> Iterator[ShowShare]:
             bar.update(task, completed=done, description=f"{title} {word}".rstrip())
 
         yield show
+
+
+@contextmanager
+def _progress_lines(title: str) -> Iterator[ShowShare]:
+    """Lines from a thread of their own: work that says nothing for a while is not silent."""
+    out, start, ended = sys.stderr, time.monotonic(), Event()
+    done, doing = 0.0, title
+
+    def show(share: float, word: str = "") -> None:
+        nonlocal done, doing
+        done, doing = max(done, share), f"{title} {word}".rstrip()
+
+    def print_lines() -> None:
+        wait_s = FIRST_LINE_S
+        while not ended.wait(wait_s):
+            spent_s = time.monotonic() - start
+            left = f", about {spent_s * (1 / done - 1):.0f} s left" if done > 0 else ""
+            print(f"{doing}: {done:.0%} after {spent_s:.0f} s{left}", file=out, flush=True)
+            wait_s = NEXT_LINE_S
+
+    printing = Thread(target=print_lines, daemon=True)
+    printing.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        printing.join()
