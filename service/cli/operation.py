@@ -136,10 +136,12 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `backup` wrote, on either database.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file that `backup` wrote, from SQLite or PostgreSQL.")
+    ],
     json: Json = False,
 ) -> None:
-    """Put a backup into an empty database and its models where models are."""
+    """Restore a backup into an empty database, with its models."""
     from service.storage import restore_backup
 
     with _database() as (engine, artifacts):
