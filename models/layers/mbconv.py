@@ -72,7 +72,7 @@ class MBConv(LayerKind):
             "weights": spec.params,
             "squeezes": spec.se_channels > 0,
             "squeezed_values": mid_out * (spec.se_channels > 0),
-            "hswish_values": (mid_in + mid_out) * (spec.act == "hswish"),
+            "hswish_values": (mid_in * expanded + mid_out) * (spec.act == "hswish"),
             "dense_layers": 1 + expanded,
             "depthwise_layers": 1,
             "blocks": 1,

@@ -48,7 +48,9 @@ def check_webhook(url: str, settings: Settings) -> None:
         )
     try:
         parsed = httpx.URL(url)
-        host, port = parsed.raw_host.decode(), parsed.port or PORTS.get(parsed.scheme)
+        host, port = parsed.raw_host.decode(), parsed.port
+        if port is None:  # 0 is stated, and refused
+            port = PORTS.get(parsed.scheme)
     except (httpx.InvalidURL, UnicodeError, ValueError):
         host, port = "", None
     if port is None or not 0 < port < 2**16 or not host or parsed.userinfo or parsed.fragment:
