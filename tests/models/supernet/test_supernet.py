@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import InputError
+from models.layers.modules import depthwise
 from models.layers.modules.depthwise import depthwise_conv
 from models.layers.modules.elastic import ElasticDepthwise, channels_last
 from models.layers.modules.mbconv import ElasticMBConv
@@ -157,14 +158,16 @@ class TestRecalibration:
 
     @pytest.mark.slow
     def test_batches_count_by_their_size(self):
-        arch = DEBUG.smallest
-        x = images(arch, 6)
-        # Two copies of one batch and one batch alone have the same statistics.
-        once, twice = (extract(worn(Supernet(DEBUG)), arch) for _ in range(2))
-        recalibrate(once, [x])
-        recalibrate(twice, [x, x])
-        for a, b in zip(once.state_dict().values(), twice.state_dict().values(), strict=True):
-            torch.testing.assert_close(a, b)
+        """In the first norm, whose inputs depend on no other, the mean is that of all images."""
+        subnet = extract(worn(Supernet(DEBUG)), DEBUG.largest)
+        stem = subnet.get_submodule("stem")
+        batches = [images(DEBUG.largest, size, size) for size in (1, 2, 5)]
+        with torch.no_grad():
+            inputs = [stem.conv(batch) for batch in batches]
+        recalibrate(subnet, batches)
+        torch.testing.assert_close(stem.norm.running_mean, torch.cat(inputs).mean((0, 2, 3)))
+        within = [len(x) / 8 * x.var((0, 2, 3), correction=0) for x in inputs]
+        torch.testing.assert_close(stem.norm.running_var, torch.stack(within).sum(0))
 
     @pytest.mark.parametrize("threads", [2, 3, 7])
     def test_is_the_same_to_the_bit_on_any_number_of_threads(self, threads):
@@ -247,12 +250,35 @@ class TestDepthwise:
         assert np.float64(5e-324) * np.float64(1) > 0
 
     def test_falls_back_without_a_compiler(self, monkeypatch):
-        import models.layers.modules.depthwise
-
-        monkeypatch.setattr(models.layers.modules.depthwise, "_compiled", lambda: None)
+        x = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)
         weight = torch.randn(8, 1, 5, 5, requires_grad=True)
-        depthwise_conv(torch.randn(2, 8, 6, 6), weight, 1).sum().backward()
-        assert weight.grad is not None
+        depthwise_conv(x, weight, 1).square().sum().backward()
+        compiled, weight.grad = weight.grad, None
+        monkeypatch.setattr(depthwise, "_compiled", lambda: None)
+        depthwise_conv(x, weight, 1).square().sum().backward()
+        torch.testing.assert_close(weight.grad, compiled, rtol=1e-4, atol=1e-4)
+
+    def test_the_kernel_runs_where_it_applies_and_nowhere_else(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr(depthwise, "_compiled", lambda: lambda *args: calls.append(args) or 1)
+        x = torch.randn(2, 8, 6, 6).contiguous(memory_format=torch.channels_last)
+        others = (
+            (x, torch.randn(8, 1, 3, 3)),
+            (x.contiguous(), torch.randn(8, 1, 5, 5)),
+            (x.double(), torch.randn(8, 1, 5, 5, dtype=torch.float64)),
+        )
+        for image, filters in others:
+            depthwise_conv(image, filters.requires_grad_(), 2).sum().backward()
+        assert calls == []
+        filters = torch.randn(8, 1, 5, 5, requires_grad=True)
+        depthwise_conv(x, filters, 2).sum().backward()
+        ((*_, batch, height, width, channels, out_height, out_width, kernel, stride),) = calls
+        assert (batch, height, width, channels) == (2, 6, 6, 8)
+        assert (out_height, out_width, kernel, stride) == (3, 3, 5, 2)
+        # It said that it had failed, so torch computed the gradient.
+        filters.grad, ours = None, filters.grad
+        F.conv2d(x, filters, None, 2, 2, 1, 8).sum().backward()
+        torch.testing.assert_close(ours, filters.grad)
 
 
 def test_plain_network_has_the_tensors_of_the_extracted_one():

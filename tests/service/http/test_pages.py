@@ -10,7 +10,7 @@ import pytest
 from models.spaces.arch import Arch
 from service.catalog.explanation import describe_layers
 from service.catalog.fronts import read_front
-from service.http.pages import WEB
+from service.http.pages import SWAGGER, WEB
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, client_on
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,13 @@ def test_no_file_of_the_page_names_another_host():
 
 
 async def test_nothing_outside_the_folders_is_served(client):
-    for path in ("/assets/../pages.py", "/assets/%2e%2e/pages.py", "/assets/swagger/../core.py"):
+    """Files that are there, and are found if a path is followed upwards."""
+    for folder, path in (
+        (WEB, "/assets/../settings.py"),
+        (WEB, "/assets/%2e%2e/settings.py"),
+        (SWAGGER, "/assets/swagger/../core.py"),
+    ):
+        assert (folder.parent / path.rpartition("/")[2]).is_file(), path
         answer = await client.get(httpx.URL(f"http://test{path}"))
         assert answer.status_code == 404, path
 

@@ -14,7 +14,6 @@ from service.storage.counters import CounterStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
-from service.storage.tables import Base
 from tests.service.stored import PROBLEM, RESULT, START, new, succeed
 
 
@@ -252,10 +251,6 @@ def test_a_database_that_does_not_answer_is_said_to(tmp_path):
     with pytest.raises(StoreUnavailable, match="does not answer"):
         store.counts()
     store._engine.dispose()
-
-
-def test_every_table_has_a_primary_key():
-    assert all(table.primary_key.columns for table in Base.metadata.sorted_tables)
 
 
 # -- what it cost --------------------------------------------------------------------------
