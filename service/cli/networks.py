@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from models.spaces import Arch
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
 
 
 def predict(
@@ -69,7 +69,7 @@ def search(
     limits: Mapping[str, float],
     confidence: Annotated[
         float | None,
-        typer.Option(help="Probability with which the latency budget must hold, such as 0.9."),
+        typer.Option(help="With which probability the latency budget is to hold, such as 0.9."),
     ] = None,
     precision: PrecisionName = "fp32",
     seed: Seed = 0,
@@ -102,7 +102,7 @@ def front(
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="Probability with which the latency budget must hold, such as 0.9."),
+        typer.Option(help="With which probability latencies are to be within it, such as 0.9."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of the device's table. Default: fp32 before others.")
@@ -111,7 +111,7 @@ def front(
     server: Server = None,
     json: Json = False,
 ) -> None:
-    """List the networks that no other network beats in both latency and accuracy."""
+    """List every network that none is both faster and more accurate than."""
     if plot and json:
         raise InputError("--plot is for people and --json for programs: choose one")
     with open_source(server) as source, progress_bar("computing the front") as show_share:

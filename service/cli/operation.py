@@ -136,12 +136,10 @@ def backup(
 
 
 def restore(
-    file: Annotated[
-        Path, typer.Argument(help="A file that `backup` wrote, from SQLite or PostgreSQL.")
-    ],
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote, on either database.")],
     json: Json = False,
 ) -> None:
-    """Restore a backup into an empty database, with its models."""
+    """Put a backup into an empty database and its models where models are."""
     from service.storage import restore_backup
 
     with _database() as (engine, artifacts):

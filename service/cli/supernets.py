@@ -80,9 +80,7 @@ def import_(
     searches: Annotated[
         int,
         typer.Option(
-            min=0,
-            help="Number of searches that explore the predictor once; later searches start from "
-            "the best networks found.",
+            min=0, help="To explore the predictor with, once: later searches start from the best."
         ),
     ] = SEARCHES,
     json: Json = False,
@@ -131,7 +129,7 @@ def train(
             help="A shipped recipe's name, or a TOML file.", autocompletion=complete_recipe
         ),
     ],
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
     json: Json = False,
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
@@ -157,12 +155,8 @@ def train(
 @app.command()
 def collect(
     name: SupernetArgument,
-    fit: Annotated[
-        int, typer.Option(min=1, help="Number of subnets to fit a predictor to.")
-    ] = FIT_SUBNETS,
-    test: Annotated[
-        int, typer.Option(min=1, help="Number of subnets to test the predictor on.")
-    ] = TEST_SUBNETS,
+    fit: Annotated[int, typer.Option(min=1, help="Subnets to fit a predictor to.")] = FIT_SUBNETS,
+    test: Annotated[int, typer.Option(min=1, help="Subnets to judge it by.")] = TEST_SUBNETS,
     found: Annotated[
         int | None,
         typer.Option(
@@ -174,7 +168,7 @@ def collect(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
-    """Measure many subnets on held-out images; an interrupted run continues."""
+    """Measure many subnets on held-out images; goes on where it stopped."""
     from models.machine import keep_freed_memory
     from service.catalog.supernets import measure_subnets
 
@@ -233,7 +227,7 @@ def compare(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
-    """Compare five subnets with the same networks trained from scratch (slow; resumable)."""
+    """Compare five subnets with the same networks trained alone (slow; resumable)."""
     from models.machine import keep_freed_memory
     from service.catalog.supernets import measure_sharing_gap
 

@@ -1,7 +1,7 @@
-"""HTML for notebooks: a plot of a front, a card of a search with its network drawn.
+"""Answers as HTML for a notebook: a front as a plot, a search as a card with its network drawn.
 
-The HTML is self-contained and has no scripts; its inline SVG takes the notebook's colours. Every
-number has its origin and expected error. This module does not load torch.
+Self-contained, without scripts: inline SVG that takes the notebook's own colours. Every number
+says where it is from and what error is expected of it. Nothing here loads torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 44
 TICKS = 5
-"""Approximate number of ticks on an axis."""
+"""About so many on an axis."""
 LABELS = {"top1": "top1, percent"}
 FRACTION = "fraction "
 
@@ -78,7 +78,7 @@ def search_html(search: SearchRead) -> str:
 
 
 def measured(verified: Mapping[str, Any], name: str) -> float | None:
-    """The value measured on the finished model; None if it was not measured."""
+    """What was measured of a finished model; None where it was not."""
     found = verified.get(name)
     return float(found["value"]) if isinstance(found, Mapping) else None
 
@@ -122,7 +122,7 @@ def _picture(layers: Sequence[Mapping[str, Any]], resolution: int) -> str:
 
 
 def _plot(x: Sequence[float], y: Sequence[float], error: float, about: str) -> str:
-    """The staircase plot: between two networks, the faster one answers a budget."""
+    """The staircase: between two networks the faster one is the answer."""
     left, right = x[0], x[-1] + (0.04 * (x[-1] - x[0]) or 0.1 * x[0])
     low, high = y[0] - error, y[-1] + error
     span = (high - low) or 1.0

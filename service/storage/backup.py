@@ -1,8 +1,8 @@
-"""Backups: one tar file with all rows as JSON lines, and the models that they refer to.
+"""Everything the service knows, in one file: rows as JSON lines, and the models they refer to.
 
-The tar holds `backup.json` (format and schema), `TABLE.jsonl` in the order in which rows can be
-restored, and `artifacts/SHA256`. The job engine's own tables are left out: the first worker
-enqueues the searches that wait. A backup of SQLite can be restored to PostgreSQL and vice versa.
+A tar of `backup.json` (what it is), `TABLE.jsonl` in an order in which rows can be put back, and
+`artifacts/SHA256`. It holds no engine's tables: searches that wait are started by the sweep of the
+first worker. A backup of SQLite can be restored to PostgreSQL and the other way round.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from service.storage.tables import Base, ExecutorRow, SearchRow, UtcDateTime
 FORMAT = 1
 BATCH = 500
 LEFT_OUT = {ExecutorRow.__tablename__}
-"""Tables of running processes, which mean nothing after a restore."""
+"""What is true of a moment and not of the data."""
 
 
 def tables() -> list[Table]:
-    """The tables of a backup, each after those it refers to."""
+    """Those that are kept, each after those it refers to."""
     return [table for table in Base.metadata.sorted_tables if table.name not in LEFT_OUT]
 
 
@@ -71,15 +71,15 @@ def write_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict[s
 
 
 def restore_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict[str, int]:
-    """Restore a backup into an empty database, all of it or nothing, and its models.
+    """Put a backup into an empty database, all of it or nothing, and its models where models are.
 
-    Searches that were running are queued again.
+    What was running waits again.
 
     Returns:
         number of rows by table, and of "artifacts".
 
     Raises:
-        InputError: if the file is not a backup, is damaged, or has another schema.
+        InputError: if the file is no backup, is damaged, or is of another schema.
         Conflict: if the database is not empty.
     """
     migrate(engine)
@@ -109,7 +109,7 @@ def restore_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict
 
 
 def _snapshot(engine: Engine) -> Connection:
-    """A consistent snapshot of the database, whatever is written meanwhile."""
+    """One moment of the database, whatever is written meanwhile."""
     connection = engine.connect()
     if engine.dialect.name == "postgresql":
         return connection.execution_options(isolation_level="REPEATABLE READ")
@@ -172,7 +172,7 @@ def _put_rows(tar: tarfile.TarFile, connection: Connection, table: Table) -> int
     if connection.dialect.name == "postgresql" and "id" in table.c and count:
         column = table.c["id"]
         if column.autoincrement is True:
-            # The restored rows have ids already: continue after the largest.
+            # Rows came with their numbers: the next one is after them.
             connection.execute(
                 text(
                     f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), max(id)) "
@@ -217,7 +217,7 @@ def _encode(value: object) -> str:
 
 
 def _decode(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """The values of a row, with times read from text."""
+    """Values of a row; moments come as text."""
     for name, value in row.items():
         if value is not None and isinstance(table.c[name].type, UtcDateTime):
             row[name] = datetime.fromisoformat(value)

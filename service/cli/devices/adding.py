@@ -17,12 +17,12 @@ def import_(
         str, typer.Argument(help="Name for the device; or a file: a profile, or what a kit wrote.")
     ],
     space: Annotated[
-        str | None, typer.Option(help="Supernet whose search space the table covers.")
+        str | None, typer.Option(help="A supernet whose space the table is of.")
     ] = None,
     ofa_lut: Annotated[
         Path | None, typer.Option(help="Folder of YAML files, one a resolution.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Unit of the files' times: ms, s or us.")] = "ms",
+    unit: Annotated[str, typer.Option(help="Of the files' figures: ms, s or us.")] = "ms",
     source: Annotated[
         str, typer.Option(help="Who measured it, in a sentence.")
     ] = "imported from files in the published format",
@@ -53,10 +53,7 @@ def fit(
         Path, typer.Option(help='Whole networks: {"arch": [...], "latency_ms": [...], "batch": 1}.')
     ],
     donor: Annotated[
-        str | None,
-        typer.Option(
-            help="A similar device to start from: then 3 networks are enough, otherwise 10."
-        ),
+        str | None, typer.Option(help="A device like it: 3 networks are enough then, else 10.")
     ] = None,
     runtime: Annotated[str, typer.Option(help="What ran the networks.")] = "not stated",
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
@@ -66,7 +63,7 @@ def fit(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Fit a table to times of whole networks, or of a few and a similar device."""
+    """Fit a table to the times of whole networks, near another device's if there are few."""
     networks = read_json(measurements)
     stated = networks.get("batch") if isinstance(networks, dict) else None
     profile = {

@@ -25,16 +25,13 @@ def check(
     supernet: SupernetName,
     precision: Annotated[str, typer.Option(help="Of the table: fp32 or int8.")] = "fp32",
     target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 60.0,
-    networks: Annotated[int, typer.Option(min=3, help="Number of whole networks to time.")] = 40,
+    networks: Annotated[int, typer.Option(min=3, help="Whole networks to time.")] = 40,
     correct: Annotated[
-        bool,
-        typer.Option(
-            "--correct", help="Store a table corrected by these times as the next revision."
-        ),
+        bool, typer.Option("--correct", help="Correct the table by them, as its next revision.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Time whole networks on this machine to check whether its table still holds."""
+    """Time whole networks on this machine: does its table still hold?"""
     from latency_tables.benchmark import MeasureOptions, validate_table
     from service.catalog import correct_device
 

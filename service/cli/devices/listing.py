@@ -36,7 +36,7 @@ def show(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
 
 
 def lint(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
-    """Check tables for wrong units, gaps, order, noise and sums. Errors exit with code 1."""
+    """Look for what is wrong: units, gaps, order, noise, sums. Errors exit with 1."""
     with open_source(server) as source:
         found = source.device(name).lint
     errors = [finding for finding in found if finding.severity == "error"]

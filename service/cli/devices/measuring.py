@@ -23,18 +23,13 @@ Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
 Precision = Annotated[str, typer.Option(help="fp32, or int8: networks quantized as delivered.")]
 Resolutions = Annotated[
     list[int] | None,
-    typer.Option(
-        help="Input size to measure; repeatable. Default: all sizes that the predictor knows."
-    ),
+    typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
 ]
 COUNTRY = "USA"
 """The energy meter needs a country; only its power is read, which does not depend on it."""
 
 Networks = Annotated[
-    int,
-    typer.Option(
-        min=1, help="Number of whole networks to time beside the layers, to estimate the error."
-    ),
+    int, typer.Option(min=1, help="Whole networks to time beside the layers: for the error.")
 ]
 
 
@@ -57,15 +52,13 @@ def measure(  # long: a parameter for each option
     resolution: Resolutions = None,
     power_w: Annotated[
         float | None,
-        typer.Option(
-            help="Mean power under load, watts. Default: estimated during the measurement."
-        ),
+        typer.Option(help="Its mean power when busy, watts. Default: estimated while it measures."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Measure this machine; --resume continues an interrupted run."""
+    """Measure this machine; cut off, it goes on with --resume."""
     from latency_tables.benchmark import MeasureOptions, measure_space
     from models.machine import EnergyMeter
     from service.catalog import describe_device
@@ -117,8 +110,8 @@ def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) ->
 
 
 def kit(
-    supernet: Annotated[str, typer.Argument(help="Supernet whose search space is measured.")],
-    out: Annotated[Path, typer.Option("-o", help="Zip file to write.")],
+    supernet: Annotated[str, typer.Argument(help="A supernet, whose space is to be measured.")],
+    out: Annotated[Path, typer.Option("-o", help="The zip to write.")],
     precision: Precision = "fp32",
     batch: Batch = 1,
     networks: Networks = 40,

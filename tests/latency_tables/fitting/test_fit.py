@@ -6,9 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
+from scipy.optimize import least_squares, nnls
 
-from latency_tables.fitting.fit import FOLDS, Costs, fit_costs, fit_layers, fit_table, folds
+from latency_tables.fitting.fit import (
+    FOLDS,
+    Costs,
+    _CostModel,
+    fit_costs,
+    fit_layers,
+    fit_table,
+    folds,
+)
 from latency_tables.fitting.layer_costs import FEATURES, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table.codec import table_from_json
@@ -184,6 +192,83 @@ def test_what_no_measured_network_has_costs_what_it_costs_the_scaled_donor():
     found = fit_costs(features, 3.0 * donor.predict(features), donor=donor)
     np.testing.assert_allclose(found.unit_ms_F, 3.0 * donor.unit_ms_F, rtol=1e-6)
     assert (found.overhead_ms, found.scale) == pytest.approx((1.5, 3.0), rel=1e-6)
+
+
+def test_costs_near_a_donor_weigh_measurements_and_prior_as_stated():
+    """Twin: each squared error in its own standard deviation, summed by a loop, and minimised by
+    an optimiser that knows nothing else."""
+    rng = np.random.default_rng(2)
+    count, width = 6, len(FEATURES)
+    features = rng.uniform(0.5, 1, (count, width))
+    residual = rng.uniform(0.1, 0.3, count)
+    donor = Costs(rng.uniform(1, 2, width), 2.0, 1.0)
+    times = 3 * donor.predict(features, residual) * np.exp(0.1 * rng.standard_normal(count))
+    noise, spread, overhead_spread = 0.05, 0.02, 0.04
+    found = fit_costs(
+        features, times, donor=donor, residual_N=residual,
+        noise_N=noise, spread=spread, overhead_spread=overhead_spread,
+    )  # fmt: skip
+    whole_ms = np.exp(np.log(times).mean())
+
+    def errors_of(scale, unit_ms, overhead_ms):
+        for row, rest, ms in zip(features, residual, times, strict=True):
+            yield (scale * rest + row @ unit_ms + overhead_ms - ms) / (noise * ms)
+        for mean, unit, known in zip(features.mean(axis=0), unit_ms, donor.unit_ms_F, strict=True):
+            yield mean * (unit - scale * known) / (spread * whole_ms)
+        yield (overhead_ms - scale * donor.overhead_ms) / (overhead_spread * whole_ms)
+
+    def flat(x):
+        return list(errors_of(x[0], x[1:-1], x[-1]))
+
+    start = np.concatenate([[1.0], donor.unit_ms_F, [1.0]])
+    best = least_squares(flat, start, bounds=(0, np.inf), xtol=1e-14, ftol=1e-14, gtol=1e-14).x
+    mine = [found.scale, *found.unit_ms_F, found.overhead_ms]
+    assert sum(np.square(flat(mine))) == pytest.approx(sum(np.square(flat(best))), rel=1e-6)
+    np.testing.assert_allclose(mine, best, rtol=1e-3)
+
+
+def test_a_layer_takes_at_least_a_twentieth_of_the_scaled_donors_time():
+    """Costs of 0 leave the scaled residuals alone, half of which are negative."""
+    donor = true_table(DEBUG, seed=1)
+    layers = space_layers(DEBUG)
+    known = fit_layers(donor, layers.values())
+    entries = _CostModel(DEBUG, donor).entries(Costs(np.zeros(len(FEATURES)), scale=2.0))
+    floors = 0
+    for key, layer in layers.items():
+        donor_ms = donor.entries[key].p50_ms
+        residual_ms = donor_ms - float(layer_features([layer])[0] @ known.unit_ms_F)
+        floors += residual_ms < 0.05 * donor_ms
+        expected = 2 * max(residual_ms, 0.05 * donor_ms)
+        assert entries[key].p50_ms == pytest.approx(expected, rel=1e-6), key
+    assert 0 < floors < len(layers)
+
+
+def test_without_a_donor_no_layer_takes_no_time():
+    """Where networks take nothing but overhead, the fit would give layers none."""
+    free = true_table(DEBUG, {}, overhead_ms=5.0)
+    fitted = fit_table(DEBUG, measured_on(free, DEBUG, 40), device="f", conditions=CONDITIONS)
+    assert min(entry.p50_ms for entry in fitted.entries.values()) == 1e-6
+    assert fitted.network_overhead_ms == pytest.approx(5.0, rel=1e-4)
+
+
+def test_fast_layers_count_by_their_share_of_a_twentieth_of_the_median():
+    """Twin: relative errors, whose divisor is never below that; a least-squares line by hand."""
+    table = true_table(DEBUG, {"blocks": 1.0})
+    layers = space_layers(DEBUG)
+    blocks = {key: layer.kind == "mbconv" for key, layer in layers.items()}
+    times = {key: 1.0 if blocks[key] else 1e-4 for key in layers}
+    times[next(key for key in layers if blocks[key])] = 2.0
+    entries = {
+        key: LayerLatency(p50_ms=ms, mean_ms=ms, std_ms=0.0, count=1) for key, ms in times.items()
+    }
+    found = fit_layers(replace(table, entries=entries), layers.values())
+    median = float(np.median(list(times.values())))
+    features = layer_features(layers.values())
+    target = np.array(list(times.values()))
+    weights = np.array([1 / max(ms, 0.05 * median) for ms in target])
+    unit = 1 / features.max(axis=0).clip(min=1.0)
+    expected, _ = nnls(features * unit * weights[:, None], target * weights)
+    np.testing.assert_allclose(found.unit_ms_F, expected * unit, rtol=1e-6, atol=1e-12)
 
 
 def test_costs_of_layers():

@@ -54,3 +54,5 @@ def test_costs_by_name_and_as_a_vector():
     vector = np.arange(len(FEATURES)) / 7
     assert as_vector(as_costs(vector)) == pytest.approx(vector, rel=1e-6)
     assert "pointwise_macs" not in as_costs(vector)  # it costs nothing
+    assert as_costs(np.full(len(FEATURES), 1 / 3))["weights"] == 0.3333333, "seven digits"
+    assert layer_features([]).shape == (0, len(FEATURES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -17,25 +18,17 @@ from models.layers.spec import check_activation
 from models.spaces import layer_plan
 from tests.spaces import DEBUG, RESNET
 
+BASE = LayerSpec(
+    name="odd", kind="mbconv", in_channels=6, out_channels=10, in_size=9, mid_channels=12
+)
 ODD = {
-    name: LayerSpec(
-        name=name, in_channels=6, out_channels=10, in_size=9, mid_channels=12, **changes
-    )
-    for name, changes in {
-        "k7": {"kind": "mbconv", "kernel": 7, "stride": 2, "act": "hswish", "se_channels": 4},
-        "k1": {"kind": "mbconv", "kernel": 1, "act": "relu6"},
-        "wide conv": {"kind": "conv", "kernel": 3, "stride": 2, "act": "hswish", "norm": True},
-        "overlapping": {"kind": "bottleneck", "kernel": 5, "stride": 2, "act": "relu"},
-    }.items()
-} | {
-    "unexpanded": LayerSpec(
-        name="unexpanded", kind="mbconv", in_channels=12, out_channels=12, in_size=9,
-        mid_channels=12, kernel=3, act="hswish", se_channels=4, skip=True,
-    ),
-    "window": LayerSpec(
-        name="window", kind="maxpool", in_channels=6, out_channels=6, in_size=9, kernel=3, stride=2
-    ),
-}  # fmt: skip
+    "k7": replace(BASE, kernel=7, stride=2, act="hswish", se_channels=4),
+    "k1": replace(BASE, act="relu6"),
+    "unexpanded": replace(BASE, in_channels=12, out_channels=12, kernel=3, act="hswish", skip=True),
+    "strided conv": replace(BASE, kind="conv", kernel=3, stride=2, act="hswish", norm=True),
+    "large bottleneck": replace(BASE, kind="bottleneck", kernel=5, stride=2, act="relu"),
+    "window": replace(BASE, kind="maxpool", out_channels=6, kernel=3, stride=2),
+}
 LAYERS = ODD | {
     layer.key: layer
     for space in (DEBUG, RESNET)

@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import NotFound
 from models.spaces.plan import layer_plan, macs, params
-from search.costs.costs import CostModel, latency_costs, macs_costs, params_costs, weighted
+from search.costs.costs import CostModel, latency_costs, macs_costs, params_costs, scaled, weighted
 from tests.brute import all_archs, all_genes
 from tests.fakes import FakeTable
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
@@ -78,6 +78,20 @@ def test_floor_and_ceiling_are_exact_for_any_table(space, seed):
     assert (model.floor_genes == genes[costs.argmin()]).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_of_networks_that_cost_the_same_the_lowest_genes_are_the_floor(seed):
+    rng = np.random.default_rng(seed)
+    known: dict[str, float] = {}
+    model = CostModel.compile(
+        DEBUG, lambda layer: known.setdefault(layer.key, float(rng.integers(2)))
+    )
+    genes = all_genes(DEBUG)
+    costs = model.evaluate(genes)
+    assert (costs == costs.min()).sum() > 1
+    # `all_genes` has them in order, and `argmin` takes the first.
+    assert (model.floor_genes == genes[costs.argmin()]).all()
+
+
 def test_floor_of_a_large_space_is_its_smallest_network():
     model = macs_costs(FASHION_LIKE)
     assert FASHION_LIKE.decode(model.floor_genes[None]) == [FASHION_LIKE.smallest]
@@ -90,6 +104,12 @@ def test_weighted_sums_models():
     both = weighted(models, {"macs": 1e-6, "latency_ms": 2.0})
     expected = 1e-6 * models["macs"].evaluate(GENES) + 2 * models["latency_ms"].evaluate(GENES)
     np.testing.assert_allclose(both.evaluate(GENES), expected, rtol=1e-13)
+
+
+def test_a_scaled_model_costs_that_many_times_as_much():
+    model = latency_costs(DEBUG, FakeTable())
+    expected = 2.5 * model.evaluate(GENES)
+    np.testing.assert_allclose(scaled(model, 2.5).evaluate(GENES), expected, rtol=1e-13)
 
 
 def test_only_layers_that_exist_are_asked_for():

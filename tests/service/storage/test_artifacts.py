@@ -73,6 +73,16 @@ def test_a_place_that_cannot_be_written_says_why_and_keeps_nothing(tmp_path, mon
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_an_error_without_words_is_named_by_its_kind(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ConnectionResetError
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(ArtifactUnwritable, match="cannot be stored: ConnectionResetError"):
+        ArtifactStore(tmp_path.as_uri()).put(b"a model")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_an_unknown_place_is_refused():
     with pytest.raises(InputError, match="artifacts_url"):
         ArtifactStore("gopher://host/folder")
@@ -124,6 +134,27 @@ def test_a_writer_between_listing_and_removing_loses_nothing(store):
         return set()
 
     assert store.collect(referred_before_the_writer_came, HOUR).removed == 0
+    assert store.get(sha256) == b"model"
+
+
+def test_what_another_removes_meanwhile_is_not_counted(store):
+    first, second = store.put(b"first"), store.put(b"the second")
+    for sha256 in (first, second):
+        aged(store, sha256, 5)
+
+    def referred_while_another_collects():
+        store._files.rm_file(store._path(first))
+        return set()
+
+    found = store.collect(referred_while_another_collects, HOUR)
+    assert (found.kept, found.removed, found.freed_bytes) == (0, 1, len(b"the second"))
+
+
+def test_what_another_removes_while_it_is_put_is_written_again(tmp_path):
+    store = ArtifactStore(tmp_path.as_uri())
+    sha256 = store.put(b"model")
+    (tmp_path / sha256[:2] / sha256).unlink()
+    assert store.put(b"model") == sha256
     assert store.get(sha256) == b"model"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 
 import pytest
@@ -121,3 +122,45 @@ def test_a_damaged_backup_changes_nothing(source, target, tmp_path):
             restore_backup(target[0], target[1], path)
     assert model.size == len(b"a model")
     assert not any(rows(target[0]).values())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+def test_rows_come_back_whatever_the_size_of_a_batch(migrated_sqlite, tmp_path, batch, monkeypatch):
+    monkeypatch.setattr("service.storage.backup.BATCH", batch)
+    urls = [f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / name)}" for name in ("a", "b")]
+    engine, other = map(open_database, urls)
+    store = SearchStore(engine)
+    for seed in range(3):
+        store.submit(new(seed))
+    artifacts = ArtifactStore((tmp_path / "artifacts").as_uri())
+    counts = write_backup(engine, artifacts, tmp_path / "backup.tar")
+    assert (counts["searches"], counts["events"], counts["artifacts"]) == (3, 3, 0)
+    assert restore_backup(other, artifacts, tmp_path / "backup.tar") == counts
+    assert rows(other) == rows(engine)
+    engine.dispose()
+    other.dispose()
+
+
+def test_a_backup_of_another_format_or_schema_is_refused(migrated_sqlite, tmp_path):
+    engine = open_database(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a')}")
+    artifacts = ArtifactStore((tmp_path / "artifacts").as_uri())
+    path = tmp_path / "backup.tar"
+    write_backup(engine, artifacts, path)
+    whole = path.read_bytes()
+    for change in ((b'"format": 1', b'"format": 2'), (b'"schema": "0', b'"schema": "9')):
+        changed = whole.replace(*change)
+        assert changed != whole
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match="expected format 1 and schema 0.* restore it with"):
+            restore_backup(engine, artifacts, path)
+    engine.dispose()
+
+
+def test_a_place_that_cannot_be_written_is_said_so(migrated_sqlite, tmp_path):
+    engine = open_database(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a')}")
+    artifacts = ArtifactStore((tmp_path / "artifacts").as_uri())
+    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+        write_backup(engine, artifacts, tmp_path / "none" / "backup.tar")
+    with pytest.raises(InputError, match="not a whole backup: .*No such file"):
+        restore_backup(engine, artifacts, tmp_path / "none.tar")
+    engine.dispose()
