@@ -19,7 +19,7 @@ FIND_PYTHON = for python in python3.11 python3 python; do \
 	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help run test test-fast golden check format bench headline train lock python clean
+.PHONY: help run test test-fast golden check format bench stress headline train lock python clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ format: $(STAMP) ## write the formatting and the import order that `check` asks 
 bench: $(STAMP) ## measure speed and accuracy of predictions; prints tables, asserts nothing
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' --capture=no $(ARGS)
+
+stress: $(STAMP) ## run one script of tests/stress (ARGS="fuzz_api --cases 1000")
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[stress]'
+	$(BIN)/python -m tests.stress.$(ARGS)
 
 headline: $(STAMP) ## compare with published families, trained alone, at equal accuracy (hours; goes on)
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench]'

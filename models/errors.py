@@ -22,6 +22,12 @@ class InputError(SubnetSearchError, ValueError):
     """The caller's input is wrong; the message says what, expected, got and what to do."""
 
 
+class InputWarning(UserWarning):
+    """Input that is taken, but is probably not what was meant; the message says what to do.
+
+    The command line prints it to stderr, `warning: ...`."""
+
+
 class NotFound(InputError):
     """A name that does not exist, with the nearest one that does."""
 

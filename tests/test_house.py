@@ -133,7 +133,8 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     def normal(requirement: str) -> str:
         return re.split(r"[\[=<>]", requirement)[0].lower().replace("_", "-")
 
-    wanted = (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])
+    extras = PROJECT["optional-dependencies"]
+    wanted = (*PROJECT["dependencies"], *extras["dev"], *extras["stress"])
     missing = set(map(normal, wanted)) - set(map(normal, lines))
     assert not missing, f"run `make lock`: {missing}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -87,19 +88,21 @@ class RuntimeStopwatch:
         self._tensors_for, self._options = tensors_for, options
         self._open: WeakValueDictionary[Chain, OpenModel] = WeakValueDictionary()
         self._quantized: dict[Chain, bytes] = {}
+        self._ran_on: set[str] = set()
         _ = self.conditions
 
     @property
     def conditions(self) -> Conditions:
-        """This machine, now."""
+        """This machine, now; with what ran the models that were opened so far."""
         options = self._options
-        return host_conditions(
+        conditions = host_conditions(
             options.runtime,
             provider=options.provider,
             threads=options.threads,
             batch=options.batch,
             precision=options.precision,
         )
+        return replace(conditions, ran_on=", ".join(sorted(self._ran_on)) or None)
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
         """Open the model of `chain`, with random weights for a prefix layer. One that is still in
@@ -112,12 +115,17 @@ class RuntimeStopwatch:
         model = self._open.get(chain)
         if model is None:
             options = self._options
-            model = self._open[chain] = self._runtime.open(
-                self._runtime.convert(self._onnx(chain), options.precision),
-                provider=options.provider,
-                threads=options.threads,
-                batch=options.batch,
-            )
+            try:
+                model = self._runtime.open(
+                    self._runtime.convert(self._onnx(chain), options.precision),
+                    provider=options.provider,
+                    threads=options.threads,
+                    batch=options.batch,
+                )
+            except ValueError as error:
+                raise InputError(str(error)) from error
+            self._open[chain] = model
+            runner.note_provider(model, self._ran_on)
         return model
 
     def _onnx(self, chain: Chain) -> bytes:

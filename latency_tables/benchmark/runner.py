@@ -186,6 +186,13 @@ def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
     return timed
 
 
+def note_provider(model: OpenModel, ran_on: set[str]) -> None:
+    """Add to `ran_on` what ran a model, if its runtime tells."""
+    provider = getattr(model, "ran_on", None)
+    if provider is not None:
+        ran_on.add(provider)
+
+
 def host_conditions(runtime: Runtime, provider: str | None, threads: int) -> dict[str, Any]:
     """The conditions of a measurement with a runtime on this machine, now.
 
@@ -294,6 +301,7 @@ def _measure(
     settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
     timings: Mapping[str, Mapping[str, str]] = kit["timings"]
     opened: weakref.WeakValueDictionary[str, OpenModel] = weakref.WeakValueDictionary()
+    ran_on: set[str] = set()
 
     def open_once(file: str) -> OpenModel:
         model = opened.get(file)
@@ -304,6 +312,7 @@ def _measure(
                 threads=given.threads,
                 batch=kit["batch"],
             )
+            note_provider(model, ran_on)
         return model
 
     def prepare(name: str) -> TimedRuns:
@@ -313,6 +322,8 @@ def _measure(
 
     rounds = Rounds(target_s=given.seconds, **settings)
     times = time_rounds(list(timings), prepare, rounds, partial, _show)
+    if ran_on:
+        conditions["ran_on"] = ", ".join(sorted(ran_on))
     _write(out, json.dumps(profile_of(kit, given.name, conditions, times)))
     partial_path.unlink(missing_ok=True)
     return out

@@ -7,7 +7,10 @@ This file imports nothing of its project: a measuring kit carries it as its runt
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,10 +51,10 @@ class OnnxRuntime:
     def open(
         self, model: bytes, *, provider: str | None = None, threads: int = 1, batch: int = 1
     ) -> Session:
-        """A session on random input.
+        """A session on random input, run once.
 
         Raises:
-            ValueError: if the provider cannot be loaded, and another would run the model.
+            ValueError: if the provider cannot be loaded, or another runs some of the nodes.
         """
         import onnxruntime as ort
 
@@ -60,20 +63,30 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
-        if session.get_providers()[0] != name:
-            raise ValueError(f"provider: ONNX Runtime could not load {name!r} here")
-        (expected,) = session.get_inputs()
-        shape = (batch, *expected.shape[1:])
-        feed = {expected.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
-        return Session(session, feed)
+        with tempfile.TemporaryDirectory() as folder:
+            # The default provider is the one that others fall back to.
+            options.enable_profiling = name != DEFAULT_PROVIDER
+            options.profile_file_prefix = f"{folder}/nodes"
+            session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
+            if session.get_providers()[0] != name:
+                raise ValueError(f"provider: ONNX Runtime could not load {name!r} here")
+            (expected,) = session.get_inputs()
+            shape = (batch, *expected.shape[1:])
+            feed = {expected.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
+            ran_on: str | None = name
+            if options.enable_profiling:
+                session.run(None, feed)
+                events = json.loads(Path(session.end_profiling()).read_bytes())
+                ran_on = _runner_of_nodes(events, name)
+        return Session(session, feed, ran_on)
 
 
 class Session:
     """One `InferenceSession.run` from Python, which is what a user of the file pays."""
 
-    def __init__(self, session: Any, feed: dict[str, Any]) -> None:
+    def __init__(self, session: Any, feed: dict[str, Any], ran_on: str | None) -> None:
         self._run, self._feed = session.run, feed
+        self.ran_on = ran_on
 
     def run(self) -> None:
         """Run one inference."""
@@ -84,6 +97,30 @@ class Session:
         start = time.perf_counter_ns()
         self._run(None, self._feed)
         return (time.perf_counter_ns() - start) / 1e6
+
+
+def _runner_of_nodes(events: list[dict[str, Any]], provider: str) -> str | None:
+    """The provider, if it ran every node: ONNX Runtime gives nodes that it cannot run to the CPU,
+    without a word. None if the profile names no nodes.
+
+    Args:
+        events: of ONNX Runtime's profile of one run.
+
+    Raises:
+        ValueError: another provider ran some of them.
+    """
+    nodes = [event for event in events if event.get("cat") == "Node" and "dur" in event]
+    ran = [str(event["args"].get("provider", provider)) for event in nodes]
+    if others := sorted(set(ran) - {provider}):
+        left = [event for event, runner in zip(nodes, ran) if runner != provider]  # noqa: B905
+        kinds = sorted({str(event["args"].get("op_name")) for event in left})
+        share = sum(event["dur"] for event in left) / max(sum(event["dur"] for event in nodes), 1)
+        raise ValueError(
+            f"provider: expected {provider!r} to run the whole model, but {' and '.join(others)} "
+            f"ran {len(left)} of {len(nodes)} nodes, {share:.0%} of the time "
+            f"({', '.join(kinds[:8])}): name the provider that runs it, or another precision"
+        )
+    return provider if nodes else None
 
 
 def _parse(provider: str | None) -> tuple[str, dict[str, str]]:

@@ -14,7 +14,11 @@ DEFAULT_RUNTIME = RUNTIME.name
 
 
 class OpenModel(Protocol):
-    """A model that is ready to run on one fixed random input."""
+    """A model that is ready to run on one fixed random input.
+
+    It may have `ran_on: str | None`, the provider that ran every node, if the runtime tells: what
+    was asked for is not always what runs.
+    """
 
     def run(self) -> None:
         """Run one inference, untimed."""
@@ -52,7 +56,7 @@ class Runtime(Protocol):
         """Open what `convert` gave.
 
         Raises:
-            ValueError: if the provider does not run it here.
+            ValueError: if the provider does not run it here, or not the whole of it.
         """
         ...
 

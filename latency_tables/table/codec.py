@@ -41,6 +41,7 @@ CONDITIONS_REQUIRED = ("runtime", "precision", "batch")
 CONDITIONS_OPTIONAL = (
     "runtime_version",
     "provider",
+    "ran_on",
     "threads",
     "processor",
     "measured_at",
@@ -111,7 +112,7 @@ def parse_table(
 def parse_conditions(value: Mapping[str, Any], where: str) -> Conditions:
     texts = {
         field: None if value.get(field) is None else expect_text(value[field], f"{where}.{field}")
-        for field in ("runtime_version", "provider", "processor", "measured_at")
+        for field in ("runtime_version", "provider", "ran_on", "processor", "measured_at")
     }
     threads, power_w = value.get("threads"), value.get("power_w")
     return _placed(

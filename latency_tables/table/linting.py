@@ -18,7 +18,7 @@ from models.errors import InputError
 from models.layers import LayerSpec, kind_of
 from models.spaces import SearchSpace, layer_plan
 
-Kind = Literal["space", "missing", "unit", "order", "spread", "additivity"]
+Kind = Literal["space", "missing", "unit", "order", "spread", "additivity", "provider"]
 
 SLOWEST_GMACS = 0.02
 """Billion operations a second: the best block of a microcontroller is several times as fast."""
@@ -42,6 +42,10 @@ ODD_DEVIATIONS = 3.0
 """And by this many standard deviations of both layers together."""
 LARGE_ERROR, TOO_LARGE_ERROR = 0.10, 0.25
 """Mean relative error of whole networks: for a warning, for an error."""
+
+
+CERTAIN = ("", "CPUExecutionProvider")
+"""Providers of ONNX Runtime that leave no node to another; none is its CPU's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
     Args:
         space: the table's; None if it is not known, which leaves out most checks.
     """
-    findings = [*_spread(table), *_network_error(table)]
+    findings = [*_spread(table), *_network_error(table), *_provider(table)]
     if space is None:
         text = f"space {table.space!r} is not known here, so layers and units were not checked"
         return (Finding("space", False, text), *findings)
@@ -233,3 +237,15 @@ def _network_error(table: LatencyTable) -> Iterator[Finding]:
         if error > TOO_LARGE_ERROR:
             text += f", more than {TOO_LARGE_ERROR:.0%}: the layers do not add up to networks"
         yield Finding("additivity", error > TOO_LARGE_ERROR, text)
+
+
+def _provider(table: LatencyTable) -> Iterator[Finding]:
+    """Whether what was asked to run the networks is what ran them."""
+    conditions = table.conditions
+    asked = (conditions.provider or "").partition(":")[0]
+    if conditions.ran_on is not None and asked and conditions.ran_on != asked:
+        text = f"{asked} was asked to run the networks, {conditions.ran_on} ran them or a part"
+        yield Finding("provider", True, f"{text}: measure with the provider that runs them")
+    elif conditions.ran_on is None and conditions.runtime == "onnxruntime" and asked not in CERTAIN:
+        text = f"nothing says that {asked} ran the networks: ONNX Runtime runs on the CPU what it"
+        yield Finding("provider", False, f"{text} cannot run elsewhere; measure again to know")

@@ -85,6 +85,8 @@ class Conditions:
     runtime_version: str | None = None
     provider: str | None = None
     """The runtime's backend with its options, such as "CPUExecutionProvider"."""
+    ran_on: str | None = None
+    """The backend that ran every node, without options, where the runtime tells."""
     threads: int | None = None
     processor: str | None = None
     measured_at: str | None = None
@@ -96,9 +98,16 @@ class Conditions:
         """Whether both have the same machine, runtime, provider and threads."""
         return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name; `ran_on` is left out if it is not known, as in old files."""
+        known = asdict(self)
+        if self.ran_on is None:
+            del known["ran_on"]
+        return known
+
     def __post_init__(self) -> None:
         check_text(self.runtime, "runtime")
-        for name in ("runtime_version", "provider", "processor", "measured_at"):
+        for name in ("runtime_version", "provider", "ran_on", "processor", "measured_at"):
             if getattr(self, name) is not None:
                 check_text(getattr(self, name), name)
         if self.precision not in PRECISIONS:
@@ -249,7 +258,7 @@ def table_to_json(table: LatencyTable) -> str:
         "space": table.space,
         "origin": table.origin,
         "source": table.source,
-        "conditions": asdict(table.conditions),
+        "conditions": table.conditions.to_json(),
         "network_overhead_ms": table.network_overhead_ms,
         "expected_error": table.expected_error,
     }

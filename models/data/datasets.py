@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.image_folder import image_files, load_images
+from models.data.image_folder import image_files, load_images, warn_of_colour
 from models.data.images import LabelledImages, load_fashion_mnist
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace
@@ -98,6 +98,9 @@ def load_dataset(name: str, space: SearchSpace) -> Dataset:
             f"dataset {name!r}: space {space.name!r} has {space.channels} channels, the data "
             f"{channels}"
         )
+    if name != FASHION_MNIST:
+        files = image_files(Path(name) / "train")
+        warn_of_colour(files, channels=channels, folder=Path(name))
     return found
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from models.errors import InputError
+from models.errors import InputError, InputWarning
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+JUDGED = 64
+"""Images of a folder from which it is told whether it is in colour."""
+GREY_LEVELS = 4.0
+"""Mean difference of a colour image's channels: JPEG makes some in a grey one."""
 CROP = 0.875
 """Share of the shorter side that is kept, as ImageNet networks are evaluated (resize to r / 0.875,
 crop the centre r)."""
@@ -55,6 +60,26 @@ def load_images(
     return np.stack([_load(path, "L" if channels == 1 else "RGB", size, central) for path in files])
 
 
+def warn_of_colour(files: list[Path], *, channels: int, folder: Path) -> None:
+    """Warn (`InputWarning`) where most images are in colour and the network sees one channel, or
+    none is and it sees three. `JUDGED` of them are looked at.
+
+    Raises:
+        InputError: naming a file that is not an image.
+    """
+    drawn = np.random.default_rng(0).permutation(len(files))[:JUDGED]
+    images_NHWC = load_images([files[i] for i in drawn], channels=3, size=32).astype(np.float64)
+    spread_N = np.ptp(images_NHWC, axis=3).mean(axis=(1, 2))
+    coloured = int((spread_N > GREY_LEVELS).sum())
+    seen = f"images {str(folder)!r}: {coloured} of {len(drawn)} looked at are in colour, and the"
+    if channels == 1 and 2 * coloured > len(drawn):
+        text = "network sees one channel: they are turned grey. Is a space with channels = 3 meant?"
+        warnings.warn(f"{seen} {text}", InputWarning, stacklevel=2)
+    elif channels == 3 and not coloured:
+        text = "network sees three channels, which are equal: is a space with channels = 1 meant?"
+        warnings.warn(f"{seen} {text}", InputWarning, stacklevel=2)
+
+
 def _load(path: Path, mode: str, size: int, central: bool) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as opened:
@@ -83,6 +108,7 @@ def calibration_images(
         InputError: as `image_files` and `load_images`.
     """
     files = image_files(folder)
+    warn_of_colour(files, channels=channels, folder=folder)
     drawn = np.random.default_rng(0).permutation(len(files))[:count]
     chosen = [files[i] for i in sorted(drawn)]
     return load_images(chosen, channels=channels, size=largest, central=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
 from collections.abc import Mapping
@@ -10,7 +11,10 @@ from types import TracebackType
 from typing import Any
 
 from codecarbon import OfflineEmissionsTracker
+from codecarbon.input import DataSource
 from codecarbon.output_methods.base_output import BaseOutput
+
+from models.errors import InputError
 
 NOTHING = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
 """The totals before any work."""
@@ -39,6 +43,11 @@ class EnergyMeter:
     """
 
     def __init__(self, country: str) -> None:
+        """
+        Args:
+            country: three-letter ISO code; of any other (`check_country`), CO2e is counted by the
+                world's mean electricity.
+        """
         self._latest = _Latest()
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
         # codecarbon's dependencies raise deprecation warnings, which we cannot act on.
@@ -94,6 +103,32 @@ class EnergyMeter:
             ),
             "country": getattr(total, "country_name", ""),
         }
+
+
+def check_country(code: object, where: str) -> None:
+    """Check that codecarbon knows the electricity of a country by this three-letter code (ISO
+    3166-1 alpha-3). It takes any other text without a word, for a country of unknown name.
+
+    Raises:
+        InputError: naming `where` and the codes that were probably meant.
+    """
+    names = {
+        known: str(entry["country_name"])
+        for known, entry in DataSource().get_global_energy_mix_data().items()  # type: ignore[no-untyped-call]
+    }
+    if code in names:
+        return
+    text = str(code).strip().upper()
+    near = [known for known, name in names.items() if text in (known, name.upper())]
+    if not near and len(text) == 2:  # both are among the three: DE in DEU, AT in AUT
+        near = [known for known in names if known[0] == text[0] and text[1] in known[1:]]
+    near = near or difflib.get_close_matches(text, names, n=3)
+    meant = " or ".join(f"{known} ({names[known]})" for known in near)
+    raise InputError(
+        f"{where}: expected the three-letter code (ISO 3166-1 alpha-3) of a country whose "
+        f"electricity codecarbon knows, such as DEU, got {str(code)[:60]!r}"
+        + (f"; did you mean {meant}?" if meant else "")
+    )
 
 
 def added(earlier: Mapping[str, Any] | None, meter: EnergyMeter) -> dict[str, Any]:

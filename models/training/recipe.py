@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, NotFound
+from models.machine import check_country
 from models.spaces import GeneName, SearchSpace, read_space
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -80,7 +81,7 @@ class Recipe:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     country: str
-    """ISO code whose electricity turns energy into CO2e."""
+    """Three-letter ISO code of the country whose electricity turns energy into CO2e."""
     space: SearchSpace
     phases: tuple[Phase, ...]
 
@@ -144,9 +145,12 @@ def load_recipe(name: str | Path) -> Recipe:
     if not path.is_file():
         raise NotFound.named("recipe", str(name), [p.stem for p in shipped])
     try:
-        return parse_recipe(tomllib.loads(path.read_text()))
+        recipe = parse_recipe(tomllib.loads(path.read_text()))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"recipe {path.name}: not valid TOML: {error}") from error
+    # Not of every recipe: the cards of older supernets may hold another.
+    check_country(recipe.country, f"recipe {path.name}: country")
+    return recipe
 
 
 def parse_recipe(value: Mapping[str, Any]) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 from models.bundle import Bundle
 from service.catalog.catalog import Catalog
@@ -136,7 +135,7 @@ def _table(item: KeptTable) -> DeviceTable:
         shared=item.shared,
         origin=table.origin,
         source=table.source,
-        conditions=asdict(table.conditions),
+        conditions=table.conditions.to_json(),
         layers=len(table.entries),
         network_overhead_ms=table.network_overhead_ms,
         expected_error=table.expected_error,

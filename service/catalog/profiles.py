@@ -13,6 +13,7 @@ from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, layer_plan
 from service.catalog.catalog import Catalog
+from service.contracts import check_finished
 
 if TYPE_CHECKING:
     from service.storage import Revision
@@ -25,6 +26,7 @@ def read_profile(catalog: Catalog, value: object) -> LatencyTable:
         InputError: naming the place, what was expected there and what was found.
         NotFound: if its space is not known here and has to be.
     """
+    check_finished(value)
     if not (isinstance(value, Mapping) and "rounds" in value):
         return catalog.read_profile(value)
     from latency_tables.benchmark import table_from_kit  # scipy, which takes half a second

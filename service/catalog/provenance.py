@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from latency_tables.table import LatencyTable
@@ -37,5 +36,5 @@ def table_provenance(table: LatencyTable) -> dict[str, Any]:
         "table_origin": table.origin,
         "estimated_resolutions": list(table.estimated_resolutions),
         "source": table.source,
-        "conditions": asdict(table.conditions),
+        "conditions": table.conditions.to_json(),
     }

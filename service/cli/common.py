@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from models.errors import InputError, SubnetSearchError
+from models.errors import InputError, InputWarning, SubnetSearchError
 from service.cli.completion import complete_device, complete_supernet
 
 if TYPE_CHECKING:
@@ -52,15 +55,31 @@ MAX_LISTED = 10_000
 
 
 class Group(TyperGroup):
-    """Turns this project's errors into a line on stderr and an exit code."""
+    """Turns this project's errors into a line on stderr and an exit code, and its warnings into a
+    line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a subcommand."""
-        try:
-            return super().invoke(ctx)
-        except SubnetSearchError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _shown_by(warnings.showwarning)
+            try:
+                return super().invoke(ctx)
+            except SubnetSearchError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def _shown_by(others: Callable[..., None]) -> Callable[..., None]:
+    """Prints warnings about input in a line; any other is shown by `others`."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, InputWarning):
+            others(message, category, *where, **more)
+        elif int(os.environ.get("RANK", "0")) == 0:  # torchrun: one process reports
+            typer.echo(f"warning: {message}", err=True)
+
+    return show
 
 
 def settings() -> Settings:

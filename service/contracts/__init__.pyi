@@ -13,6 +13,7 @@ from .devices import DeviceRead as DeviceRead
 from .devices import DeviceSummary as DeviceSummary
 from .devices import DeviceTable as DeviceTable
 from .devices import MeasuredNetwork as MeasuredNetwork
+from .devices import check_finished as check_finished
 from .errors import BadRequest as BadRequest
 from .errors import InvalidKey as InvalidKey
 from .errors import NotAllowed as NotAllowed

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.errors import InputError
 from service.contracts.architectures import Arch
+
+UNFINISHED = {"fingerprint", "spent_s", "visits"}
+"""Fields of the file of finished rounds (`latency_tables.benchmark`), `*.partial`."""
+
+
+def check_finished(value: object) -> None:
+    """Refuse the file of a measurement that was stopped, which is easily taken for its result.
+
+    Raises:
+        InputError: it is such a file; says how to go on.
+    """
+    if isinstance(value, dict) and set(value) == UNFINISHED:
+        raise InputError(
+            "profile: this is an unfinished measurement (NAME.json.partial), not a device: run "
+            "`python measure.py NAME` in the kit's folder again, or `subnet-search devices measure "
+            "NAME --supernet S --resume` where that was stopped; it goes on, and writes the result"
+        )
 
 
 class DeviceProfile(BaseModel):
@@ -41,6 +59,12 @@ class DeviceProfile(BaseModel):
         None, description="A device like it: the table is fitted near that one's."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_finished(cls, value: object) -> object:
+        check_finished(value)
+        return value
+
 
 class DeviceTable(BaseModel):
     """A latency table without its entries."""
@@ -71,7 +95,7 @@ class DeviceFinding(BaseModel):
     space: str
     precision: str
     severity: Literal["error", "warning"]
-    kind: Literal["space", "missing", "unit", "order", "spread", "additivity"]
+    kind: Literal["space", "missing", "unit", "order", "spread", "additivity", "provider"]
     detail: str
 
 

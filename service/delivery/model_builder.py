@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -347,7 +347,7 @@ class ModelBuilder:
             "p99": float(np.quantile(times_ms, 0.99)),
             "runs": times_ms.size,
             "origin": "measured",
-            "conditions": asdict(here),
+            "conditions": here.to_json(),
         }
 
 

@@ -210,7 +210,10 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
     spread = f"p90 {np.quantile(times_ms, 0.9):.3g}, p99 {np.quantile(times_ms, 0.99):.3g} ms"
     if said is None or any(there.get(name) != getattr(here, name) for name in ALIKE):
         predicted = stated["predicted"].get("latency_ms")
-        detail = f"ms here under {here.runtime}, {spread}; what is stated is of another device"
+        why = "the file states none, it was made for no device"
+        if said is not None or predicted is not None:
+            why = "what is stated is of another device"
+        detail = f"ms here under {here.runtime}, {spread}; {why}"
         return Check(name="latency", passed=None, detail=detail, stated=predicted, found=found)
     return Check(
         name="latency",

@@ -14,6 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.stress.needs import require_root
 from tests.stress.service_under_load import Site, all_finished, post_until_accepted, store_of
 
 
@@ -29,6 +30,7 @@ def ask(site: Site, seed: int) -> tuple[str, dict[str, object] | None]:
 
 def main() -> None:
     """Run it and print what was found."""
+    require_root()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         site = Site(folder)

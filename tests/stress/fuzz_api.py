@@ -22,6 +22,7 @@ from service.storage.database import migrate, open_database
 from service.storage.devices import DeviceStore
 from tests.service.conftest import SUPERNET, make_bundle, make_table
 from tests.service.serving import serving
+from tests.stress.needs import require_packages
 
 CONFIG = """
 [checks.positive_data_acceptance]
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="At most.")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    require_packages("schemathesis")
     with tempfile.TemporaryDirectory() as folder:
         return fuzz(Path(folder), given.cases, given.seed, seconds=60 * given.minutes)
 

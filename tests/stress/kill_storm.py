@@ -23,6 +23,7 @@ from threading import Event, Thread
 from service.contracts import StoreUnavailable
 from service.storage.searches import SearchStore
 from tests.postgres import cluster
+from tests.stress.needs import require_postgresql
 from tests.stress.service_under_load import (
     Site,
     all_finished,
@@ -124,6 +125,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = None
         if given.database == "postgresql":
+            require_postgresql()
             url = stack.enter_context(cluster()).create_database()
         site = Site(folder, url)
         stack.callback(site.stop)

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from tests.postgres import Cluster, cluster
+from tests.stress.needs import require_postgresql
 from tests.stress.service_under_load import (
     Site,
     all_finished,
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=200)
     parser.add_argument("--outage-s", type=float, default=20.0)
     given = parser.parse_args()
+    require_postgresql()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(cluster(durable=True))

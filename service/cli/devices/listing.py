@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from service.cli.common import DeviceArgument, Json, Server
 from service.cli.output import print_json, print_table
 from service.cli.source import open_source
+
+if TYPE_CHECKING:
+    from service.contracts import DeviceFinding
 
 
 def list_(server: Server = None, json: Json = False) -> None:
@@ -23,6 +28,10 @@ def show(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
     """Show one device: its latency tables and where they come from."""
     with open_source(server) as source:
         device = source.device(name)
+    for finding in device.lint:
+        # An error is of a table that is older than the check that finds it.
+        refused = " (a new table is refused for this)" if finding.severity == "error" else ""
+        typer.echo(f"warning: {name} for space {_line(finding)}{refused}", err=True)
     if json:
         print_json(device.model_dump())
         return
@@ -46,9 +55,13 @@ def lint(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
         listed = {key: [f.model_dump() for f in some] for key, some in by_severity.items()}
         print_json({"device": name, **listed})
     else:
-        for f in (*errors, *warnings):
-            typer.echo(f"{f.severity}: {f.space} at {f.precision}: {f.kind}: {f.detail}")
+        for finding in (*errors, *warnings):
+            typer.echo(f"{finding.severity}: {_line(finding)}")
         if not found:
             typer.echo("nothing found")
     if errors:
         raise typer.Exit(1)
+
+
+def _line(finding: DeviceFinding) -> str:
+    return f"{finding.space} at {finding.precision}: {finding.kind}: {finding.detail}"

@@ -61,7 +61,6 @@ def measure(  # long: a parameter for each option
     """Measure this machine; cut off, it goes on with --resume."""
     from latency_tables.benchmark import MeasureOptions, measure_space
     from models.machine import EnergyMeter
-    from service.catalog import describe_device
 
     known, home = catalog(), settings().home
     space = _space(supernet, resolution)
@@ -95,10 +94,7 @@ def measure(  # long: a parameter for each option
     known.keep_device(table, replace=replace)
     partial.unlink(missing_ok=True)
     shutil.rmtree(partial.with_suffix(".models"), ignore_errors=True)
-    if json:
-        print_json(describe_device(known, name).model_dump())
-    else:
-        show(name)
+    show(name, json=json)
 
 
 def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) -> None:

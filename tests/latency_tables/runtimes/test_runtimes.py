@@ -1,16 +1,24 @@
 """Runtimes are found by name; a provider's options are conditions; no runtime replaces another."""
 
+import onnxruntime as ort
 import pytest
 
-from latency_tables.benchmark.measure import host_conditions, timed_model
+from latency_tables.benchmark.measure import (
+    RuntimeStopwatch,
+    host_conditions,
+    measure_space,
+    timed_model,
+)
 from latency_tables.benchmark.models import random_tensors
+from latency_tables.benchmark.rounds import MeasureOptions
+from latency_tables.runtimes import onnxruntime
 from models.errors import InputError, NotFound
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan
 from service.delivery.timing import HostTimer
 from tests.spaces import DEBUG
 
-CPU = "CPUExecutionProvider"
+CPU, AZURE = "CPUExecutionProvider", "AzureExecutionProvider"
 
 
 def test_a_provider_with_options_is_another_condition() -> None:
@@ -37,6 +45,43 @@ def test_a_provider_that_is_not_here_is_refused(provider, words) -> None:
     with pytest.raises(InputError, match=words):
         host_conditions(provider=provider)
     assert HostTimer().conditions("onnxruntime", provider, 1) is None
+
+
+def event(op_name, provider, dur_us=1):
+    """As ONNX Runtime's profile has it."""
+    args = {"op_name": op_name, "provider": provider}
+    return {"cat": "Node", "name": f"{op_name}_kernel_time", "dur": dur_us, "args": args}
+
+
+def test_a_provider_that_leaves_nodes_to_another_is_refused_with_them() -> None:
+    """A made-up accelerator, which cannot run two of four nodes."""
+    whole = [event("Conv", "FastProvider"), event("Gemm", "FastProvider", 6)]
+    told = {"cat": "Session", "name": "model_run", "dur": 9, "args": {}}
+    assert onnxruntime._runner_of_nodes([*whole, told], "FastProvider") == "FastProvider"
+    assert onnxruntime._runner_of_nodes([told], "FastProvider") is None
+    left = [event("HardSwish", CPU), event("Mul", CPU, 2)]
+    with pytest.raises(ValueError, match=f"{CPU} ran 2 of 4 nodes, 30% of the time .HardSwish, M"):
+        onnxruntime._runner_of_nodes([*whole, *left], "FastProvider")
+
+
+@pytest.mark.skipif(AZURE not in ort.get_available_providers(), reason="built without it")
+def test_a_provider_that_leaves_all_to_the_cpu_gives_no_table() -> None:
+    """ONNX Runtime lists and loads it, and runs every node elsewhere."""
+    plan = layer_plan(DEBUG, DEBUG.smallest)
+    model = build_onnx(plan, random_tensors(plan), {})
+    with pytest.raises(InputError, match=r"CPUExecutionProvider ran (\d+) of \1 nodes, 100%"):
+        timed_model(model, provider=AZURE)
+    options = MeasureOptions(provider=AZURE, target_s=0, networks=1)
+    with pytest.raises(InputError, match=f"expected '{AZURE}' to run the whole model"):
+        measure_space(DEBUG.at([8]), options=options)
+
+
+def test_what_ran_the_models_is_a_condition_of_their_times() -> None:
+    stopwatch = RuntimeStopwatch(MeasureOptions())
+    assert stopwatch.conditions.ran_on is None
+    assert "ran_on" not in stopwatch.conditions.to_json()
+    stopwatch.prepare(layer_plan(DEBUG, DEBUG.smallest))
+    assert stopwatch.conditions.ran_on == stopwatch.conditions.to_json()["ran_on"] == CPU
 
 
 def test_an_unknown_runtime_times_nothing() -> None:

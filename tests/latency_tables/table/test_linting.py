@@ -54,6 +54,10 @@ def gaps():
     return table_of(entries=entries)
 
 
+def ran_on(provider):
+    return dataclasses.replace(CPU, runtime="onnxruntime", provider="GPU:id=1", ran_on=provider)
+
+
 SLOW = dataclasses.replace(CPU, threads=None)
 BAD = [
     ("missing", gaps(), r"3 layers of the space are missing, first \w+"),
@@ -69,12 +73,14 @@ BAD = [
     ("order", table_of(one_corrupt), "times by a factor of 3, first mbconv"),
     ("spread", table_of(spread=4.0), "vary by 400% between repetitions"),
     ("additivity", table_of(expected_error=0.4), "40% off on average, more than 25%"),
+    ("provider", table_of(conditions=ran_on("CPU")), "GPU was asked .* CPU ran them or a part"),
 ]
 
 
 def test_a_good_table_has_nothing():
     assert lint(table_of(), FASHION_LIKE) == ()
     assert check(table_of(), FASHION_LIKE) == ()
+    assert check(table_of(conditions=ran_on("GPU")), FASHION_LIKE) == ()
 
 
 @pytest.mark.parametrize(("kind", "table", "words"), BAD)
@@ -100,6 +106,7 @@ def test_all_errors_are_named_together():
         ("spread", table_of(spread=0.3), "vary by more than 25%"),
         ("additivity", table_of(expected_error=0.15), "15% off"),
         ("additivity", table_of(expected_error=None), "no whole network was timed"),
+        ("provider", table_of(conditions=ran_on(None)), "nothing says that GPU ran the networks"),
         (
             "missing",
             table_of(entries={**table_of().entries, "odd": table_of().entries[next(iter(

@@ -13,9 +13,10 @@ from PIL import Image
 from models.bundle.bundle import Bundle
 from models.bundle.measured import read_measured
 from models.data.datasets import load_dataset
+from models.data.image_folder import calibration_images
 from models.data.images import augment, to_tensor
 from models.data.preprocessing import preprocess
-from models.errors import InputError, NotFound
+from models.errors import InputError, InputWarning, NotFound
 from models.onnx.export import ImageSet, measure_top1
 from models.training.recipe import load_recipe
 from models.training.training_run import train
@@ -126,3 +127,26 @@ def test_what_does_not_fit_is_refused(photos, tmp_path):
         load_dataset(str(photos), SPACE)
     with pytest.raises(InputError, match="expected 1 numbers, one a channel"):
         replace(load_recipe("debug"), mean=(0.5, 0.5))
+
+
+def greyed(folder: Path) -> Path:
+    """The same images without colour, as JPEG in RGB."""
+    for path in folder.rglob("*.png"):
+        Image.open(path).convert("L").convert("RGB").save(path.with_suffix(".jpg"))
+        path.unlink()
+    return folder
+
+
+def test_colour_where_grey_is_expected_is_told_and_the_other_way_round(photos):
+    """And neither where they fit: warnings are errors here."""
+    grey = replace(SPACE, channels=1)
+    with pytest.warns(InputWarning, match="64 of 64 looked at are in colour, and the network sees"):
+        assert load_dataset(str(photos), grey).train.images.ndim == 3
+    with pytest.warns(InputWarning, match="turned grey"):
+        calibration_images(photos / "train", channels=1, largest=8, count=4)
+    load_dataset(str(photos), SPACE)
+    greyed(photos)
+    load_dataset(str(photos), grey)
+    calibration_images(photos / "train", channels=1, largest=8, count=4)
+    with pytest.warns(InputWarning, match="0 of 64 .* three channels, which are equal"):
+        load_dataset(str(photos), SPACE)

@@ -65,6 +65,25 @@ def test_bad_recipes_name_the_field(change, message):
         parse_recipe(value)
 
 
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        ("DE", "did you mean DEU (Germany)?"),
+        ("deu", "did you mean DEU (Germany)?"),
+        ("Austria", "did you mean AUT (Austria)?"),
+        ("AT", "or AUT (Austria)"),
+        ("Atlantis", "such as DEU, got 'Atlantis'"),
+    ],
+)
+def test_a_country_is_named_by_the_code_that_the_energy_meter_knows(tmp_path, code, meant):
+    path = tmp_path / "mine.toml"
+    text = (RECIPES / "debug.toml").read_text()
+    path.write_text(text.replace('country = "USA"', f'country = "{code}"'))
+    with pytest.raises(InputError, match=r"recipe mine\.toml: country: ") as caught:
+        load_recipe(path)
+    assert meant in str(caught.value)
+
+
 def test_broken_toml_is_an_input_error(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("name = ")

@@ -104,6 +104,7 @@ def test_an_untouched_file_passes(run_json, exported, key, how):
     assert document["passed"] is True
     found = results(document)
     assert found.pop("latency") is None  # no device was named
+    assert "made for no device" in document["checks"][-1]["detail"]
     assert set(found) == {"signature", "structure", "architecture", "supernet", "parity", "top1"}
     assert all(found.values())
 

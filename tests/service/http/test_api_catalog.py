@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,19 @@ async def test_a_bad_table_is_refused_with_its_reasons(client, kind, changes, wo
     assert words in reason["detail"]
     assert words in problem["detail"]
     assert (await client.get("/v1/devices/bad")).status_code == 404
+
+
+PARTIAL = {"fingerprint": "x", "spent_s": 3.0, "visits": {"conv": [[1.0, 1.0]]}}
+
+
+async def test_an_unfinished_measurement_is_called_so(client, run, tmp_path):
+    refused = await client.post("/v1/devices", json=PARTIAL)
+    assert refused.status_code == 422
+    assert "an unfinished measurement" in refused.text
+    (tmp_path / "board.json.partial").write_text(json.dumps(PARTIAL))
+    told = run("devices", "import", tmp_path / "board.json.partial", code=2).stderr
+    assert "unfinished measurement" in told
+    assert "python measure.py NAME" in told
 
 
 async def test_front(client):
