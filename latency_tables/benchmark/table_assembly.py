@@ -15,7 +15,14 @@ import numpy as np
 
 from latency_tables.benchmark.plan import COLD, BenchmarkPlan, ChainPair
 from latency_tables.benchmark.runner import OPENINGS, Floats
-from latency_tables.table import Conditions, LatencyTable, LayerLatency
+from latency_tables.table import (
+    Conditions,
+    LatencyTable,
+    LayerLatency,
+    Note,
+    change_in_words,
+    steady_change,
+)
 from models.errors import InputError
 from models.spaces import SearchSpace
 
@@ -30,6 +37,9 @@ NOISE = 0.03
 REFITS = 10
 PARTS, MIN_ROUNDS_PER_PART = OPENINGS, 5
 """Parts of a measurement, one for each opening of the models, and the rounds that each needs."""
+STEADY_CHANGE = 1.15
+"""Growth of the times over the rounds that is named: the speed of a virtual machine drifts by 7 %
+within minutes."""
 LAYER_QUANTILE = 0.1
 """Quantile over its visits that counts as a chain's time."""
 
@@ -96,7 +106,19 @@ def assemble_table(
         network_overhead_ms=mix.overhead_ms,
         expected_error=round(float(np.abs(1 / ratios_N - 1).mean()), 4),
         residual_ratios=tuple(np.round(ratios_N, 5).tolist()),
+        notes=_drift(times),
     )
+
+
+def _drift(times: Mapping[str, Floats]) -> tuple[Note, ...]:
+    """Whether the machine became steadily slower or faster over the rounds: each model's visits
+    compared with its own median."""
+    p50_MR = np.array([visits[:, 0] for visits in times.values()])
+    speed_R = np.median(p50_MR / np.median(p50_MR, axis=1, keepdims=True), axis=0)
+    change = steady_change(speed_R)
+    if change is None or 1 / STEADY_CHANGE < change < STEADY_CHANGE:
+        return ()
+    return (Note("trend", change_in_words(change, f"over its {len(speed_R)} rounds")),)
 
 
 def fit_mix(sums_N2: Floats, measured_N: Floats) -> Mix:

@@ -11,12 +11,13 @@ Shapes: N networks, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from latency_tables.fitting.layer_costs import Floats, layer_features
+from latency_tables.fitting.screening import screen, trend
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
@@ -127,7 +128,8 @@ def fit_table(
     if there are at most 20, else in 20 parts.
 
     Raises:
-        InputError: there are too few networks, or the donor's table does not cover them.
+        InputError: there are too few networks, the donor's table does not cover them, or their
+            times cannot be right (`screening`).
     """
     least = LEAST_NETWORKS if donor is None else LEAST_WITH_DONOR
     if len(measured.archs) < least:
@@ -143,6 +145,12 @@ def fit_table(
         [np.sum([model.features[key] for key in plan], axis=0) for plan in plans]
     )
     residual_N = np.array([sum(model.residual_ms[key] for key in plan) for plan in plans])
+    notes = screen(
+        measured,
+        np.array([sum(model.macs[key] for key in plan) for plan in plans], np.float64),
+        donor=None if donor is None else donor.device,
+        donor_ms_N=None if donor is None else model.donor_network_ms(plans),
+    )
 
     def fitted(rows: np.ndarray) -> Costs:
         return fit_costs(
@@ -170,6 +178,7 @@ def fit_table(
         network_overhead_ms=float(f"{costs.overhead_ms:.7g}"),
         expected_error=round(float(np.abs(1 / ratios_N - 1).mean()), 5),
         residual_ratios=tuple(np.round(ratios_N, 5).tolist()),
+        notes=(*notes, *trend(ratios_N)),
     )
 
 
@@ -183,7 +192,9 @@ class _CostModel:
             for layer in layer_plan(space, arch)
         }
         self.features = dict(zip(layers, layer_features(layers.values()), strict=True))
+        self.macs = {key: layer.macs for key, layer in layers.items()}
         self.costs: Costs | None = None
+        self.donor_overhead_ms = 0.0 if donor is None else donor.network_overhead_ms
         self.donor_ms = dict.fromkeys(layers, 0.0)
         self.residual_ms = dict.fromkeys(layers, 0.0)
         if donor is not None:
@@ -193,6 +204,11 @@ class _CostModel:
                 key: ms - float(self.features[key] @ self.costs.unit_ms_F)
                 for key, ms in self.donor_ms.items()
             }
+
+    def donor_network_ms(self, plans: Sequence[Sequence[str]]) -> Floats:
+        """What the donor takes for each network, given by the keys of its layers, (N,)."""
+        sums = [sum(self.donor_ms[key] for key in plan) for plan in plans]
+        return np.array(sums) + self.donor_overhead_ms
 
     def entries(self, costs: Costs) -> dict[str, LayerLatency]:
         """The entries of a table with these costs."""

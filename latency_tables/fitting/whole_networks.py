@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from models.errors import InputError
 from models.spaces import Arch, SearchSpace
 
 MAX_NETWORKS = 100_000
+UNEQUAL = 3.0
+"""Factor between a time and the median of its network's times that is named."""
 _REQUIRED = ("arch", "latency_ms")
 
 
@@ -23,6 +25,14 @@ class WholeNetworks:
 
     archs: tuple[Arch, ...]
     latency_ms_N: Floats
+    entries: tuple[int, ...] = ()
+    """Where in the document each network is first."""
+    unequal: tuple[str, ...] = ()
+    """Times of one network that differ by more than `UNEQUAL`, each with its entry."""
+
+    def entry(self, n: int) -> int:
+        """Where in the document the network is."""
+        return self.entries[n] if self.entries else n
 
     @classmethod
     def from_json(
@@ -58,7 +68,7 @@ class WholeNetworks:
             raise InputError(
                 f"measurements.batch: expected {batch} as in the profile, got {stated}"
             )
-        times: dict[Arch, list[float]] = {}
+        times: dict[Arch, list[tuple[float, int]]] = {}
         for index, (item, latency) in enumerate(zip(archs, latencies, strict=True)):
             where = f"measurements: entry {index}"
             try:
@@ -69,8 +79,23 @@ class WholeNetworks:
             if isinstance(latency, bool) or not isinstance(latency, int | float):
                 raise InputError(f"{where}: latency_ms: expected a number, got {latency!r:.60}")
             check_number(latency, f"{where}: latency_ms", MAX_MS, positive=True)
-            times.setdefault(arch, []).append(float(latency))
-        return cls(tuple(times), np.array([float(np.median(t)) for t in times.values()]))
+            times.setdefault(arch, []).append((float(latency), index))
+        medians = [float(np.median([ms for ms, _ in own])) for own in times.values()]
+        entries = tuple(own[0][1] for own in times.values())
+        unequal = _unequal(times.values(), medians)
+        return cls(tuple(times), np.array(medians), entries, unequal)
+
+
+def _unequal(
+    times: Iterable[Sequence[tuple[float, int]]], medians: Iterable[float]
+) -> tuple[str, ...]:
+    return tuple(
+        f"entry {index}: {ms:g} ms, where the same network takes {median:g} ms by the median of "
+        f"its {len(own)} times"
+        for own, median in zip(times, medians, strict=True)
+        for ms, index in own
+        if not median / UNEQUAL <= ms <= median * UNEQUAL
+    )
 
 
 def _checked(value: object) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ from .files import DEFAULT_PRECISION as DEFAULT_PRECISION
 from .files import TableKey as TableKey
 from .files import load_named as load_named
 from .files import read_name as read_name
+from .findings import Finding as Finding
 from .linting import BadTable as BadTable
-from .linting import Finding as Finding
 from .linting import check as check
 from .linting import lint as lint
 from .strict_json import expect_object as expect_object
@@ -26,8 +26,11 @@ from .table import Conditions as Conditions
 from .table import Keys as Keys
 from .table import LatencyTable as LatencyTable
 from .table import LayerLatency as LayerLatency
+from .table import Note as Note
 from .table import Precision as Precision
 from .table import at_resolution as at_resolution
 from .table import layer_keys as layer_keys
 from .table import space_layers as space_layers
 from .table import table_to_json as table_to_json
+from .trend import change_in_words as change_in_words
+from .trend import steady_change as steady_change

@@ -25,6 +25,7 @@ from latency_tables.table.table import (
     Conditions,
     LatencyTable,
     LayerLatency,
+    Note,
 )
 from models.errors import InputError
 
@@ -36,6 +37,7 @@ _TABLE_OPTIONAL = (
     "expected_error",
     "residual_ratios",
     "estimated_resolutions",
+    "notes",
 )
 CONDITIONS_REQUIRED = ("runtime", "precision", "batch")
 CONDITIONS_OPTIONAL = (
@@ -99,6 +101,7 @@ def parse_table(
             network_overhead_ms=expect_number(overhead, "network_overhead_ms"),
             expected_error=None if error is None else expect_number(error, "expected_error"),
             residual_ratios=expect_numbers(fields.get("residual_ratios"), "residual_ratios"),
+            notes=_notes(fields.get("notes", [])),
             estimated_resolutions=tuple(
                 expect_integer(item, "estimated_resolutions")
                 for item in expect_list(
@@ -107,6 +110,18 @@ def parse_table(
             ),
         ),
     )
+
+
+def _notes(value: object) -> tuple[Note, ...]:
+    return tuple(
+        _note(item, f"notes[{index}]") for index, item in enumerate(expect_list(value, "notes"))
+    )
+
+
+def _note(value: object, where: str) -> Note:
+    fields = expect_object(value, where, ("kind", "text"))
+    texts = {name: expect_text(fields[name], f"{where}.{name}") for name in fields}
+    return _placed(where, lambda: Note(cast(Any, texts["kind"]), texts["text"]))
 
 
 def parse_conditions(value: Mapping[str, Any], where: str) -> Conditions:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
-from typing import Literal
 
+from latency_tables.table.findings import Finding
+from latency_tables.table.plausibility import check_bound, check_networks
 from latency_tables.table.table import LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
 from models.layers import LayerSpec, kind_of
 from models.spaces import SearchSpace, layer_plan
-
-Kind = Literal["space", "missing", "unit", "order", "spread", "additivity", "provider"]
 
 SLOWEST_GMACS = 0.02
 """Billion operations a second: the best block of a microcontroller is several times as fast."""
@@ -46,15 +45,6 @@ LARGE_ERROR, TOO_LARGE_ERROR = 0.10, 0.25
 
 CERTAIN = ("", "CPUExecutionProvider")
 """Providers of ONNX Runtime that leave no node to another; none is its CPU's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One error or warning."""
-
-    kind: Kind
-    is_error: bool
-    text: str
 
 
 class BadTable(InputError):
@@ -90,17 +80,24 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
     Args:
         space: the table's; None if it is not known, which leaves out most checks.
     """
-    findings = [*_spread(table), *_network_error(table), *_provider(table)]
+    findings = [
+        *(Finding(note.kind, False, note.text) for note in table.notes),
+        *_spread(table),
+        *_network_error(table),
+        *check_bound(table),
+        *_provider(table),
+    ]
     if space is None:
         text = f"space {table.space!r} is not known here, so layers and units were not checked"
         return (Finding("space", False, text), *findings)
-    layers = _layers(table, table.covered(space))
-    return (
-        *_missing(table, space, layers),
-        *_unit(table, layers),
-        *_order(table, layers),
-        *findings,
-    )
+    part = table.covered(space)
+    layers = _layers(table, part)
+    missing = tuple(_missing(table, space, layers))
+    unit = tuple(_unit(table, layers))
+    networks = () if table.missing(space) else tuple(check_networks(table, part))
+    if unit:  # an impossible unit says it all
+        networks = tuple(finding for finding in networks if finding.kind != "unit")
+    return (*missing, *unit, *_order(table, layers), *networks, *findings)
 
 
 def _layers(table: LatencyTable, part: SearchSpace) -> dict[str, LayerSpec]:
@@ -154,7 +151,11 @@ def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Findin
     """Layers that are faster than smaller ones which otherwise equal them."""
     timed = [layer for layer in layers.values() if table.entry(layer)]
     total_ms = sum(_entry(table, layer).p50_ms for layer in timed)
-    for what, alike in (("kernel", _without_kernel), ("expansion", _without_expansion)):
+    for what, alike in (
+        ("kernel", _without_kernel),
+        ("expansion", _without_expansion),
+        ("input size", _without_size),
+    ):
         groups: dict[LayerSpec, list[LayerSpec]] = {}
         for layer in timed:
             if kind_of(layer).is_block:
@@ -163,6 +164,7 @@ def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Findin
             (_entry(table, less), _entry(table, more), more)
             for group in groups.values()
             for less, more in itertools.pairwise(sorted(group, key=attrgetter("macs")))
+            if less.macs < more.macs  # two resolutions may have one layer
         ]
         yield from _odd_pairs(what, pairs, _small_network_ms(total_ms, len(timed)))
 
@@ -205,6 +207,10 @@ def _without_kernel(layer: LayerSpec) -> LayerSpec:
 
 def _without_expansion(layer: LayerSpec) -> LayerSpec:
     return replace(layer, name="", mid_channels=0, se_channels=min(layer.se_channels, 1))
+
+
+def _without_size(layer: LayerSpec) -> LayerSpec:
+    return replace(layer, name="", in_size=1, resolution=0)
 
 
 def _entry(table: LatencyTable, layer: LayerSpec) -> LayerLatency:

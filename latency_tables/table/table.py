@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from latency_tables.table.checks import check_name, check_number, check_text
 from latency_tables.table.prediction_bounds import (
@@ -127,6 +127,24 @@ class Conditions:
                 ) from error
 
 
+NoteKind = Literal["unit", "outlier", "order", "trend"]
+MAX_NOTE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was odd about the measurements that a table was made of; they are not stored with it."""
+
+    kind: NoteKind
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(NoteKind):
+            raise InputError(f"kind: expected one of {get_args(NoteKind)}, got {self.kind!r:.60}")
+        if not (self.text.isprintable() and 0 < len(self.text) <= MAX_NOTE):
+            raise InputError(f"text: expected one line of at most {MAX_NOTE} printable characters")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatencyTable:
     """The latency of every layer of a space on one device."""
@@ -149,6 +167,8 @@ class LatencyTable:
     Upper bounds follow from them."""
     estimated_resolutions: tuple[int, ...] = ()
     """Resolutions of a measured table whose entries were estimated from the others."""
+    notes: tuple[Note, ...] = ()
+    """What was odd about its measurements."""
 
     def __post_init__(self) -> None:
         check_name(self.device, "device")
@@ -268,8 +288,10 @@ def table_to_json(table: LatencyTable) -> str:
         for key, entry in sorted(table.entries.items())
     ]
     opening = json.dumps(head, indent=1)[: -len("\n}")]
-    for field in ("residual_ratios", "estimated_resolutions"):
-        if values := getattr(table, field):  # left out if empty, as in files of old versions
+    optional = {name: getattr(table, name) for name in ("residual_ratios", "estimated_resolutions")}
+    optional["notes"] = [asdict(note) for note in table.notes]
+    for field, values in optional.items():
+        if values:  # left out if empty, as in files of old versions
             opening += f',\n "{field}": {json.dumps(values)}'
     return f'{opening},\n "entries": {{\n' + ",\n".join(lines) + "\n }\n}\n"
 

@@ -88,10 +88,13 @@ class Catalog:
         Raises:
             NotFound: if there is no such supernet, device, or table of that device.
             InputError: if the profile or its table does not fit the supernet.
+            BadTable: if the profile's table does not hold.
         """
         bundle = self.supernets.get(supernet)
         if isinstance(device, Mapping):
-            return self.context_of(bundle, self.read_profile(device))
+            table = self.read_profile(device)
+            check(table, bundle.space if table.space == bundle.space.name else None)
+            return self.context_of(bundle, table)
         return self.context_of(bundle, self.devices.resolve(device, bundle.space.name, precision))
 
     def read_profile(self, profile: object) -> LatencyTable:

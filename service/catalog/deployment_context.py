@@ -15,7 +15,7 @@ from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits,
 from search.evolution import SubnetProblem
 from search.predictors import AccuracyPredictor, load_predictor, predictor_provenance
 from service.catalog.energy import footprint
-from service.catalog.provenance import table_provenance, upper_bound
+from service.catalog.provenance import doubts, table_provenance, upper_bound
 
 CONFIDENCE = "latency_confidence"
 """Key among limits: the probability with which the limit on latency must hold."""
@@ -41,6 +41,8 @@ class DeploymentContext:
     confidence: float | None = None
     """Probability with which latency limits must hold: the cost "latency_ms" is then the upper
     bound of the latency at that probability."""
+    warnings: tuple[str, ...] = ()
+    """What makes the table's latencies doubtful; `lint` finds more."""
     float_table: LatencyTable | None = None
     """Of the same device at fp32, to compare with, where `table` is of another precision."""
 
@@ -76,7 +78,17 @@ class DeploymentContext:
             space = _common(space, valid, bundle, table)
             predictor = load_predictor(bundle.predictor_path, space)
         costs = {name: model.at(space) for name, model in models.items()}
-        return cls(bundle, space, table, predictor, costs, evaluators, float_table=float_table)
+        warnings = () if table is None else doubts(table, whole)
+        return cls(
+            bundle,
+            space,
+            table,
+            predictor,
+            costs,
+            evaluators,
+            warnings=warnings,
+            float_table=float_table,
+        )
 
     def predict(self, archs: Sequence[Arch]) -> list[dict[str, Any]]:
         """Accuracy, latency and counts of each network, without building it, in order.
@@ -191,6 +203,8 @@ class DeploymentContext:
                 sources["top1"]["of"] = "the network at fp32; int8's loss is measured on the file"
         if self.table is not None:
             sources["latency_ms"] = table_provenance(self.table)
+            if self.warnings:  # left out if there are none, as in answers of old versions
+                sources["latency_ms"]["warnings"] = list(self.warnings)
             if (bound := upper_bound(self.table, self.confidence)) is not None:
                 sources["latency_upper_ms"] = bound
         # Delivered files hold this as text, so the order of the names is part of their bytes.

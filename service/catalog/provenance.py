@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from latency_tables.table import LatencyTable
+from latency_tables.table import LatencyTable, lint
+from models.spaces import SearchSpace
+
+DOUBTFUL = {"unit", "outlier", "trend", "bound", "provider"}
+"""Kinds of findings about a whole table; those about single layers are in its expected error."""
+
+
+def doubts(table: LatencyTable, space: SearchSpace) -> tuple[str, ...]:
+    """Findings for which every latency predicted from the table may be wrong."""
+    return tuple(found.text for found in lint(table, space) if found.kind in DOUBTFUL)
 
 
 def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from service.cli.common import (
 from service.cli.completion import complete_device
 from service.cli.limits import LimitOptions
 from service.cli.output import (
+    print_doubts,
     print_json,
     print_plot,
     print_search,
@@ -53,6 +54,7 @@ def predict(
     """Predict accuracy and latency of given networks; count MACs and parameters."""
     context = catalog().context(supernet, device)
     rows = context.predict(_read_archs(archs))
+    print_doubts(context.provenance())
     if json:
         print_json(rows)
         return
@@ -88,6 +90,7 @@ def search(
         if json:
             print_json(_infeasible(error, seed))
         raise
+    print_doubts(answer["provenance"])
     if json:
         print_json(answer)
         return
@@ -123,6 +126,7 @@ def front(
 
         answer = ask(latency_ms)
         whole = ask(None) if plot else answer
+    print_doubts(answer["provenance"])
     if json:
         print_json(answer)
         return

@@ -95,7 +95,18 @@ class DeviceFinding(BaseModel):
     space: str
     precision: str
     severity: Literal["error", "warning"]
-    kind: Literal["space", "missing", "unit", "order", "spread", "additivity", "provider"]
+    kind: Literal[
+        "space",
+        "missing",
+        "unit",
+        "order",
+        "spread",
+        "additivity",
+        "provider",
+        "outlier",
+        "trend",
+        "bound",
+    ]
     detail: str
 
 

@@ -4,7 +4,7 @@ import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
 import { ms, percent, share } from "./format.js";
 import { limitFigures } from "./limits.js";
-import { conditionsInWords, figure, latencyTag, tag, top1Tag } from "./origin.js";
+import { conditionsInWords, doubts, figure, latencyTag, tag, top1Tag } from "./origin.js";
 
 /** Fill `body`. Returns the chosen point, or null if no network is that fast. */
 export function showChosen(body, front, budget, onBudget) {
@@ -35,6 +35,7 @@ export function showChosen(body, front, budget, onBudget) {
       limitFigures(point, source),
       figure("Resolution", String(point.arch.resolution), "px", tag("exact")),
     ),
+    doubts(source.latency_ms),
     h("h3", {}, "With another budget"),
     h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
     index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: a larger budget gives no better network.") : null,

@@ -50,3 +50,8 @@ export function conditionsInWords(conditions) {
     .filter(Boolean)
     .join(", ");
 }
+
+/** For what a predicted latency may be wrong: a notice for each reason. */
+export function doubts(source) {
+  return (source?.warnings ?? []).map((text) => h("p", { class: "notice" }, `Warning about the device's table: ${text}.`));
+}

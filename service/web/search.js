@@ -4,7 +4,7 @@ import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
 import { bytes, moment, ms, percent, scaled, short } from "./format.js";
 import { FURTHER, limits, quantity } from "./limits.js";
-import { figure, latencyTag, tag, top1Tag } from "./origin.js";
+import { doubts, figure, latencyTag, tag, top1Tag } from "./origin.js";
 import { curl, python } from "./snippets.js";
 
 const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
@@ -131,6 +131,7 @@ function result(search) {
     { class: "result" },
     h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits(wanted.constraints)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
     search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
+    doubts(provenance.latency_ms),
     verified.stepped_down?.length
       ? h("p", { class: "notice" }, `${verified.stepped_down.length} network${verified.stepped_down.length > 1 ? "s" : ""} predicted to meet the budget took longer when timed on this host; a faster one was delivered.`)
       : null,

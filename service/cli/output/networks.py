@@ -52,6 +52,12 @@ def print_search(answer: Mapping[str, Any]) -> None:
     typer.echo(f"arch: {dumps(answer['arch'])}")
 
 
+def print_doubts(sources: Mapping[str, Any]) -> None:
+    """Print on stderr for what a predicted latency may be wrong."""
+    for text in sources.get("latency_ms", {}).get("warnings", ()):
+        typer.echo(f"warning: the device's table: {text}", err=True)
+
+
 def footprint_in_words(footprint: Mapping[str, Any]) -> str:
     """Energy and CO2e of a year at the stated volume, or what is missing to tell."""
     if (kwh := footprint["energy_kwh_per_year"]) is None:

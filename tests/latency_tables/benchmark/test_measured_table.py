@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -338,3 +339,13 @@ def test_models_that_take_long_to_make_are_kept(tmp_path) -> None:
         assert (stopwatch.prepare(chain, after=chain)(0, 2) > 0).all()
     assert len(asked) == 1
     assert len(list((tmp_path / "partial.models").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("change", "named"), [(0.0, False), (0.05, False), (0.5, True)])
+def test_a_machine_that_throttles_while_it_is_measured_is_named(change, named):
+    options = dataclasses.replace(QUICK, min_rounds=12, runs=1)
+    visits = 12 * len(plan_benchmark(DEBUG, options.networks, options.seed).timings)
+    device = FakeStopwatch(drift=lambda visit: 1 + change * visit / visits)
+    notes = measure_space(DEBUG, options=options, stopwatch=device).notes
+    assert [note.kind for note in notes] == ["trend"] * named
+    assert not named or re.search(r"over its 12 rounds, networks take 1\.[34]", notes[0].text)

@@ -9,12 +9,13 @@ import pytest
 
 from latency_tables.published.builtin import BuiltinDevices
 from latency_tables.table.linting import BadTable, check, lint
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
+from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, Note, space_layers
 from models.bundle.bundle import BundleRegistry
 from models.errors import InputError
 from tests.spaces import FASHION_LIKE
 
 CPU = Conditions(runtime="a test", precision="fp32", batch=1, threads=1)
+SMALL = FASHION_LIKE.resolutions[0]
 GMACS, OPERATOR_MS = 10.0, 0.002
 """Of a made-up processor: billions of operations a second, and what starting a layer takes."""
 
@@ -73,6 +74,17 @@ BAD = [
     ("order", table_of(one_corrupt), "times by a factor of 3, first mbconv"),
     ("spread", table_of(spread=4.0), "vary by 400% between repetitions"),
     ("additivity", table_of(expected_error=0.4), "40% off on average, more than 25%"),
+    (
+        "order",
+        table_of(lambda layer, ms: ms * (20 if layer.resolution == SMALL else 1)),
+        f"times as long on images of {SMALL} x {SMALL} pixels",
+    ),
+    (
+        "order",
+        table_of(lambda layer, ms: ms * (20 if layer.resolution == SMALL else 1)),
+        "a larger input size is faster",
+    ),
+    ("bound", table_of(residual_ratios=(*[1.0] * 9, 100.0)), "at most 100 times"),
     ("provider", table_of(conditions=ran_on("CPU")), "GPU was asked .* CPU ran them or a part"),
 ]
 
@@ -106,6 +118,10 @@ def test_all_errors_are_named_together():
         ("spread", table_of(spread=0.3), "vary by more than 25%"),
         ("additivity", table_of(expected_error=0.15), "15% off"),
         ("additivity", table_of(expected_error=None), "no whole network was timed"),
+        ("bound", table_of(residual_ratios=(*[1.0] * 9, 2.0)), "at most 2 times what is predicted"),
+        ("unit", table_of(lambda _, ms: 120 * ms), "are the times microseconds"),
+        ("unit", table_of(lambda _, ms: ms / 40), "are the times seconds"),
+        ("trend", table_of(notes=(Note("trend", "it slowed down"),)), "it slowed down"),
         ("provider", table_of(conditions=ran_on(None)), "nothing says that GPU ran the networks"),
         (
             "missing",

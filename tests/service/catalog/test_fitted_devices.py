@@ -81,6 +81,24 @@ async def test_what_does_not_hold(client, changes, status, words):
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
 
 
+async def test_a_time_that_is_far_off_is_named_in_the_answer(client):
+    body = profile_of(12)
+    body["measurements"]["latency_ms"][7] *= 100
+    answer = await client.post("/v1/devices", json=body)
+    assert answer.status_code == 422
+    assert "measurements: entry 7 " in answer.json()["detail"]
+    inline = {"supernet": SUPERNET, "device": body, "constraints": {"latency_ms": 1.0}}
+    assert "entry 7 " in (await client.post("/v1/searches", json=inline)).json()["detail"]
+
+
+async def test_an_inline_table_that_does_not_hold_is_refused(client):
+    table = {key: {"p50_ms": 1e4 * ms["p50_ms"]} for key, ms in make_profile()["table"].items()}
+    request = {"supernet": SUPERNET, "device": make_profile("slow", table=table)}
+    answer = await client.post("/v1/searches", json={**request, "constraints": {"latency_ms": 1e4}})
+    assert (answer.status_code, answer.json()["title"]) == (422, "Bad table")
+    assert "are the times microseconds" in answer.json()["detail"]
+
+
 @pytest.mark.slow
 def test_command(run, run_json, tmp_path):
     path = tmp_path / "measured.json"

@@ -1,0 +1,28 @@
+"""What a check of a table finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "space",
+    "missing",
+    "unit",
+    "order",
+    "spread",
+    "additivity",
+    "provider",
+    "outlier",
+    "trend",
+    "bound",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One error or warning."""
+
+    kind: Kind
+    is_error: bool
+    text: str
