@@ -2,6 +2,7 @@
 
 SubnetSearchError           something failed on our side        exit 1, HTTP 500
 ├── InputError              the caller can mend it              exit 2, HTTP 422
+│   ├── InvalidDocument     fields of a user's file or request  exit 2, HTTP 422
 │   ├── NotFound            an unknown name                     exit 2, HTTP 404
 │   ├── Conflict            valid, but not in this state        exit 2, HTTP 409
 │   └── Infeasible          no network meets the limits         exit 2, HTTP 422 with the floor
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 
 class SubnetSearchError(Exception):
@@ -26,6 +28,79 @@ class InputWarning(UserWarning):
     """Input that is taken, but is probably not what was meant; the message says what to do.
 
     The command line prints it to stderr, `warning: ...`."""
+
+
+FieldPath = tuple[str | int, ...]
+"""The place of a field in a document: names of fields, and positions in lists from 0."""
+MAX_PROBLEMS = 5
+"""Wrong fields that one message tells of."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one field of a document."""
+
+    path: FieldPath
+    text: str
+    """What was expected, what was found, and what to do."""
+
+
+class InvalidDocument(InputError):
+    """Fields of a user's document do not hold.
+
+    Attributes:
+        problems: at least one.
+        root: what the document is, the first word of every path in the message.
+    """
+
+    def __init__(self, problems: Iterable[FieldProblem], root: str) -> None:
+        self.problems, self.root = tuple(problems), root
+        shown = [
+            f"{show_path(root, problem.path)}: {problem.text}"
+            for problem in self.problems[:MAX_PROBLEMS]
+        ]
+        if more := len(self.problems) - len(shown):
+            shown.append(f"and {more} more")
+        super().__init__("; ".join(shown))
+
+    @classmethod
+    def at(cls, root: str, path: FieldPath, text: str) -> InvalidDocument:
+        """One wrong field."""
+        return cls([FieldProblem(path, text)], root)
+
+    def within(self, root: str, *path: str | int) -> InvalidDocument:
+        """The same problems, of a document whose field at `path` is this one."""
+        return InvalidDocument([replace(p, path=(*path, *p.path)) for p in self.problems], root)
+
+
+def show_path(root: str, path: FieldPath) -> str:
+    """A path as messages write it, such as `space.stages[2].width`."""
+    shown = root
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        elif part.replace("-", "_").isidentifier() and part.isascii():
+            shown += f".{part[:80]}"
+        else:
+            shown += f"[{ascii(part[:80])}]"
+    return shown
+
+
+def show_value(value: object) -> str:
+    """A value as messages show it: short, printable, in the words of TOML and JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > 100:  # thousands of digits cannot be shown
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str) and len(value) > 60:
+        return f"{ascii(value[:60])}... ({len(value)} characters)"
+    if value is None or isinstance(value, str | int | float):
+        return ascii(value)
+    if isinstance(value, list | tuple):
+        simple = len(value) <= 8 and all(isinstance(v, int | float | str) for v in value)
+        shown = f"[{', '.join(map(show_value, value))}]" if simple else ""
+        return shown if shown and len(shown) <= 80 else f"a list of {len(value)}"
+    return "an object" if isinstance(value, Mapping) else type(value).__name__
 
 
 class NotFound(InputError):

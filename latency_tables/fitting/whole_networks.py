@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from latency_tables.fitting.layer_costs import Floats
-from latency_tables.table import MAX_MS, check_number
-from models.errors import InputError
+from latency_tables.table import MAX_MS
+from models.errors import InputError, InvalidDocument, show_value
 from models.spaces import Arch, SearchSpace
 
 MAX_NETWORKS = 100_000
@@ -70,15 +70,16 @@ class WholeNetworks:
             )
         times: dict[Arch, list[tuple[float, int]]] = {}
         for index, (item, latency) in enumerate(zip(archs, latencies, strict=True)):
-            where = f"measurements: entry {index}"
             try:
-                arch = Arch.from_json(item)
-                space.validate(arch)
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from error
-            if isinstance(latency, bool) or not isinstance(latency, int | float):
-                raise InputError(f"{where}: latency_ms: expected a number, got {latency!r:.60}")
-            check_number(latency, f"{where}: latency_ms", MAX_MS, positive=True)
+                arch = space.read_arch(item)
+            except InvalidDocument as error:
+                raise error.within("measurements", "arch", index) from error
+            if not _is_time(latency):
+                raise InvalidDocument.at(
+                    "measurements",
+                    ("latency_ms", index),
+                    f"expected a number above 0, at most {MAX_MS:g}, got {show_value(latency)}",
+                )
             times.setdefault(arch, []).append((float(latency), index))
         medians = [float(np.median([ms for ms, _ in own])) for own in times.values()]
         entries = tuple(own[0][1] for own in times.values())
@@ -96,6 +97,12 @@ def _unequal(
         for ms, index in own
         if not median / UNEQUAL <= ms <= median * UNEQUAL
     )
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= MAX_MS  # false for NaN too
 
 
 def _checked(value: object) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 # The face of this room: what others may import.
 from .checks import check_name as check_name
-from .checks import check_number as check_number
 from .checks import check_text as check_text
 from .codec import CONDITIONS_OPTIONAL as CONDITIONS_OPTIONAL
 from .codec import CONDITIONS_REQUIRED as CONDITIONS_REQUIRED
@@ -18,7 +17,6 @@ from .linting import check as check
 from .linting import lint as lint
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text
-from .strict_json import parse_strict as parse_strict
 from .table import ALIKE as ALIKE
 from .table import MAX_MS as MAX_MS
 from .table import PRECISIONS as PRECISIONS

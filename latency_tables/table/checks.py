@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-from models.errors import InputError
-
-MAX_TEXT = 500
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+from models.errors import InputError, show_value
+from models.schema import MAX_TEXT, NAME_WORDS, is_name, is_text
 
 
 def check_number(value: float, where: str, most: float, *, positive: bool = False) -> None:
@@ -28,10 +24,10 @@ def check_text(value: str, where: str) -> None:
     Raises:
         InputError: naming `where`.
     """
-    if not (value.strip() and value.isprintable() and len(value) <= MAX_TEXT):
+    if not is_text(value):
         raise InputError(
             f"{where}: expected one line of 1 to {MAX_TEXT} printable characters, "
-            f"got {value[:60]!r}"
+            f"got {show_value(value)}"
         )
 
 
@@ -41,8 +37,5 @@ def check_name(value: str, where: str) -> None:
     Raises:
         InputError: naming `where`.
     """
-    if not _NAME.fullmatch(value):
-        raise InputError(
-            f"{where}: expected 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit, "
-            f"got {value[:80]!r}"
-        )
+    if not is_name(value):
+        raise InputError(f"{where}: expected {NAME_WORDS}, got {show_value(value)}")

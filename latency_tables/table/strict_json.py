@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.errors import InputError
-
-
-class NotStrict(ValueError):
-    """JSON that parsers read in different ways: NaN, infinity, or a field that is given twice."""
-
-
-def parse_strict(content: str | bytes) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        NotStrict: if it is ambiguous.
-        ValueError, RecursionError: as `json.loads` does.
-    """
-    return json.loads(content, parse_constant=_constant, object_pairs_hook=_object)
-
-
-def _constant(word: str) -> object:
-    raise NotStrict(f"expected finite numbers, got {word}")
-
-
-def _object(items: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(items)
-    if len(value) != len(items):
-        repeated, _ = Counter(key for key, _ in items).most_common(1)[0]
-        raise NotStrict(f"field {repeated[:80]!r} is given twice")
-    return value
+from models.errors import InputError, show_value
+from models.schema import NotStrict, parse_strict
 
 
 def load_strict(content: str | bytes) -> object:
@@ -58,9 +31,9 @@ def expect_object(
 ) -> Mapping[str, Any]:
     """An object with all `required` fields and none beyond; any fields if that is None."""
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: expected an object, got {_short(value)}")
+        raise InputError(f"{where}: expected an object, got {show_value(value)}")
     if strange := [key for key in value if not isinstance(key, str)]:
-        raise InputError(f"{where}: expected text as keys, got {_short(strange[0])}")
+        raise InputError(f"{where}: expected text as keys, got {show_value(strange[0])}")
     if required is not None:
         known = (*required, *optional)
         if missing := [field for field in required if field not in value]:
@@ -72,7 +45,7 @@ def expect_object(
 
 def expect_number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{where}: expected a number, got {_short(value)}")
+        raise InputError(f"{where}: expected a number, got {show_value(value)}")
     try:
         return float(value)
     except OverflowError as error:
@@ -87,22 +60,17 @@ def expect_numbers(value: object, where: str) -> tuple[float, ...]:
 
 def expect_list(value: object, where: str) -> Sequence[object]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where}: expected a list, got {_short(value)}")
+        raise InputError(f"{where}: expected a list, got {show_value(value)}")
     return value
 
 
 def expect_integer(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: expected an integer, got {_short(value)}")
+        raise InputError(f"{where}: expected an integer, got {show_value(value)}")
     return value
 
 
 def expect_text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where}: expected text, got {_short(value)}")
+        raise InputError(f"{where}: expected text, got {show_value(value)}")
     return value
-
-
-def _short(value: object) -> str:
-    shown = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
-    return shown[:60]

@@ -9,6 +9,7 @@ from .bundle import published_card as published_card
 from .bundle import write_bundle as write_bundle
 from .measure_accuracy import measure_subnets as measure_subnets
 from .measure_accuracy import subnets_to_measure as subnets_to_measure
+from .measured import MIN_UNSEEN as MIN_UNSEEN
 from .measured import Measured as Measured
 from .measured import Shift as Shift
 from .measured import as_arrays as as_arrays

@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from models.bundle.card import checked_card, space_of
 from models.errors import Conflict, CorruptBundle, InputError, NotFound
-from models.spaces import SearchSpace, published_spaces, read_space
+from models.schema import read_json
+from models.spaces import SearchSpace, published_spaces
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 """Channel statistics that every network on ImageNet is trained with."""
@@ -56,9 +58,10 @@ class Bundle:
             CorruptBundle: if the card is missing or not one.
         """
         try:
-            card = json.loads((path / "card.json").read_text())
-            return cls(path, card, read_space(card["space"]))
-        except (OSError, ValueError, KeyError) as error:
+            document = read_json(path / "card.json")
+            card = document.read(checked_card)
+            return cls(path, card, document.read(lambda _: space_of(card)))
+        except InputError as error:
             raise CorruptBundle(f"bundle {path.name}: unreadable card.json: {error}") from error
 
     @property
@@ -80,6 +83,22 @@ class Bundle:
     def std(self) -> tuple[float, ...]:
         """Per-channel standard deviation of the preprocessing, on the 0..1 scale."""
         return tuple(self.card["preprocess"]["std"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe that the supernet was trained with here, without its space.
+
+        Raises:
+            InputError: if it was not, so that its held-out images are not known.
+        """
+        if "recipe" not in self.card:
+            raise InputError(
+                f"supernet {self.name!r} was not trained here, so there are no held-out images to "
+                "measure its subnets on: measure them where the images are, and name the file with "
+                f"`subnet-search supernets fit-predictor {self.name} --measurements FILE`"
+            )
+        recipe: Mapping[str, Any] = self.card["recipe"]
+        return recipe
 
     @property
     def predictor_path(self) -> Path:

@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval, Len
 
-from models.errors import InputError, NotFound
+from models.errors import InputError, InvalidDocument
+from models.schema import STRICT, Text, read_each, read_json, validate
 from models.spaces import Arch, GeneMatrix, SearchSpace
 
 Split = Literal["fit", "test"]
@@ -80,8 +82,24 @@ class Measurements:
     """What was measured: the data, the number of images."""
 
 
+MAX_NETWORKS = 100_000
 UNSEEN_SHARE = 8
 """One in this many networks is held out for testing the fit."""
+MIN_UNSEEN = 20
+"""Fewer networks say little of a fit: where the share comes to less, all are fitted to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MeasurementsFile:
+    """What a user writes of networks that were measured elsewhere."""
+
+    __pydantic_config__ = STRICT
+
+    arch: Annotated[list[Any], Len(1, MAX_NETWORKS)]
+    top1: Annotated[list[Annotated[float, Interval(ge=0, le=100)]], Len(1, MAX_NETWORKS)]
+    """Percent."""
+    source: Text
+    target: Text
 
 
 def read_measurements(path: Path, space: SearchSpace) -> Measurements:
@@ -90,40 +108,30 @@ def read_measurements(path: Path, space: SearchSpace) -> Measurements:
 
     Raises:
         NotFound: if there is no such file.
-        InputError: naming the entry that does not hold.
+        InputError: naming line and field of what does not hold.
     """
+    return read_json(path).read(_parse_measurements, space)
+
+
+def _parse_measurements(value: object, space: SearchSpace) -> Measurements:
+    file = validate(_MeasurementsFile, value, "measurements")
+    if len(file.arch) != len(file.top1):
+        text = f"expected one a network, {len(file.arch)}, got {len(file.top1)}"
+        raise InvalidDocument.at("measurements", ("top1",), text)
     try:
-        value = json.loads(path.read_text())
-        archs, top1 = value["arch"], value["top1"]
-        source, target = str(value["source"]), str(value["target"])
-    except FileNotFoundError as error:
-        raise NotFound(f"measurements {str(path)!r}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"measurements {path.name}: expected JSON with arch, top1, source and target, "
-            f"got {type(error).__name__}: {error}"
-        ) from error
-    if not (isinstance(archs, list) and isinstance(top1, list) and len(archs) == len(top1)):
-        raise InputError(f"measurements {path.name}: expected lists arch and top1 of one length")
+        archs = read_each(file.arch, space.read_arch, "measurements.arch")
+    except InvalidDocument as error:
+        raise error.within("measurements", "arch") from error
     seen: dict[Arch, int] = {}
     rows = []
     unseen = np.random.default_rng(0).permutation(len(archs)) % UNSEEN_SHARE == 0
-    for index, (item, value) in enumerate(zip(archs, top1, strict=True)):
-        try:
-            arch = Arch.from_json(item)
-            space.validate(arch)
-        except InputError as error:
-            raise InputError(f"measurements {path.name}: entry {index}: {error}") from error
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-            raise InputError(
-                f"measurements {path.name}: top1 {index}: expected percent, got {value!r}"
-            )
+    unseen &= unseen.sum() >= MIN_UNSEEN
+    for index, (arch, top1) in enumerate(zip(archs, file.top1, strict=True)):
         if (first := seen.setdefault(arch, index)) != index:
-            raise InputError(
-                f"measurements {path.name}: entries {first} and {index} are the same network"
-            )
-        rows.append(Measured(arch, float(value), "test" if unseen[index] else "fit"))
-    return Measurements(rows, source, target)
+            text = f"the same network as measurements.arch[{first}]: leave one out"
+            raise InvalidDocument.at("measurements", ("arch", index), text)
+        rows.append(Measured(arch, top1, "test" if unseen[index] else "fit"))
+    return Measurements(rows, file.source, file.target)
 
 
 def as_arrays(

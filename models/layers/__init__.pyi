@@ -11,7 +11,6 @@ from .published import COUNTER as COUNTER
 from .published import PublishedModule as PublishedModule
 from .spec import Activation as Activation
 from .spec import LayerSpec as LayerSpec
-from .spec import check_activation as check_activation
 from .tensors import conv_norm_shapes as conv_norm_shapes
 from .tensors import tensor_shapes as tensor_shapes
 from .tensors import window as window

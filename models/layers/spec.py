@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from models.errors import InputError
 from models.layers.kind import KINDS
 
 Activation = Literal["relu", "relu6", "hswish"]
-ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu6", "hswish")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +76,3 @@ class LayerSpec:
             f"-mid{self.mid_channels}-k{self.kernel}-s{self.stride}-se{self.se_channels}"
             f"-skip{int(self.skip)}-{self.act or 'none'}"
         )
-
-
-def check_activation(act: str) -> None:
-    """Check that `act` is one of `ACTIVATIONS`.
-
-    Raises:
-        InputError: if not.
-    """
-    if act not in ACTIVATIONS:
-        raise InputError(f"space: unknown activation {act!r}; expected one of {ACTIVATIONS}")

@@ -14,7 +14,7 @@ from codecarbon import OfflineEmissionsTracker
 from codecarbon.input import DataSource
 from codecarbon.output_methods.base_output import BaseOutput
 
-from models.errors import InputError
+from models.errors import InvalidDocument, show_value
 
 NOTHING = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
 """The totals before any work."""
@@ -124,9 +124,11 @@ def check_country(code: object, where: str) -> None:
         near = [known for known in names if known[0] == text[0] and text[1] in known[1:]]
     near = near or difflib.get_close_matches(text, names, n=3)
     meant = " or ".join(f"{known} ({names[known]})" for known in near)
-    raise InputError(
-        f"{where}: expected the three-letter code (ISO 3166-1 alpha-3) of a country whose "
-        f"electricity codecarbon knows, such as DEU, got {str(code)[:60]!r}"
+    raise InvalidDocument.at(
+        where,
+        (),
+        "expected the three-letter code (ISO 3166-1 alpha-3) of a country whose "
+        f"electricity codecarbon knows, such as DEU, got {show_value(code)}"
         + (f"; did you mean {meant}?" if meant else "")
     )
 

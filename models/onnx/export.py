@@ -90,16 +90,24 @@ def run_onnx(
 
     Args:
         threads: batches at the same time, each on one thread.
+        batch: images a run, of a model that takes any number.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (expected,) = session.get_inputs()
+    fixed = expected.shape[0] if isinstance(expected.shape[0], int) else None
+    batch = fixed or batch
 
     def logits(start: int) -> npt.NDArray[np.float32]:
+        images = images_BCRR[start : start + batch]
+        count = len(images)
+        if fixed is not None:
+            images = np.resize(images, (fixed, *images.shape[1:]))  # the last ones again
         logits_BK: npt.NDArray[np.float32]
-        (logits_BK,) = session.run(["logits"], {"input": images_BCRR[start : start + batch]})
-        return logits_BK
+        (logits_BK,) = session.run(["logits"], {"input": images})
+        return logits_BK[:count]
 
     return np.concatenate([*in_order(logits, range(0, len(images_BCRR), batch), threads)])
 

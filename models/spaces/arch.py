@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from models.errors import InputError
+from models.errors import FieldPath, InvalidDocument, show_value
 from models.registry import Registry
+
+OwnField = Literal["kernel", "width"]
+MAX_NUMBER = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +47,57 @@ class Arch:
         }
 
     @classmethod
-    def from_json(cls, value: object) -> Arch:
+    def from_json(cls, value: object, own: OwnField | None = None) -> Arch:
         """Read the JSON form, or a registered one; only its shape is checked here, the choices by
-        the space.
+        the space (`SearchSpace.read_arch` does both).
+
+        Args:
+            own: the field that the family has and others do not; default: the one that is there.
 
         Raises:
-            InputError: naming the field, what was expected and what was found.
+            InvalidDocument: naming the field, what was expected and what was found.
         """
         for reads, read in _FORMS.values():
             if reads(value):
                 return read(value)
         if not isinstance(value, Mapping):
-            raise InputError(f"arch: expected an object, got {type(value).__name__}")
-        own = "width" if "width" in value else "kernel"
+            raise _invalid((), f"expected an object, got {show_value(value)}")
+        told = own or ("width" if "width" in value else None)
+        expected = f"expected {' or '.join(_FIELDS[o] for o in ([told] if told else _FIELDS))}"
+        own = told or "kernel"
         fields = ("resolution", "depth", own, "expand")
-        if unknown := set(value) - set(fields):
-            raise InputError(f"arch: unknown field {min(map(str, unknown))!r}; expected {fields}")
+        if unknown := set(map(str, value)) - set(fields):
+            raise _invalid((), f"unknown field {show_value(min(unknown))}; {expected}")
         if missing := [field for field in fields if field not in value]:
-            raise InputError(f"arch: field {missing[0]!r} is missing; expected {fields}")
-        resolution = _integer(value["resolution"], "arch.resolution")
-        depth = tuple(_integer(v, "arch.depth") for v in _sequence(value["depth"], "arch.depth"))
-        expands = _sequence(value["expand"], "arch.expand")
+            raise _invalid((), f"field {missing[0]!r} is missing; {expected}")
+        resolution = _integer(value["resolution"], "resolution")
+        depth = _integers(value["depth"], "depth")
+        expands = _sequence(value["expand"], "expand")
         if own == "width":
-            width = _numbers(value["width"], "arch.width")
-            return cls(
-                resolution, depth, (), tuple(_numbers(s, "arch.expand") for s in expands), width
-            )
+            width = _numbers(value["width"], "width")
+            expand = tuple(_numbers(s, "expand", i) for i, s in enumerate(expands))
+            return cls(resolution, depth, (), expand, width)
+        kernels = _sequence(value["kernel"], "kernel")
         arch = cls(
             resolution,
             depth,
-            tuple(_integers(s, "arch.kernel") for s in _sequence(value["kernel"], "arch.kernel")),
-            tuple(_integers(s, "arch.expand") for s in expands),
+            tuple(_integers(s, "kernel", i) for i, s in enumerate(kernels)),
+            tuple(_integers(s, "expand", i) for i, s in enumerate(expands)),
         )
         for name, stages in (("kernel", arch.kernel), ("expand", arch.expand)):
             if tuple(len(stage) for stage in stages) != arch.depth:
-                raise InputError(
-                    f"arch.{name}: expected one list a stage with one entry an active block, "
-                    f"lengths {list(arch.depth)} as in depth, got {[len(s) for s in stages]}"
+                raise _invalid(
+                    (name,),
+                    "expected one list a stage with one entry an active block, "
+                    f"lengths {list(arch.depth)} as in depth, got {[len(s) for s in stages]}",
                 )
         return arch
 
+
+_FIELDS: Mapping[OwnField, str] = {
+    "kernel": "(resolution, depth, kernel, expand) as in MobileNet spaces",
+    "width": "(resolution, depth, width, expand) as in ResNet spaces",
+}
 
 _FORMS: Registry[tuple[Callable[[object], bool], Callable[[Any], Arch]]] = Registry(
     "architecture form"
@@ -110,25 +124,31 @@ def unregister_arch_form(name: str) -> None:
     _FORMS.unregister(name)
 
 
-def _sequence(value: object, where: str) -> Sequence[object]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InputError(f"{where}: expected a list, got {value!r}")
+def _invalid(path: FieldPath, text: str) -> InvalidDocument:
+    return InvalidDocument.at("arch", path, text)
+
+
+def _sequence(value: object, *path: str | int) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise _invalid(path, f"expected a list, got {show_value(value)}")
     return value
 
 
-def _integer(value: object, where: str) -> int:
+def _integer(value: object, *path: str | int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: expected an integer, got {value!r}")
+        raise _invalid(path, f"expected an integer, got {show_value(value)}")
     return value
 
 
-def _integers(value: object, where: str) -> tuple[int, ...]:
-    return tuple(_integer(item, where) for item in _sequence(value, where))
+def _integers(value: object, *path: str | int) -> tuple[int, ...]:
+    return tuple(_integer(item, *path, i) for i, item in enumerate(_sequence(value, *path)))
 
 
-def _numbers(value: object, where: str) -> tuple[float, ...]:
-    items = _sequence(value, where)
-    for item in items:
+def _numbers(value: object, *path: str | int) -> tuple[float, ...]:
+    items = _sequence(value, *path)
+    for i, item in enumerate(items):
         if isinstance(item, bool) or not isinstance(item, int | float):
-            raise InputError(f"{where}: expected a number, got {item!r}")
+            raise _invalid((*path, i), f"expected a number, got {show_value(item)}")
+        if not abs(item) < MAX_NUMBER:  # false for NaN too
+            raise _invalid((*path, i), f"expected a smaller number, got {show_value(item)}")
     return tuple(float(item) for item in items)  # type: ignore[arg-type]

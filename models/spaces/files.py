@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from models.errors import InputError, NotFound
+from models.errors import InvalidDocument, show_value
 from models.registry import Registry
+from models.schema import STRICT, read_toml, validate
 from models.spaces.mobile import MobileSpace, StageSpec
+from models.spaces.plan import params
 from models.spaces.resnet import ResNetSpace, ResNetStage
 from models.spaces.space import SearchSpace
 
 FOLDER = Path(__file__).with_name("published")
 """One file for each published supernet."""
 
-_FAMILIES: Registry[tuple[Callable[..., SearchSpace], type]] = Registry("space family")
+MAX_WEIGHTS = 2**29
+"""Of a network: an ONNX file holds 2 GiB."""
+
+_FAMILIES: Registry[type[SearchSpace]] = Registry("space family")
 
 
 def register_family(space_type: type[SearchSpace], stage_type: type) -> None:
     """Have spaces of a family read from cards, recipes and files.
 
     Args:
-        space_type: a frozen dataclass whose `family` is the name.
-        stage_type: the dataclass of one entry of its field `stages`.
+        space_type: a frozen dataclass whose `family` is the name. The annotations of its fields
+            are what files are checked against, with ranges in the words of `annotated_types`.
+        stage_type: the dataclass of one entry of its field `stages`, checked likewise.
 
     Raises:
         InputError: if another family has that name.
     """
-    _FAMILIES.register(space_type.family, (space_type, stage_type))
+    if not hasattr(stage_type, "__pydantic_config__"):
+        stage_type.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
+    _FAMILIES.register(space_type.family, space_type)
 
 
 def unregister_family(name: str) -> None:
@@ -42,41 +48,34 @@ register_family(MobileSpace, StageSpec)
 register_family(ResNetSpace, ResNetStage)
 
 
-def read_space(value: Mapping[str, Any]) -> SearchSpace:
+def read_space(value: object) -> SearchSpace:
     """A space from plain data: a card, a recipe, a file of the user's.
 
     Raises:
-        InputError: naming the missing, unknown or impossible field.
+        InvalidDocument: naming each missing, unknown or impossible field.
     """
+    if not isinstance(value, Mapping):
+        raise InvalidDocument.at("space", (), f"expected a table, got {show_value(value)}")
     fields = dict(value)
     family = fields.pop("family", MobileSpace.family)
-    if family not in _FAMILIES:
-        raise InputError(f"space.family: expected one of {sorted(_FAMILIES)}, got {family!r}")
-    space_type, stage_type = _FAMILIES[family]
-    try:
-        stages = tuple(stage_type(**_tuples(stage)) for stage in fields.pop("stages"))
-        return space_type(**_tuples(fields), stages=stages)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"space: {error}; see docs/spaces.md for the fields of a space") from error
-
-
-def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list | tuple) else v for key, v in value.items()}
+    if not isinstance(family, str) or family not in _FAMILIES:
+        text = f"expected one of {sorted(_FAMILIES)}, got {show_value(family)}"
+        raise InvalidDocument.at("space", ("family",), text)
+    space = validate(_FAMILIES[family], fields, "space")
+    if (weights := params(space, space.largest)) > MAX_WEIGHTS:
+        text = f"its largest network has {weights:.3g} weights, of which a model file holds 2^29"
+        raise InvalidDocument.at("space", (), f"{text}: choose smaller widths or fewer blocks")
+    return space
 
 
 def load_space(path: Path) -> SearchSpace:
     """Read a space from a TOML file.
 
     Raises:
-        InputError: if the file is not TOML or not a space.
+        InputError: if the file is not TOML or not a space, naming line and field.
         NotFound: if there is no such file.
     """
-    try:
-        return read_space(tomllib.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise NotFound(f"space file {str(path)!r}: no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"space file {str(path)!r}: not a TOML file: {error}") from error
+    return read_toml(path).read(read_space)
 
 
 @cache

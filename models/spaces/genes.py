@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval, Len, Predicate, doc
 
-from models.errors import InputError
+from models.errors import InvalidDocument
+from models.schema import Choices
 
 GeneMatrix = npt.NDArray[np.uint8]
 GeneName = Literal["resolution", "depth", "width", "kernel", "expand"]
+
+T = TypeVar("T")
+
+
+def _is_odd(value: int) -> bool:
+    return value % 2 == 1
+
+
+Resolutions = Choices[Annotated[int, Interval(ge=1, le=4096)]]
+"""Pixels."""
+KernelSize = Annotated[
+    int, Interval(ge=1, le=31), Predicate(_is_odd), doc("an odd integer from 1 to 31")
+]
+Stride = Literal[1, 2]
+BlockCount = Annotated[int, Interval(ge=1, le=32)]
+Multiplier = Annotated[float, Interval(ge=0.01, le=64)]
+"""Of channels."""
+Stages = Annotated[tuple[T, ...], Len(1, 32)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +67,17 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def check_ascending(values: Sequence[float], where: str, least: float = 1) -> None:
+def check_ascending(values: Sequence[float], *where: str | int, least: float = 1) -> None:
     """Check that choices are given as ascending positive numbers.
 
+    Args:
+        where: fields of a space, and positions in them.
+
     Raises:
-        InputError: naming `where`.
+        InvalidDocument: naming the field.
     """
     if not values or min(values) < least or list(values) != sorted(set(values)):
-        raise InputError(f"{where}: expected ascending positive integers, got {list(values)}")
+        kind = "numbers" if any(isinstance(value, float) for value in values) else "integers"
+        raise InvalidDocument.at(
+            "space", where, f"expected ascending positive {kind}, got {list(values)}"
+        )

@@ -10,12 +10,25 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from models.errors import InputError
-from models.layers import Activation, LayerSpec, PublishedModule, check_activation
+from annotated_types import Interval
+
+from models.errors import InvalidDocument
+from models.layers import Activation, LayerSpec, PublishedModule
+from models.schema import STRICT, Channels, Choices
 from models.spaces.arch import Arch
-from models.spaces.genes import Gene, GeneName, Scope, check_ascending, make_divisible
+from models.spaces.genes import (
+    BlockCount,
+    Gene,
+    GeneName,
+    KernelSize,
+    Scope,
+    Stages,
+    Stride,
+    check_ascending,
+    make_divisible,
+)
 from models.spaces.space import SearchSpace
 
 
@@ -23,13 +36,15 @@ from models.spaces.space import SearchSpace
 class StageSpec:
     """One stage: blocks of one width, the first of which carries the stride."""
 
-    width: int
+    __pydantic_config__ = STRICT
+
+    width: Channels
     """Output channels of every block."""
-    stride: int
+    stride: Stride
     act: Activation
     se: bool
     """Squeeze-and-excitation in every block."""
-    depths: tuple[int, ...]
+    depths: Choices[BlockCount]
     """Allowed numbers of active blocks, ascending."""
 
 
@@ -46,34 +61,30 @@ class MobileSpace(SearchSpace):
 
     family: ClassVar[str] = "mobile"
 
-    kernels: tuple[int, ...]
-    expands: tuple[int, ...]
-    stem_width: int
-    stem_stride: int
-    first_width: int
+    kernels: Choices[KernelSize]
+    expands: Choices[Annotated[int, Interval(ge=1, le=64)]]
+    stem_width: Channels
+    stem_stride: Stride
+    first_width: Channels
     first_act: Activation
-    stages: tuple[StageSpec, ...]
-    head_width: int
-    feature_width: int
+    stages: Stages[StageSpec]
+    head_width: Channels
+    feature_width: Annotated[int, Interval(ge=0, le=65_536)]
     """0: no convolution after the mean (ProxylessNAS)."""
     act: Activation
     """Activation of the stem and the head."""
 
     def __post_init__(self) -> None:
         for name in ("resolutions", "kernels", "expands"):
-            check_ascending(getattr(self, name), f"space.{name}")
+            check_ascending(getattr(self, name), name)
         if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"space.kernels: expected odd sizes, got {self.kernels}")
+            raise InvalidDocument.at(
+                "space", ("kernels",), f"expected odd sizes, got {list(self.kernels)}"
+            )
         if not self.stages:
-            raise InputError("space.stages: expected at least one stage, got none")
+            raise InvalidDocument.at("space", ("stages",), "expected at least one stage, got none")
         for index, stage in enumerate(self.stages):
-            check_ascending(stage.depths, f"space.stages[{index}].depths")
-            if stage.stride not in (1, 2):
-                raise InputError(
-                    f"space.stages[{index}].stride: expected 1 or 2, got {stage.stride}"
-                )
-        for act in (self.act, self.first_act, *(stage.act for stage in self.stages)):
-            check_activation(act)
+            check_ascending(stage.depths, "stages", index, "depths")
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:

@@ -11,12 +11,24 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from models.errors import InputError
-from models.layers import Activation, LayerSpec, PublishedModule, check_activation
+from annotated_types import Interval
+
+from models.errors import InvalidDocument
+from models.layers import Activation, LayerSpec, PublishedModule
+from models.schema import STRICT, Channels, Choices
 from models.spaces.arch import Arch
-from models.spaces.genes import Gene, Scope, check_ascending, make_divisible
+from models.spaces.genes import (
+    BlockCount,
+    Gene,
+    Multiplier,
+    Scope,
+    Stages,
+    Stride,
+    check_ascending,
+    make_divisible,
+)
 from models.spaces.mobile import block_name
 from models.spaces.space import SearchSpace
 
@@ -25,10 +37,12 @@ from models.spaces.space import SearchSpace
 class ResNetStage:
     """One stage of bottlenecks; the first carries the stride and has the shortcut's conv."""
 
-    width: int
+    __pydantic_config__ = STRICT
+
+    width: Channels
     """Output channels at width multiplier 1."""
-    stride: int
-    least_blocks: int
+    stride: Stride
+    least_blocks: BlockCount
     """Blocks at depth 0; a depth adds to them."""
 
 
@@ -45,25 +59,24 @@ class ResNetSpace(SearchSpace):
 
     family: ClassVar[str] = "resnet"
 
-    widths: tuple[float, ...]
+    widths: Choices[Multiplier]
     """Multipliers, of the two stem convolutions and of each stage."""
-    expands: tuple[float, ...]
+    expands: Choices[Multiplier]
     """Middle channels of a block per output channel."""
-    extra_depths: tuple[int, ...]
+    extra_depths: Choices[Annotated[int, Interval(ge=0, le=32)]]
     """Blocks beyond the least of a stage."""
-    stem_widths: tuple[int, int]
+    stem_widths: tuple[Channels, Channels]
     """Channels at width multiplier 1: inner, outer."""
-    stages: tuple[ResNetStage, ...]
+    stages: Stages[ResNetStage]
     act: Activation = "relu"
 
     def __post_init__(self) -> None:
-        check_ascending(self.resolutions, "space.resolutions")
-        check_ascending(self.widths, "space.widths", least=0.01)
-        check_ascending(self.expands, "space.expands", least=0.01)
-        check_ascending(self.extra_depths, "space.extra_depths", least=0)
-        check_activation(self.act)
+        check_ascending(self.resolutions, "resolutions")
+        check_ascending(self.widths, "widths", least=0.01)
+        check_ascending(self.expands, "expands", least=0.01)
+        check_ascending(self.extra_depths, "extra_depths", least=0)
         if not self.stages:
-            raise InputError("space.stages: expected at least one stage, got none")
+            raise InvalidDocument.at("space", ("stages",), "expected at least one stage, got none")
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:

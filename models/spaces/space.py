@@ -16,15 +16,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval
 
-from models.errors import InputError
+from models.errors import FieldPath, InputError, InvalidDocument
 from models.layers import LayerSpec, PublishedModule
+from models.schema import STRICT, Name
 from models.spaces.arch import Arch
-from models.spaces.genes import Gene, GeneMatrix, GeneName, Scope
+from models.spaces.genes import Gene, GeneMatrix, GeneName, Resolutions, Scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +34,14 @@ class SearchSpace(ABC):
     """What every family has: choices, genes, and the layers of each network."""
 
     family: ClassVar[str]
+    __pydantic_config__ = STRICT
 
-    name: str
-    channels: int
+    name: Name
+    channels: Annotated[int, Interval(ge=1, le=1024)]
     """Input image channels."""
-    classes: int
-    resolutions: tuple[int, ...]
-    bn_eps: float = 1e-5
+    classes: Annotated[int, Interval(ge=1, le=1_000_000)]
+    resolutions: Resolutions
+    bn_eps: Annotated[float, Interval(gt=0, le=1)] = 1e-5
 
     # -- what a family defines ----------------------------------------------------
 
@@ -221,34 +224,43 @@ class SearchSpace(ABC):
         stages = {name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")}
         return {"depth": names.count("depth"), "width": names.count("width"), **stages}
 
+    def read_arch(self, value: object) -> Arch:
+        """The architecture of this space that a JSON value is.
+
+        Raises:
+            InvalidDocument: naming the field that is not as this space has it.
+        """
+        arch = Arch.from_json(value, "width" if self._lengths["width"] else "kernel")
+        self.validate(arch)
+        return arch
+
     def validate(self, arch: Arch) -> None:
         """Check that `arch` is in this space.
 
         Raises:
-            InputError: naming the first gene that is not.
+            InvalidDocument: naming the first gene that is not.
         """
         for name, expected in self._lengths.items():
             if (found := len(getattr(arch, name))) != expected:
                 unit = "entries" if name == "width" else "stages"
-                raise InputError(
-                    f"arch.{name}: expected {expected} {unit} for space {self.name!r}, got {found}"
-                )
+                text = f"expected {expected} {unit} for space {self.name!r}, got {found}"
+                raise InvalidDocument.at("arch", (name,), text)
         for gene in self.genes:
             if gene.block < 0:
-                where = f"arch.{gene.name}" + (f"[{gene.stage}]" if gene.stage >= 0 else "")
-                _choice(_value(arch, gene), gene.choices, where)
+                place = (gene.name,) if gene.stage < 0 else (gene.name, gene.stage)
+                _choice(_value(arch, gene), gene.choices, place)
         for s, count in enumerate(self._counts(arch)):
             for name in self._block_parts:
                 values = getattr(arch, name)[s]
                 if len(values) != count:
                     position = self.genes[self.depth_columns[s]].stage
-                    raise InputError(
-                        f"arch.{name}[{s}]: expected {count} entries (depth[{position}]), "
-                        f"got {len(values)}"
+                    raise InvalidDocument.at(
+                        "arch",
+                        (name, s),
+                        f"expected {count} entries (depth[{position}]), got {len(values)}",
                     )
                 for b, value in enumerate(values):
-                    choices = self.genes[self.column[name, s, b]].choices
-                    _choice(value, choices, f"arch.{name}[{s}][{b}]")
+                    _choice(value, self.genes[self.column[name, s, b]].choices, (name, s, b))
 
     def _counts(self, arch: Arch) -> list[int]:
         """Active blocks of each stage."""
@@ -364,6 +376,6 @@ def _value(arch: Arch, gene: Gene) -> float:
     return found
 
 
-def _choice(value: float, choices: tuple[float, ...], where: str) -> None:
+def _choice(value: float, choices: tuple[float, ...], path: FieldPath) -> None:
     if value not in choices:
-        raise InputError(f"{where}: expected one of {list(choices)}, got {value}")
+        raise InvalidDocument.at("arch", path, f"expected one of {list(choices)}, got {value}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from models.errors import InputError, NotFound
+from annotated_types import Interval, Len
+
+from models.errors import InvalidDocument, NotFound
 from models.machine import check_country
+from models.schema import STRICT, Name, ReadBy, Text, read_toml, validate
 from models.spaces import GeneName, SearchSpace, read_space
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -20,24 +22,26 @@ OPEN: Mapping[str, GeneName] = {
     "depths": "depth",
 }
 """Fields of a phase that open choices, and the kind of gene that each is about."""
-CORNERS = ("largest", "smallest", "smallest-drawn")
+WeightDecay = Annotated[float, Interval(ge=0, le=10)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """One phase: its open choices, length and learning rate."""
 
-    name: str
-    epochs: int
-    learning_rate: float
+    __pydantic_config__ = STRICT
+
+    name: Text
+    epochs: Annotated[int, Interval(ge=1, le=100_000)]
+    learning_rate: Annotated[float, Interval(gt=0, lt=10)]
     """Peak learning rate for the whole batch; cosine decay to zero."""
-    warmup_epochs: float = 0.0
-    weight_decay: float | None = None
+    warmup_epochs: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
+    weight_decay: WeightDecay | None = None
     """None: the recipe's. A step that sums the gradients of n subnets needs n times the decay for
     the same effect."""
-    subnets_per_step: int = 1
+    subnets_per_step: Annotated[int, Interval(ge=0, le=64)] = 1
     """Random subnets whose gradients are summed before a step."""
-    always: tuple[str, ...] = ()
+    always: tuple[Literal["largest", "smallest", "smallest-drawn"], ...] = ()
     """Subnets trained in every step besides the random ones: "largest" of the space, "smallest" of
     the phase (the sandwich rule of BigNAS, arXiv 2003.11142), and "smallest-drawn": the smallest at
     a random resolution, the lowest in half of the steps. Without it, kernel transformations would
@@ -49,9 +53,9 @@ class Phase:
     depths: tuple[int, ...] = ()
     sort_channels: bool = False
     """Sort channels by importance before the phase."""
-    distill: float = 0.0
+    distill: Annotated[float, Interval(ge=0, le=1000)] = 0.0
     """Weight of the teacher's soft labels against 1 for the true label."""
-    teacher: str = "full"
+    teacher: Literal["full", "largest"] = "full"
     """"full": the frozen network of the first phase, whose logits are looked up (OFA).
     "largest": the largest subnet in its present state, which must be in `always` (BigNAS)."""
 
@@ -59,74 +63,75 @@ class Phase:
         """The part of `whole` that is open in this phase."""
         return whole.narrowed({gene: getattr(self, name) for name, gene in OPEN.items()})
 
+    def check(self, whole: SearchSpace) -> None:
+        """Check that the phase can train a part of `whole`.
+
+        Raises:
+            InvalidDocument: naming the field.
+        """
+        for name, gene in OPEN.items():
+            open_choices, known = getattr(self, name), whole.choices_of(gene)
+            if not set(open_choices) <= set(known):
+                text = f"{list(open_choices)} are not all in the space's {list(known)}"
+                raise InvalidDocument.at("phase", (name,), text)
+            if list(open_choices) != sorted(set(open_choices)):
+                text = f"expected ascending numbers, got {list(open_choices)}"
+                raise InvalidDocument.at("phase", (name,), text)
+        if self.teacher == "largest" and "largest" not in self.always:
+            text = "the teacher 'largest' must be trained in every step: put 'largest' into always"
+            raise InvalidDocument.at("phase", ("teacher",), text)
+        if not self.subnets_per_step and not self.always:
+            text = "expected at least 1 where `always` is empty: nothing would be trained"
+            raise InvalidDocument.at("phase", ("subnets_per_step",), text)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything that the result of a training depends on."""
 
-    name: str
-    dataset: str
+    __pydantic_config__ = STRICT
+
+    name: Name
+    dataset: Text
     """"fashion-mnist", or a folder of images (`models.data.datasets`)."""
-    seed: int
-    holdout: int
+    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)]
+    holdout: Annotated[int, Interval(ge=1, le=100_000_000)]
     """Training images held out of training, for the predictor and for choosing networks."""
-    batch_size: int
-    """Images a step, over all processes."""
-    weight_decay: float
+    batch_size: Annotated[int, Interval(ge=2, le=65_536)]
+    """Images a step, over all processes. A batch norm needs two."""
+    weight_decay: WeightDecay
     """Not applied to norms, biases and kernel transformations."""
-    momentum: float
-    label_smoothing: float
-    shift: int
+    momentum: Annotated[float, Interval(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1)]
+    shift: Annotated[int, Interval(ge=0, le=4096)]
     """Largest random translation, pixels."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    country: str
+    mean: tuple[Annotated[float, Interval(ge=0, le=1)], ...]
+    std: tuple[Annotated[float, Interval(ge=1e-6, le=10)], ...]
+    country: Text
     """Three-letter ISO code of the country whose electricity turns energy into CO2e."""
-    space: SearchSpace
-    phases: tuple[Phase, ...]
+    space: Annotated[SearchSpace, ReadBy(read_space)]
+    phases: Annotated[tuple[Phase, ...], Len(1, 100)]
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.space.channels:
-                raise InputError(
-                    f"recipe.{name}: expected {self.space.channels} numbers, one a channel of the "
-                    f"space, got {len(getattr(self, name))}"
+                text = (
+                    f"expected {self.space.channels} numbers, one a channel of the space, "
+                    f"got {len(getattr(self, name))}"
                 )
-        if not self.phases:
-            raise InputError("recipe.phases: expected at least one phase, got none")
-        for phase in self.phases:
-            for name in ("resolutions", "kernels", "expands"):
-                wanted, known = getattr(phase, name), self.space.choices_of(OPEN[name])
-                if not set(wanted) <= set(known):
-                    raise InputError(
-                        f"recipe phase {phase.name!r}: {name} {wanted} are not all in the "
-                        f"space's {known}"
-                    )
-            if phase.epochs < 1 or not 0 < phase.learning_rate < 10:
-                raise InputError(
-                    f"recipe phase {phase.name!r}: epochs or learning_rate out of range"
-                )
-            if not set(phase.always) <= set(CORNERS):
-                raise InputError(
-                    f"recipe phase {phase.name!r}: always may hold {', '.join(CORNERS)}, "
-                    f"got {phase.always}"
-                )
-            if phase.teacher not in ("full", "largest"):
-                raise InputError(
-                    f"recipe phase {phase.name!r}: teacher may be 'full' or 'largest', "
-                    f"got {phase.teacher!r}"
-                )
-            if phase.teacher == "largest" and "largest" not in phase.always:
-                raise InputError(
-                    f"recipe phase {phase.name!r}: the teacher 'largest' must be trained in every "
-                    "step: put 'largest' into always"
-                )
+                raise InvalidDocument.at("recipe", (name,), text)
+        for index, phase in enumerate(self.phases):
+            try:
+                phase.check(self.space)
+            except InvalidDocument as error:
+                raise error.within("recipe", "phases", index) from error
         first = self.phases[0].space(self.space)
         if self.phases[0].distill or first.largest != first.smallest:
-            raise InputError(
-                "recipe.phases[0]: the first phase trains the largest network alone (it becomes "
-                "the teacher), so it opens no choices and distils nothing"
+            text = (
+                "the first phase trains the largest network alone (it becomes the teacher), so it "
+                "opens no choices and distils nothing"
             )
+            raise InvalidDocument.at("recipe", ("phases", 0), text)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the card."""
@@ -138,36 +143,29 @@ def load_recipe(name: str | Path) -> Recipe:
 
     Raises:
         NotFound: if there is neither.
-        InputError: if the file is not a recipe, naming the field.
+        InputError: if the file is not a recipe, naming line and field.
     """
     shipped = sorted(RECIPES.glob("*.toml"))
     path = next((p for p in shipped if p.stem == str(name)), Path(name))
     if not path.is_file():
         raise NotFound.named("recipe", str(name), [p.stem for p in shipped])
+    return read_toml(path).read(_parse_new)
+
+
+def _parse_new(value: object) -> Recipe:
+    """A recipe that is to be trained by: the cards of older ones may hold another country."""
+    recipe = parse_recipe(value)
     try:
-        recipe = parse_recipe(tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {path.name}: not valid TOML: {error}") from error
-    # Not of every recipe: the cards of older supernets may hold another.
-    check_country(recipe.country, f"recipe {path.name}: country")
+        check_country(recipe.country, "country")
+    except InvalidDocument as error:
+        raise error.within("recipe", "country") from error
     return recipe
 
 
-def parse_recipe(value: Mapping[str, Any]) -> Recipe:
+def parse_recipe(value: object) -> Recipe:
     """A recipe from plain data.
 
     Raises:
-        InputError: naming the missing, unknown or impossible field.
+        InvalidDocument: naming each missing, unknown or impossible field.
     """
-    try:
-        phases = tuple(Phase(**_tuples(phase)) for phase in value["phases"])
-        space = read_space(value["space"])
-        return Recipe(**{**_tuples(value), "space": space, "phases": phases})
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"recipe: {error}; compare with {RECIPES.name}/fashion-mbv3.toml"
-        ) from error
-
-
-def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+    return validate(Recipe, value, "recipe")

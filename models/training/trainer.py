@@ -58,6 +58,24 @@ class TrainingProgress:
 OnProgress = Callable[[TrainingProgress], None]
 
 
+def training_device() -> torch.device:
+    """Of this process: torchrun numbers the processes of each machine by LOCAL_RANK; the rank
+    counts those of all machines.
+
+    Raises:
+        InputError: if there are fewer GPUs than processes on this machine.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise InputError(
+            f"training process {local_rank} of this machine: expected at most {gpus} processes, "
+            f"one a GPU: start torchrun with --nproc-per-node {gpus}"
+        )
+    return torch.device("cuda", local_rank)
+
+
 class Trainer:
     """Trains by one recipe in one folder. After a kill, a new one resumes from the checkpoint."""
 
@@ -76,7 +94,7 @@ class Trainer:
                 f"recipe.batch_size: expected at most the {len(self.data)} training images, "
                 f"got {recipe.batch_size}"
             )
-        self.device = torch.device("cuda", self.rank) if torch.cuda.is_available() else "cpu"
+        self.device = training_device()
         self.supernet = Supernet(recipe.space)
         initialize(self.supernet, recipe.seed)
         channels_last(self.supernet).to(self.device)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from models.errors import InputError, InputWarning, SubnetSearchError
+from models.errors import InputError, InputWarning, NotFound, SubnetSearchError
 from service.cli.completion import complete_device, complete_supernet
 
 if TYPE_CHECKING:
+    from models.schema import Document
     from service.catalog import Catalog
     from service.settings import Settings
 
@@ -107,22 +107,39 @@ def catalog() -> Catalog:
     return open_catalog(settings())
 
 
-def read_json(path: Path) -> Any:
-    """The value in a user's JSON file.
+def read_json(path: Path) -> Document:
+    """A user's JSON file.
 
     Raises:
         InputError: if the file is not readable, not JSON, or holds NaN or infinity.
     """
-
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is not a number")
+    from models.schema import read_json
 
     try:
-        return json.loads(path.read_bytes(), parse_constant=refuse)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: expected a JSON file, found none{_suggestion(path)}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected a JSON file: {error}") from error
+        return read_json(path)
+    except NotFound as error:
+        raise NotFound(f"{error}{_suggestion(path)}") from error
+
+
+def check_out(path: Path, *suffixes: str, what: str) -> None:
+    """Check that a file can be written at `path`, and that its name does not say another format.
+
+    Args:
+        suffixes: those of the format, with the dot; a name without any, or with a version at its
+            end ("mine-w1.2"), says nothing.
+        what: the format, for messages ("an ONNX model").
+
+    Raises:
+        InputError: if not.
+    """
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise InputError(f"{path}: expected a file in a folder that exists")
+    suffix = path.suffix.lower()
+    if suffix and suffix not in suffixes and not suffix[1:].isdigit():
+        raise InputError(
+            f"{path}: expected a name ending in {' or '.join(suffixes)}, since this writes {what}, "
+            f"got {path.suffix!r}"
+        )
 
 
 def _suggestion(path: Path) -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.errors import Infeasible, InputError
+from models.errors import Infeasible, InputError, InvalidDocument, show_value
 from service.cli.common import (
     DeviceName,
     Json,
     Server,
     SupernetName,
     catalog,
+    check_out,
     read_json,
     settings,
 )
@@ -33,7 +34,7 @@ from service.cli.output import (
 from service.cli.source import open_source
 
 if TYPE_CHECKING:
-    from models.spaces import Arch
+    from models.spaces import Arch, SearchSpace
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
@@ -53,7 +54,7 @@ def predict(
 ) -> None:
     """Predict accuracy and latency of given networks; count MACs and parameters."""
     context = catalog().context(supernet, device)
-    rows = context.predict(_read_archs(archs))
+    rows = context.predict(_read_archs(archs, context.bundle.space))
     print_doubts(context.provenance())
     if json:
         print_json(rows)
@@ -156,11 +157,9 @@ def export(
 ) -> None:
     """Write one network as a checked ONNX file."""
     _check_precision(precision)
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected a file in a folder that exists")
+    check_out(out, ".onnx", what="an ONNX model")
     context = catalog().context(supernet, None)
-    chosen = _read_arch(arch)
-    context.bundle.space.validate(chosen)
+    chosen = _read_arch(arch, context.bundle.space)
     from models.machine import write_atomically
     from service.delivery import ModelBuilder
 
@@ -203,30 +202,29 @@ def _check_precision(precision: str) -> None:
         raise InputError(f"precision: expected fp32 or int8, got {precision!r}")
 
 
-def _read_archs(path: Path) -> list[Arch]:
-    from models.spaces import Arch
+def _read_archs(path: Path, space: SearchSpace) -> list[Arch]:
+    from models.schema import read_each
 
-    value = read_json(path)
-    if isinstance(value, Mapping):
-        value = [value]
-    if not isinstance(value, list):
-        raise InputError(f"{path}: expected a JSON list of architectures")
-    archs = []
-    for index, item in enumerate(value):
-        try:
-            archs.append(Arch.from_json(item))
-        except InputError as error:
-            raise InputError(f"{path}: entry {index}: {error}") from error
-    return archs
+    def read(value: object) -> list[Arch]:
+        if isinstance(value, Mapping):
+            return [space.read_arch(value)]
+        if not isinstance(value, list):
+            text = f"expected a JSON list of architectures, got {show_value(value)}"
+            raise InvalidDocument.at("archs", (), text)
+        return read_each(value, space.read_arch, "archs")
+
+    return read_json(path).read(read)
 
 
-def _read_arch(path: Path) -> Arch:
-    from models.spaces import Arch
+def _read_arch(path: Path, space: SearchSpace) -> Arch:
+    from models.schema import read_member
 
-    value = read_json(path)
-    if isinstance(value, Mapping) and "arch" in value:
-        value = value["arch"]
-    return Arch.from_json(value)
+    def read(value: object) -> Arch:
+        if isinstance(value, Mapping) and "arch" in value:
+            return read_member(value, "arch", space.read_arch, "search")
+        return space.read_arch(value)
+
+    return read_json(path).read(read)
 
 
 def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:

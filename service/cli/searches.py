@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, Server
+from service.cli.common import Json, Server, check_out
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.output import print_json, print_table, progress_bar, short
 from service.cli.source import SearchesQuery, open_source
@@ -78,8 +78,7 @@ def download(
     json: Json = False,
 ) -> None:
     """Write the ONNX file of a stored search."""
-    if not out.absolute().parent.is_dir() or out.is_dir():
-        raise InputError(f"{out}: expected a file in a folder that exists")
+    check_out(out, ".onnx", what="an ONNX model")
     with open_source(server) as source, progress_bar("downloading") as show_share:
         source.download(search_id, out, show_share)
     content = out.read_bytes()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.common import Json, Server, SupernetArgument, catalog, settings
+from service.cli.common import Json, Server, SupernetArgument, catalog, check_out, settings
 from service.cli.completion import complete_recipe, complete_supernet
 from service.cli.output import print_json, print_table, progress_bar
 from service.cli.source import open_source
@@ -118,6 +118,7 @@ def export_checkpoint(
     """Write a supernet's weights as a checkpoint in a published format."""
     from service.catalog.supernets import write_checkpoint
 
+    check_out(out, ".pth", ".pt", ".ckpt", ".tar", ".bin", what="a torch checkpoint")
     _echo_path(write_checkpoint(catalog().supernets.get(name), out, key_format), json)
 
 

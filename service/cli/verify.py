@@ -19,7 +19,7 @@ def keygen(
     """Make a key that the service signs models with (SUBNET_SIGNING_KEY=FILE)."""
     from service.delivery import generate
 
-    if not out.parent.is_dir():
+    if not out.absolute().parent.is_dir() or out.is_dir():
         raise InputError(f"{out}: expected a file in a folder that exists")
     public = generate(out)
     if json:

@@ -9,7 +9,14 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from latency_tables.table import BadTable
-from models.errors import Conflict, Infeasible, InputError, NotFound, SubnetSearchError
+from models.errors import (
+    Conflict,
+    Infeasible,
+    InputError,
+    InvalidDocument,
+    NotFound,
+    SubnetSearchError,
+)
 from service.contracts.errors import (
     BadRequest,
     InvalidKey,
@@ -65,7 +72,8 @@ def problem_of(error: Exception) -> dict[str, Any]:
         return problem_document(
             "InternalError", 500, "an unexpected error, described in the log of the service"
         )
-    document = problem_document(type(error).__name__, status, str(error))
+    kind = InputError if isinstance(error, InvalidDocument) else type(error)
+    document = problem_document(kind.__name__, status, str(error))
     if isinstance(error, BadTable):
         document["errors"] = [{"kind": f.kind, "detail": f.text} for f in error.findings]
     if isinstance(error, Infeasible):

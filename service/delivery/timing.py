@@ -51,6 +51,7 @@ class HostTimer:
             runtime=conditions.runtime,
             provider=conditions.provider,
             threads=conditions.threads or 1,
+            batch=conditions.batch,
             precision=conditions.precision,
         )
         visits, started = [run(WARMUP, RUNS)], time.monotonic()

@@ -3,7 +3,6 @@ latency."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from models.spaces import Arch, layer_plan
 from service.catalog import Catalog, DeploymentContext
 from service.delivery.model_builder import PARITY_TOLERANCE, ModelBuilder
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
+from service.delivery.stated import fixed_batch, read_stated
 from service.delivery.timing import HostTimer, Timer
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SLOWER = 1.25
 """A file whose latency is more than this many times what it states fails."""
-STATED = ("arch", "supernet", "supernet_sha256", "precision", "predicted", "verified", "preprocess")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +67,7 @@ def verify_file(
         return checks
     try:
         bundle = catalog.supernets.get(stated["supernet"])
-        arch = Arch.from_json(stated["arch"])
-        bundle.space.validate(arch)
+        arch = bundle.space.read_arch(stated["arch"])
         checks.append(_shape(content, bundle, arch))
     except (NotFound, InputError) as error:
         return [*checks, Check(name="supernet", passed=False, detail=str(error))]
@@ -109,24 +107,17 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
     try:
         model = onnx.load_from_string(content)
         onnx.checker.check_model(model, full_check=True)
-        texts = {p.key.removeprefix("subnet_search."): p.value for p in model.metadata_props}
-        missing = [name for name in STATED if name not in texts]
-        if missing:
-            raise InputError(f"metadata subnet_search.{missing[0]} is missing")
-        stated: dict[str, Any] = {
-            name: json.loads(texts[name])
-            if name in ("arch", "predicted", "verified", "preprocess")
-            else texts[name]
-            for name in STATED
-        }
+        stated = read_stated(model)
         names = [v.name for v in (*model.graph.input, *model.graph.output)]
         if names != ["input", "logits"]:
             raise InputError(f"expected input and logits, got {names}")
+        stated["batch"] = fixed_batch(model)
         opset = max(entry.version for entry in model.opset_import if not entry.domain)
     except Exception as error:  # a damaged file can make the parser raise anything
         text = str(error).strip().splitlines()
         return Check(name="structure", passed=False, detail=text[0] if text else "unreadable"), None
-    detail = f"ONNX opset {opset}, IR {model.ir_version}, {len(content)} bytes"
+    batch = "any batch" if stated["batch"] is None else f"a batch of {stated['batch']}"
+    detail = f"ONNX opset {opset}, IR {model.ir_version}, {len(content)} bytes, {batch}"
     return Check(name="structure", passed=True, detail=detail), stated
 
 
@@ -205,10 +196,12 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
         return Check(name="latency", passed=None, detail="no runtime here to time it with")
     if stated["precision"] in PRECISIONS:
         here = replace(here, precision=stated["precision"])
+    here = replace(here, batch=stated["batch"] or 1)
     times_ms = timer.times_ms(content, here)
     found = float(np.median(times_ms, axis=1).min())
     spread = f"p90 {np.quantile(times_ms, 0.9):.3g}, p99 {np.quantile(times_ms, 0.99):.3g} ms"
-    if said is None or any(there.get(name) != getattr(here, name) for name in ALIKE):
+    comparable = (*ALIKE, "batch")
+    if said is None or any(there.get(name) != getattr(here, name) for name in comparable):
         predicted = stated["predicted"].get("latency_ms")
         why = "the file states none, it was made for no device"
         if said is not None or predicted is not None:

@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
-from latency_tables.table import parse_strict
+from models.schema import parse_strict
 
 MAX_DEPTH = 20
 """Levels of nested objects and lists."""

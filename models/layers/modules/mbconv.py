@@ -66,10 +66,10 @@ class ElasticMBConv(ElasticLayer):
         if not spec.expands:
             return
         importance = self.project.weight.abs().sum((0, 2, 3))
-        # A band that comes earlier must stay earlier, whatever its importance.
-        for width in sorted(trained_widths, reverse=True):
-            importance[:width] += 1e5
         order = torch.argsort(importance, descending=True, stable=True)
+        # A band that comes earlier stays earlier, whatever its importance.
+        bounds = torch.tensor(sorted(trained_widths), device=order.device)
+        order = order[torch.argsort(torch.bucketize(order, bounds, right=True), stable=True)]
         _permute(self.project.weight, order, dim=1)
         _permute(self.depthwise.weight, order)
         _permute(self.expand.weight, order)

@@ -42,13 +42,14 @@ def measure_subnets(
 
     Raises:
         NotFound: if the data set is not on this machine.
-        InputError: if networks are to be found, and there is no predictor to find them with.
+        InputError: if the supernet was not trained here; or if networks are to be found, and there
+            is no predictor to find them with.
     """
     from models.bundle import measure_subnets, subnets_to_measure
     from models.data import hold_out, load_dataset
     from models.machine import EnergyMeter, added
 
-    recipe = bundle.card["recipe"]
+    recipe = bundle.recipe
     data = load_dataset(recipe["dataset"], bundle.space)
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
     table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"

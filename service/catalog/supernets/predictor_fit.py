@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import (
+    MIN_UNSEEN,
     Bundle,
     Measured,
     Shift,
@@ -24,7 +25,7 @@ from models.bundle import (
 from models.errors import InputError
 from models.spaces import SearchSpace
 
-MIN_FIT, MIN_TEST = 50, 20
+MIN_FIT = 50
 
 
 def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: None) -> Bundle:
@@ -35,11 +36,15 @@ def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: 
     """
     if not bundle.has("measured.jsonl.gz"):
         raise InputError(
-            f"supernet {bundle.name!r} has no measured subnets: run `subnet-search supernets "
-            f"collect {bundle.name}`, or name a file with --measurements"
+            f"supernet {bundle.name!r} has no measured subnets: {_how_to_measure(bundle)}"
         )
     bundle.check("measured.jsonl.gz")
     rows = read_measured(bundle.path / "measured.jsonl.gz")
+    if (count := sum(row.split == "fit" for row in rows)) < MIN_FIT:
+        raise InputError(
+            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
+            f"got {count}: {_how_to_measure(bundle)}"
+        )
     shift = shift_to_test_images(rows)
     target = _target(bundle)
     if shift.subnets:
@@ -61,7 +66,8 @@ def fit_predictor_to(
 ) -> Bundle:
     """Fit the accuracy predictor to accuracies that were measured elsewhere.
 
-    Every eighth network, drawn by a fixed seed, is kept out to judge the fit by.
+    Every eighth network, drawn by a fixed seed, is kept out to judge the fit by, where that is
+    enough to judge by: of 153 networks or more.
 
     Args:
         measurements: JSON `{"arch": [...], "top1": [percent, ...], "source": text, "target":
@@ -72,6 +78,11 @@ def fit_predictor_to(
             has too few.
     """
     given = read_measurements(measurements, bundle.space)
+    if len(given.rows) < MIN_FIT:
+        raise InputError(
+            f"{measurements}: measurements.arch: expected at least {MIN_FIT} networks, got "
+            f"{len(given.rows)}: measure {MIN_FIT - len(given.rows)} more and add them"
+        )
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card["files"]}
     files["predictor.safetensors"], report = _fitted(
         bundle, given.rows, f"{given.target} ({given.source})", on_share
@@ -79,6 +90,14 @@ def fit_predictor_to(
     files["measured.jsonl.gz"] = compress(given.rows)
     card = {**bundle.card, "predictor": report}
     return write_bundle(home / "supernets" / bundle.name, card, files, replace=True)
+
+
+def _how_to_measure(bundle: Bundle) -> str:
+    if "recipe" not in bundle.card:
+        return "it was not trained here; measure subnets, and name the file with --measurements"
+    return (
+        f"run `subnet-search supernets collect {bundle.name}`, or name a file with --measurements"
+    )
 
 
 def _target(bundle: Bundle) -> str:
@@ -108,11 +127,6 @@ def _fitted(
 
     space = bundle.space.at({row.arch.resolution for row in rows})
     genes, top1 = as_arrays(space, rows, "fit")
-    if len(top1) < MIN_FIT:
-        raise InputError(
-            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets, got "
-            f"{len(top1)}; measure more (`subnet-search supernets collect {bundle.name}`)"
-        )
     predictor = fit_gaussian_process(space, genes, top1, seed=0, target=target, on_share=on_share)
     if shift is not None and shift.spread > 0:
         origin = predictor.provenance
@@ -139,7 +153,7 @@ def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str
     from search.predictors import prediction_agreement
 
     genes, top1 = as_arrays(space, rows, "test")
-    if len(top1) < MIN_TEST:
+    if len(top1) < MIN_UNSEEN:
         return None
     return {
         **asdict(prediction_agreement(predictor.predict(genes), top1)),

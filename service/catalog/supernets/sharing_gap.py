@@ -28,13 +28,15 @@ def measure_sharing_gap(
 
     Raises:
         NotFound: if the data set is not on this machine.
+        InputError: if the supernet was not trained here.
     """
+    given = {**bundle.recipe, "space": bundle.card["space"]}
     import torch
 
     from models.training import compare, parse_recipe, reference_archs, training_folder
 
     torch.set_num_threads(threads)
-    recipe = parse_recipe({**bundle.card["recipe"], "space": bundle.card["space"]})
+    recipe = parse_recipe(given)
     archs = reference_archs(recipe.space)
     kept = training_folder(recipe, home) / "full.safetensors"
 

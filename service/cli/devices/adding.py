@@ -34,7 +34,7 @@ def import_(
     if ofa_lut is None and space is None:
         from service.catalog import read_profile
 
-        table = read_profile(known, read_json(Path(name)))
+        table = read_json(Path(name)).read(lambda value: read_profile(known, value))
     elif ofa_lut is None or space is None:
         raise InputError("import: expected NAME with both --space and --ofa-lut, or a file alone")
     else:
@@ -63,8 +63,9 @@ def fit(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Fit a table to the times of whole networks, near another device's if there are few."""
-    networks = read_json(measurements)
+    """Fit a table to times of whole networks, or of a few and a similar device."""
+    document = read_json(measurements)
+    networks = document.value
     stated = networks.get("batch") if isinstance(networks, dict) else None
     profile = {
         "name": name,
@@ -78,6 +79,6 @@ def fit(
         **({} if donor is None else {"donor": donor}),
     }
     known = catalog()
-    table = known.read_profile(profile)
+    table = document.read(lambda _: known.read_profile(profile))
     known.keep_device(table, replace=replace)
     show(name, json=json)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.errors import Conflict, InputError
-from service.cli.common import MEASURE_S, Json, SupernetName, catalog, settings
+from models.errors import Conflict
+from service.cli.common import MEASURE_S, Json, SupernetName, catalog, check_out, settings
 from service.cli.devices.listing import show
 from service.cli.output import print_json, progress_bar
 
@@ -118,8 +118,7 @@ def kit(
     from latency_tables.benchmark import MeasureOptions, build_kit
     from models.machine import write_atomically
 
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: expected a file in a folder that exists")
+    check_out(out, ".zip", what="a zip archive")
     options = MeasureOptions(precision=precision, batch=batch, networks=networks)
     space = _space(supernet, resolution)
     with progress_bar(f"making models of {space.name}") as show_share:

@@ -39,12 +39,21 @@ def test_a_network_measured_again_counts_once_with_the_median():
         ({"arch": [], "latency_ms": []}, "expected 1 to 100000 networks, got 0"),
         (document(batch=True), "batch: expected an integer, got True"),
         (document(batch=2), "batch: expected 1 as in the profile, got 2"),
-        (document(latency_ms=[1.0, -4.0]), "entry 1: latency_ms: .*above 0"),
-        (document(latency_ms=[1.0, float("nan")]), "entry 1: latency_ms: .*got nan"),
-        (document(latency_ms=["1", 2]), "entry 0: latency_ms: expected a number, got '1'"),
-        (document(latency_ms=[1.0, 1e9]), "entry 1: latency_ms: .*up to 1e"),
-        (document(arch=[SMALL.to_json(), {}]), "entry 1: arch: field 'resolution' is missing"),
-        (document(arch=[SMALL.to_json() | {"resolution": 9}] * 2), "entry 0: arch.resolution"),
+        (document(latency_ms=[1.0, -4.0]), r"latency_ms\[1\]: .*above 0"),
+        (document(latency_ms=[1.0, float("nan")]), r"latency_ms\[1\]: .*got nan"),
+        (
+            document(latency_ms=["1", 2]),
+            r"latency_ms\[0\]: expected a number .*, got '1'",
+        ),
+        (document(latency_ms=[1.0, 1e9]), r"latency_ms\[1\]: .*at most 1e"),
+        (
+            document(arch=[SMALL.to_json(), {}]),
+            r"arch\[1\]: field 'resolution' is missing",
+        ),
+        (
+            document(arch=[SMALL.to_json() | {"resolution": 9}] * 2),
+            r"arch\[0\].resolution",
+        ),
     ],
 )
 def test_what_does_not_hold_is_refused_with_its_place(value, message):

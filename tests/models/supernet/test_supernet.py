@@ -203,6 +203,23 @@ class TestSorting:
         importance = layer.project.weight.abs().sum((0, 2, 3))
         assert torch.equal(importance, importance.sort(descending=True).values)
 
+    @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e6])
+    @pytest.mark.parametrize("bands", [(), (8,), (24, 8), (8, 16, 24), (96,)])
+    def test_order_is_that_of_a_stable_sort_band_by_band(self, scale, bands):
+        """In float64, which tells importances apart beside any other number."""
+        spec = layer_plan(FASHION_LIKE, FASHION_LIKE.largest)[-5]
+        block = ElasticMBConv(spec, (3, 5), 1e-5)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            block.project.weight.copy_(torch.randn(block.project.weight.shape, generator=generator))
+            block.project.weight.mul_(scale)
+        before = block.project.weight.detach().clone()
+        importance = before.abs().sum((0, 2, 3)).double().tolist()
+        band = [sum(channel >= bound for bound in bands) for channel in range(len(importance))]
+        expected = sorted(range(len(importance)), key=lambda c: (band[c], -importance[c]))
+        block.sort_channels(spec, bands)
+        assert torch.equal(block.project.weight, before[:, expected])
+
     def test_fixed_bands_keep_their_channels(self):
         """Subnets trained at expansion 3 compute the same after a later sort, whatever grew.
 

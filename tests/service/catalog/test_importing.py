@@ -213,11 +213,14 @@ def test_another_space_under_a_known_name_is_refused(tmp_path, space_file, state
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name = ", "not a TOML file"),
+        ("name = ", "expected a TOML file"),
         ('family = "vit"', "family: expected one of"),
         (SPACE.replace("stem_width = 8\n", ""), "stem_width"),
         (SPACE + "colour = 3\n", "colour"),
-        (SPACE.replace("kernels = [3, 5]", "kernels = [3, 4]"), "expected odd sizes"),
+        (
+            SPACE.replace("kernels = [3, 5]", "kernels = [3, 4]"),
+            r"kernels\[1\]: expected an odd",
+        ),
     ],
 )
 def test_a_file_that_is_no_space_is_refused(tmp_path, state, text, words):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from models.bundle.bundle import write_bundle
+from models.bundle.bundle import add_to_bundle, write_bundle
 from models.bundle.measured import Measured, compress, read_measured
 from models.errors import InputError
 from models.spaces.plan import macs
@@ -77,8 +77,14 @@ def test_the_expected_error_counts_how_much_single_subnets_move(tmp_path):
 
 
 def test_too_few_subnets_say_what_to_do(tmp_path):
-    with pytest.raises(InputError, match="supernets collect toy"):
-        fit_predictor(bundle_with(tmp_path / "toy", measured(20)))
+    bundle = bundle_with(tmp_path / "toy", measured(20))
+    with pytest.raises(
+        InputError, match="at least 50 .*, got 15: it was not trained here; measure"
+    ):
+        fit_predictor(bundle)
+    bundle = add_to_bundle(bundle, {"recipe": {"dataset": "photos"}}, {})
+    with pytest.raises(InputError, match="got 15: run `subnet-search supernets collect toy`"):
+        fit_predictor(bundle)
 
 
 def test_measuring_goes_on_from_what_the_bundle_brings(tmp_path):

@@ -336,11 +336,11 @@ def test_bad_words(run, args, words):
     ("content", "words"),
     [
         ("", "expected a JSON file"),
-        ("[NaN]", "NaN is not a number"),
+        ("[NaN]", "expected finite numbers, got NaN"),
         ("7", "expected a JSON list"),
-        ("[7]", "entry 0: arch: expected an object"),
-        ('[{"resolution": 12}]', "entry 0: arch: field 'depth' is missing"),
-        ("largest with resolution 9", "arch.resolution: expected one of [8, 12], got 9"),
+        ("[7]", "archs[0]: expected an object, got 7"),
+        ('[{"resolution": 12}]', "archs[0]: field 'depth' is missing"),
+        ("largest with resolution 9", "archs[0].resolution: expected one of [8, 12], got 9"),
         ("largest with depth [2, 3]", "lengths [2, 3] as in depth"),
     ],
 )

@@ -137,6 +137,53 @@ def no_metadata(model):
     del model.metadata_props[:]
 
 
+def fix_batch(model, batch):
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_a_file_of_a_fixed_batch_is_verified_by_batches_of_that_size(run_json, exported, batch):
+    path = exported()
+    altered(path, lambda model: fix_batch(model, batch))
+    document = run_json("verify", path)
+    found = results(document)
+    assert found["parity"] is True
+    assert found["top1"] is True
+    assert found["latency"] is None
+    (structure,) = (c for c in document["checks"] if c["name"] == "structure")
+    assert structure["detail"].endswith(f"a batch of {batch}")
+
+
+def stated(name, value):
+    def change(model):
+        entry = next(e for e in model.metadata_props if e.key == f"subnet_search.{name}")
+        entry.value = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda model: fix_batch(model, 100_000), "expected a batch of at most 1024 images"),
+        (stated("arch", "[]"), "metadata.arch: expected a table, got []"),
+        (stated("predicted", '{"latency_ms": "1"}'), "metadata.predicted.latency_ms: "),
+        (stated("verified", "{}"), "metadata.verified.recalibrated: missing"),
+        (stated("verified", "{"), "metadata.verified: expected JSON"),
+        (stated("verified", '{"recalibrated": true, "top1": 3}'), "metadata.verified.top1: "),
+        (stated("preprocess", "7"), "metadata.preprocess: expected a table, got 7"),
+    ],
+)
+def test_metadata_of_another_kind_fails_the_structure(run, exported, change, words):
+    path = exported()
+    altered(path, change)
+    document = json.loads(run("verify", path, "--json", code=1).stdout)
+    (failed,) = (check for check in document["checks"] if check["passed"] is False)
+    assert failed["name"] == "structure"
+    assert words in failed["detail"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "failing"),

@@ -1,0 +1,19 @@
+# The face of this room: what others may import.
+from .documents import Document as Document
+from .documents import read_json as read_json
+from .documents import read_toml as read_toml
+from .fields import MAX_TEXT as MAX_TEXT
+from .fields import NAME_WORDS as NAME_WORDS
+from .fields import STRICT as STRICT
+from .fields import Channels as Channels
+from .fields import Choices as Choices
+from .fields import Name as Name
+from .fields import Text as Text
+from .fields import is_name as is_name
+from .fields import is_text as is_text
+from .strict_json import NotStrict as NotStrict
+from .strict_json import parse_strict as parse_strict
+from .validation import ReadBy as ReadBy
+from .validation import read_each as read_each
+from .validation import read_member as read_member
+from .validation import validate as validate

@@ -1,0 +1,82 @@
+"""What a finished file states of itself in its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from models.errors import InputError, InvalidDocument
+from models.schema import parse_strict, validate
+
+if TYPE_CHECKING:
+    import onnx
+
+PREFIX = "subnet_search."
+_JSON = ("arch", "predicted", "verified", "preprocess")
+MAX_BATCH = 1024
+"""Images that a file can be fixed to and still be verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number:
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Predicted:
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Latency:
+    value: float
+    conditions: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verified:
+    recalibrated: bool
+    top1: _Number | None = None
+    latency_ms: _Latency | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    arch: dict[str, Any]
+    supernet: str
+    supernet_sha256: str
+    precision: str
+    predicted: _Predicted
+    verified: _Verified
+    preprocess: dict[str, Any]
+
+
+def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
+    """The metadata of a file of this project, by name without prefix.
+
+    Raises:
+        InputError: naming what is missing or of another kind.
+    """
+    texts = {p.key.removeprefix(PREFIX): p.value for p in model.metadata_props}
+    stated: dict[str, Any] = {}
+    for name in (field.name for field in fields(_Stated)):
+        if name not in texts:
+            raise InputError(f"metadata {PREFIX}{name} is missing")
+        try:
+            stated[name] = parse_strict(texts[name]) if name in _JSON else texts[name]
+        except (ValueError, RecursionError) as error:
+            raise InvalidDocument.at("metadata", (name,), f"expected JSON: {error}") from error
+    validate(_Stated, stated, "metadata")
+    return stated
+
+
+def fixed_batch(model: onnx.ModelProto) -> int | None:
+    """Images that the file takes at once; None where it takes any number.
+
+    Raises:
+        InputError: if there are too many to be tried.
+    """
+    batch: int = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    if batch > MAX_BATCH:
+        raise InputError(f"expected a batch of at most {MAX_BATCH} images, got {batch}")
+    return batch or None

@@ -1,0 +1,88 @@
+"""What users write, through the command line: exit code 2, one line, a field and its line named."""
+
+import json
+
+import pytest
+
+from models.spaces import published_spaces
+from models.training.recipe import RECIPES
+from tests.service.conftest import SUPERNET
+from tests.spaces import DEBUG
+
+RECIPE = (RECIPES / "debug.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("stem_width = 8", "stem_width = -8", "line 22: recipe.space.stem_width: "),
+        ("stem_width = 8", 'stem_width = "8"', "line 22: recipe.space.stem_width: "),
+        ("channels = 1", "channels = 3.0", "line 17: recipe.space.channels: "),
+        ("[16, 28]", "[48.5, 64]", "line 19: recipe.space.resolutions[0]: "),
+        ("channels = 1", "channels = 1\nbn_eps = -1", "line 18: recipe.space.bn_eps: "),
+        ("classes = 10", "classes = 0", "line 18: recipe.space.classes: "),
+        ("head_width = 32", "head_width = 0", "line 30: recipe.space.head_width: "),
+        ('name = "debug"', 'name = "../../evil"', "line 2: recipe.name: "),
+        ("batch_size = 64", "batch_size = 0", "line 6: recipe.batch_size: "),
+    ],
+)
+def test_recipes(run, tmp_path, old, new, words):
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE.replace(old, new, 1))
+    result = run("supernets", "train", path, code=2)
+    assert f"mine.toml: {words}expected " in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "home" / "training").exists()
+
+
+def test_an_architecture_of_another_family_is_told_the_fields_of_this_one(run, tmp_path):
+    path = tmp_path / "archs.json"
+    space = published_spaces()["ofa-resnet50"]
+    value = space.smallest.to_json()
+    del value["width"]
+    path.write_text(json.dumps([space.largest.to_json(), value], indent=1))
+    on = ("predict", "--supernet", "ofa-resnet50", "--archs", path)
+    stderr = run(*on, code=2).stderr
+    assert "archs[1]: field 'width' is missing" in stderr
+    assert "(resolution, depth, width, expand)" in stderr
+    assert "kernel" not in stderr
+    path.write_text(json.dumps(DEBUG.largest.to_json()))
+    assert "unknown field 'kernel'; expected (resolution, depth, width" in run(*on, code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.tflite", "x.ONNX.zip"])
+def test_a_model_is_not_written_under_the_name_of_another_format(run, tmp_path, name):
+    arch = tmp_path / "arch.json"
+    arch.write_text(json.dumps(DEBUG.smallest.to_json()))
+    on = ("export", "--supernet", SUPERNET, "--arch", arch, "-o")
+    stderr = run(*on, tmp_path / name, code=2).stderr
+    assert "expected a name ending in .onnx, since this writes an ONNX model" in stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["x.ONNX", "x", "mine-w1.2"])
+def test_a_name_that_says_no_other_format_is_taken(run, tmp_path, name):
+    arch = tmp_path / "arch.json"
+    arch.write_text(json.dumps(DEBUG.smallest.to_json()))
+    run("export", "--supernet", SUPERNET, "--arch", arch, "-o", tmp_path / name)
+    assert (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.safetensors"])
+def test_a_checkpoint_is_not_written_under_the_name_of_another_format(run, tmp_path, name):
+    on = ("supernets", "export-checkpoint", SUPERNET, "-o", tmp_path / name)
+    assert "since this writes a torch checkpoint" in run(*on, code=2).stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("command", ["collect", "compare"])
+def test_a_supernet_that_was_not_trained_here_says_how_to_measure_it(run, command):
+    stderr = run("supernets", command, "ofa-mbv3-w1.0", code=2).stderr
+    assert "was not trained here" in stderr
+    assert "supernets fit-predictor ofa-mbv3-w1.0 --measurements FILE" in stderr
+
+
+def test_a_fit_without_measurements_advises_what_is_possible(run):
+    stderr = run("supernets", "fit-predictor", "ofa-mbv3-w1.2", code=2).stderr
+    assert "collect" not in stderr
+    assert "--measurements" in stderr
