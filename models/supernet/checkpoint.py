@@ -9,7 +9,9 @@ Source: mit-han-lab/once-for-all, f03b267 and tag v0.1.
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +20,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.errors import InputError, NotFound
+from models.errors import InputError, NotFound, show_value
 from models.layers import COUNTER, kind_of
 from models.spaces import SearchSpace, layer_plan
 from models.supernet.supernet import Supernet
 
 KeyFormat = Literal["released", "newer"]
 FORMATS: tuple[KeyFormat, ...] = ("released", "newer")
+MAX_INFLATION = 20
+"""Times the size of a file that its content may have: pickles of many short names compress well."""
 _BLOCK = {"released": "mobile_inverted_conv", "newer": "conv"}
 
 
@@ -38,15 +42,19 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise NotFound(f"checkpoint {str(path)!r}: no such file")
+    _check_size(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # Torch's own words advise to load it with code.
+        code = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(error))
+        found = f"code ({code[1][:100]})" if code else "what is none, or is damaged"
         raise InputError(
-            f"checkpoint {path.name}: refused, expected a torch file of tensors alone; loading it "
-            f"would run code or it is damaged ({str(error).splitlines()[0][:200]})"
+            f"checkpoint {path.name}: refused, expected a torch file of tensors alone, got {found}"
+            "; save its state_dict alone with torch.save"
         ) from error
     except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -61,13 +69,43 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"checkpoint {path.name}: expected a state dict or {{'state_dict': ...}}, "
             f"got {type(content).__name__}"
         )
+    largest = MAX_INFLATION * path.stat().st_size
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise InputError(
                 f"checkpoint {path.name}: expected tensors by name, got "
-                f"{type(value).__name__} at {name!r}"
+                f"{type(value).__name__} at {show_value(name)}"
+            )
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise InputError(
+                f"checkpoint {path.name}: {show_value(name)}: expected a dense tensor with its "
+                f"values, got {value.layout} on {value.device}"
+            )
+        if value.numel() * value.itemsize > largest:  # all of one value, which is stored once
+            raise InputError(
+                f"checkpoint {path.name}: {show_value(name)}: expected a tensor with its values, "
+                f"got {_shape(tuple(value.shape))} in a file of {path.stat().st_size} bytes"
             )
     return dict(content)
+
+
+def _check_size(path: Path) -> None:
+    """Torch writes its archives uncompressed; one that is not could unpack to any size."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"checkpoint {path.name}: expected a whole torch file, got a damaged archive "
+            f"({error}); download it again"
+        ) from error
+    if unpacked > MAX_INFLATION * path.stat().st_size:
+        raise InputError(
+            f"checkpoint {path.name}: expected a torch file as torch writes it, got one that would "
+            f"unpack to {unpacked} bytes from {path.stat().st_size}: write it anew with torch.save"
+        )
 
 
 def key_map(space: SearchSpace, format: KeyFormat) -> dict[str, str]:
@@ -116,7 +154,7 @@ def from_published(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[st
             problems.append(f"{theirs}: expected finite values, got NaN or infinity")
     known = set(names.values())
     problems += [
-        f"{name} is unknown, got {_shape(tuple(tensor.shape))}, expected no such tensor"
+        f"{show_value(name)} is unknown, got {_shape(tuple(tensor.shape))}, expected no such tensor"
         for name, tensor in tensors.items()
         if name not in known
     ]

@@ -251,14 +251,19 @@ def read_published_mlp(
             f"missing or unknown: {odd[:5]}"
         )
     zero = np.zeros(1, np.float32)
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32:
+            raise InputError(f"predictor {name}: expected float32, got {tensor.dtype}")
+        if not np.isfinite(tensor).all():
+            raise InputError(f"predictor {name}: expected finite values, got NaN or infinity")
+    if (base_acc := tensors.get("base_acc", zero)).shape != (1,):
+        raise InputError(f"predictor base_acc: expected shape (1,), got {base_acc.shape}")
     layers = [
         Layer(np.ascontiguousarray(tensors[f"{name}.weight"].T), tensors.get(f"{name}.bias", zero))
         for name in names
     ]
     if problem := _misfit(layers, OneHot(part).size):
         raise InputError(f"predictor: not one for space {space.name!r}: {problem}")
-    if not all(np.isfinite(a).all() for layer in layers for a in (layer.weight, layer.bias)):
-        raise InputError("predictor: expected finite weights, got NaN or infinity")
     provenance = Provenance(
         kind=KIND,
         space=space.name,
@@ -270,7 +275,7 @@ def read_published_mlp(
         kendall=None,
         method=f"published weights ({source}); their error was not measured here",
     )
-    base = float(tensors.get("base_acc", zero)[0])
+    base = float(base_acc[0])
     return Mlp(provenance, part, layers, base, warm_start_pool=part.encode([]))
 
 
