@@ -129,7 +129,7 @@ def check_country(code: object, where: str) -> None:
         (),
         "expected the three-letter code (ISO 3166-1 alpha-3) of a country whose "
         f"electricity codecarbon knows, such as DEU, got {show_value(code)}"
-        + (f"; did you mean {meant}?" if meant else "")
+        + (f"; did you mean {meant}?" if meant else ""),
     )
 
 

@@ -14,7 +14,6 @@ from models.errors import InputError
 from models.layers import LayerSpec, kind_of
 from models.layers.kind import WORK_UNITS
 from models.layers.published import PublishedModule
-from models.layers.spec import check_activation
 from models.spaces import layer_plan
 from tests.spaces import DEBUG, RESNET
 
@@ -102,10 +101,3 @@ def test_the_output_has_the_stated_shape(layer, monkeypatch):
 def test_what_was_never_published_has_no_published_names():
     with pytest.raises(InputError, match="no published checkpoint has 'maxpool' layers"):
         list(kind_of(ODD["window"]).published_names(ODD["window"], PublishedModule("p")))
-
-
-def test_an_unknown_activation_is_refused():
-    for act in ("relu", "relu6", "hswish"):
-        check_activation(act)
-    with pytest.raises(InputError, match="unknown activation 'gelu'"):
-        check_activation("gelu")

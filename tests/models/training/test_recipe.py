@@ -95,7 +95,7 @@ def test_a_country_is_named_by_the_code_that_the_energy_meter_knows(tmp_path, co
     path = tmp_path / "mine.toml"
     text = (RECIPES / "debug.toml").read_text()
     path.write_text(text.replace('country = "USA"', f'country = "{code}"'))
-    with pytest.raises(InputError, match=r"recipe mine\.toml: country: ") as caught:
+    with pytest.raises(InputError, match=r"mine\.toml: line 13: recipe.country: ") as caught:
         load_recipe(path)
     assert meant in str(caught.value)
 
