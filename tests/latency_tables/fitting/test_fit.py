@@ -89,7 +89,12 @@ def test_expected_error_and_bounds_are_those_of_unseen_networks():
     seen = measured_on(truth, FASHION_LIKE, 300, noise=0.03)
     fitted = fit_table(FASHION_LIKE, seen, device="fit", conditions=CONDITIONS)
     assert fitted.expected_error == pytest.approx(0.03 * np.sqrt(2 / np.pi), rel=0.15)
-    assert len(fitted.residual_ratios) == 300
+    ratios = np.array(fitted.residual_ratios)
+    assert ratios.shape == (300,)
+    assert fitted.expected_error == pytest.approx(np.abs(1 / ratios - 1).mean(), abs=2e-5)
+    for numbers in (ratios, np.array(fitted.expected_error)):
+        assert (numbers == np.round(numbers, 5)).all(), "five digits"
+    assert (ratios != np.round(ratios, 4)).any()
     unseen = measured_on(truth, FASHION_LIKE, 600, seed=5, noise=0.03)
     for confidence in (0.6, 0.9):
         held = [

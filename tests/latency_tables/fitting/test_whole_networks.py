@@ -59,3 +59,23 @@ def test_a_network_measured_again_counts_once_with_the_median():
 def test_what_does_not_hold_is_refused_with_its_place(value, message):
     with pytest.raises(InputError, match=f"measurements.*{message}"):
         WholeNetworks.from_json(value, DEBUG, batch=1)
+
+
+def test_a_document_and_a_profile_have_one_batch():
+    for stated, batch in ((1, 2), (2, 1)):
+        with pytest.raises(InputError, match=f"expected {batch} as in the profile, got {stated}"):
+            WholeNetworks.from_json(document(batch=stated), DEBUG, batch=batch)
+    for stated, batch in ((2, 2), (3, None)):
+        assert len(WholeNetworks.from_json(document(batch=stated), DEBUG, batch=batch).archs) == 2
+    with pytest.raises(InputError, match="batch: expected an integer, got '2'"):
+        WholeNetworks.from_json(document(batch="2"), DEBUG)
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(1, False), (2, True), (3, True)])
+def test_so_many_networks_are_read_and_no_more(monkeypatch, most, allowed):
+    monkeypatch.setattr("latency_tables.fitting.whole_networks.MAX_NETWORKS", most)
+    if allowed:
+        assert len(WholeNetworks.from_json(document(), DEBUG).archs) == 2
+    else:
+        with pytest.raises(InputError, match="expected 1 to 1 networks, got 2"):
+            WholeNetworks.from_json(document(), DEBUG)

@@ -226,6 +226,8 @@ def test_profile_may_state_overhead_error_and_source() -> None:
     [
         (["name"], ..., "profile: field 'name' is missing"),
         (["name"], "My Board", "profile.name: expected 1 to 64 of a-z"),
+        (["source"], "two\nlines", "profile.source: expected one line"),
+        (["source"], 7, "profile.source: expected text, got 7"),
         (["batch"], "1", "conditions.batch: expected an integer, got '1'"),
         (["precision"], "fast", "conditions.precision: expected one of"),
         (["conditions"], None, "profile.conditions: expected an object, got None"),
@@ -291,6 +293,8 @@ def test_profile_with_a_donor_asks_for_its_table_at_its_precision() -> None:
         ({"expected_error": 0.1}, "profile.expected_error: expected it with a 'table' only"),
         ({"measurements": []}, "measurements: expected an object"),
         ({"donor": 3}, "profile.donor: expected text, got 3"),
+        ({"source": "two\nlines"}, "profile.source: expected one line"),
+        ({"name": "My Board"}, "profile.name: expected 1 to 64 of a-z"),
         ({"table": {}}, "expected one of 'table', 'measurements'"),
     ],
 )
