@@ -1,12 +1,19 @@
 """The picture is well-formed, says in words what it shows, and its boxes are to scale."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.spaces.picture import MAX_HEIGHT, MIN_HEIGHT, PIXELS_PER_TAP, architecture_svg
+from models.spaces.picture import (
+    MAX_HEIGHT,
+    MIN_HEIGHT,
+    PIXELS_PER_TAP,
+    architecture_svg,
+    plan_svg,
+)
 from models.spaces.plan import layer_plan
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
@@ -91,8 +98,19 @@ def test_shares_are_to_scale_and_only_with_times():
     )
 
 
-def test_equal_networks_have_equal_pictures_and_a_name_is_escaped():
+def test_equal_networks_have_equal_pictures():
     assert architecture_svg(DEBUG, DEBUG.largest) == architecture_svg(DEBUG, DEBUG.largest)
     assert architecture_svg(DEBUG, DEBUG.largest) != architecture_svg(DEBUG, DEBUG.smallest)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="arch"):
         architecture_svg(RESNET, DEBUG.largest)
+
+
+def test_names_are_escaped():
+    name = "a<b & 'c'"
+    layers = layer_plan(DEBUG, DEBUG.smallest)
+    plan = [replace(layer, name=f"{name}{index}") for index, layer in enumerate(layers)]
+    slots = [*(layer.name for layer in plan), f"{name} left out"]
+    root = ElementTree.fromstring(plan_svg(name, plan, slots, times_of(plan)))
+    assert root.findtext(f"{SVG}title") == name
+    texts = "".join(root.itertext())
+    assert all(slot in texts for slot in slots)
