@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -277,6 +278,17 @@ class TestDepthwise:
         depthwise_conv(x, weight, 1).square().sum().backward()
         torch.testing.assert_close(weight.grad, compiled, rtol=1e-4, atol=1e-4)
 
+    def test_the_kernel_is_compiled_where_there_is_a_compiler(self, monkeypatch):
+        compiler = shutil.which("g++") or shutil.which("clang++")
+        compiled = depthwise._compiled.__wrapped__  # what is not remembered
+        monkeypatch.delenv("SUBNET_NATIVE_KERNELS", raising=False)
+        assert (compiled() is not None) == (compiler is not None)
+        monkeypatch.setenv("SUBNET_NATIVE_KERNELS", "0")
+        assert compiled() is None
+        monkeypatch.delenv("SUBNET_NATIVE_KERNELS")
+        monkeypatch.setenv("PATH", "")
+        assert compiled() is None
+
     def test_the_kernel_runs_where_it_applies_and_nowhere_else(self, monkeypatch):
         calls = []
 
@@ -303,6 +315,15 @@ class TestDepthwise:
         filters.grad, ours = None, filters.grad
         F.conv2d(x, filters, None, 2, 2, 1, 8).sum().backward()
         torch.testing.assert_close(ours, filters.grad)
+
+
+def test_filters_are_laid_out_channels_last_and_keep_their_values():
+    conv = nn.Conv2d(4, 5, 3)
+    before = conv.weight.detach().clone()
+    assert not before.is_contiguous(memory_format=torch.channels_last)
+    assert channels_last(conv) is conv
+    assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(conv.weight, before)
 
 
 def test_plain_network_has_the_tensors_of_the_extracted_one():

@@ -1,9 +1,13 @@
 """Peak memory against enumeration, and against tensors counted in the finished ONNX graph."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
+from models.layers import LayerSpec, tensor_shapes
+from models.onnx.builder import build_slice
 from models.onnx.export import subnet_onnx
 from models.spaces.plan import layer_plan
 from models.supernet.extraction import extract
@@ -84,6 +88,44 @@ def test_it_is_what_the_graph_keeps_alive(space):
         # The graph also holds the small vectors of squeeze-and-excitation for a moment.
         vectors = 4 * 4 * max(layer.mid_channels for layer in layer_plan(space, arch))
         assert predicted <= alive <= predicted + vectors
+
+
+BLOCK = LayerSpec(
+    name="b", kind="bottleneck", in_channels=8, out_channels=8, in_size=6, mid_channels=4,
+    kernel=3, act="relu", skip=True,
+)  # fmt: skip
+WIDE = replace(BLOCK, skip=False, out_channels=12)
+MBCONV = replace(BLOCK, kind="mbconv", act="hswish", mid_channels=24)
+ALIKE = replace(MBCONV, mid_channels=8)
+"""An inverted bottleneck without expansion."""
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        BLOCK,
+        replace(BLOCK, mid_channels=16),
+        WIDE,
+        replace(WIDE, stride=2),
+        replace(WIDE, stride=2, mid_channels=20),
+        replace(WIDE, stride=2, in_channels=40),
+        MBCONV,
+        replace(MBCONV, skip=False, stride=2),
+        replace(MBCONV, skip=False, out_channels=40),
+        ALIKE,
+        replace(ALIKE, skip=False),
+        replace(ALIKE, skip=False, out_channels=40),
+        replace(ALIKE, skip=False, out_channels=2, stride=2),
+        replace(BLOCK, kind="conv", mid_channels=0, norm=True),
+        replace(BLOCK, kind="conv", mid_channels=0, skip=False, out_channels=3, stride=2),
+        replace(BLOCK, kind="maxpool", mid_channels=0, skip=False, act=None, stride=2),
+    ],
+    ids=lambda layer: layer.key,
+)
+def test_a_layer_alone_keeps_alive_what_its_graph_does(layer):
+    zeros = {n: np.zeros(shape, np.float32) for n, shape in tensor_shapes([layer]).items()}
+    graph = onnx.load_from_string(build_slice([layer], zeros))
+    assert 4 * layer.live_values == _most_alive_bytes(graph)
 
 
 def _most_alive_bytes(model):
