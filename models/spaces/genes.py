@@ -28,7 +28,7 @@ Resolutions = Choices[Annotated[int, Interval(ge=1, le=4096)]]
 KernelSize = Annotated[
     int, Interval(ge=1, le=31), Predicate(_is_odd), doc("an odd integer from 1 to 31")
 ]
-Stride = Literal[1, 2]
+Stride = Annotated[int, Interval(ge=1, le=2)]  # as a literal, 1 would take `true`
 BlockCount = Annotated[int, Interval(ge=1, le=32)]
 Multiplier = Annotated[float, Interval(ge=0.01, le=64)]
 """Of channels."""

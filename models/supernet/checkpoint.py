@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own words advise to load it with code.
-        code = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(error))
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
         found = f"code ({code[1][:100]})" if code else "what is none, or is damaged"
         raise InputError(
             f"checkpoint {path.name}: refused, expected a torch file of tensors alone, got {found}"
@@ -62,6 +62,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"checkpoint {path.name}: expected a whole torch or safetensors file, got one that "
             f"cannot be read ({reason}); download it again"
         ) from error
+    return _dense_tensors(content, path)
+
+
+def _dense_tensors(content: object, path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict, or of one inside it, each with all its values in the file."""
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
@@ -86,7 +91,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
                 f"checkpoint {path.name}: {show_value(name)}: expected a tensor with its values, "
                 f"got {_shape(tuple(value.shape))} in a file of {path.stat().st_size} bytes"
             )
-    return dict(content)
+    return {name: value.detach() for name, value in content.items()}
 
 
 def _check_size(path: Path) -> None:

@@ -18,7 +18,7 @@ from models.data import LabelledImages
 from models.errors import Conflict
 from models.onnx import ImageSet, measure_top1
 from models.training.recipe import Recipe
-from models.training.trainer import OnProgress, Trainer
+from models.training.trainer import OnProgress, Trainer, training_device
 
 CALIBRATION_IMAGES = 1024
 VALIDATION_IMAGES = 2000
@@ -49,7 +49,10 @@ def train(
         raise Conflict(f"supernet {recipe.name!r} exists in {target.parent}: remove it to retrain")
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if many:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        device = training_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where NCCL's own messages go
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         trainer = Trainer(recipe, training_folder(recipe, home), resume)
         trainer.run(on_progress)

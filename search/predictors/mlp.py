@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import CorruptBundle, InputError
+from models.errors import CorruptBundle, InputError, show_value
 from models.spaces import Gene, GeneMatrix, SearchSpace, read_space
 from search.costs import Floats
 from search.predictors.files import Tensors, save_predictor
@@ -248,12 +248,10 @@ def read_published_mlp(
         odd = sorted(set(tensors) ^ expected)
         raise InputError(
             f"predictor: expected tensors {sorted(expected)}, got {len(tensors)} of which "
-            f"missing or unknown: {odd[:5]}"
+            f"missing or unknown: {', '.join(map(show_value, odd[:5]))}"
         )
     zero = np.zeros(1, np.float32)
     for name, tensor in tensors.items():
-        if tensor.dtype != np.float32:
-            raise InputError(f"predictor {name}: expected float32, got {tensor.dtype}")
         if not np.isfinite(tensor).all():
             raise InputError(f"predictor {name}: expected finite values, got NaN or infinity")
     if (base_acc := tensors.get("base_acc", zero)).shape != (1,):

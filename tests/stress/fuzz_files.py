@@ -60,6 +60,12 @@ class Target:
         found = (p.relative_to(self.folder) for p in self.folder.rglob("*") if p.is_file())
         return {str(p) for p in found if len(p.parts) != 2}
 
+    def clean(self) -> None:
+        """Remove what a command made of a file that it took."""
+        for name in ("fuzzed", "ofa-mbv3-w1.2"):
+            shutil.rmtree(self.home / "supernets" / name, ignore_errors=True)
+        (self.folder / "out.onnx").unlink(missing_ok=True)
+
     def give(self, kind: str, wrong: Wrong, run: Callable[[list[str]], tuple[int, str]]) -> None:
         """Give one file, and hold the answer to what is promised."""
         path = self.folder / f"fuzzed{wrong.suffix}"
@@ -72,10 +78,8 @@ class Target:
         assert code in (0, 2), told
         assert not (self.folder / MARKER).exists(), f"code of the file was run: {told}"
         if code == 0:
+            self.clean()
             assert not wrong.certainly, f"taken, and should not be: {told}"
-            for name in ("fuzzed", "ofa-mbv3-w1.2"):
-                shutil.rmtree(self.home / "supernets" / name, ignore_errors=True)
-            (self.folder / "out.onnx").unlink(missing_ok=True)
             self.outcomes[kind, "taken"] += 1
             return
         errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
@@ -131,7 +135,7 @@ def fuzz(target: Target, files: int, processes: int, seed: int) -> None:
             target.give(kind, wrong, runs[number >= files - processes])
         except AssertionError as error:
             target.failures.append(str(error))
-            target.before = target.files()
+            target.clean()
         if sys.stderr.isatty() and number % 20 == 0:
             sys.stderr.write(f"\r{number}/{files}")
 

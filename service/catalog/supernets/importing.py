@@ -21,7 +21,7 @@ from models.bundle import (
     published_card,
     write_bundle,
 )
-from models.errors import Conflict, InputError
+from models.errors import Conflict, InputError, show_value
 from models.spaces import SearchSpace, load_space
 
 SEARCHES = 200
@@ -127,11 +127,17 @@ def _weights(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
 def _predictor(
     path: Path, space: SearchSpace, searches: int, on_share: Callable[[float], None]
 ) -> tuple[bytes, dict[str, Any]]:
+    import torch
+
     from models.supernet import read_checkpoint
     from search.evolution import build_warm_start_pool
     from search.predictors import read_published_mlp
 
-    tensors = {name: tensor.numpy() for name, tensor in read_checkpoint(path).items()}
+    tensors = {}
+    for name, tensor in read_checkpoint(path).items():
+        if tensor.dtype != torch.float32:
+            raise InputError(f"predictor {show_value(name)}: expected float32, got {tensor.dtype}")
+        tensors[name] = tensor.numpy()
     source = f"{path.name}, sha256 {file_sha256(path)[:12]}"
     predictor = read_published_mlp(tensors, space, source)
     pool = build_warm_start_pool(predictor, searches, on_share)

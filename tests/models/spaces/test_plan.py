@@ -7,7 +7,7 @@ import pytest
 from models.errors import InputError
 from models.layers import Activation, LayerSpec
 from models.spaces.arch import Arch
-from models.spaces.genes import Stride, make_divisible
+from models.spaces.genes import make_divisible
 from models.spaces.mobile import MobileSpace, StageSpec
 from models.spaces.plan import layer_plan, macs, params
 from tests.brute import all_archs
@@ -16,7 +16,7 @@ from tests.spaces import DEBUG, FASHION_LIKE
 
 def published(widths: tuple[int, ...], head: int, feature: int) -> MobileSpace:
     """The MobileNetV3 spaces of Once-for-All."""
-    kinds: list[tuple[Activation, bool, Stride]] = [
+    kinds: list[tuple[Activation, bool, int]] = [
         ("relu", False, 2),
         ("relu", True, 2),
         ("hswish", False, 2),

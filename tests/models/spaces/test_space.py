@@ -207,8 +207,9 @@ STAGE = DEBUG.to_json()["stages"][0]
         ({"kernels": (3, 4)}, r"space.kernels\[1\]: expected an odd integer from 1 to 31, got 4"),
         ({"stages": 3}, "space.stages: expected a list of 1 to 32 entries, got 3"),
         ({"stages": ()}, "space.stages: expected a list of 1 to 32 entries, got "),
-        ({"stages": [{"width": 8}]}, r"space.stages\[0\].stride: missing, expected one of 1, 2"),
-        ({"stages": [STAGE | {"stride": 3}]}, r"stages\[0\].stride: expected one of 1, 2, got 3"),
+        ({"stages": [{"width": 8}]}, r"space.stages\[0\].stride: missing, expected an integer"),
+        ({"stages": [STAGE | {"stride": 3}]}, r"stages\[0\].stride: .* from 1 to 2, got 3"),
+        ({"stem_stride": True}, "space.stem_stride: expected an integer from 1 to 2, got true"),
         ({"stages": [STAGE | {"se": "no"}]}, r"stages\[0\].se: expected true or false, got 'no'"),
         (
             {"stages": [STAGE | {"with": 8}]},

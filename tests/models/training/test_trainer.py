@@ -30,7 +30,7 @@ from models.errors import Conflict, InputError
 from models.supernet.supernet import Supernet, initialize
 from models.training.optim import learning_rate, make_optimizer
 from models.training.recipe import Phase, load_recipe
-from models.training.trainer import Trainer, archs_of_step
+from models.training.trainer import Trainer, archs_of_step, training_device
 from models.training.training_run import train
 from tests.spaces import DEBUG
 
@@ -38,6 +38,21 @@ HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
     Path(folder).is_dir() for folder in FASHION_MNIST_FOLDERS
 )
 needs_data = pytest.mark.skipif(not HAS_DATA, reason="Fashion-MNIST is not on this machine")
+
+
+def test_a_process_trains_on_the_gpu_of_its_own_machine(monkeypatch):
+    """The second process of the third machine, of two GPUs each."""
+    assert training_device() == torch.device("cpu") or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert training_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="start torchrun with --nproc-per-node 2"):
+        training_device()
+    monkeypatch.delenv("LOCAL_RANK")
+    assert training_device() == torch.device("cuda", 0)
 
 
 def test_the_corners_of_a_step():

@@ -142,7 +142,7 @@ class Runs:
     ("spoil", "words"),
     [
         (lambda s: s.pop("first_conv.conv.weight"), "first_conv.conv.weight is missing, .*8x1x3x3"),
-        (lambda s: s.update(extra=torch.zeros(2)), "extra is unknown, got 2"),
+        (lambda s: s.update(extra=torch.zeros(2)), "'extra' is unknown, got 2"),
         (
             lambda s: s.update({"classifier.linear.bias": torch.zeros(7)}),
             r"classifier.linear.bias: expected 10 torch.float32, got 7 torch.float32",
