@@ -131,13 +131,7 @@ def fit_table(
         InputError: there are too few networks, the donor's table does not cover them, or their
             times cannot be right (`screening`).
     """
-    least = LEAST_NETWORKS if donor is None else LEAST_WITH_DONOR
-    if len(measured.archs) < least:
-        raise InputError(
-            f"measurements: expected at least {least} different networks "
-            f"{'without' if donor is None else 'with'} a donor, got {len(measured.archs)}; "
-            f"measure more{'' if donor is not None else ', or name a donor'}"
-        )
+    _check_enough(measured, donor)
     part = space if donor is None else _covered_by(donor, space, measured)
     model = _CostModel(part, donor)
     plans = [[_key(layer, donor) for layer in layer_plan(space, arch)] for arch in measured.archs]
@@ -160,11 +154,11 @@ def fit_table(
             residual_N=None if donor is None else residual_N[rows],
         )
 
-    ratios_N = np.empty(len(plans))
+    predicted_N = np.empty(len(plans))
     for held_out in folds(len(plans)):
         costs = fitted(~held_out)
-        predicted = costs.predict(features_NF[held_out], residual_N[held_out])
-        ratios_N[held_out] = measured.latency_ms_N[held_out] / predicted
+        predicted_N[held_out] = costs.predict(features_NF[held_out], residual_N[held_out])
+    ratios_N = measured.latency_ms_N / predicted_N
     costs = fitted(np.ones(len(plans), bool))
     like = "" if donor is None else f" near the costs of device {donor.device!r}"
     method = f"layer costs fitted{like} to {len(plans)} whole networks"
@@ -180,6 +174,16 @@ def fit_table(
         residual_ratios=tuple(np.round(ratios_N, 5).tolist()),
         notes=(*notes, *trend(ratios_N)),
     )
+
+
+def _check_enough(measured: WholeNetworks, donor: LatencyTable | None) -> None:
+    least = LEAST_NETWORKS if donor is None else LEAST_WITH_DONOR
+    if len(measured.archs) < least:
+        raise InputError(
+            f"measurements: expected at least {least} different networks "
+            f"{'without' if donor is None else 'with'} a donor, got {len(measured.archs)}; "
+            f"measure more{'' if donor is not None else ', or name a donor'}"
+        )
 
 
 class _CostModel:

@@ -58,10 +58,11 @@ def predict(
     print_doubts(context.provenance())
     if json:
         print_json(rows)
-        return
-    names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
-    print_table(names, [[short(row[name]) for name in names] for row in rows])
-    _echo_provenance(context.provenance())
+    else:
+        names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
+        print_table(names, [[short(row[name]) for name in names] for row in rows])
+        _echo_provenance(context.provenance())
+    print_doubts(context.provenance())
 
 
 @LimitOptions
@@ -91,11 +92,11 @@ def search(
         if json:
             print_json(_infeasible(error, seed))
         raise
-    print_doubts(answer["provenance"])
     if json:
         print_json(answer)
-        return
-    print_search(answer)
+    else:
+        print_search(answer)
+    print_doubts(answer["provenance"])
 
 
 def front(
@@ -127,9 +128,9 @@ def front(
 
         answer = ask(latency_ms)
         whole = ask(None) if plot else answer
-    print_doubts(answer["provenance"])
     if json:
         print_json(answer)
+        print_doubts(answer["provenance"])
         return
     if plot:
         print_plot(whole["points"], latency_ms)
@@ -140,6 +141,7 @@ def front(
             names.remove("latency_upper_ms")
         print_table(names, [[short(point[name]) for name in names] for point in points])
     _echo_provenance(answer["provenance"])
+    print_doubts(answer["provenance"])
 
 
 def export(

@@ -11,7 +11,7 @@ from service.cli.output import print_json, print_table
 from service.cli.source import open_source
 
 if TYPE_CHECKING:
-    from service.contracts import DeviceFinding
+    from service.contracts import DeviceFinding, DeviceRead
 
 
 def list_(server: Server = None, json: Json = False) -> None:
@@ -28,16 +28,20 @@ def show(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
     """Show one device: its latency tables and where they come from."""
     with open_source(server) as source:
         device = source.device(name)
+    if json:
+        print_json(device.model_dump())
+    else:
+        _print(device)
     for finding in device.lint:
         # An error is of a table that is older than the check that finds it.
         refused = " (a new table is refused for this)" if finding.severity == "error" else ""
         typer.echo(f"warning: {name} for space {_line(finding)}{refused}", err=True)
-    if json:
-        print_json(device.model_dump())
-        return
+
+
+def _print(device: DeviceRead) -> None:
     for table in device.tables:
         error = "unknown" if table.expected_error is None else f"{table.expected_error:.1%}"
-        typer.echo(f"{name} for space {table.space}: {table.layers} layers, {table.origin}")
+        typer.echo(f"{device.name} for space {table.space}: {table.layers} layers, {table.origin}")
         typer.echo(f"  expected error of a whole network: {error}")
         typer.echo(f"  source: {table.source}")
         for key, value in table.conditions.items():
