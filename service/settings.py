@@ -31,10 +31,12 @@ class Settings(BaseSettings):
     """Batches of images that a worker recalibrates and verifies with at the same time; without:
     its share of the cores. The models are the same, and latencies are timed as the table says."""
     poll_interval_s: float = Field(default=0.1, gt=0, le=60)
-    """How often an idle worker, a waiting request and an event stream look at the database."""
+    """How often an idle worker looks for searches; raise it for many workers. Waiting requests and
+    event streams are notified and do not use it."""
     dead_after_s: float = Field(default=15.0, ge=0.5, le=3600)
-    """How long a worker may be silent before others take over its search; it gives a sign five
-    times as often. Workers that died on the same machine are noticed at once."""
+    """How long a worker may be silent before others take over its search; it gives a sign ten
+    times as often. After two missed signs, workers of the same machine also take over from one
+    whose process no longer exists."""
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Workers that take up one search before it counts as what kills them."""
     job_timeout_s: float = Field(default=1800.0, gt=0)

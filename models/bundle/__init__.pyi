@@ -1,5 +1,6 @@
 # The face of this room: what others may import.
 from .bundle import IMAGENET as IMAGENET
+from .bundle import PREDICTOR as PREDICTOR
 from .bundle import WEIGHTS as WEIGHTS
 from .bundle import Bundle as Bundle
 from .bundle import BundleRegistry as BundleRegistry

@@ -13,11 +13,11 @@ Nothing in a bundle is a pickle.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle.card import checked_card, space_of
+from models.bundle.replacement import (
+    exclusive,
+    locate,
+    remove_abandoned,
+    replace_files,
+    sync_folder,
+)
 from models.errors import Conflict, CorruptBundle, InputError, NotFound
 from models.schema import read_json
 from models.spaces import SearchSpace, published_spaces
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from models.data import LabelledImages
     from models.supernet import Supernet
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, PREDICTOR = "weights.safetensors", "predictor.safetensors"
 ZOO = Path(__file__).with_name("shipped")
 """Bundles shipped with the project."""
 
@@ -103,7 +110,7 @@ class Bundle:
     @property
     def predictor_path(self) -> Path:
         """The fitted accuracy predictor."""
-        return self.path / "predictor.safetensors"
+        return self.file(PREDICTOR)
 
     def load_supernet(self) -> Supernet:
         """The trained supernet, in eval mode, its weights mapped from their file: processes on one
@@ -124,7 +131,7 @@ class Bundle:
         self.check(WEIGHTS)
         with torch.device("meta"):
             supernet = Supernet(self.space)
-        tensors = load_file(self.path / WEIGHTS)
+        tensors = load_file(self.file(WEIGHTS))
         weights = {k: v for k, v in tensors.items() if not k.endswith(COUNTER)}
         supernet.load_state_dict(weights, assign=True)
         return channels_last(supernet).eval()
@@ -132,7 +139,7 @@ class Bundle:
     def calibration(self) -> npt.NDArray[np.uint8]:
         """Training images (N, H, W) or (N, H, W, C) for batch-norm recalibration."""
         self.check("calibration.npz")
-        with np.load(self.path / "calibration.npz", allow_pickle=False) as arrays:
+        with np.load(self.file("calibration.npz"), allow_pickle=False) as arrays:
             images: npt.NDArray[np.uint8] = arrays["images"]
             return images
 
@@ -141,7 +148,7 @@ class Bundle:
         from models.data import LabelledImages
 
         self.check("validation.npz")
-        with np.load(self.path / "validation.npz", allow_pickle=False) as arrays:
+        with np.load(self.file("validation.npz"), allow_pickle=False) as arrays:
             return LabelledImages(arrays["images"], arrays["labels"])
 
     def check_deliverable(self) -> None:
@@ -170,6 +177,10 @@ class Bundle:
                 f"`subnet-search supernets import {self.name} CHECKPOINT`"
             )
 
+    def file(self, name: str) -> Path:
+        """Where a file of this bundle is, also while it is being replaced (`replacement`)."""
+        return locate(self.path, name, self.card["files"].get(name, ""))
+
     def has(self, file: str) -> bool:
         """Whether the card lists `file`."""
         return file in self.card["files"]
@@ -180,7 +191,7 @@ class Bundle:
         Raises:
             CorruptBundle: if it is absent, truncated or altered.
         """
-        path, expected = self.path / file, self.card["files"].get(file)
+        path, expected = self.file(file), self.card["files"].get(file)
         if expected is None or not path.is_file():
             raise CorruptBundle(
                 f"bundle {self.name}: {file} is missing; restore or import it again"
@@ -205,7 +216,8 @@ class BundleRegistry:
         """All names, sorted."""
         places = [place for place in (ZOO, self.folder) if place.is_dir()]
         found = {p.parent.name for place in places for p in place.glob("*/card.json")}
-        return sorted(found | set(published_spaces()))
+        visible = {name for name in found if not name.startswith(".")}  # others are being written
+        return sorted(visible | set(published_spaces()))
 
     def get(self, name: str) -> Bundle:
         """One bundle; a user's bundle hides a shipped one of the same name.
@@ -239,7 +251,7 @@ def published_card(space: SearchSpace) -> dict[str, Any]:
 def write_bundle(
     path: Path, card: Mapping[str, Any], files: Mapping[str, bytes], *, replace: bool = False
 ) -> Bundle:
-    """Write a whole bundle or nothing: into a sibling folder, then one rename.
+    """Write a whole bundle or nothing: a new one into a sibling folder, then one rename.
 
     Args:
         card: without "files", which is computed.
@@ -249,46 +261,46 @@ def write_bundle(
     Raises:
         Conflict: if `path` exists and `replace` is false.
     """
-    if path.exists() and not replace:
-        raise Conflict(
-            f"bundle {path.name} exists already: remove it first, or choose another name"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    partial.chmod(0o755)  # a temporary folder is private, a bundle is not
-    try:
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        _write_card(partial, card)
-        if path.exists():
-            old = partial.with_name(f"{partial.name}-old")
-            os.rename(path, old)
-            os.rename(partial, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    if not path.exists():
+        _write_new(path, card, files)
+    elif replace:
+        with exclusive(path):
+            replace_files(path, card, {}, files)
+    else:
+        raise _exists(path)
     return Bundle.open(path)
 
 
+def _write_new(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        with exclusive(path.parent):
+            remove_abandoned(p for p in path.parent.glob(f".{path.name}-*") if p.is_dir())
+            partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            held.enter_context(exclusive(partial))
+        try:
+            partial.chmod(0o755)  # a temporary folder is private, a bundle is not
+            replace_files(partial, card, {}, files)
+            os.rename(partial, path)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, OSError) and path.exists():  # another writer was first
+                raise _exists(path) from error
+            raise
+    sync_folder(path.parent)
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(f"bundle {path.name} exists already: remove it first, or choose another name")
+
+
 def add_to_bundle(bundle: Bundle, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
-    """Add or replace files and card entries; the card is renamed into place last."""
-    for name, content in files.items():
-        partial = bundle.path / f".{name}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, bundle.path / name)
-    _write_card(bundle.path, {**bundle.card, **card})
+    """Add or replace files and card entries, all at once; other files and entries stay as they are
+    on disk now, whoever changed them since `bundle` was opened."""
+    with exclusive(bundle.path):
+        present = Bundle.open(bundle.path).card
+        replace_files(bundle.path, {**present, **card}, present["files"], files)
     return Bundle.open(bundle.path)
-
-
-def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    listed = sorted(p for p in folder.iterdir() if p.name != "card.json" and p.name[0] != ".")
-    whole = {**card, "files": {p.name: file_sha256(p) for p in listed}}
-    partial = folder / ".card.json.partial"
-    partial.write_text(json.dumps(whole, indent=1) + "\n")
-    os.replace(partial, folder / "card.json")
 
 
 def file_sha256(path: Path) -> str:

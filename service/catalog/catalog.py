@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from latency_tables.fitting import parse_profile
 from latency_tables.table import Finding, LatencyTable, check, lint
-from models.bundle import Bundle, BundleRegistry
+from models.bundle import PREDICTOR, Bundle, BundleRegistry
 from models.errors import NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
@@ -152,7 +152,7 @@ class Catalog:
         key = (
             bundle.path,
             bundle.sha256,
-            bundle.card["files"].get(bundle.predictor_path.name),
+            bundle.card["files"].get(PREDICTOR),
             *(known and known.sha256 for known in (table, float_table)),
         )
         with self._lock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from latency_tables.table import LatencyTable, Precision, space_layers
-from models.bundle import Bundle
+from models.bundle import PREDICTOR, Bundle
 from models.errors import InputError
 from models.layers import LayerSpec
 from models.spaces import Arch, GeneMatrix, SearchSpace
@@ -71,8 +71,8 @@ class DeploymentContext:
         models = {name: model for name, model in made.items() if model is not None}
         evaluators = {name: (model.space, model.evaluate) for name, model in models.items()}
         predictor = None
-        if bundle.has(bundle.predictor_path.name):
-            bundle.check(bundle.predictor_path.name)
+        if bundle.has(PREDICTOR):
+            bundle.check(PREDICTOR)
             valid = whole.at(predictor_provenance(bundle.predictor_path).resolutions)
             evaluators["top1"] = (valid, load_predictor(bundle.predictor_path, valid).predict)
             space = _common(space, valid, bundle, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from models.bundle import Bundle
+from models.bundle import PREDICTOR, Bundle
 from service.catalog.catalog import Catalog
 from service.catalog.devices import Devices, KeptTable
 from service.catalog.profiles import Correction
@@ -33,7 +33,7 @@ def _summary(bundle: Bundle) -> SupernetSummary:
         sha256=bundle.sha256,
         space=bundle.space.name,
         architectures=bundle.space.cardinality,
-        searchable=bundle.has(bundle.predictor_path.name),
+        searchable=bundle.has(PREDICTOR),
     )
 
 

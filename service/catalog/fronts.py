@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from models.bundle import PREDICTOR
 from models.errors import InputError
 from models.layers import LayerSpec
 from models.machine import write_atomically
@@ -172,7 +173,7 @@ def front_sha256(context: DeploymentContext) -> str:
     """The name of a front: a hash of all its inputs."""
     bundle, table = context.bundle, context.table
     assert table is not None
-    predictor = bundle.card["files"][bundle.predictor_path.name]
+    predictor = bundle.card["files"][PREDICTOR]
     origins = [FORMAT, SEED, context.space.to_json(), predictor, table.sha256]
     return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 

@@ -17,6 +17,7 @@ from service.catalog import Catalog
 from service.contracts import Caller, Search
 from service.http.answers import Answers
 from service.http.metrics import HttpMetrics, WorkMetrics
+from service.http.watch import SearchWatch
 from service.jobs import Durable, Workers
 from service.settings import Settings
 from service.storage import (
@@ -58,7 +59,8 @@ class Service:
     owners: Owners
     webhooks: WebhookStore
     answers: Answers
-    stop: Event = field(default_factory=Event)
+    watch: SearchWatch
+    stop: Event
     workers: Workers = field(default_factory=Workers)
 
     def worker(self) -> Worker:
@@ -68,8 +70,9 @@ class Service:
         return Worker(self.engine, self.durable, self.catalog, self.artifacts, self.settings)
 
     def is_ready(self) -> bool:
-        """Whether the database is current and every worker process lives."""
-        return is_current(self.engine) and self.workers.alive
+        """Whether searches can be taken: the database answers and is current. Workers do not count,
+        since one search that kills them must not stop all other requests."""
+        return is_current(self.engine)
 
 
 @contextmanager
@@ -86,7 +89,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             ended=webhooks.ended,
             max_queued=settings.max_queued,
         )
-        devices = DeviceStore(engine)
+        devices, stop = DeviceStore(engine), Event()
         registry = CollectorRegistry()
         registry.register(
             WorkMetrics(store.counts, CounterStore(engine).all, ExecutorStore(engine).count)
@@ -105,6 +108,8 @@ def open_service(settings: Settings) -> Iterator[Service]:
             Owners(engine),
             webhooks,
             Answers(store),
+            SearchWatch(engine, store, stop),
+            stop,
         )
     finally:
         engine.dispose()

@@ -21,6 +21,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from models.bundle import PREDICTOR
 from search.costs import Limit, registered_limits
 from service.catalog import Catalog, FrontStore
 from service.http.middleware import Message
@@ -88,7 +89,7 @@ def warm(catalog: Catalog) -> None:
                     for name, tables in catalog.devices.keys().items()
                     if bundle.space.name in (space for space, _ in tables)
                 ]
-                if devices and bundle.has(bundle.predictor_path.name):
+                if devices and bundle.has(PREDICTOR):
                     context = catalog.context(bundle.name, min(devices))
                     FrontStore(catalog.home / "fronts").get(context)
                     return

@@ -1,10 +1,11 @@
 """What happens when a worker dies: another worker puts its runs back into the queue.
 
-1. Every worker is an executor with a row in the database, where it counts a heartbeat five times in
-   `SUBNET_DEAD_AFTER_S` (`service.storage.executors`).
+1. Every worker is an executor with a row in the database, where it counts a heartbeat
+   `HEARTBEATS_PER_DEAD_AFTER` times in `SUBNET_DEAD_AFTER_S` (`service.storage.executors`).
 2. Every worker watches the heartbeats of the others (`check_others`). One is dead if its count has
-   not changed for `dead_after_s` by the watcher's own clock, or if it was a process of the same
-   machine that no longer exists.
+   not changed for `dead_after_s` by the watcher's own clock, or for `MISSED_HEARTBEATS` if it was a
+   process of the same machine that no longer exists (`service.jobs.identity`). Nobody whose
+   heartbeats go on is taken for dead, whatever its name says.
 3. The first worker that claims a dead one's row reclaims its runs (`reclaim`): they wait in the
    queue again, and whoever takes one continues after its last finished step.
 4. A search that `SUBNET_MAX_ATTEMPTS` workers died on fails with `WorkerLost`
@@ -18,23 +19,23 @@ ours are never used twice.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
 
+from service.jobs.identity import has_ended
 from service.jobs.queue import FINISHED, Durable
 from service.storage import ExecutorStore, RunStore
 
 SWEEP_LIMIT = 1000
 """Searches, and webhooks, looked at in one sweep."""
+HEARTBEATS_PER_DEAD_AFTER = 10
+MISSED_HEARTBEATS = 2
+"""After which a worker that is seen to have ended counts as dead."""
 HISTORY_S = 3600.0
 """How long DBOS's records of a finished run are kept."""
 
@@ -66,6 +67,11 @@ class WorkerRecovery:
         self._checked_s = clock()
         self._strays: set[str] = set()
 
+    @property
+    def heartbeat_s(self) -> float:
+        """Between two heartbeats."""
+        return self.dead_after_s / HEARTBEATS_PER_DEAD_AFTER
+
     def check_others(self) -> None:
         """Reclaim the runs of every worker that is dead.
 
@@ -82,7 +88,10 @@ class WorkerRecovery:
             observed = self._observed.get(executor)
             if observed is None or observed.heartbeats != heartbeats:
                 observed = self._observed[executor] = _Observed(heartbeats, now)
-            if has_ended(executor) or now - observed.since_s > self.dead_after_s:
+            silent_s = now - observed.since_s
+            if silent_s > self.dead_after_s or (
+                silent_s >= MISSED_HEARTBEATS * self.heartbeat_s and has_ended(executor)
+            ):
                 self.reclaim(executor, heartbeats)
 
     def reclaim(self, executor: str, heartbeats: int) -> None:
@@ -143,33 +152,3 @@ class WorkerRecovery:
         """Delete DBOS's records of runs that finished long ago; returns their workflow ids."""
         before = datetime.now(UTC) - timedelta(seconds=HISTORY_S)
         return self.durable.delete_finished(before.isoformat())
-
-
-def new_executor() -> str:
-    """A name for this process, from which other processes of its machine can tell if it lives."""
-    return f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex}"
-
-
-def has_ended(executor: str) -> bool:
-    """Whether another executor was a process of this machine that no longer exists."""
-    machine, _, pid = executor.rpartition("/")[0].rpartition("/")
-    if machine != _machine() or not pid.isdigit():
-        return False
-    if int(pid) == os.getpid():
-        return True  # an earlier process with the same number
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def _machine() -> str:
-    """Host name and PID namespace: containers may share a host name but not process numbers."""
-    try:
-        namespace = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        namespace = 0
-    return f"{socket.gethostname()}:{namespace}"

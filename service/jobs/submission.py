@@ -7,11 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from latency_tables.table import LatencyTable, table_to_json
+from models.bundle import PREDICTOR
 from models.errors import InputError
-from service.catalog import Catalog
+from service.catalog import Catalog, DeploymentContext
 from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
-from service.storage import SearchStore, identity, own_key
+from service.storage import SearchStore, WebhookStore, claim, identity, own_key
 
 ENGINE = 1
 """Part of every request's hash: increased when the same request may get another answer."""
@@ -23,12 +26,16 @@ def submit(
     request: SearchRequest,
     key: str | None = None,
     caller: Caller = LOCAL,
+    webhooks: WebhookStore | None = None,
 ) -> Search:
     """The search of `request`: a stored one, or one queued now. What cannot succeed is refused.
+
+    The search, its owner and its webhook are stored together or not at all.
 
     Args:
         key: the client's Idempotency-Key: the same key always gives the same search.
         caller: owner of the search, if it is not shared.
+        webhooks: where the request's webhook is registered; a request without one needs none.
 
     Raises:
         NotFound, InputError: if the request is not valid.
@@ -38,9 +45,17 @@ def submit(
     if not request.shared:
         del fields["shared"]  # requests of versions without this field keep their hash
     fields.pop("webhook", None)  # does not change what is searched
+
+    def also(session: Session, search: Search, repeated: bool) -> None:
+        if caller.owner is not None:
+            claim(session, search.id, caller.owner, request.shared)
+        if request.webhook is not None:
+            assert webhooks is not None
+            webhooks.register(session, search.id, request.webhook, repeated=repeated)
+
     body = sha256_of(fields)
     key = None if key is None else own_key(key, caller)
-    if key is not None and (stored := store.find_by_key(key, body)) is not None:
+    if key is not None and (stored := store.find_by_key(key, body, also)) is not None:
         return stored
     context = catalog.context(request.supernet, request.device, request.precision)
     table, bundle = context.table, context.bundle
@@ -48,19 +63,9 @@ def submit(
     _check_table(request, table)
     context.require_predictor()
     limits = request.constraints.limits()
-    canonical = {
-        "engine": ENGINE,
-        "supernet": bundle.name,
-        "supernet_sha256": bundle.sha256,
-        "predictor_sha256": bundle.card["files"][bundle.predictor_path.name],
-        "device": table.device,
-        "device_sha256": table.sha256,
-        "constraints": limits,
-        "precision": request.precision,
-        "seed": request.seed,
-    }
+    canonical = _canonical(request, context, limits)
     request_sha256 = sha256_of(identity(canonical, caller, request.shared))
-    if key is None and (stored := store.find_by_request(request_sha256)) is not None:
+    if key is None and (stored := store.find_by_request(request_sha256, also)) is not None:
         return stored
     bounded, given = context.with_confidence(limits)
     bounded.check_limits(given)
@@ -73,7 +78,26 @@ def submit(
         profile_sha256=canonical["device_sha256"],
         profile=table_to_json(table),
     )
-    return store.submit(new, None if key is None else (key, body))
+    return store.submit(new, None if key is None else (key, body), also)
+
+
+def _canonical(
+    request: SearchRequest, context: DeploymentContext, limits: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the answer depends on."""
+    table, bundle = context.table, context.bundle
+    assert table is not None
+    return {
+        "engine": ENGINE,
+        "supernet": bundle.name,
+        "supernet_sha256": bundle.sha256,
+        "predictor_sha256": bundle.card["files"][PREDICTOR],
+        "device": table.device,
+        "device_sha256": table.sha256,
+        "constraints": limits,
+        "precision": request.precision,
+        "seed": request.seed,
+    }
 
 
 def _check_table(request: SearchRequest, table: LatencyTable) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,13 +21,14 @@ from dbos import error as dbos_error
 from sqlalchemy import Engine
 
 from latency_tables.table import table_from_json
-from models.errors import CorruptBundle, SubnetSearchError
+from models.errors import Conflict, CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
 from service.catalog import Catalog, DeploymentContext
 from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
+from service.jobs.identity import new_executor
 from service.jobs.queue import SEARCHES, WEBHOOKS, Durable, configuration
-from service.jobs.recovery import SWEEP_LIMIT, WorkerRecovery, new_executor
+from service.jobs.recovery import SWEEP_LIMIT, WorkerRecovery
 from service.jobs.run_watch import RunWatch
 from service.jobs.steps import StepFailed, Steps, Stopped, log_problem
 from service.jobs.webhook_sender import WebhookSender
@@ -43,11 +45,9 @@ from service.storage import (
 )
 
 SWEEP_EVERY_S = 10.0
-HEARTBEATS_PER_DEAD_AFTER = 5
-"""Heartbeats in the time of silence after which a worker counts as dead."""
 HUNG_AFTER_S = 60.0
 """How long after its time limit a run may go on without reporting."""
-EXIT_HUNG = 70
+EXIT_HUNG, EXIT_REFUSED = 70, 71
 HEARTBEAT_JOIN_S = 10.0
 STOP_POLL_S = 0.02
 IDLE_S = 10.0
@@ -78,6 +78,7 @@ class Worker:
         self.runs = RunStore(engine, enqueue=durable.enqueue, ended=self.webhooks.ended)
         self.webhook_sender = WebhookSender(self.webhooks, settings)
         self.executor = new_executor()
+        self._tokens: set[str] = set()
         self.executors, self.counters = ExecutorStore(engine), CounterStore(engine)
         self.recovery = WorkerRecovery(
             self.executor, self.executors, self.runs, durable, dead_after_s=settings.dead_after_s
@@ -101,7 +102,7 @@ class Worker:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Work in the background."""
-        self.executors.heartbeat(self.executor)
+        self._beat()
         self.durable.open_queues(self.settings.poll_interval_s)
         DBOS(config=configuration(self.engine, self.executor))
         # New functions each time, because DBOS keeps state on them.
@@ -138,23 +139,36 @@ class Worker:
         swept_s = -SWEEP_EVERY_S
         while True:
             try:
-                self.executors.heartbeat(self.executor)
+                self._beat()
                 self.recovery.check_others()
                 if time.monotonic() - swept_s >= SWEEP_EVERY_S:
                     self._sweep()
                     swept_s = time.monotonic()
             except StoreUnavailable as error:
                 log.error("store_unavailable", error=str(error))
+            except Conflict as error:
+                self._exit_refused(error)
             except Exception:
-                log.exception("pulse_missed")
+                log.exception("heartbeat_failed")
             if self._ended_at and not self.running and time.monotonic() > self._ended_at + IDLE_S:
                 self._ended_at = None
                 give_back_memory()
             for watch in tuple(self.running.values()):
                 if watch.overdue_s > HUNG_AFTER_S:
                     self._exit_hung(watch)
-            if self.abandon.wait(self.settings.dead_after_s / HEARTBEATS_PER_DEAD_AFTER):
+            if self.abandon.wait(self.recovery.heartbeat_s):
                 return
+
+    def _beat(self) -> None:
+        """Count one heartbeat.
+
+        Raises:
+            Conflict: if another process works under this one's name.
+        """
+        token = uuid.uuid4().hex
+        self._tokens.add(token)  # before it is stored: the answer may get lost
+        self.executors.heartbeat(self.executor, token, self._tokens)
+        self._tokens = {token}
 
     def _sweep(self) -> None:
         webhooks = self.webhooks.undelivered(SWEEP_LIMIT)
@@ -170,6 +184,11 @@ class Worker:
         log.critical("hung", search=watch.search.id)
         self.runs.fail(watch.search, self.executor, problem_of(watch.time_limit_error()))
         os._exit(EXIT_HUNG)
+
+    def _exit_refused(self, error: Conflict) -> None:
+        """End this process at once, and leave the runs to the other one of the same name."""
+        log.critical("identity_refused", executor=self.executor, error=str(error))
+        os._exit(EXIT_REFUSED)
 
     # -- workflows -----------------------------------------------------------------------
 

@@ -36,11 +36,6 @@ class Workers:
         """Start `settings.workers` processes."""
         self._supervisors += [_Supervisor(settings, self._stop, n) for n in range(settings.workers)]
 
-    @property
-    def alive(self) -> bool:
-        """Whether all of them run."""
-        return all(supervisor.alive for supervisor in self._supervisors)
-
     def stop(self, timeout_s: float) -> None:
         """Stop them: each finishes its run or puts it back, or is killed if it takes longer."""
         self._stop.set()

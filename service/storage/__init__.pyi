@@ -4,6 +4,7 @@ from .access import AuditLog as AuditLog
 from .access import Key as Key
 from .access import KeyStore as KeyStore
 from .access import Owners as Owners
+from .access import claim as claim
 from .access import identity as identity
 from .access import open_keys as open_keys
 from .access import own_key as own_key
@@ -11,6 +12,8 @@ from .artifacts import ArtifactStore as ArtifactStore
 from .artifacts import ArtifactUnwritable as ArtifactUnwritable
 from .backup import restore_backup as restore_backup
 from .backup import write_backup as write_backup
+from .changes import latest_events as latest_events
+from .changes import signal as signal
 from .counters import MISSED as MISSED
 from .counters import CounterStore as CounterStore
 from .database import current_database as current_database

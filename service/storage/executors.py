@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, select, update
+from sqlalchemy.exc import IntegrityError
 
+from models.errors import Conflict
 from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import ExecutorRow
 
@@ -20,14 +23,29 @@ class ExecutorStore:
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
-    def heartbeat(self, executor: str) -> None:
-        """Count one heartbeat; the row is created again if somebody removed it."""
-        with unit_of_work(self._engine) as session:
-            row = session.get(ExecutorRow, executor)
-            if row is None:
-                session.add(ExecutorRow(id=executor, beats=1, started_at=self._now()))
-            else:
-                row.beats += 1
+    def heartbeat(self, executor: str, token: str = "", known: Collection[str] = ()) -> None:
+        """Count one heartbeat; the row is created again if somebody removed it.
+
+        Args:
+            token: random, new for each heartbeat.
+            known: every token that this process may have stored last.
+
+        Raises:
+            Conflict: if another process stored the last heartbeat: two have one name, as copies
+                of a running machine do.
+        """
+        try:
+            with unit_of_work(self._engine) as session:
+                row = session.get(ExecutorRow, executor, with_for_update=True)
+                if row is None:
+                    row = ExecutorRow(id=executor, beats=1, token=token, started_at=self._now())
+                    session.add(row)
+                    return
+                if row.token and row.token not in known:
+                    raise _taken(executor)
+                row.beats, row.token = row.beats + 1, token
+        except IntegrityError as error:
+            raise _taken(executor) from error
 
     def heartbeats(self) -> dict[str, int]:
         """The heartbeat count of every executor that is not known to have ended."""
@@ -41,7 +59,8 @@ class ExecutorStore:
     def add_unknown(self, executor: str) -> None:
         """Add an executor that has no row, so that others notice if it has no heartbeat."""
         if executor not in self.heartbeats():
-            self.heartbeat(executor)
+            with suppress(Conflict):  # it was added meanwhile
+                self.heartbeat(executor)
 
     def claim(self, executor: str, heartbeats: int) -> bool:
         """Claim the right to reclaim a dead executor's runs; false if its heartbeat count is not
@@ -64,3 +83,10 @@ class ExecutorStore:
         """Remove an executor."""
         with unit_of_work(self._engine) as session:
             session.execute(delete(ExecutorRow).where(ExecutorRow.id == executor))
+
+
+def _taken(executor: str) -> Conflict:
+    return Conflict(
+        f"another process works under the name {executor!r}: this one ends, so that no search is "
+        "worked on twice; start it again, and it takes a new name"
+    )

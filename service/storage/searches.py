@@ -29,6 +29,7 @@ from service.contracts import (
     SearchState,
     Worked,
 )
+from service.storage.changes import notify
 from service.storage.paging import Page, SearchFilter, page_queries, read_page
 from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import EventRow, IdempotencyRow, ProfileRow, SearchRow
@@ -41,6 +42,13 @@ Enqueue = Callable[[Session, Search], None]
 """Enqueues the run of a search, in the transaction that stores it."""
 Ended = Callable[[Session, Search], None]
 """Called with a search that ended, in the transaction that ends it."""
+Also = Callable[[Session, Search, bool], None]
+"""(session, search, repeated): what else a request does to the search that answers it, in the same
+transaction; `repeated`, if its Idempotency-Key shows that an earlier one did so already."""
+
+
+def nothing(session: Session, search: Search, repeated: bool) -> None:
+    """Nothing else."""
 
 
 class SearchStore:
@@ -69,23 +77,30 @@ class SearchStore:
 
     # -- asking --------------------------------------------------------------------------
 
-    def submit(self, new: NewSearch, key: tuple[str, str] | None = None) -> Search:
+    def submit(
+        self, new: NewSearch, key: tuple[str, str] | None = None, also: Also = nothing
+    ) -> Search:
         """The stored search of this request, queued if it is new, failed or cancelled.
 
         Args:
             key: the client's Idempotency-Key and the hash of its request.
+            also: what is done with it or not at all.
 
         Raises:
             QueueFull: if too many searches wait.
+            InputError: if the key was used with another request.
         """
         # Another process may store profile, search or key meanwhile; a retry finds them.
         for _ in range(3):
             with suppress(IntegrityError):
-                return self._submit(new, key)
-        return self._submit(new, key)
+                return self._submit(new, key, also)
+        return self._submit(new, key, also)
 
-    def _submit(self, new: NewSearch, key: tuple[str, str] | None) -> Search:
+    def _submit(self, new: NewSearch, key: tuple[str, str] | None, also: Also) -> Search:
         with self.session_scope() as session:
+            if key is not None and (stored := _of_key(session, *key)) is not None:
+                also(session, stored, True)
+                return stored
             if session.get(ProfileRow, new.profile_sha256) is None:
                 session.add(ProfileRow(sha256=new.profile_sha256, content=new.profile))
                 session.flush()
@@ -96,14 +111,16 @@ class SearchStore:
                 row = self._insert(session, new)
             elif row.status in ("failed", "cancelled"):
                 self._requeue_finished(session, row)
-            if key is not None and session.get(IdempotencyRow, key[0]) is None:
+            if key is not None:
                 session.add(
                     IdempotencyRow(
                         key=key[0], body_sha256=key[1], search_id=row.id, created_at=self._now()
                     )
                 )
             session.flush()
-            return read_search(row)
+            search = read_search(row)
+            also(session, search, False)
+            return search
 
     def _check_room(self, session: Session) -> None:
         if self._max_queued is None:
@@ -152,8 +169,12 @@ class SearchStore:
             record(session, row.id, "queued", {}, self._now())
             self._enqueue(session, read_search(row))
 
-    def find_by_request(self, request_sha256: str) -> Search | None:
-        """The stored search of a request, unless it failed or was cancelled."""
+    def find_by_request(self, request_sha256: str, also: Also = nothing) -> Search | None:
+        """The stored search of a request, unless it failed or was cancelled.
+
+        Args:
+            also: what is done if it is found.
+        """
         with self.session_scope() as session:
             row = session.scalar(
                 select(SearchRow).where(
@@ -161,24 +182,26 @@ class SearchStore:
                     SearchRow.status.not_in(("failed", "cancelled")),
                 )
             )
-            return None if row is None else read_search(row)
+            if row is None:
+                return None
+            search = read_search(row)
+            also(session, search, False)
+            return search
 
-    def find_by_key(self, key: str, body_sha256: str) -> Search | None:
+    def find_by_key(self, key: str, body_sha256: str, also: Also = nothing) -> Search | None:
         """The search of an Idempotency-Key.
+
+        Args:
+            also: what is done if it is found.
 
         Raises:
             InputError: if the key was used with another request.
         """
         with self.session_scope() as session:
-            row = session.get(IdempotencyRow, key)
-            if row is None:
-                return None
-            if row.body_sha256 != body_sha256:
-                raise InputError(
-                    f"Idempotency-Key {key!r} was used for another request: "
-                    "take a new key for a new request"
-                )
-            return read_search(session.get_one(SearchRow, row.search_id))
+            search = _of_key(session, key, body_sha256)
+            if search is not None:
+                also(session, search, True)
+            return search
 
     def cancel(self, search_id: str) -> Search:
         """Cancel a search that is not finished; cancelling twice is cancelling once.
@@ -282,6 +305,18 @@ class SearchStore:
             return {status: count for status, count in session.execute(query)}
 
 
+def _of_key(session: Session, key: str, body_sha256: str) -> Search | None:
+    row = session.get(IdempotencyRow, key)
+    if row is None:
+        return None
+    if row.body_sha256 != body_sha256:
+        raise InputError(
+            f"Idempotency-Key {key!r} was used for another request: "
+            "take a new key for a new request"
+        )
+    return read_search(session.get_one(SearchRow, row.search_id))
+
+
 def read_search(row: SearchRow | Row[Any]) -> Search:
     """The value of a row, or of a row's columns."""
     return Search(
@@ -303,8 +338,9 @@ def read_search(row: SearchRow | Row[Any]) -> Search:
 def record(
     session: Session, search_id: str, kind: str, data: Mapping[str, Any], now: datetime
 ) -> None:
-    """Add an event of a search."""
+    """Add an event of a search, of which waiting processes are notified."""
     session.add(EventRow(search_id=search_id, kind=kind, data=dict(data), created_at=now))
+    notify(session, search_id)
 
 
 def changed(session: Session, statement: Update) -> bool:

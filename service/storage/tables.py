@@ -141,6 +141,8 @@ class ExecutorRow(Base):
     id: Mapped[str] = mapped_column(String(200), primary_key=True)
     beats: Mapped[int] = mapped_column(default=0)
     """Grows while it lives. Others tell by it, so that no two clocks are compared."""
+    token: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    """Of the last heartbeat; only who stored it knows it."""
     started_at: Mapped[datetime]
 
 

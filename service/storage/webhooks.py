@@ -95,34 +95,45 @@ class WebhookStore:
     ) -> None:
         self._engine, self._enqueue, self._now = engine, enqueue, now
 
-    def register(self, search_id: str, url: str) -> None:
+    def register(
+        self, session: Session, search_id: str, url: str, *, repeated: bool = False
+    ) -> None:
         """Have `url` told of the end of a search: when it ends, or now if it has.
+
+        Args:
+            repeated: whether the request is a repetition of one that was answered before, whose
+                webhook counts for both.
 
         Raises:
             InputError: if too many wait for this search.
         """
         # Whoever ends the search holds its row as well: it ends before this or after.
         hold = select(SearchRow).where(SearchRow.id == search_id).with_for_update()
-        with unit_of_work(self._engine) as session:
-            search = read_search(session.scalars(hold).one())
-            waiting = set(session.scalars(self._waiting(search_id, WebhookRow.url)))
-            if url in waiting and not search.finished:
-                return
-            if len(waiting) >= MAX_WAITING:
-                raise InputError(f"webhook: {MAX_WAITING} wait for this search: poll it instead")
-            session.add(
-                WebhookRow(
-                    id=uuid.uuid4().hex,
-                    search_id=search_id,
-                    url=url,
-                    status="waiting",
-                    attempts=0,
-                    created_at=self._now(),
-                )
+        hold = hold.execution_options(populate_existing=True)
+        search = read_search(session.scalars(hold).one())
+        known = select(WebhookRow.id).where(
+            WebhookRow.search_id == search_id, WebhookRow.url == url
+        )
+        if repeated and session.scalar(known.limit(1)) is not None:
+            return
+        waiting = set(session.scalars(self._waiting(search_id, WebhookRow.url)))
+        if url in waiting and not search.finished:
+            return
+        if len(waiting) >= MAX_WAITING:
+            raise InputError(f"webhook: {MAX_WAITING} wait for this search: poll it instead")
+        session.add(
+            WebhookRow(
+                id=uuid.uuid4().hex,
+                search_id=search_id,
+                url=url,
+                status="waiting",
+                attempts=0,
+                created_at=self._now(),
             )
-            session.flush()
-            if search.finished:
-                self.ended(session, search)
+        )
+        session.flush()
+        if search.finished:
+            self.ended(session, search)
 
     def ended(self, session: Session, search: Search) -> None:
         """Have all that wait for a search sent, in the transaction that ends it."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from service.contracts.records import NewSearch
 from service.jobs.submission import sha256_of
 from service.storage.runs import RunStore
+from service.storage.sessions import unit_of_work
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RESULT = {"latency_ms": 1.5, "top1": 90.0, "sha256": "a" * 64}
@@ -34,6 +35,11 @@ def new(seed=0, device="phone", supernet="net"):
         profile_sha256=sha256_of({"device": device}),
         profile=f"table of {device}",
     )
+
+
+def register(webhooks, search_id, url):
+    with unit_of_work(webhooks._engine) as session:
+        webhooks.register(session, search_id, url)
 
 
 def succeed(store, seed, latency_ms, top1, **names):

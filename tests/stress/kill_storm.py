@@ -1,10 +1,11 @@
-"""kill -9 of a server and two workers at random moments under load, on SQLite or PostgreSQL.
+"""kill -9 of a server, two workers and a writer of the bundle at random moments under load.
 
-    python -m tests.stress.kill_storm sqlite|postgresql [--kills 50] [--minutes 8]
+    python -m tests.stress.kill_storm sqlite|postgresql [--kills 50] [--minutes 8] [--seed 0]
 
-Every accepted search must end succeeded or failed exactly once, and no model be torn or lost.
-A process is killed once it is up again and searches were accepted since the kill before, while
-others wait or run; so 50 kills meet 150 searches and more.
+Every accepted search must succeed exactly once, belong to whoever asked for it, and be told to its
+webhook; no model may be torn or lost, and no bundle torn. A process is killed once it is up again
+and searches were accepted since the kill before, while others wait or run; so 50 kills meet 150
+searches and more. Several short storms of different seeds are as good as a long one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
+from urllib.parse import urlsplit
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.bundle import Bundle
 from service.contracts import StoreUnavailable
+from service.storage import KeyStore, WebhookStore, current_database
+from service.storage.database import open_database
 from service.storage.searches import SearchStore
+from service.storage.tables import SearchOwnerRow, WebhookRow
 from tests.postgres import cluster
+from tests.service.conftest import SUPERNET
 from tests.stress.needs import require_postgresql
+from tests.stress.receiver import Receiver, receiving
 from tests.stress.service_under_load import (
     Site,
     all_finished,
@@ -33,7 +44,9 @@ from tests.stress.service_under_load import (
     wait_until,
 )
 
-PROCESSES = ("serve", "worker-1", "worker-2")
+PROCESSES = ("serve", "worker-1", "worker-2", "bundle")
+OWNERS = ("ann", "ben", "cas")
+SECRET = "a secret of some length"
 CLIENTS = 4
 PER_KILL = 3
 """Searches that are accepted between two kills, at least."""
@@ -43,12 +56,39 @@ PAUSE_S = 1.0
 """Longest time from when a kill may come to when it does."""
 
 
+class StormSite(Site):
+    """A site that asks for keys, sends webhooks, and has its bundle written all the time."""
+
+    def __init__(self, folder: Path, database_url: str | None, receiver: Receiver) -> None:
+        super().__init__(
+            folder,
+            database_url,
+            SUBNET_ACCESS="required",
+            SUBNET_RATE_PER_S="1e5",
+            SUBNET_RATE_BURST="100000",
+            SUBNET_WEBHOOK_HOSTS=f"127.0.0.1:{receiver.port}",
+            SUBNET_WEBHOOK_SECRET=SECRET,
+        )
+        self.receiver = receiver
+        with current_database(self.settings.database) as engine:
+            keys = KeyStore(engine, rate_per_s=1e5, burst=100_000)
+            self.secrets = {owner: keys.create(owner, "search")[0] for owner in OWNERS}
+
+    def command(self, name: str, arguments: tuple[str, ...]) -> list[str]:
+        """The command of a process."""
+        if name == "bundle":
+            folder = str(self.home / "supernets" / SUPERNET)
+            return [sys.executable, "-m", "tests.stress.bundle_writer", folder]
+        return super().command(name, arguments)
+
+
 class Load:
     """Clients that ask for one search after another, each its own."""
 
-    def __init__(self, site: Site, store: SearchStore) -> None:
+    def __init__(self, site: StormSite, store: SearchStore) -> None:
         self.site, self.store = site, store
-        self.ids: list[str] = []
+        self.owners: dict[str, str] = {}
+        """Of every search that was accepted."""
         self.unfinished = 0
         self.stop = Event()
         self._numbers = itertools.count()
@@ -58,9 +98,16 @@ class Load:
         rng = random.Random(client)
         while not self.stop.wait(rng.uniform(0.0, 0.1)):
             if self.unfinished < BACKLOG:
-                found = post_until_accepted(self.site, next(self._numbers), rng)
-                if found is not None:
-                    self.ids.append(found)
+                number, owner = next(self._numbers), rng.choice(OWNERS)
+                headers = {
+                    "Authorization": f"Bearer {self.site.secrets[owner]}",
+                    "Idempotency-Key": f"request {number}",
+                }
+                # Of each request: every search is another's.
+                more = {"webhook": f"http://127.0.0.1:{self.site.receiver.port}/{number}"}
+                found = post_until_accepted(self.site, number, rng, headers=headers, more=more)
+                assert found is not None, "a request was never accepted"
+                self.owners[found] = owner
 
     def watch(self) -> None:
         """Keep count of what is unfinished."""
@@ -72,7 +119,7 @@ class Load:
             self.unfinished = counts.get("queued", 0) + counts.get("running", 0)
 
 
-def storm(site: Site, kills: int, seed: int, seconds: float) -> dict[str, int]:
+def storm(site: StormSite, kills: int, seed: int, seconds: float) -> dict[str, int]:
     """Kill at `kills` random moments while searches are asked for; what was found afterwards.
 
     Args:
@@ -90,17 +137,17 @@ def storm(site: Site, kills: int, seed: int, seconds: float) -> dict[str, int]:
         try:
             for number in range(kills):
                 name = PROCESSES[number] if number < len(PROCESSES) else rng.choice(PROCESSES)
-                enough = len(load.ids) + PER_KILL
+                enough = len(load.owners) + PER_KILL
 
                 def due(name: str = name, enough: int = enough) -> bool:
-                    return len(load.ids) >= enough and load.unfinished > 0 and site.is_up(name)
+                    return len(load.owners) >= enough and load.unfinished > 0 and site.is_up(name)
 
                 wait_until(due)
                 time.sleep(rng.uniform(0.0, PAUSE_S))
                 site.kill(name)
                 done[name] += 1
                 if number % 10 == 9:
-                    sys.stdout.write(f"{number + 1} kills, {len(load.ids)} accepted\n")
+                    sys.stdout.write(f"{number + 1} kills, {len(load.owners)} accepted\n")
                     sys.stdout.flush()
                 if time.monotonic() > deadline:
                     break
@@ -108,9 +155,49 @@ def storm(site: Site, kills: int, seed: int, seconds: float) -> dict[str, int]:
             load.stop.set()
         for future in asking:
             future.result()
-    all_finished(site, load.ids, patience_s=600)
+    ids = list(load.owners)
+    all_finished(site, ids, patience_s=600)
+    wait_until(lambda: _all_told(site), patience_s=600)
     site.stop()
-    return {"accepted": len(load.ids), **done, **check(site, load.ids)}
+    found = check(site, ids)
+    assert found.get("succeeded") == len(ids), "a search failed"
+    return {"accepted": len(ids), **done, **found, **check_rest(site, load.owners)}
+
+
+def check_rest(site: StormSite, owners: dict[str, str]) -> dict[str, int]:
+    """What must hold of owners, webhooks and the bundle."""
+    engine = open_database(site.settings.database)
+    with Session(engine) as session:
+        stored = {row.search_id: row.owner for row in session.scalars(select(SearchOwnerRow))}
+        webhooks = list(session.scalars(select(WebhookRow)))
+    engine.dispose()
+    assert stored == owners, "owners were lost, or are of searches that nobody got"
+    assert sorted(row.search_id for row in webhooks) == sorted(owners), "one webhook a search"
+    assert len({row.url for row in webhooks}) == len(webhooks), "one request's, registered twice"
+    told = site.receiver.told
+    for row in webhooks:
+        assert row.status == "delivered", f"{row.url} is {row.status}: {row.error}"
+        bodies = told[urlsplit(row.url).path]
+        assert bodies, f"{row.url} is said to be delivered, and was not"
+        assert {body["id"] for body in bodies} == {row.search_id}
+    assert set(told) == {urlsplit(row.url).path for row in webhooks}, "told of what nobody asked"
+    bundle = Bundle.open(site.home / "supernets" / SUPERNET)
+    for name in bundle.card["files"]:
+        bundle.check(name)
+    sent = sum(len(bodies) for bodies in told.values())
+    return {
+        "webhooks": len(webhooks),
+        "sent again after a kill": sent - len(webhooks),
+        "bundle written": bundle.card["written"],
+    }
+
+
+def _all_told(site: StormSite) -> bool:
+    engine = open_database(site.settings.database)
+    try:
+        return set(WebhookStore(engine, lambda *_: None).counts()) <= {"delivered", "failed"}
+    finally:
+        engine.dispose()
 
 
 def main() -> int:
@@ -127,7 +214,7 @@ def main() -> int:
         if given.database == "postgresql":
             require_postgresql()
             url = stack.enter_context(cluster()).create_database()
-        site = Site(folder, url)
+        site = StormSite(folder, url, stack.enter_context(receiving(SECRET)))
         stack.callback(site.stop)
         started = time.monotonic()
         found = storm(site, given.kills, given.seed, 60 * given.minutes)

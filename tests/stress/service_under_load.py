@@ -15,9 +15,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -29,7 +30,8 @@ from service.storage.searches import SearchStore
 from tests.service.conftest import DEVICE, SUPERNET, make_bundle, make_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Site:
@@ -63,12 +65,16 @@ class Site:
         self.starts[name] += 1
         with open(self.home / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "service", *arguments],
+                self.command(name, arguments),
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
+
+    def command(self, name: str, arguments: tuple[str, ...]) -> list[str]:
+        """The command of a process."""
+        return [sys.executable, "-m", "service", *arguments]
 
     def logged(self, name: str, event: str) -> int:
         """How often a process has logged an event, over all its starts."""
@@ -122,13 +128,26 @@ def body(seed: int) -> dict[str, object]:
     }
 
 
-def post_until_accepted(site: Site, seed: int, rng: random.Random) -> str | None:
-    """Ask for a search until the service says that it has it; its id, or None if it never does."""
+def post_until_accepted(
+    site: Site,
+    seed: int,
+    rng: random.Random,
+    *,
+    headers: Mapping[str, str] = NOTHING,
+    more: Mapping[str, object] = NOTHING,
+) -> str | None:
+    """Ask for a search until the service says that it has it; its id, or None if it never does.
+
+    Args:
+        headers: of each request.
+        more: fields of the request beside those of `body`.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
             with site.client() as client:
-                answer = client.post("/v1/searches", json=body(seed))
+                asked = {**body(seed), **more}
+                answer = client.post("/v1/searches", json=asked, headers=dict(headers))
             if answer.status_code in (201, 202):
                 return str(answer.json()["id"])
             if answer.status_code not in (429, 503):

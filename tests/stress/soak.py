@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from service.jobs.recovery import has_ended
+from service.jobs.identity import has_ended
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests.stress.service_under_load import Site, body
@@ -76,7 +76,10 @@ def main() -> None:
                 name for name in ExecutorStore(engine).heartbeats() if not has_ended(name)
             ]
             engine.dispose()
-            pids = {"server": site.processes["serve"].pid, "worker": int(executor.split("/")[1])}
+            pids = {
+                "server": site.processes["serve"].pid,
+                "worker": int(executor.split("/")[2].split(".")[0]),
+            }
             stop = threading.Event()
             clients = [threading.Thread(target=load, args=(site, stop, n)) for n in range(3)]
             for client in clients:

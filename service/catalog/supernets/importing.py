@@ -65,7 +65,7 @@ def import_supernet(
     registry = BundleRegistry(home)
     base = _base(registry, name, space_file)
     card, space = dict(base.card), base.space
-    files = {file: (base.path / file).read_bytes() for file in card["files"]}
+    files = {file: base.file(file).read_bytes() for file in card["files"]}
     for file in files:
         base.check(file)
     if checkpoint is not None:
@@ -187,7 +187,7 @@ def write_checkpoint(bundle: Bundle, path: Path, key_format: str) -> Path:
         raise InputError(f"format: expected one of {FORMATS}, got {key_format!r}")
     bundle.check_weights()
     bundle.check(WEIGHTS)
-    tensors = load_file(bundle.path / WEIGHTS)
+    tensors = load_file(bundle.file(WEIGHTS))
     buffer = io.BytesIO()
     torch.save({"state_dict": to_published(bundle.space, tensors, key_format)}, buffer)
     write_atomically(path, buffer.getvalue())

@@ -98,4 +98,4 @@ def _carry_over(bundle: Bundle, table: Path) -> None:
         return
     bundle.check("measured.jsonl.gz")
     table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_bytes(gzip.decompress((bundle.path / "measured.jsonl.gz").read_bytes()))
+    table.write_bytes(gzip.decompress(bundle.file("measured.jsonl.gz").read_bytes()))

@@ -39,7 +39,7 @@ def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: 
             f"supernet {bundle.name!r} has no measured subnets: {_how_to_measure(bundle)}"
         )
     bundle.check("measured.jsonl.gz")
-    rows = read_measured(bundle.path / "measured.jsonl.gz")
+    rows = read_measured(bundle.file("measured.jsonl.gz"))
     if (count := sum(row.split == "fit" for row in rows)) < MIN_FIT:
         raise InputError(
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
@@ -83,7 +83,7 @@ def fit_predictor_to(
             f"{measurements}: measurements.arch: expected at least {MIN_FIT} networks, got "
             f"{len(given.rows)}: measure {MIN_FIT - len(given.rows)} more and add them"
         )
-    files = {name: (bundle.path / name).read_bytes() for name in bundle.card["files"]}
+    files = {name: bundle.file(name).read_bytes() for name in bundle.card["files"]}
     files["predictor.safetensors"], report = _fitted(
         bundle, given.rows, f"{given.target} ({given.source})", on_share
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import time
@@ -77,12 +76,7 @@ def _submit(service: Service, caller: Caller, request: SearchRequest, key: str |
     if request.webhook is not None:
         check_webhook(request.webhook, service.settings)
     catalog = service.catalog.seen_by(caller)
-    search = submit(service.store, catalog, request, key, caller)
-    if caller.owner is not None:
-        service.owners.claim(search.id, caller.owner, request.shared)
-    if request.webhook is not None:
-        service.webhooks.register(search.id, request.webhook)
-    return search
+    return submit(service.store, catalog, request, key, caller, service.webhooks)
 
 
 def _read(service: Service, caller: Caller, search: Search) -> SearchRead:
@@ -97,13 +91,16 @@ def parse_wait(prefer: str | None) -> float | None:
 
 
 async def _finished(service: Service, search: Search, seconds: float) -> Search:
+    if search.finished:
+        return search
     deadline = time.monotonic() + seconds
-    while not (search.finished or service.stop.is_set()):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
-        await asyncio.sleep(min(left, service.settings.poll_interval_s))
-        search = await run_in_threadpool(service.store.get, search.id)
+    with service.watch.watching(search.id) as watcher:
+        while not service.stop.is_set():
+            search, _ = await watcher.read()
+            left_s = deadline - time.monotonic()
+            if search.finished or left_s <= 0:
+                break
+            await watcher.changed(left_s)
     return search
 
 
@@ -151,16 +148,14 @@ async def stream_events(
     Events: queued, running, progress {"step", "share"}, succeeded, failed (a problem document),
     cancelled. A stream that broke goes on after the `Last-Event-ID` it is asked with.
     """
-    seen = int(last_event_id or 0)
-    while not service.stop.is_set():
-        # Read before the events: a search and its last event are written in one transaction.
-        search = await run_in_threadpool(service.store.get, search.id)
-        for event in await run_in_threadpool(service.store.events, search.id, seen):
-            seen = event.id
-            yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.id))
-        if search.finished:
-            return
-        await asyncio.sleep(service.settings.poll_interval_s)
+    with service.watch.watching(search.id, int(last_event_id or 0)) as watcher:
+        while not service.stop.is_set():
+            search, events = await watcher.read()
+            for event in events:
+                yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.id))
+            if search.finished:
+                return
+            await watcher.changed()
 
 
 @router.get(

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from service.contracts import Caller, NotAllowed
 from service.storage.searches import unknown
-from service.storage.sessions import read_connection, unit_of_work
+from service.storage.sessions import read_connection
 from service.storage.tables import SearchOwnerRow
 
 _ONE = select(SearchOwnerRow.owner, SearchOwnerRow.shared).where(
@@ -27,15 +28,6 @@ class Owners:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def claim(self, search_id: str, owner: str, shared: bool) -> None:
-        """Say whose a new search is; of one that has an owner nothing changes."""
-        try:
-            with unit_of_work(self._engine) as session:
-                if session.get(SearchOwnerRow, search_id) is None:
-                    session.add(SearchOwnerRow(search_id=search_id, owner=owner, shared=shared))
-        except IntegrityError:
-            return  # the same request at the same moment
 
     def check_seen(self, search_id: str, caller: Caller) -> None:
         """Have a search exist only for those who see it.
@@ -59,6 +51,13 @@ class Owners:
         with read_connection(self._engine) as connection:
             row = connection.execute(_ONE, {"id": search_id}).one_or_none()
         return (None, False) if row is None else (row.owner, row.shared)
+
+
+def claim(session: Session, search_id: str, owner: str, shared: bool) -> None:
+    """Say whose a new search is; of one that has an owner nothing changes."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    row = dialect.insert(SearchOwnerRow).values(search_id=search_id, owner=owner, shared=shared)
+    session.execute(row.on_conflict_do_nothing())
 
 
 def identity(canonical: Mapping[str, Any], caller: Caller, shared: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from latency_tables.benchmark import measure, runner
 from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.table.table import space_layers
-from models.bundle.bundle import BundleRegistry, add_to_bundle
+from models.bundle.bundle import PREDICTOR, BundleRegistry, add_to_bundle
 from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch
@@ -277,8 +277,8 @@ def test_a_table_and_a_predictor_without_a_common_resolution(run, home):
     genes = part.sample(60, np.random.default_rng(0))
     fit_gaussian_process(
         part, genes, LinearAccuracy(part).predict(genes), seed=0, target="made up"
-    ).save(bundle.predictor_path)
-    add_to_bundle(bundle, {}, {})
+    ).save(home / "predictor")
+    add_to_bundle(bundle, {}, {PREDICTOR: (home / "predictor").read_bytes()})
     entries = {key: make_table().entries[key] for key in space_layers(DEBUG.at([12]))}
     keep(home, make_table("other", entries=entries))
     bad = run("search", "--supernet", SUPERNET, "--device", "other", "--latency-ms", 1, code=2)

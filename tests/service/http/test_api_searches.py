@@ -7,17 +7,19 @@ import json
 from datetime import datetime, timedelta, timezone
 from subprocess import PIPE, Popen
 
-import anyio
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 
 from service.catalog.catalog import open_catalog
+from service.contracts import StoreUnavailable
+from service.http.app import create_app
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
     busy_on,
+    client_of,
     client_on,
     keep,
     make_profile,
@@ -301,12 +303,25 @@ async def test_health_and_metrics(busy):
     assert 'route="/v1/searches",status="201"' in text
 
 
-async def test_not_ready_when_a_worker_died(settings, monkeypatch):
+async def test_ready_whatever_a_search_does_to_the_workers(settings, monkeypatch):
     monkeypatch.setattr(
         "service.jobs.worker_processes._Supervisor._spawn", lambda self: Popen("false", stdin=PIPE)
     )
-    async with client_on(settings.model_copy(update={"workers": 1})) as client:
-        await anyio.sleep(0.1)
+    app = create_app(settings.model_copy(update={"workers": 1}))
+    async with client_of(app) as client:
+        (supervisor,) = app.state.service.workers._supervisors
+        supervisor._process.wait(30)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+        assert (await client.post("/v1/searches", json=body())).status_code == 202
+
+
+async def test_not_ready_without_the_database(settings, monkeypatch):
+    def gone(engine):
+        raise StoreUnavailable("the database does not answer")
+
+    async with client_on(settings) as client:
+        monkeypatch.setattr("service.http.dependencies.is_current", gone)
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
         assert (await client.get("/healthz")).status_code == 200

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
+import subprocess
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from models.errors import Conflict
+from service.jobs import identity
+from service.jobs.identity import has_ended, new_executor
 from service.jobs.queue import Durable
-from service.jobs.recovery import WorkerRecovery, _machine, has_ended, new_executor
+from service.jobs.recovery import MISSED_HEARTBEATS, WorkerRecovery
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
@@ -63,6 +69,13 @@ def recovery(executors, runs, durable, clock):
     return WorkerRecovery("me", executors, runs, durable, dead_after_s=DEAD_AFTER_S, clock=clock)
 
 
+def named(host="here", machine=None, pid=None, start=None):
+    """An executor's name."""
+    machine = machine or identity._machine()
+    pid = os.getpid() if pid is None else pid
+    return f"{host}/{machine}/{pid}.{start or 7}/{uuid.uuid4().hex}"
+
+
 def watch(recovery, clock, seconds, beat=()):
     """Look around once a second, while some beat."""
     for _ in range(seconds):
@@ -111,24 +124,107 @@ def test_who_was_buried_alive_comes_back(executors):
     assert executors.heartbeats() == {"far/1/x": 1}
 
 
-def test_the_dead_of_this_machine_are_known_at_once(recovery, executors, clock):
-    nobody = 2**22 + 1  # beyond Linux's largest process id
+def test_the_dead_of_this_machine_are_noticed_after_two_heartbeats(recovery, executors, clock):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
     names = {
-        "dead": f"{_machine()}/{nobody}/x",
-        "earlier": f"{_machine()}/{os.getpid()}/x",  # this number, before this process had it
-        "alive": f"{_machine()}/{os.getppid()}/x",
-        "elsewhere": f"other-{socket.gethostname()}:1/{nobody}/x",
+        "dead": named(pid=ended.pid),
+        "earlier": named(start="1"),  # this number, before this process had it
+        "alive": named(pid=os.getppid(), start=identity._start(os.getppid())),
+        "elsewhere": named(machine="0" * 32, pid=ended.pid),
     }
     assert [has_ended(name) for name in names.values()] == [True, True, False, False]
     for name in names.values():
         executors.heartbeat(name)
+    watch(recovery, clock, MISSED_HEARTBEATS)
+    assert set(executors.heartbeats()) == set(names.values())
     watch(recovery, clock, 1)
     assert set(executors.heartbeats()) == {names["alive"], names["elsewhere"]}
 
 
+def test_nobody_whose_heart_beats_is_taken_for_dead_whatever_its_name_says(
+    recovery, executors, clock
+):
+    """A copy of a running machine has its boot id too, and other processes."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    name = named(pid=ended.pid)
+    assert has_ended(name)
+    watch(recovery, clock, 30, beat=[name])
+    assert set(executors.heartbeats()) == {name}
+
+
+@pytest.mark.parametrize("differs", [None, "boot_id", "pid", "time"])
+def test_a_machine_is_one_boot_of_one_kernel_and_one_process_namespace(monkeypatch, differs):
+    """Whatever else is the same: cloned machines share host name, machine-id, namespace number."""
+    there = named(pid=2**22 + 1)
+    real_text, real_stat = Path.read_text, os.stat
+
+    def read_text(path):
+        return "other" if path.name == differs else real_text(path)
+
+    def stat(path, **names):
+        return real_stat("/" if path == f"/proc/self/ns/{differs}" else path, **names)
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(Path, "read_text", read_text)
+        elsewhere.setattr(os, "stat", stat)
+        identity._machine.cache_clear()
+        ended = has_ended(there)
+    identity._machine.cache_clear()
+    assert ended == (differs is None)
+
+
+def test_where_the_system_does_not_tell_nobody_is_of_the_same_machine(monkeypatch):
+    def hidden(*_):
+        raise PermissionError
+
+    here = named(pid=2**22 + 1)
+    with monkeypatch.context() as hiding:
+        hiding.setattr(Path, "read_text", hidden)
+        identity._machine.cache_clear()
+        assert not has_ended(here)
+        assert identity._start(os.getpid()) == ""
+        assert not has_ended(new_executor())
+    identity._machine.cache_clear()
+    assert has_ended(here)
+
+
 def test_a_name_is_of_a_process_and_never_twice_the_same():
     assert new_executor() != new_executor()
-    assert new_executor().split("/")[1] == str(os.getpid())
+    assert new_executor().split("/")[2].split(".")[0] == str(os.getpid())
+    assert not has_ended(new_executor())
+    longest = named(host="h" * 64, pid=2**22, start="9" * 12)
+    assert len(longest) < 200, "the column's length"
+    assert has_ended(longest)
+
+
+def test_of_two_executors_of_one_name_the_second_is_refused(executors):
+    executors.heartbeat("twin", "a1", {"a1"})
+    with pytest.raises(Conflict, match="another process works under the name 'twin'"):
+        executors.heartbeat("twin", "b1", {"b1"})
+    executors.heartbeat("twin", "a2", {"a1", "a2"})
+    # Copies of one running process, too: both know what was stored last, until one beats.
+    executors.heartbeat("twin", "a3", {"a2", "a3"})
+    with pytest.raises(Conflict):
+        executors.heartbeat("twin", "c3", {"a2", "c3"})
+    # A heartbeat that was stored although its answer got lost is no stranger's.
+    executors.heartbeat("twin", "a5", {"a2", "a3", "a4", "a5"})
+    assert executors.heartbeats() == {"twin": 4}
+
+
+def test_two_executors_of_one_name_that_start_at_once(engine):
+    """Whoever is second is refused, also where the row does not exist yet."""
+
+    def start(number):
+        try:
+            ExecutorStore(engine).heartbeat("twin", f"{number}", {f"{number}"})
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(start, range(6))) == 1
 
 
 def test_a_search_whose_run_nobody_knows_is_started_anew(recovery, store, durable):

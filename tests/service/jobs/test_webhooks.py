@@ -266,15 +266,20 @@ def opened(url):
         engine.dispose()
 
 
+def register(engine, webhooks, search, url, **names):
+    with unit_of_work(engine) as session:
+        webhooks.register(session, search.id, url, **names)
+
+
 def test_on_either_database_it_is_queued_with_the_end(database_url):
     with opened(database_url) as (engine, durable, webhooks):
         store = SearchStore(engine, enqueue=durable.enqueue, ended=webhooks.ended)
         runs = RunStore(engine, enqueue=durable.enqueue, ended=webhooks.ended)
         failing, cancelled = store.submit(new(0)), store.submit(new(1))
         for search in (failing, cancelled):
-            webhooks.register(search.id, "http://a.example/")
-            webhooks.register(search.id, "http://b.example/")
-            webhooks.register(search.id, "http://b.example/")
+            register(engine, webhooks, search, "http://a.example/")
+            register(engine, webhooks, search, "http://b.example/")
+            register(engine, webhooks, search, "http://b.example/")
         assert webhooks.counts() == {"waiting": 4}
         runs.start(failing.id, 1, "w")
         assert runs.fail(failing, "w", PROBLEM)
@@ -290,7 +295,7 @@ def test_on_either_database_it_is_queued_with_the_end(database_url):
         assert [state.status for state in states.values()] == ["ENQUEUED"] * 4
         # Asked again, it runs again, and who waits for this end hears of this one.
         again = store.submit(new(0))
-        webhooks.register(again.id, "http://a.example/")
+        register(engine, webhooks, again, "http://a.example/")
         runs.start(again.id, again.run, "w")
         assert runs.succeed(again, "w", RESULT)
         assert json.loads(webhooks.undelivered(10)[-1].body)["status"] == "succeeded"
@@ -300,7 +305,7 @@ def test_an_attempt_counts_once_and_what_is_forgotten_is_started_anew(database_u
     with opened(database_url) as (engine, durable, webhooks):
         store = SearchStore(engine, ended=webhooks.ended)
         search = store.submit(new())
-        webhooks.register(search.id, "http://a.example/")
+        register(engine, webhooks, search, "http://a.example/")
         store.cancel(search.id)
         (webhook,) = webhooks.undelivered(10)
         assert webhooks.take(webhook.id, 0) == webhook
@@ -331,8 +336,8 @@ def test_so_many_wait_for_one_search(database_url):
     with opened(database_url) as (engine, _, webhooks):
         search = SearchStore(engine).submit(new())
         for n in range(MAX_WAITING):
-            webhooks.register(search.id, f"http://a.example/{n}")
+            register(engine, webhooks, search, f"http://a.example/{n}")
         with pytest.raises(InputError, match="poll it"):
-            webhooks.register(search.id, "http://a.example/one-more")
-        webhooks.register(search.id, "http://a.example/0")
+            register(engine, webhooks, search, "http://a.example/one-more")
+        register(engine, webhooks, search, "http://a.example/0")
         assert webhooks.counts() == {"waiting": MAX_WAITING}

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 import models.supernet.extraction
 import service.delivery.bn_cache
 import service.jobs.worker
-from models.errors import InputError
+from models.errors import Conflict, InputError
 from service.contracts.searches import SearchRequest
 from service.jobs.queue import Durable
 from service.jobs.submission import submit
@@ -361,3 +361,24 @@ def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, sto
     (row,) = context.predict([bundle.space.largest])
     assert row["top1"] is None
     assert row["latency_ms"] > 0
+
+
+def test_a_worker_whose_name_another_process_uses_ends_without_its_runs(worker, monkeypatch):
+    ended = Event()
+
+    def end(code):
+        assert code == service.jobs.worker.EXIT_REFUSED
+        ended.set()
+        worker.abandon.set()
+
+    monkeypatch.setattr("service.jobs.worker.os._exit", end)
+    fast = worker.settings.model_copy(update={"dead_after_s": 0.5})
+    monkeypatch.setattr(worker.recovery, "dead_after_s", fast.dead_after_s)
+    worker.executors.heartbeat(worker.executor, "another", {"another"})
+    with pytest.raises(Conflict, match="another process works under the name"):
+        worker._beat()
+    worker.executors.remove(worker.executor)
+    with worker.working():
+        worker.executors.remove(worker.executor)
+        worker.executors.heartbeat(worker.executor, "another", {"another"})
+        assert ended.wait(PATIENCE_S)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.jobs.recovery import has_ended
+from service.jobs.identity import has_ended
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests import processes
@@ -77,7 +77,7 @@ def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
         engine = open_database(settings.database)
         found = ExecutorStore(engine).heartbeats()
         engine.dispose()
-        return {int(name.split("/")[1]) for name in found if not has_ended(name)}
+        return {int(name.split("/")[2].split(".")[0]) for name in found if not has_ended(name)}
 
     def wait_for(condition):
         deadline = time.monotonic() + PATIENCE_S

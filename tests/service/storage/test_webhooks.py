@@ -10,7 +10,7 @@ from models.errors import InputError
 from service.settings import Settings
 from service.storage.runs import RunStore
 from service.storage.webhooks import WebhookStore, check_webhook
-from tests.service.stored import RESULT, START, new, succeed
+from tests.service.stored import RESULT, START, new, register, succeed
 
 URL = "http://a.example/"
 
@@ -33,7 +33,7 @@ def webhooks(stored, clock, enqueued):
 
 def test_of_a_search_that_has_ended_it_is_sent_at_once(stored, webhooks, enqueued):
     search_id = succeed(stored, 0, 1.5, 90.0)
-    webhooks.register(search_id, URL)
+    register(webhooks, search_id, URL)
     (webhook,) = webhooks.undelivered(10)
     assert (webhook.url, webhook.attempts, enqueued) == (URL, 0, [(0, 0.0)])
     assert json.loads(webhook.body) == {
@@ -49,7 +49,7 @@ def test_of_a_search_that_has_ended_it_is_sent_at_once(stored, webhooks, enqueue
             "model": f"/v1/searches/{search_id}/model.onnx",
         },
     }
-    webhooks.register(search_id, URL)
+    register(webhooks, search_id, URL)
     assert webhooks.counts() == {"queued": 2}, "asked again after the end: told again"
 
 
@@ -58,7 +58,7 @@ def test_what_waits_is_sent_when_the_search_ends_and_only_of_that_search(
 ):
     first, second = stored.submit(new(0)), stored.submit(new(1))
     for search in (first, second):
-        webhooks.register(search.id, URL)
+        register(webhooks, search.id, URL)
     assert (webhooks.counts(), enqueued) == ({"waiting": 2}, [])
     stored.cancel(first.id)
     assert (webhooks.counts(), enqueued) == ({"waiting": 1, "queued": 1}, [(0, 0.0)])
@@ -70,13 +70,13 @@ def test_what_waits_is_sent_when_the_search_ends_and_only_of_that_search(
 
 def test_the_undelivered_are_told_oldest_first_and_no_more_than_asked_for(stored, webhooks, clock):
     for seed in range(3):
-        webhooks.register(succeed(stored, seed, 1.0, 90.0), f"{URL}{seed}")
+        register(webhooks, succeed(stored, seed, 1.0, 90.0), f"{URL}{seed}")
         clock.advance(1)
     assert [webhook.url for webhook in webhooks.undelivered(2)] == [f"{URL}0", f"{URL}1"]
 
 
 def test_an_attempt_that_failed_is_made_again_and_given_up_in_the_end(stored, webhooks, enqueued):
-    webhooks.register(succeed(stored, 0, 1.0, 90.0), URL)
+    register(webhooks, succeed(stored, 0, 1.0, 90.0), URL)
     (webhook,) = webhooks.undelivered(1)
     assert webhooks.take(webhook.id, 1) is None
     assert webhooks.take("another", 0) is None
@@ -96,7 +96,7 @@ def test_an_attempt_that_failed_is_made_again_and_given_up_in_the_end(stored, we
 
 
 def test_what_arrived_is_sent_no_more(stored, webhooks, enqueued):
-    webhooks.register(succeed(stored, 0, 1.0, 90.0), URL)
+    register(webhooks, succeed(stored, 0, 1.0, 90.0), URL)
     (webhook,) = webhooks.undelivered(1)
     assert webhooks.delivered(webhook)
     assert not webhooks.delivered(webhook)

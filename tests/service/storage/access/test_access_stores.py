@@ -12,9 +12,10 @@ from service.contracts.access import LOCAL, Caller
 from service.contracts.errors import InvalidKey, NotAllowed, TooManyRequests
 from service.storage.access.api_keys import MAX_DAYS, KeyStore
 from service.storage.access.audit import AuditLog
-from service.storage.access.owners import Owners, identity, own_key
+from service.storage.access.owners import Owners, claim, identity, own_key
 from service.storage.access.rate_limits import RateLimit
 from service.storage.database import open_database
+from service.storage.sessions import unit_of_work
 from tests.service.stored import START, new
 
 ANN = Caller(owner="ann", scope="search", key_id="k")
@@ -96,10 +97,10 @@ def test_who_waits_as_long_as_told_is_admitted(rate_per_s, tokens):
 def searches(stored):
     """Ids of ann's own, ann's shared, and nobody's search."""
     ids = [stored.submit(new(seed)).id for seed in range(3)]
-    owners = Owners(stored._engine)
-    owners.claim(ids[0], "ann", shared=False)
-    owners.claim(ids[1], "ann", shared=True)
-    return owners, ids
+    with unit_of_work(stored._engine) as session:
+        claim(session, ids[0], "ann", shared=False)
+        claim(session, ids[1], "ann", shared=True)
+    return Owners(stored._engine), ids
 
 
 @pytest.mark.parametrize(
@@ -129,11 +130,11 @@ def test_who_sees_and_who_changes_a_search(searches, caller, sees, owns):
 
 def test_the_first_claim_holds(searches):
     owners, ids = searches
-    owners.claim(ids[0], "bob", shared=True)
+    with unit_of_work(owners._engine) as session:
+        claim(session, ids[0], "bob", shared=True)
     owners.check_owned(ids[0], ANN)
     with pytest.raises(NotFound):
         owners.check_seen(ids[0], BOB)
-    owners.claim("no such search", "ann", shared=True)  # refused by the database, without an error
 
 
 def test_equal_requests_are_one_search_where_the_same_people_see_it():

@@ -1,0 +1,137 @@
+"""Replace files of a bundle all at once: whatever stops the writer, readers see the old or the new.
+
+The card names the sha256 of every file, and renaming the new card into place is the one moment of
+change. Before it, new files wait beside the old as `.NAME.SHA`; after it, each is renamed to its
+own name. A reader takes a file under its waiting name if there is one with the hash of its card
+(`locate`), so it never sees a mixture, and nothing has to be repaired before it can read.
+
+Files that were replaced stay as `.NAME.SHA` until the next change, for readers of the old card.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from models.machine import write_atomically
+
+CARD = "card.json"
+_SHA = 16
+"""Characters of a sha256 in the name of a waiting file."""
+_WAITING = re.compile(rf"\.(.+)\.([0-9a-f]{{{_SHA}}})")
+_HALF_WRITTEN = re.compile(rf"\.(.+)\.partial|\..+\.[0-9a-f]{{{_SHA}}}\.\w+|\.{CARD}\.\w+")
+
+
+def locate(folder: Path, name: str, sha256: str) -> Path:
+    """Where the content of `name` is that has this hash, if it is there at all."""
+    waiting = _waiting(folder, name, sha256)
+    return waiting if waiting.is_file() else folder / name
+
+
+def replace_files(
+    folder: Path, card: Mapping[str, Any], kept: Mapping[str, str], new: Mapping[str, bytes]
+) -> None:
+    """Give a bundle a new card and new files; the caller holds it (`exclusive`).
+
+    Args:
+        card: without "files", which is computed.
+        kept: sha256 of the files that stay as they are. Others that the present card names go.
+        new: contents by file name.
+    """
+    present = settle(folder)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in new.items()}
+    files = dict(sorted({**kept, **hashes}.items()))
+    changed = [name for name, sha256 in present.items() if files.get(name) != sha256]
+    for name in changed:
+        _keep(folder, name, present[name])
+    for name, content in new.items():
+        write_atomically(_waiting(folder, name, hashes[name]), content)
+    sync_folder(folder)
+    write_atomically(
+        folder / CARD, (json.dumps({**card, "files": files}, indent=1) + "\n").encode()
+    )
+    sync_folder(folder)
+    for name, sha256 in hashes.items():
+        os.replace(_waiting(folder, name, sha256), folder / name)
+    for name in changed:
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+
+
+def settle(folder: Path) -> dict[str, str]:
+    """Finish what an interrupted change has left to do and remove what else it left; returns the
+    sha256 of every file by the present card."""
+    card = json.loads((folder / CARD).read_text()) if (folder / CARD).exists() else {"files": {}}
+    files: dict[str, str] = card["files"]
+    for path in sorted(folder.iterdir()):
+        if match := _WAITING.fullmatch(path.name):
+            if files.get(match[1], "").startswith(match[2]):
+                os.replace(path, folder / match[1])
+            else:
+                if match[1] not in files and _same_file(path, folder / match[1]):
+                    (folder / match[1]).unlink()
+                path.unlink()
+        elif _HALF_WRITTEN.fullmatch(path.name):
+            path.unlink()
+    return files
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder against other writers. The system lets go of it when this process ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of file systems that cannot lock a folder
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_abandoned(folders: Iterator[Path]) -> None:
+    """Remove unfinished folders whose writer has ended."""
+    for folder in folders:
+        with suppress(OSError):  # somebody writes it, or has just finished
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names of a folder's files outlast a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _waiting(folder: Path, name: str, sha256: str) -> Path:
+    return folder / f".{name}.{sha256[:_SHA]}"
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
+
+
+def _keep(folder: Path, name: str, sha256: str) -> None:
+    """Keep a file for readers of the old card, under a second name, or as a copy where the file
+    system has no such thing."""
+    old = _waiting(folder, name, sha256)
+    try:
+        os.link(folder / name, old)
+    except FileNotFoundError:
+        return
+    except OSError:
+        write_atomically(old, (folder / name).read_bytes())
