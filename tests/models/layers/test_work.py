@@ -24,7 +24,7 @@ ODD = {
     "k7": replace(BASE, kernel=7, stride=2, act="hswish", se_channels=4),
     "k1": replace(BASE, act="relu6"),
     "unexpanded": replace(BASE, in_channels=12, out_channels=12, kernel=3, act="hswish", skip=True),
-    "strided conv": replace(BASE, kind="conv", kernel=3, stride=2, act="hswish", norm=True),
+    "strided conv": replace(BASE, kind="conv", kernel=5, stride=2, act="hswish", norm=True),
     "large bottleneck": replace(BASE, kind="bottleneck", kernel=5, stride=2, act="relu"),
     "window": replace(BASE, kind="maxpool", out_channels=6, kernel=3, stride=2),
 }
