@@ -151,6 +151,11 @@ class Infeasible(InputError):
             f"needs {floor:.6g}; ask for at least {together}, or a smaller supernet"
         )
 
+    def noted(self, note: str) -> Infeasible:
+        """The same error with a further sentence."""
+        self.args = (f"{self}. {note}",)
+        return self
+
 
 class CorruptBundle(SubnetSearchError):
     """A bundle on disk does not match its card (truncated, altered or incomplete)."""

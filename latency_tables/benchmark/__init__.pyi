@@ -1,11 +1,14 @@
 # The face of this room: what others may import.
 from .kit import build_kit as build_kit
+from .kit import sitting_from_kit as sitting_from_kit
 from .kit import table_from_kit as table_from_kit
 from .measure import RuntimeStopwatch as RuntimeStopwatch
 from .measure import host_conditions as host_conditions
 from .measure import measure_space as measure_space
-from .measure import timed_model as timed_model
+from .measure import time_model as time_model
 from .rounds import MeasureOptions as MeasureOptions
 from .runner import processor as processor
+from .runner import visit_summary as visit_summary
+from .table_assembly import p50_ms as p50_ms
 from .table_validation import TableValidation as TableValidation
 from .table_validation import validate_table as validate_table

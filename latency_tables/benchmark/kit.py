@@ -18,12 +18,12 @@ from typing import Any, cast
 import numpy as np
 
 from latency_tables.benchmark import runner
-from latency_tables.benchmark.plan import Chain, plan_benchmark
+from latency_tables.benchmark.plan import BenchmarkPlan, Chain, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.benchmark.runner import MAX_ROUNDS, Floats, OnProgress
-from latency_tables.benchmark.table_assembly import assemble_table
+from latency_tables.benchmark.table_assembly import assemble_table, p50_ms
 from latency_tables.runtimes import find_runtime, runtime_source
-from latency_tables.table import MAX_MS, Conditions, LatencyTable
+from latency_tables.table import MAX_MS, Conditions, LatencyTable, Sitting
 from models.errors import InputError
 from models.spaces import SearchSpace
 
@@ -98,6 +98,43 @@ def table_from_kit(
     Raises:
         InputError: naming the place, what was expected there and what was found.
     """
+    part, plan, runs, times = _read_rounds(profile, space)
+    return assemble_table(
+        part, plan, times, device=profile["name"], conditions=conditions, runs=runs
+    )
+
+
+def sitting_from_kit(
+    profile: Mapping[str, Any], conditions: Conditions, space: SearchSpace, table: LatencyTable
+) -> Sitting:
+    """What a file that a kit wrote later says of a table's device: its whole networks alone count.
+
+    Raises:
+        InputError: as `table_from_kit`; or it was measured under other conditions than the table.
+    """
+    from latency_tables.benchmark.table_validation import check_alike  # needs onnx
+
+    check_alike(table, conditions)
+    if conditions.batch != table.conditions.batch:
+        raise InputError(
+            f"profile.batch: expected {table.conditions.batch} as in the table of device "
+            f"{table.device!r}, got {conditions.batch}"
+        )
+    _, plan, _, times = _read_rounds(profile, space)
+    ratios = [
+        p50_ms(times[name]) / table.network_ms(network) for name, network in plan.networks.items()
+    ]
+    return Sitting(
+        measured_at=conditions.measured_at,
+        networks=len(ratios),
+        ratio=round(float(np.median(ratios)), 5),
+    )
+
+
+def _read_rounds(
+    profile: Mapping[str, Any], space: SearchSpace
+) -> tuple[SearchSpace, BenchmarkPlan, int, dict[str, Floats]]:
+    """The part of the space that was timed, what was timed, runs of a visit, and the times."""
     rounds = profile["rounds"]
     if not isinstance(rounds, Mapping) or sorted(rounds) != sorted(_ROUNDS):
         raise InputError(f"profile.rounds: expected an object with {_ROUNDS}, as a kit writes it")
@@ -119,14 +156,7 @@ def table_from_kit(
     part = space.at(sizes)
     counts = _counts(rounds)
     plan = plan_benchmark(part, counts["networks"], counts["seed"])
-    return assemble_table(
-        part,
-        plan,
-        _times(rounds["times_ms"], list(plan.timings)),
-        device=profile["name"],
-        conditions=conditions,
-        runs=counts["runs"],
-    )
+    return part, plan, counts["runs"], _times(rounds["times_ms"], list(plan.timings))
 
 
 def _counts(rounds: Mapping[str, Any]) -> dict[str, int]:
@@ -179,6 +209,9 @@ newer with `numpy` and `{options.runtime}`, nothing else, and it sends nothing a
 Let nothing else run meanwhile. It takes about four minutes (`--seconds`), shows the time left, and
 goes on where it was if it is stopped and started again. `--threads` and `--provider` say how
 networks will run on the device; `--power-w` states the power it draws. It writes `my-board.json`.
+
+Measured again another day, the same file adds a sitting (`devices import my-board.json --sitting`):
+three of them tell how the device's speed drifts.
 
 Bring that file to the service, by either of
 

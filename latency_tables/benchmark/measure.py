@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from latency_tables.benchmark import runner
 from latency_tables.benchmark.models import TensorsFor, chain_model, random_tensors
 from latency_tables.benchmark.plan import Chain, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chains
-from latency_tables.benchmark.runner import OnProgress, TimedRuns
+from latency_tables.benchmark.runner import OPENINGS, Floats, OnProgress, TimedRuns
 from latency_tables.benchmark.table_assembly import assemble_table
 from latency_tables.runtimes import DEFAULT_RUNTIME, OpenModel, find_runtime
 from latency_tables.table import Conditions, LatencyTable
 from models.errors import InputError
 from models.machine import write_atomically
 from models.spaces import SearchSpace
+
+VISITS_OF_A_MODEL = 100
+"""Most visits of a single model: 400 runs, enough for a p99."""
 
 
 def host_conditions(
@@ -69,6 +75,38 @@ def timed_model(
     except ValueError as error:
         raise InputError(str(error)) from error
     return runner.timed_runs(opened)
+
+
+def time_model(model: bytes, conditions: Conditions, *, max_s: float) -> Floats:
+    """Times of single runs of an ONNX model of this project, milliseconds, (visits, runs).
+
+    The protocol is that of a table's whole networks: visits of as many runs, over as many openings
+    of the model. The statistic to compare with a prediction is therefore `p50_ms`.
+
+    Args:
+        conditions: runtime, provider, threads, batch, and the precision of the model as it is.
+        max_s: no visit but the first of each opening starts after this time.
+
+    Raises:
+        NotFound: no such runtime is registered.
+        InputError: the provider does not run it here.
+    """
+    usual, visits, started = MeasureOptions(), [], time.monotonic()
+    for opening in range(OPENINGS):
+        run = timed_model(
+            model,
+            runtime=conditions.runtime,
+            provider=conditions.provider,
+            threads=conditions.threads or 1,
+            batch=conditions.batch,
+            precision=conditions.precision,
+        )
+        until = started + max_s * (opening + 1) / OPENINGS
+        for visit in range(VISITS_OF_A_MODEL // OPENINGS):
+            if visit and time.monotonic() >= until:
+                break
+            visits.append(run(usual.warmup, usual.runs))
+    return np.stack(visits)
 
 
 class RuntimeStopwatch:

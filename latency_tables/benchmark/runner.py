@@ -115,7 +115,7 @@ def time_rounds(
         start = clock()
         for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
             times = prepared[names[index]](rounds.warmup, rounds.runs)
-            visits[names[index]].append((float(np.median(times)), float(times.mean())))
+            visits[names[index]].append(visit_summary(times))
         spent_s += clock() - start
         if spent_s - saved_s >= SAVE_EVERY_S:
             partial.save(visits, spent_s)
@@ -123,6 +123,11 @@ def time_rounds(
         on_progress(PREPARING + (1 - PREPARING) * rounds.share(done + 1, spent_s))
     partial.save(visits, spent_s)
     return {name: np.array(rows) for name, rows in visits.items()}
+
+
+def visit_summary(times_ms: Floats) -> tuple[float, float]:
+    """What is kept of a visit: median and mean of its runs, (R,) given."""
+    return float(np.median(times_ms)), float(times_ms.mean())
 
 
 class Partial:

@@ -6,8 +6,12 @@ Shapes: N networks.
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +22,9 @@ from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chai
 from latency_tables.benchmark.runner import Floats, OnProgress
 from latency_tables.benchmark.table_assembly import p50_ms
 from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
-from latency_tables.table import ALIKE, Conditions, LatencyTable
+from latency_tables.table import ALIKE, Conditions, LatencyTable, Sitting
 from models.errors import InputError
-from models.spaces import SearchSpace
+from models.spaces import Arch, SearchSpace, layer_plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +42,10 @@ class TableValidation:
     """Those of the measured times."""
     drift: float = 1.0
     """Median of measured over predicted time of other networks than these N."""
+    searched: TableValidation | None = None
+    """The same of networks drawn as searches draw them, if there were any."""
+    sitting: Sitting | None = None
+    """What the table keeps of it all."""
 
     @property
     def relative_error(self) -> Floats:
@@ -60,7 +68,9 @@ class TableValidation:
 
     def without_drift(self) -> TableValidation:
         """The measured times divided by the drift: the errors that remain are the table's own."""
-        return dataclasses.replace(self, measured_ms=self.measured_ms / self.drift, drift=1.0)
+        return dataclasses.replace(
+            self, measured_ms=self.measured_ms / self.drift, drift=1.0, searched=None
+        )
 
 
 def validate_table(
@@ -69,6 +79,7 @@ def validate_table(
     *,
     count: int = 40,
     references: int = 20,
+    searched: Sequence[Arch] = (),
     seed: int = 1,
     tensors_for: TensorsFor = random_tensors,
     options: MeasureOptions | None = None,
@@ -79,6 +90,7 @@ def validate_table(
 
     Args:
         references: further networks that tell the drift; with 0, the drift is 1.
+        searched: different networks to time as well, drawn as searches draw them.
         seed: of the networks; another one than the measurement's, which is calibrated on its own
             networks.
         options: how long and how to time; runtime, provider, threads, batch and precision are the
@@ -92,7 +104,7 @@ def validate_table(
     options = _options(table.conditions, options or MeasureOptions(target_s=20.0))
     stopwatch = stopwatch or measure.RuntimeStopwatch(options, tensors_for)
     here = stopwatch.conditions
-    _check_alike(table, here)
+    check_alike(table, here)
     drawn = sample_networks(space, 2 * (count + references), seed)  # duplicates are dropped
     networks = dict(islice(drawn.items(), count + references))
     if (most := len(networks) - references) < count:
@@ -100,18 +112,46 @@ def validate_table(
             f"space {space.name}: expected {count} different networks and {references} for the "
             f"drift, got {len(networks)}; ask for at most {max(most, 0)}"
         )
-    predicted = np.array([table.network_ms(network) for network in networks.values()])
-    timings = {name: Timing(network) for name, network in networks.items()}
+    chosen = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in searched}
+    together = {**networks, **chosen}
+    timings = {name: Timing(network) for name, network in together.items()}
     visits = time_chains(timings, stopwatch, options, on_progress)
-    measured = np.array([p50_ms(visits[name]) for name in networks])
-    ratios = measured[count:] / predicted[count:]
-    return TableValidation(
-        tuple(networks)[:count],
-        predicted[:count],
-        measured[:count],
-        conditions=here,
-        drift=float(np.median(ratios)) if references else 1.0,
+    measured = {name: p50_ms(visits[name]) for name in together}
+    predicted = {name: table.network_ms(network) for name, network in together.items()}
+    return _compared(list(networks), list(chosen), count, predicted, measured, here)
+
+
+def _compared(
+    drawn: Sequence[str],
+    searched: Sequence[str],
+    count: int,
+    predicted: Mapping[str, float],
+    measured: Mapping[str, float],
+    here: Conditions,
+) -> TableValidation:
+    """The comparison of `count` of the networks drawn at random, and of the searched ones; the
+    drift is that of the others."""
+
+    def ratios(names: Sequence[str]) -> list[float]:
+        return [round(measured[name] / predicted[name], 5) for name in names]
+
+    def seen(names: Sequence[str], **further: Any) -> TableValidation:
+        return TableValidation(
+            tuple(names),
+            np.array([predicted[name] for name in names]),
+            np.array([measured[name] for name in names]),
+            conditions=here,
+            drift=float(np.median(ratios(drawn[count:]))) if drawn[count:] else 1.0,
+            **further,
+        )
+
+    sitting = Sitting(
+        measured_at=here.measured_at or datetime.now(UTC).isoformat(timespec="seconds"),
+        networks=len(drawn),
+        ratio=round(float(np.median(ratios(drawn))), 5),
+        searched_ratios=tuple(ratios(searched)),
     )
+    return seen(drawn[:count], searched=seen(searched) if searched else None, sitting=sitting)
 
 
 def _options(conditions: Conditions, options: MeasureOptions) -> MeasureOptions:
@@ -128,7 +168,12 @@ def _options(conditions: Conditions, options: MeasureOptions) -> MeasureOptions:
     )
 
 
-def _check_alike(table: LatencyTable, here: Conditions) -> None:
+def check_alike(table: LatencyTable, here: Conditions) -> None:
+    """Refuse to compare a table with times of another machine or way to run networks.
+
+    Raises:
+        InputError: naming what differs.
+    """
     there = table.conditions
     if not there.alike(here):
         differing = "; ".join(

@@ -24,7 +24,7 @@ from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, published_spaces
 
 _PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
-_PROFILE_TABLE = ("network_overhead_ms", "expected_error", "residual_ratios")
+_PROFILE_TABLE = ("network_overhead_ms", "expected_error", "residual_ratios", "sittings")
 _PROFILE_OPTIONAL = ("source", *_PROFILE_TABLE)
 _FORMS = ("table", "measurements", "donor")
 
@@ -51,7 +51,8 @@ def parse_profile(
     of these:
 
     * "table", which maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and
-      "count"; with it optionally "network_overhead_ms", "expected_error" and "residual_ratios".
+      "count"; with it optionally "network_overhead_ms", "expected_error", "residual_ratios" and
+      "sittings", a list of `{"measured_at", "networks", "ratio"}` with optional "searched_ratios".
       These numbers count as measured by the user.
     * "measurements" of whole networks, `{"arch": [...], "latency_ms": [...]}`, to which a table is
       fitted (`latency_tables.fitting.fit`); optionally near the table of a "donor", another device.

@@ -15,6 +15,7 @@ from .findings import Finding as Finding
 from .linting import BadTable as BadTable
 from .linting import check as check
 from .linting import lint as lint
+from .sittings import Sitting as Sitting
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text
 from .table import ALIKE as ALIKE

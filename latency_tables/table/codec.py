@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from latency_tables.table.sittings import Sitting
 from latency_tables.table.strict_json import (
     expect_integer,
     expect_list,
@@ -38,7 +39,9 @@ _TABLE_OPTIONAL = (
     "residual_ratios",
     "estimated_resolutions",
     "notes",
+    "sittings",
 )
+_SITTING = ("measured_at", "networks", "ratio")
 CONDITIONS_REQUIRED = ("runtime", "precision", "batch")
 CONDITIONS_OPTIONAL = (
     "runtime_version",
@@ -102,6 +105,7 @@ def parse_table(
             expected_error=None if error is None else expect_number(error, "expected_error"),
             residual_ratios=expect_numbers(fields.get("residual_ratios"), "residual_ratios"),
             notes=_notes(fields.get("notes", [])),
+            sittings=_sittings(fields.get("sittings", [])),
             estimated_resolutions=tuple(
                 expect_integer(item, "estimated_resolutions")
                 for item in expect_list(
@@ -122,6 +126,25 @@ def _note(value: object, where: str) -> Note:
     fields = expect_object(value, where, ("kind", "text"))
     texts = {name: expect_text(fields[name], f"{where}.{name}") for name in fields}
     return _placed(where, lambda: Note(cast(Any, texts["kind"]), texts["text"]))
+
+
+def _sittings(value: object) -> tuple[Sitting, ...]:
+    items = expect_list(value, "sittings")
+    return tuple(_sitting(item, f"sittings[{index}]") for index, item in enumerate(items))
+
+
+def _sitting(value: object, where: str) -> Sitting:
+    fields = expect_object(value, where, _SITTING, ("searched_ratios",))
+    measured_at = fields["measured_at"]
+    return _placed(
+        where,
+        lambda: Sitting(
+            measured_at=None if measured_at is None else expect_text(measured_at, "measured_at"),
+            networks=expect_integer(fields["networks"], "networks"),
+            ratio=expect_number(fields["ratio"], "ratio"),
+            searched_ratios=expect_numbers(fields.get("searched_ratios"), "searched_ratios"),
+        ),
+    )
 
 
 def parse_conditions(value: Mapping[str, Any], where: str) -> Conditions:

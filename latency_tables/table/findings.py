@@ -16,6 +16,7 @@ Kind = Literal[
     "outlier",
     "trend",
     "bound",
+    "drift",
 ]
 
 

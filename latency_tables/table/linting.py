@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from latency_tables.table.findings import Finding
 from latency_tables.table.plausibility import check_bound, check_networks
+from latency_tables.table.sittings import LEAST_SITTINGS
 from latency_tables.table.table import LatencyTable, LayerLatency, at_resolution
 from models.errors import InputError
 from models.layers import LayerSpec, kind_of
@@ -86,6 +87,7 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
         *_network_error(table),
         *check_bound(table),
         *_provider(table),
+        *_drift(table),
     ]
     if space is None:
         text = f"space {table.space!r} is not known here, so layers and units were not checked"
@@ -255,3 +257,14 @@ def _provider(table: LatencyTable) -> Iterator[Finding]:
     elif conditions.ran_on is None and conditions.runtime == "onnxruntime" and asked not in CERTAIN:
         text = f"nothing says that {asked} ran the networks: ONNX Runtime runs on the CPU what it"
         yield Finding("provider", False, f"{text} cannot run elsewhere; measure again to know")
+
+
+def _drift(table: LatencyTable) -> Iterator[Finding]:
+    if table.usual_confidence is not None and table.drift is None:
+        sittings = 1 + len(table.sittings)
+        text = (
+            f"measured in {sittings} sitting{'s' if sittings > 1 else ''}, so how its speed drifts "
+            f"between sittings is unknown, and upper bounds leave it out: "
+            f"`subnet-search devices check` adds a sitting, {LEAST_SITTINGS} are enough"
+        )
+        yield Finding("drift", False, text)

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -19,9 +19,12 @@ from latency_tables.table.checks import check_name, check_number, check_text
 from latency_tables.table.prediction_bounds import (
     MAX_RATIOS,
     USUAL_CONFIDENCE,
+    check_confidence,
     most_confidence,
+    networks_for,
     upper_factor,
 )
+from latency_tables.table.sittings import MAX_SITTINGS, Drift, Sitting, estimate_drift
 from models.errors import InputError, NotFound
 from models.layers import LayerSpec
 from models.spaces import SearchSpace, layer_plan
@@ -163,8 +166,10 @@ class LatencyTable:
     expected_error: float | None = None
     """Mean relative error on whole networks timed on the device; None if none were timed."""
     residual_ratios: tuple[float, ...] = ()
-    """Measured over predicted latency of whole networks, each predicted without itself; ascending.
-    Upper bounds follow from them."""
+    """Measured over predicted latency of random whole networks, each predicted without itself;
+    ascending. Upper bounds follow from them unless enough networks were drawn from the front."""
+    sittings: tuple[Sitting, ...] = ()
+    """Later sittings than the table's own, in the order of time."""
     estimated_resolutions: tuple[int, ...] = ()
     """Resolutions of a measured table whose entries were estimated from the others."""
     notes: tuple[Note, ...] = ()
@@ -191,6 +196,8 @@ class LatencyTable:
             )
         for ratio in self.residual_ratios:
             check_number(ratio, "residual_ratios", MAX_MS, positive=True)
+        if len(self.sittings) > MAX_SITTINGS:
+            raise InputError(f"sittings: expected at most {MAX_SITTINGS}, got {len(self.sittings)}")
         for resolution in self.estimated_resolutions:
             check_number(resolution, "estimated_resolutions", MAX_COUNT, positive=True)
         object.__setattr__(self, "residual_ratios", tuple(sorted(self.residual_ratios)))
@@ -201,6 +208,13 @@ class LatencyTable:
         """The hash of `table_to_json`, equal for equal tables. It is cached because it would take
         half the time of a request whose answer is stored."""
         return hashlib.sha256(table_to_json(self).encode()).hexdigest()
+
+    @cached_property
+    def costs_sha256(self) -> str:
+        """The hash of what predictions are made of. It stays the same when a sitting is added."""
+        costs = [self.space, self.network_overhead_ms]
+        costs += [(key, self.entries[key].p50_ms) for key in sorted(self.entries)]
+        return hashlib.sha256(json.dumps(costs).encode()).hexdigest()
 
     def entry(self, layer: LayerSpec, keys: Keys | None = None) -> LayerLatency | None:
         """The entry of a layer: that at its network's resolution, else that for any resolution.
@@ -239,19 +253,57 @@ class LatencyTable:
         return self.network_overhead_ms + sum(self.layer_ms(layer) for layer in plan)
 
     def upper_factor(self, confidence: float) -> float:
-        """The factor from a predicted latency to its upper bound at this probability.
+        """The factor from a predicted latency to its upper bound at this nominal confidence.
 
         Raises:
             InputError: it is not from 0.5 to below 1, or more than the networks measured on the
                 device allow.
         """
-        return upper_factor(self.residual_ratios, confidence)
+        check_confidence(confidence)
+        return upper_factor(self.bound_ratios(confidence), confidence, self.drift)
 
     @property
     def usual_confidence(self) -> float | None:
-        """0.9, or the largest probability that a bound can have; None if that is below 0.5."""
-        most = most_confidence(len(self.residual_ratios))
+        """0.9, or the largest confidence that a bound can have; None if that is below 0.5."""
+        most = most_confidence(len(self.bound_ratios(USUAL_CONFIDENCE)))
         return min(USUAL_CONFIDENCE, most) if most >= 0.5 else None
+
+    @cached_property
+    def searched_ratios(self) -> tuple[float, ...]:
+        """Measured over predicted latency of networks drawn from the device's front, each without
+        the drift of its sitting; ascending."""
+        return tuple(sorted(error for sitting in self.sittings for error in sitting.errors))
+
+    def bounded_by_searched(self, confidence: float) -> bool:
+        """Whether there are enough networks drawn as searches draw them for such an upper bound."""
+        needed = networks_for(max(confidence, USUAL_CONFIDENCE))
+        return len(self.searched_ratios) >= needed or not self.residual_ratios
+
+    def bound_ratios(self, confidence: float) -> tuple[float, ...]:
+        """The scores that an upper bound follows from, ascending."""
+        searched = self.bounded_by_searched(confidence)
+        return self.searched_ratios if searched else self.residual_ratios
+
+    @cached_property
+    def drift(self) -> Drift | None:
+        """Between sittings; None where there are too few to know."""
+        return estimate_drift(self.sittings)
+
+    def with_sitting(self, sitting: Sitting) -> LatencyTable:
+        """The same table after one more sitting."""
+        return replace(self, sittings=(*self.sittings, sitting)[-MAX_SITTINGS:])
+
+    def sittings_before(self, ratio: float) -> tuple[Sitting, ...]:
+        """All sittings, its own included, for a table that corrects this one when the device took
+        `ratio` times as long. None if this one's own is not of whole networks on the device."""
+        if self.origin == "estimated" or not self.residual_ratios:
+            return ()
+        own = Sitting(
+            measured_at=self.conditions.measured_at,
+            networks=len(self.residual_ratios),
+            ratio=1.0,
+        )
+        return tuple(s.relative_to(ratio) for s in (own, *self.sittings))[-MAX_SITTINGS:]
 
     def covered(self, space: SearchSpace) -> SearchSpace:
         """The resolutions of `space` whose first layer the table has; the whole space if it has
@@ -290,6 +342,7 @@ def table_to_json(table: LatencyTable) -> str:
     opening = json.dumps(head, indent=1)[: -len("\n}")]
     optional = {name: getattr(table, name) for name in ("residual_ratios", "estimated_resolutions")}
     optional["notes"] = [asdict(note) for note in table.notes]
+    optional["sittings"] = [asdict(sitting) for sitting in table.sittings]
     for field, values in optional.items():
         if values:  # left out if empty, as in files of old versions
             opening += f',\n "{field}": {json.dumps(values)}'

@@ -22,3 +22,6 @@ from .fronts import front_json as front_json
 from .fronts import read_front as read_front
 from .profiles import correct_device as correct_device
 from .profiles import read_profile as read_profile
+from .profiles import read_sitting as read_sitting
+from .sittings import keep_sitting as keep_sitting
+from .sittings import time_sitting as time_sitting

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from latency_tables.table import LatencyTable, Precision, space_layers
 from models.bundle import PREDICTOR, Bundle
-from models.errors import InputError
+from models.errors import Infeasible, InputError
 from models.layers import LayerSpec
 from models.spaces import Arch, GeneMatrix, SearchSpace
 from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits, scaled
@@ -18,7 +19,7 @@ from service.catalog.energy import footprint
 from service.catalog.provenance import doubts, table_provenance, upper_bound
 
 CONFIDENCE = "latency_confidence"
-"""Key among limits: the probability with which the limit on latency must hold."""
+"""Key among limits: the nominal confidence of the upper bound that the limit on latency limits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,7 @@ class DeploymentContext:
     _evaluators: Mapping[str, tuple[SearchSpace, Callable[[GeneMatrix], Floats]]]
     """By number, "top1" among them: the space over which it is known, and its values there."""
     confidence: float | None = None
-    """Probability with which latency limits must hold: the cost "latency_ms" is then the upper
-    bound of the latency at that probability."""
+    """The cost "latency_ms" is the upper bound of the latency at this nominal confidence."""
     warnings: tuple[str, ...] = ()
     """What makes the table's latencies doubtful; `lint` finds more."""
     float_table: LatencyTable | None = None
@@ -50,6 +50,21 @@ class DeploymentContext:
     def precision(self) -> Precision:
         """Precision of the networks that the table times."""
         return "fp32" if self.table is None else self.table.conditions.precision
+
+    @property
+    def batch(self) -> int:
+        """Images of one forward pass, for which the table's milliseconds are."""
+        return 1 if self.table is None else self.table.conditions.batch
+
+    @contextmanager
+    def naming_batch(self) -> Iterator[None]:
+        """An infeasible budget says for how many images it is, if for more than one."""
+        try:
+            yield
+        except Infeasible as error:
+            if self.batch > 1:
+                error.noted(f"Latencies of this device are for a batch of {self.batch} images")
+            raise
 
     @classmethod
     def open(
@@ -121,10 +136,15 @@ class DeploymentContext:
         for name in columns.keys() & registered_limits().keys():
             if registered_limits()[name].is_integer:
                 columns[name] = [None if v is None else round(v) for v in columns[name]]
-        return [
+        found: list[dict[str, Any]] = [
             {"arch": arch.to_json(), **{name: columns[name][row] for name in names}}
             for row, arch in enumerate(archs)
         ]
+        for row in found if "latency_ms" in names else ():
+            ms = row["latency_ms"]
+            row["batch"] = self.batch
+            row["latency_ms_per_image"] = None if ms is None else ms / self.batch
+        return found
 
     def _evaluate(self, name: str, archs: Sequence[Arch]) -> list[float | None]:
         """One number of each network; None where it is not known."""
@@ -143,10 +163,10 @@ class DeploymentContext:
     ) -> tuple[DeploymentContext, dict[str, float]]:
         """The context and the limits to search with, where `limits` may hold "latency_confidence".
 
-        The latency cost of that context is the upper bound of the latency at that probability.
+        The latency cost of that context is the upper bound of the latency at that confidence.
 
         Raises:
-            InputError: if too few networks were measured on the device for that probability.
+            InputError: if too few networks were measured on the device for that confidence.
         """
         given = dict(limits)
         if (confidence := given.pop(CONFIDENCE, None)) is None:
@@ -169,7 +189,8 @@ class DeploymentContext:
         for name in limits:
             if name not in self.costs and name in registered_limits():
                 raise InputError(f"constraints.{name}: expected {registered_limits()[name].needs}")
-        SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
+        with self.naming_batch():
+            SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
 
     def require_predictor(self) -> AccuracyPredictor:
         """The predictor.

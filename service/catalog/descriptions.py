@@ -139,4 +139,6 @@ def _table(item: KeptTable) -> DeviceTable:
         layers=len(table.entries),
         network_overhead_ms=table.network_overhead_ms,
         expected_error=table.expected_error,
+        sittings=1 + len(table.sittings),
+        drift_fraction=None if table.drift is None else table.drift.deviation,
     )

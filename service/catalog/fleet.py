@@ -10,6 +10,7 @@ from search.costs import CostModel
 from search.fleet import Fleet, Member, Share, search_fleet, search_shared
 from search.predictors import load_predictor
 from service.catalog.catalog import Catalog
+from service.catalog.deployment_context import DeploymentContext
 
 
 def plan_fleet(
@@ -56,7 +57,7 @@ def plan_fleet(
         served = [list(share.loss) for share in fleet.shares]
     return {
         "networks": [
-            _network(share, {device: members[device] for device in devices})
+            _network(share, {device: members[device] for device in devices}, contexts)
             for share, devices in zip(fleet.shares, served, strict=True)
         ],
         "loss_allowed": loss,
@@ -66,14 +67,22 @@ def plan_fleet(
     }
 
 
-def _network(share: Share, members: Mapping[str, Member]) -> dict[str, Any]:
+def _network(
+    share: Share, members: Mapping[str, Member], contexts: Mapping[str, DeploymentContext]
+) -> dict[str, Any]:
     """One network, and how it does on each device that gets it."""
+    latency_ms = {
+        device: float(member.latency.evaluate(share.result.genes[None])[0])
+        for device, member in members.items()
+    }
     return {
         "arch": share.result.arch.to_json(),
         "top1": share.result.top1,
         "devices": {
             device: {
-                "latency_ms": float(member.latency.evaluate(share.result.genes[None])[0]),
+                "latency_ms": latency_ms[device],
+                "batch": contexts[device].batch,
+                "latency_ms_per_image": latency_ms[device] / contexts[device].batch,
                 "budget_ms": member.budget_ms,
                 "loss": share.loss.get(device),
             }

@@ -53,15 +53,15 @@ def read_front(
     Args:
         home: the installation, which keeps fronts.
         budget_ms: answer only the most accurate one within this latency.
-        confidence: with which probability a latency is to be within the budget: then its upper
-            bound counts. Bounds in the answer hold with it; None: with that of the table.
+        confidence: nominal, of the upper bounds, which the budget then limits. None: that of the
+            table, and the budget limits the prediction.
         layers: also what each network is made of. Neighbours on a front share most of their
             layers, so each layer is described once and networks name them by position.
         on_share: told how much is done, 0..1, while a front that is not kept is computed.
 
     Raises:
         InputError: if the supernet has no accuracy predictor, the budget is not a positive
-            number, or the networks measured on the device cannot promise so much confidence.
+            number, or the networks measured on the device do not support so much confidence.
         Infeasible: if no network is that fast.
     """
     predictor, table = context.require_predictor(), context.table
@@ -74,7 +74,8 @@ def read_front(
         limited = found
         if confidence is not None and bound is not None:
             limited = replace(found, latency_ms=found.latency_ms * bound["factor"])
-        index = answer(limited, budget_ms)
+        with context.naming_batch():
+            index = answer(limited, budget_ms)
         found = found[index : index + 1]
     archs = context.space.decode(found.genes)
     columns = _columns(context, found, archs, bound)
@@ -85,6 +86,7 @@ def read_front(
         ],
         "layers": _layers(context, archs) if layers else None,
         "network_overhead_ms": table.network_overhead_ms,
+        "batch": context.batch,
         "method": "dynamic programming over an additive surrogate, refined by the predictor",
         "expected_error": {
             "latency_ms": table.expected_error,
@@ -103,6 +105,7 @@ def _columns(
     """What the API answers of each network, by the name of the field."""
     columns: dict[str, list[Any]] = {
         "latency_ms": found.latency_ms.tolist(),
+        "latency_ms_per_image": (found.latency_ms / context.batch).tolist(),
         "latency_upper_ms": [None] * len(found)
         if bound is None
         else (found.latency_ms * bound["factor"]).tolist(),
@@ -146,7 +149,9 @@ def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> Fro
         InputError, Infeasible: as `read_front`.
     """
     context.require_predictor()
-    key = (front_sha256(context), *registered_limits(), query)
+    assert context.table is not None
+    # A sitting changes the bounds of a front, and not its networks.
+    key = (front_sha256(context), context.table.sha256, *registered_limits(), query)
     if (answer := _ANSWERS.get(key)) is None:
         read = read_front(
             home, context, query.budget_ms, confidence=query.confidence, layers=query.layers
@@ -174,7 +179,7 @@ def front_sha256(context: DeploymentContext) -> str:
     bundle, table = context.bundle, context.table
     assert table is not None
     predictor = bundle.card["files"][PREDICTOR]
-    origins = [FORMAT, SEED, context.space.to_json(), predictor, table.sha256]
+    origins = [FORMAT, SEED, context.space.to_json(), predictor, table.costs_sha256]
     return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latency_tables.fitting import parse_head
-from latency_tables.table import Conditions, LatencyTable
-from models.errors import InputError, NotFound
+from latency_tables.table import Conditions, LatencyTable, Sitting
+from models.errors import Conflict, InputError, NotFound
 from models.spaces import SearchSpace, layer_plan
 from service.catalog.catalog import Catalog
 from service.contracts import check_finished
@@ -33,6 +33,29 @@ def read_profile(catalog: Catalog, value: object) -> LatencyTable:
 
     profile, conditions = parse_head(value, "rounds")
     return table_from_kit(profile, conditions, _space(catalog, profile["space"]))
+
+
+def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting]:
+    """A device's table, and what a file that its kit wrote later says of its speed.
+
+    Raises:
+        InputError: it is no such file, or it was measured under other conditions than the table.
+        NotFound: there is no such device or table.
+    """
+    if not (isinstance(value, Mapping) and "rounds" in value):
+        raise InputError("sitting: expected a file that a measuring kit wrote, with 'rounds'")
+    from latency_tables.benchmark import sitting_from_kit
+
+    profile, conditions = parse_head(value, "rounds")
+    space = _space(catalog, profile["space"])
+    table = catalog.devices.table(profile["name"], space.name, conditions.precision)
+    known = {table.conditions.measured_at, *(sitting.measured_at for sitting in table.sittings)}
+    if conditions.measured_at in known - {None}:
+        raise Conflict(
+            f"sitting: what was measured at {conditions.measured_at} is in the table of device "
+            f"{table.device!r} already; run the kit again, at another time"
+        )
+    return table, sitting_from_kit(profile, conditions, space, table)
 
 
 def _space(catalog: Catalog, name: str) -> SearchSpace:
@@ -89,6 +112,8 @@ def correct_device(
     )
     plans = [layer_plan(space, arch) for arch in measured.archs]
     before = [table.network_ms(plan) for plan in plans]
+    drift = float(np.median(measured.latency_ms_N / np.array(before)))
+    corrected = replace(corrected, sittings=table.sittings_before(drift))
     after = [corrected.network_ms(plan) for plan in plans]
     times = measured.latency_ms_N.tolist()
     revision = catalog.keep_device(

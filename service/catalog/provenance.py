@@ -25,18 +25,26 @@ def upper_bound(table: LatencyTable, confidence: float | None = None) -> dict[st
     confidence = confidence or table.usual_confidence
     if confidence is None:
         return None
+    drift = table.drift
+    drawn = "from the device's front" if table.bounded_by_searched(confidence) else "at random"
+    how = "not included" if drift is None else "included (Student's t)"
     return {
         "origin": "predicted",
-        "method": "split conformal: measured over predicted latency of networks left out",
+        "method": f"order statistic of measured over predicted latency of networks drawn {drawn}; "
+        f"drift between sittings {how}",
+        "coverage": "nominal",
         "confidence": confidence,
         "factor": table.upper_factor(confidence),
-        "networks": len(table.residual_ratios),
+        "networks": len(table.bound_ratios(confidence)),
+        "networks_drawn": drawn,
+        "sittings": 1 + len(table.sittings),
+        "drift_fraction": None if drift is None else drift.deviation,
     }
 
 
 def table_provenance(table: LatencyTable) -> dict[str, Any]:
-    """Where a latency predicted from `table` comes from, and what bounds it: with probability
-    `confidence` a network takes at most `factor` times its prediction."""
+    """Where a latency predicted from `table` comes from, and what bounds it: at the nominal
+    confidence a network takes at most `factor` times its prediction."""
     return {
         "origin": "predicted",
         "expected_error": table.expected_error,

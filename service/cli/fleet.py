@@ -11,6 +11,7 @@ import typer
 from models.errors import InputError
 from service.cli.common import Json, SupernetName, catalog
 from service.cli.output import print_json, print_table, progress_bar
+from service.contracts import images_in_words
 
 
 def fleet(
@@ -75,7 +76,7 @@ def _rows(index: int, found: dict[str, Any]) -> list[tuple[object, ...]]:
             index,
             f"{found['top1']:.2f}",
             device,
-            f"{at['latency_ms']:.4g}",
+            f"{at['latency_ms']:.4g}{images_in_words(at['batch'])}",
             f"{at['budget_ms']:.4g}",
             "unknown" if at["loss"] is None else f"{at['loss']:.2f}",
         )

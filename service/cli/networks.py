@@ -23,6 +23,7 @@ from service.cli.common import (
 from service.cli.completion import complete_device
 from service.cli.limits import LimitOptions
 from service.cli.output import (
+    latency_names,
     print_doubts,
     print_json,
     print_plot,
@@ -59,8 +60,10 @@ def predict(
     if json:
         print_json(rows)
     else:
-        names = ["top1", *(["latency_ms"] if device else []), "macs", "params"]
-        print_table(names, [[short(row[name]) for name in names] for row in rows])
+        columns = latency_names(context.batch) if device else {}
+        names = ["top1", *columns, "macs", "params"]
+        heads = [columns.get(name, name) for name in names]
+        print_table(heads, [[short(row[name]) for name in names] for row in rows])
         _echo_provenance(context.provenance())
     print_doubts(context.provenance())
 
@@ -73,7 +76,9 @@ def search(
     limits: Mapping[str, float],
     confidence: Annotated[
         float | None,
-        typer.Option(help="With which probability the latency budget is to hold, such as 0.9."),
+        typer.Option(
+            help="Limit the latency's upper bound at this nominal confidence, such as 0.9."
+        ),
     ] = None,
     precision: PrecisionName = "fp32",
     seed: Seed = 0,
@@ -107,7 +112,9 @@ def front(
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="With which probability latencies are to be within it, such as 0.9."),
+        typer.Option(
+            help="Limit the latency's upper bound at this nominal confidence, such as 0.9."
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of the device's table. Default: fp32 before others.")
@@ -133,13 +140,15 @@ def front(
         print_doubts(answer["provenance"])
         return
     if plot:
-        print_plot(whole["points"], latency_ms)
+        print_plot(whole["points"], latency_ms, whole["batch"])
     if not plot or latency_ms is not None:
         points = answer["points"]
-        names = ["latency_ms", "latency_upper_ms", "top1", "macs", "params"]
+        columns = latency_names(answer["batch"])
+        names = [*columns, "latency_upper_ms", "top1", "macs", "params"]
         if not all(point.get("latency_upper_ms") for point in points):
             names.remove("latency_upper_ms")
-        print_table(names, [[short(point[name]) for name in names] for point in points])
+        heads = [columns.get(name, name) for name in names]
+        print_table(heads, [[short(point[name]) for name in names] for point in points])
     _echo_provenance(answer["provenance"])
     print_doubts(answer["provenance"])
 

@@ -14,7 +14,7 @@ from service.cli.common import Json, Server, check_out
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.output import print_json, print_table, progress_bar, short
 from service.cli.source import SearchesQuery, open_source
-from service.contracts import Status
+from service.contracts import Status, images_in_words
 
 if TYPE_CHECKING:
     from service.contracts import SearchRead
@@ -109,5 +109,7 @@ def _row(search: SearchRead) -> tuple[str, ...]:
         limits if request["precision"] == "fp32" else f"{limits}, {request['precision']}",
         search.status if search.current else f"{search.status}, older table",
         "unknown" if result is None else f"{result.top1:.2f}",
-        "unknown" if result is None else short(result.latency_ms),
+        "unknown"
+        if result is None
+        else f"{short(result.latency_ms)}{images_in_words(result.batch)}",
     )

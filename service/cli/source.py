@@ -248,7 +248,7 @@ class RemoteSource:
         run = result["search"]
         numbers = ["top1", "latency_ms", "latency_upper_ms", *search.found.limit_numbers()]
         numbers.remove("model_bytes")  # of the file, which this command does not fetch
-        names = ("arch", *dict.fromkeys(numbers), "footprint")
+        names = ("arch", *dict.fromkeys(numbers), "batch", "latency_ms_per_image", "footprint")
         return {
             "feasible": True,
             **{name: result[name] for name in names if name in result},
@@ -261,6 +261,7 @@ class RemoteSource:
             **({"int8": search.found.int8} if search.found.int8 is not None else {}),
             "layers": search.found.layers,
             "provenance": search.found.provenance,
+            "verified": search.found.verified,
             "id": search.id,
             "sha256": search.sha256,
         }

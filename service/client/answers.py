@@ -19,20 +19,28 @@ class Front(FrontRead):
     """All trade-offs of a supernet on a device, by rising latency."""
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row a network: top1 (percent, predicted), latency_ms (predicted), macs, params, ...,
-        arch. `.attrs` has the expected errors.
+        """One row a network: top1 (percent, predicted), latency_ms (predicted, for a whole batch),
+        macs, params, ..., latency_ms_per_image, arch. `.attrs` has the expected errors and the
+        batch.
 
         Raises:
             SubnetSearchError: if pandas is not installed.
         """
         rows = [
-            {"top1": point.top1, **point.limit_numbers(), "arch": point.arch.model_dump()}
+            {
+                "top1": point.top1,
+                **point.limit_numbers(),
+                "latency_ms_per_image": point.latency_ms_per_image,
+                "arch": point.arch.model_dump(),
+            }
             for point in self.points
         ]
         further = (name for row in rows for name in row)
-        names = dict.fromkeys(["latency_ms", "top1", *limit_names(), "arch", *further])
+        last = ("latency_ms_per_image", "arch")
+        names = dict.fromkeys(["latency_ms", "top1", *limit_names(), *last, *further])
         frame = _pandas().DataFrame(rows, columns=list(names))
         frame.attrs["expected_error"] = dict(self.expected_error)
+        frame.attrs["batch"] = self.batch
         return frame
 
     def _repr_html_(self) -> str:
@@ -70,7 +78,8 @@ class Search(SearchRead):
 
     @property
     def latency_ms(self) -> float:
-        """Its predicted latency, milliseconds; expected error in `result.provenance`."""
+        """Its predicted latency, milliseconds for `found.batch` images together; expected error in
+        `result.provenance`."""
         return self.found.latency_ms
 
     @property
@@ -105,9 +114,10 @@ class Searches(Iterator[Search]):
         """One row for each search that is left, indexed by id; what is not known is NaN or None.
 
         Columns: status, supernet, device, seed, `limit_...` for each limit, top1 and latency_ms
-        (predicted), `measured_top1` and `measured_latency_ms` (where they were measured), macs,
-        params, model_bytes, peak_memory_bytes, energy_mj, current, created_at, finished_at,
-        sha256, arch.
+        (predicted), `measured_top1` and `measured_latency_ms` (p50; where they were measured),
+        macs, params, model_bytes, peak_memory_bytes, energy_mj, batch (images of the latencies),
+        latency_ms_per_image, latency_outcome (of the measured p50: met, met_within_error), current,
+        created_at, finished_at, sha256, arch.
 
         Raises:
             SubnetSearchError: if pandas is not installed.
@@ -125,6 +135,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         *(f"limit_{name}" for name in limits),
         *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
         *(name for name in limits if name != "latency_ms"),
+        *("batch", "latency_ms_per_image", "latency_outcome"),
         *("current", "created_at", "finished_at", "sha256", "arch"),
     ]
     further = dict.fromkeys(name for row in rows for name in row if name not in known)
@@ -155,6 +166,9 @@ def _row(search: Search) -> dict[str, Any]:
         "sha256": result.sha256,
         "measured_top1": notebook.measured(result.verified, "top1"),
         "measured_latency_ms": notebook.measured(result.verified, "latency_ms"),
+        "batch": result.batch,
+        "latency_ms_per_image": result.latency_ms_per_image,
+        "latency_outcome": (result.verified.get("latency_ms") or {}).get("outcome"),
         "arch": result.arch.model_dump(),
     }
 

@@ -134,8 +134,8 @@ class Client:
 
         Args:
             latency_ms: only the most accurate network within this latency.
-            latency_confidence: probability with which latencies hold: of `latency_ms`, and of each
-                point's `latency_upper_ms`.
+            latency_confidence: nominal, of each point's `latency_upper_ms`, which `latency_ms`
+                then limits.
             precision: of the device's table; default: fp32 if there is one.
 
         Raises:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.layers import LayerSpec
 from models.spaces import plan_svg
+from service.contracts import bound_in_words, images_in_words, measured_in_words
 
 if TYPE_CHECKING:
     from service.contracts import FrontRead, SearchRead
@@ -34,12 +35,13 @@ def front_html(front: FrontRead) -> str:
     top1 = [point.top1 for point in front.points]
     error = front.expected_error.get("top1") or 0.0
     about = (
-        f"{len(front.points)} networks, {latency_ms[0]:.4g} to {latency_ms[-1]:.4g} ms, "
+        f"{len(front.points)} networks, {latency_ms[0]:.4g} to {latency_ms[-1]:.4g} ms"
+        f"{images_in_words(front.batch)}, "
         f"top1 {top1[0]:.2f} to {top1[-1]:.2f} %. Both predicted; expected error: "
         f"{_error_in_words(front.expected_error)}."
     )
     return (
-        f'<figure style="margin:0">{_plot(latency_ms, top1, error, about)}'
+        f'<figure style="margin:0">{_plot(latency_ms, top1, error, about, front.batch)}'
         f'<figcaption style="font-size:small">{escape(about)}</figcaption></figure>'
     )
 
@@ -65,9 +67,12 @@ def search_html(search: SearchRead) -> str:
         if value is None:
             continue
         source = result.provenance.get(name, {"origin": "exact"} if name == "model_bytes" else {})
-        rows.append(_row(LABELS.get(name, name), value, source))
+        images = images_in_words(result.batch) if name.startswith("latency") else ""
+        rows.append(_row(f"{LABELS.get(name, name)}{images}", value, source))
+        if name == "latency_ms" and images:
+            rows.append(_row("latency_ms of one image", value / result.batch, source))
         if isinstance(checked := result.verified.get(name), Mapping):
-            rows.append(_row(LABELS.get(name, name), checked["value"], checked))
+            rows.append(_row(f"{LABELS.get(name, name)}{images}", checked["value"], checked))
     stale = "" if search.current else "<p>The device's table has changed since.</p>"
     return (
         f"<div><p>{head}</p>{stale}<table><thead><tr><th>number</th><th>value</th><th>origin</th>"
@@ -89,7 +94,9 @@ def _row(name: str, value: float, source: Mapping[str, Any]) -> str:
     if source.get("origin") == "exact":
         words = "none"
     elif "confidence" in source:
-        words = f"holds with a probability of {source['confidence']:.0%}"
+        words = bound_in_words(source)
+    elif "p99" in source:
+        words = measured_in_words(source)
     elif error is None:
         words = "unknown"
     elif unit.startswith(FRACTION):
@@ -121,8 +128,8 @@ def _picture(layers: Sequence[Mapping[str, Any]], resolution: int) -> str:
     return plan_svg(title, plan, latency_ms=None if None in times.values() else times)
 
 
-def _plot(x: Sequence[float], y: Sequence[float], error: float, about: str) -> str:
-    """The staircase: between two networks the faster one is the answer."""
+def _plot(x: Sequence[float], y: Sequence[float], error: float, about: str, batch: int) -> str:
+    """The staircase plot: between two networks, the faster one answers a budget."""
     left, right = x[0], x[-1] + (0.04 * (x[-1] - x[0]) or 0.1 * x[0])
     low, high = y[0] - error, y[-1] + error
     span = (high - low) or 1.0
@@ -159,7 +166,8 @@ def _plot(x: Sequence[float], y: Sequence[float], error: float, about: str) -> s
         f'aria-label="{escape(about)}">{"".join(axes)}'
         f'<path d="M{"L".join([*above, *below])}Z" fill="#3f86cf" fill-opacity=".2"/>'
         f'<path d="{stairs}" fill="none" stroke="#3f86cf" stroke-width="2"/>'
-        f'<text x="{middle:g}" y="{HEIGHT - 8}" text-anchor="middle">latency_ms, predicted</text>'
+        f'<text x="{middle:g}" y="{HEIGHT - 8}" text-anchor="middle">latency_ms'
+        f"{images_in_words(batch)}, predicted</text>"
         f'<text x="14" y="{(TOP + HEIGHT - BOTTOM) / 2:g}" text-anchor="middle" '
         f'transform="rotate(-90 14 {(TOP + HEIGHT - BOTTOM) / 2:g})">top1, percent, predicted'
         "</text></svg>"

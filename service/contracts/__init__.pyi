@@ -24,6 +24,12 @@ from .fields import CONFIDENCE as CONFIDENCE
 from .fields import Confidence as Confidence
 from .fronts import Explanation as Explanation
 from .fronts import FrontRead as FrontRead
+from .latency import Outcome as Outcome
+from .latency import bound_in_words as bound_in_words
+from .latency import images_in_words as images_in_words
+from .latency import measured_in_words as measured_in_words
+from .latency import outcome_in_words as outcome_in_words
+from .latency import sittings_in_words as sittings_in_words
 from .limits import limit_names as limit_names
 from .problems import Problem as Problem
 from .problems import problem_document as problem_document
@@ -46,6 +52,7 @@ from .supernets import LedgerRead as LedgerRead
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary
+from .timestamps import read_duration as read_duration
 from .timestamps import read_moment as read_moment
 from .timestamps import read_since as read_since
 from .webhook_signature import HEADER as HEADER

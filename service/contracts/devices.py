@@ -87,6 +87,14 @@ class DeviceTable(BaseModel):
     expected_error: float | None = Field(
         description="Mean relative error on whole networks; null if none were timed."
     )
+    sittings: int = Field(
+        1, description="How often it was measured or checked: its own sitting, and later ones."
+    )
+    drift_fraction: float | None = Field(
+        None,
+        description="Standard deviation of the device's speed between sittings, a fraction of the "
+        "latency; null where it is unknown: with fewer than three sittings.",
+    )
 
 
 class DeviceFinding(BaseModel):
@@ -106,6 +114,7 @@ class DeviceFinding(BaseModel):
         "outlier",
         "trend",
         "bound",
+        "drift",
     ]
     detail: str
 

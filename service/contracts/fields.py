@@ -17,8 +17,8 @@ Moment = Annotated[
 ]
 Confidence = Annotated[float, Field(ge=0.5, lt=1)]
 CONFIDENCE = (
-    "With which probability latency_ms is to hold, such as 0.9: the upper bound of the latency is "
-    "limited then. With n networks measured on the device, at most n / (n + 1)."
+    "Nominal confidence, such as 0.9, of the upper bound of the latency, which latency_ms then "
+    "limits. With n networks measured on the device, at most n / (n + 1)."
 )
 Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 

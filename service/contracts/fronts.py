@@ -7,16 +7,19 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from service.contracts.architectures import Arch
+from service.contracts.latency import BATCH
 from service.contracts.limits import LimitNumbers
 
 
 class FrontPoint(LimitNumbers):
     """A network that none is both faster and more accurate than."""
 
-    latency_ms: float = Field(description="Predicted from the device's table.")
+    latency_ms: float = Field(
+        description="Predicted from the device's table, for all images of a batch."
+    )
     latency_upper_ms: float | None = Field(
         None,
-        description="What the latency is at most, with the probability in "
+        description="Upper bound of the latency at the nominal confidence in "
         "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
     )
     top1: float = Field(description="Predicted accuracy, percent.")
@@ -31,6 +34,9 @@ class FrontPoint(LimitNumbers):
     )
     energy_mj: float | None = Field(
         None, description="Energy of one image, estimated, where the device states its power."
+    )
+    latency_ms_per_image: float | None = Field(
+        None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
     )
 
 
@@ -53,6 +59,7 @@ class FrontRead(BaseModel):
     network_overhead_ms: float = Field(
         description="What a latency has beyond the sum of its layers."
     )
+    batch: int = Field(1, description=BATCH)
     method: str
     expected_error: dict[str, float | None] = Field(
         description="Of latency_ms, a fraction of it; of top1, percentage points."
@@ -65,7 +72,13 @@ class Explanation(LimitNumbers):
 
     arch: Arch
     top1: float | None = Field(description="Predicted accuracy, percent.")
-    latency_ms: float = Field(description="Predicted from the device's table.")
+    latency_ms: float = Field(
+        description="Predicted from the device's table, for all images of a batch."
+    )
+    batch: int = Field(1, description=BATCH)
+    latency_ms_per_image: float | None = Field(
+        None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
+    )
     macs: int
     params: int
     peak_memory_bytes: int

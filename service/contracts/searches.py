@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from service.contracts.architectures import Arch
 from service.contracts.fields import Moment, Name, Schema
+from service.contracts.latency import BATCH
 from service.contracts.limits import Constraints, LimitNumbers
 from service.contracts.records import Search, Sort, Status
 
@@ -77,9 +78,13 @@ class SearchResult(LimitNumbers):
         "`provenance.latency_ms`. What was timed, if this host is the device, is in "
         "`verified.latency_ms`."
     )
+    batch: int = Field(1, description=BATCH)
+    latency_ms_per_image: float | None = Field(
+        None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
+    )
     latency_upper_ms: float | None = Field(
         None,
-        description="What the latency is at most, with the probability in "
+        description="Upper bound of the latency at the nominal confidence in "
         "`provenance.latency_upper_ms`; null where no networks were measured on the device.",
     )
     macs: int = Field(description="Multiply-accumulates of one image, exact.")
@@ -107,7 +112,10 @@ class SearchResult(LimitNumbers):
     )
     verified: dict[str, Any] = Field(
         description="What was checked of the ONNX file: the checker, logits against the torch "
-        "subnet, measured top1, and measured latency where this host is the device. Of an int8 "
+        "subnet, measured top1, and measured latency where this host is the device: `value` is "
+        "the p50, the statistic that the table predicts, with `p90`, `p99`, `budget_ms` and "
+        "`outcome`: `met`, `met_within_error` (by no more than `stated_error`, the table's) or, of "
+        "`stepped_down` networks, `missed`. Of an int8 "
         "file, `quantization` compares it with the file that it was made from."
     )
     int8: dict[str, Any] | None = Field(
@@ -126,6 +134,15 @@ class SearchResult(LimitNumbers):
     )
     model_bytes: int = Field(description="Size of the ONNX file, exact.")
     sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
+
+    @model_validator(mode="after")
+    def _name_batch(self) -> Self:
+        """Results stored by earlier versions say it in their provenance alone."""
+        if self.latency_ms_per_image is None:
+            conditions = (self.provenance.get("latency_ms") or {}).get("conditions") or {}
+            self.batch = conditions.get("batch") or 1
+            self.latency_ms_per_image = self.latency_ms / self.batch
+        return self
 
     @field_validator("search")
     @classmethod

@@ -1,4 +1,4 @@
-"""Moments in filters: a date, or a date and a time with its zone."""
+"""Moments in filters: a date, or a date and a time with its zone; and durations."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ def read_since(text: str, now: Callable[[], datetime]) -> datetime:
         return now() - timedelta(**{UNITS[before[2]]: int(before[1])})
     except OverflowError as error:
         raise InputError(f"{_expected(text)}: out of range") from error
+
+
+def read_duration(text: str) -> timedelta:
+    """A duration: 90s, 10m, 12h, 7d, 2w.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    if (given := re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())) is None:
+        raise InputError(f"expected a duration such as 90s, 10m or 2h, got {text[:40]!r}")
+    return timedelta(**{{"s": "seconds", **UNITS}[given[2]]: int(given[1])})
 
 
 def _midnight(day: date) -> datetime:

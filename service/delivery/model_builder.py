@@ -21,7 +21,7 @@ from models.errors import InputError, SubnetSearchError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
 from service.delivery.quantization_report import compare_logits
-from service.delivery.timing import HostTimer, Timer
+from service.delivery.timing import HostTimer, LatencyBudget, Timer, describe_times
 
 PARITY_IMAGES, PARITY_NOISE = 64, 4
 """Validation images that logits are compared on; random ones for a bundle without images."""
@@ -61,7 +61,7 @@ class VerifiedModel:
     findings: dict[str, Any]
     """As the answer's `verified`."""
     latency_ms: float | None
-    """Timed on this host; None unless this host is the device."""
+    """p50 on this host; None unless this host is the device."""
 
 
 class ModelBuilder:
@@ -192,9 +192,13 @@ class ModelBuilder:
         arch: Arch,
         built: BuiltModel,
         *,
+        budget: LatencyBudget | None = None,
         report: Report = lambda step, share: None,
     ) -> VerifiedModel:
         """Verify a built model; where this host is the device, time it too.
+
+        Args:
+            budget: what its time is judged by.
 
         Raises:
             Unverified: if the file does not compute what the subnet does.
@@ -208,7 +212,7 @@ class ModelBuilder:
         timed = None
         here = self._as_device(context.table, "fp32" if built.quantized is None else "int8")
         if here is not None:
-            timed = findings["latency_ms"] = self._time(model, here)
+            timed = findings["latency_ms"] = self._time(model, here, budget)
             if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
                 findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
@@ -330,25 +334,18 @@ class ModelBuilder:
 
     def _as_device(self, table: LatencyTable | None, precision: Precision) -> Conditions | None:
         """This host's conditions, if they are those of `table` at that precision; else None."""
-        if table is None or (table.conditions.batch, table.conditions.precision) != (1, precision):
+        if table is None or table.conditions.precision != precision:
             return None
         there = table.conditions
         here = self._timer.conditions(there.runtime, there.provider, there.threads or 1)
         if here is None or not here.alike(there):
             return None
-        return replace(here, precision=precision)
+        return replace(here, precision=precision, batch=there.batch)
 
-    def _time(self, model: bytes, here: Conditions) -> dict[str, Any]:
-        times_ms = self._timer.times_ms(model, here)
-        return {
-            # Other load on the machine only adds time: take the least of the visits' medians.
-            "value": float(np.median(times_ms, axis=1).min()),
-            "p90": float(np.quantile(times_ms, 0.9)),
-            "p99": float(np.quantile(times_ms, 0.99)),
-            "runs": times_ms.size,
-            "origin": "measured",
-            "conditions": here.to_json(),
-        }
+    def _time(
+        self, model: bytes, here: Conditions, budget: LatencyBudget | None = None
+    ) -> dict[str, Any]:
+        return describe_times(self._timer.times_ms(model, here), here, budget)
 
 
 def _with_metadata(model: bytes, name: str, value: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import { s, show } from "./dom.js";
 import { needsLog, within } from "./front.js";
-import { ms, share, short } from "./format.js";
+import { forImages, ms, share, short } from "./format.js";
 
 const MARGIN = { top: 54, right: 18, bottom: 44, left: 54 };
 
@@ -168,7 +168,9 @@ export class Chart {
   }
 
   #latencyInWords() {
-    return this.confidence == null ? "Latency, ms, predicted" : `Latency, ms, that ${share(this.confidence, 4)} stay within`;
+    const batches = [...new Set(this.fronts.map((front) => front.batch))];
+    const images = batches.length === 1 ? forImages(batches[0]) : ", each for its own batch";
+    return this.confidence == null ? `Latency, ms${images}, predicted` : `Upper bound of the latency, ms${images}, nominal ${share(this.confidence, 4)}`;
   }
 }
 

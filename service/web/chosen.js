@@ -2,9 +2,9 @@
 
 import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
-import { ms, percent, share } from "./format.js";
+import { forImages, ms, percent, share } from "./format.js";
 import { limitFigures } from "./limits.js";
-import { conditionsInWords, doubts, figure, latencyTag, tag, top1Tag } from "./origin.js";
+import { conditionsInWords, doubts, figure, latencyFigures, latencyTag, tag, top1Tag } from "./origin.js";
 
 /** Fill `body`. Returns the chosen point, or null if no network is that fast. */
 export function showChosen(body, front, budget, onBudget) {
@@ -13,21 +13,20 @@ export function showChosen(body, front, budget, onBudget) {
     const floor = front.points[0].limited_ms;
     show(
       body,
-      h("div", { class: "empty" }, h("p", {}, `No network of this supernet is that fast on ${front.device}. The fastest ${front.confidence == null ? "is predicted to take" : `stays, with probability ${share(front.confidence, 4)}, within`} ${ms(floor)} ms.`), h("button", { type: "button", class: "quiet", onclick: () => onBudget(floor) }, `Set the budget to ${ms(floor)} ms`)),
+      h("div", { class: "empty" }, h("p", {}, `No network of this supernet is that fast on ${front.device}. The fastest ${front.confidence == null ? "is predicted to take" : `has an upper bound (nominal ${share(front.confidence, 4)}) of`} ${ms(floor)} ms${forImages(front.batch)}.`), h("button", { type: "button", class: "quiet", onclick: () => onBudget(floor) }, `Set the budget to ${ms(floor)} ms`)),
     );
     return null;
   }
   const point = front.points[index];
   const source = front.provenance;
-  const batch = source.latency_ms?.conditions?.batch ?? 1;
   show(
     body,
-    h("p", { class: "on" }, `within ${ms(budget)} ms on `, h("b", {}, front.device), front.confidence == null ? "" : ` with probability ${share(front.confidence, 4)}`, front.precision === "int8" ? ", int8" : "", batch > 1 ? ` (per batch of ${batch})` : ""),
+    h("p", { class: "on" }, `within ${ms(budget)} ms${forImages(front.batch)} on `, h("b", {}, front.device), front.confidence == null ? "" : ` by the upper bound, nominal ${share(front.confidence, 4)}`, front.precision === "int8" ? ", int8" : ""),
     h(
       "dl",
       { class: "figures headline" },
       figure("Top-1", percent(point.top1), "%", top1Tag(source.top1), { large: true }),
-      figure("Latency", ms(point.latency_ms), "ms", latencyTag(source.latency_ms, point.latency_ms), { large: true }),
+      latencyFigures("Latency", point.latency_ms, front.batch, latencyTag(source.latency_ms, point.latency_ms)),
     ),
     h(
       "dl",

@@ -110,7 +110,7 @@ export class Devices {
         h("td", {}, tag(table.origin, "", table.source), table.revision ? h("small", {}, ` revision ${table.revision}`) : null),
         h("td", { class: "wide" }, conditionsInWords(table.conditions)),
         h("td", { class: "n" }, String(table.layers)),
-        h("td", { class: "n" }, table.expected_error == null ? "not known" : `± ${share(table.expected_error)}`),
+        h("td", { class: "n" }, table.expected_error == null ? "not known" : `± ${share(table.expected_error)}`, table.drift_fraction == null ? null : h("small", {}, ` drift ${share(table.drift_fraction)} between ${table.sittings} sittings`)),
       ),
     );
     const count = device.lint?.length ?? 0;

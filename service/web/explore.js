@@ -7,12 +7,15 @@ import { $, announce, h, s, show } from "./dom.js";
 import { Energy } from "./energy.js";
 import { within } from "./front.js";
 import { Fronts, lineOf } from "./fronts.js";
-import { ms, percent, scaled } from "./format.js";
+import { forImages, ms, percent, scaled } from "./format.js";
 import { NetworkCard } from "./network.js";
 import { tag } from "./origin.js";
 import { SearchCard, deviceName, problem } from "./search.js";
 import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
+
+/** "12.35", or "12.35 (1.544 an image)" for a batch. */
+const latency = (value, batch) => (batch > 1 ? `${ms(value)} (${ms(value / batch)} an image)` : ms(value));
 
 export class Explore {
   /** `changed()` is called after each change of the state. */
@@ -230,12 +233,11 @@ export class Explore {
   #row(front) {
     const point = front.points[within(front.points, this.state.budget)];
     const i = this.state.devices.indexOf(front.device);
-    const batch = front.provenance.latency_ms?.conditions?.batch ?? 1;
-    const name = h("th", { scope: "row" }, swatch(i), front.device, batch > 1 ? h("small", {}, ` batch ${batch}`) : null);
+    const name = h("th", { scope: "row" }, swatch(i), front.device, front.batch > 1 ? h("small", {}, forImages(front.batch)) : null);
     const origin = front.provenance.latency_ms.table_origin;
     const table = h("td", {}, tag(origin));
     if (!point) return h("tr", {}, name, table, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].limited_ms)} ms`));
-    return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, table, [percent(point.top1), ms(point.latency_ms), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
+    return h("tr", { class: front.device === this.shown?.device ? "focus" : null }, name, table, [percent(point.top1), latency(point.latency_ms, front.batch), scaled(point.macs).join(" ")].map((text) => h("td", { class: "n" }, text)));
   }
 
   /** The delivered network of a search, else the one that the budget buys. */

@@ -14,6 +14,9 @@ export function ms(value) {
   return value.toFixed(places);
 }
 
+/** " for 8 images", where a latency is for more than one. */
+export const forImages = (batch) => (batch > 1 ? ` for ${batch} images` : "");
+
 export const percent = (value) => (value == null ? "–" : value.toFixed(2));
 export const share = (fraction, digits = 2) => `${short(100 * fraction, digits)} %`;
 

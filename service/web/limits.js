@@ -19,7 +19,7 @@ export function quantity({ unit }, value, digits = 3) {
 /** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs". */
 export function limits(constraints) {
   const words = ([name, value]) => {
-    if (name === "latency_confidence") return `with probability ${short(value, 3)}`;
+    if (name === "latency_confidence") return `upper bound, nominal ${short(100 * value, 4)} %`;
     const limit = LIMITS.get(name);
     return limit ? [...quantity(limit, value, 4), limit.noun].filter(Boolean).join(" ") : `${name} ${short(value, 4)}`;
   };

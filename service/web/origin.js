@@ -1,7 +1,7 @@
 // What a number is: measured, fitted, predicted, estimated or exact, and how far it may be off.
 
 import { h } from "./dom.js";
-import { ms, short } from "./format.js";
+import { forImages, ms, short } from "./format.js";
 
 /** A small label beside a number; `about` says how it came to be. */
 export function tag(origin, error = "", about = "") {
@@ -31,7 +31,30 @@ export function latencyTag(source, latency_ms) {
   const about = [source?.table_origin && `from a table that is ${source.table_origin}`, conditionsInWords(source?.conditions), source?.source].filter(Boolean).join("; ");
   return [
     tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${ms(latency_ms * error)} ms`, about),
-    bound ? h("span", { class: "bound", title: "split conformal, from measured whole networks" }, `≤ ${ms(latency_ms * bound.factor)} ms for ${Math.floor(100 * bound.confidence)} %`) : null,
+    bound ? h("span", { class: "bound", title: boundInWords(bound) }, `≤ ${ms(latency_ms * bound.factor)} ms, nominal ${Math.floor(100 * bound.confidence)} %`) : null,
+  ];
+}
+
+function boundInWords({ method, networks, sittings, drift_fraction: drift }) {
+  const spread = drift == null ? "drift between sittings unknown: subnet-search devices check adds a sitting" : `drift between them ${short(100 * drift, 2)} %`;
+  return `${method}; ${networks} networks, ${sittings ?? 1} sitting${sittings > 1 ? "s" : ""}, ${spread}`;
+}
+
+/** A latency of a whole batch, and of one image of it. */
+export function latencyFigures(name, latency_ms, batch, label, origin = "predicted") {
+  return [
+    figure(`${name}${forImages(batch)}`, ms(latency_ms), "ms", label, { large: true }),
+    batch > 1 ? figure(`${name}, of one image`, ms(latency_ms / batch), "ms", tag(origin, "", `the batch of ${batch} divided by ${batch}`)) : null,
+  ];
+}
+
+/** "p50", and whether it met the budget, of a measured latency. */
+export function measuredTag({ p90, p99, outcome, budget_ms, statistic }) {
+  const words = { met: "budget met", met_within_error: "budget met only within the table's stated error", missed: "budget missed" };
+  return [
+    tag("measured", "", `${statistic ?? "least p50 of a visit"} on this host`),
+    h("span", { class: "bound" }, `p90 ${ms(p90)}, p99 ${ms(p99)} ms`),
+    outcome ? h("span", { class: "bound", title: `${ms(budget_ms)} ms` }, words[outcome] ?? outcome) : null,
   ];
 }
 

@@ -4,7 +4,7 @@ import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
 import { bytes, moment, ms, percent, scaled, short } from "./format.js";
 import { FURTHER, limits, quantity } from "./limits.js";
-import { doubts, figure, latencyTag, tag, top1Tag } from "./origin.js";
+import { doubts, figure, latencyFigures, latencyTag, measuredTag, tag, top1Tag } from "./origin.js";
 import { curl, python } from "./snippets.js";
 
 const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
@@ -133,7 +133,7 @@ function result(search) {
     search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
     doubts(provenance.latency_ms),
     verified.stepped_down?.length
-      ? h("p", { class: "notice" }, `${verified.stepped_down.length} network${verified.stepped_down.length > 1 ? "s" : ""} predicted to meet the budget took longer when timed on this host; a faster one was delivered.`)
+      ? h("p", { class: "notice" }, `${verified.stepped_down.length} network${verified.stepped_down.length > 1 ? "s" : ""} predicted to meet the budget missed it when timed on this host; a faster one was delivered.`)
       : null,
     h(
       "dl",
@@ -143,9 +143,9 @@ function result(search) {
         : null,
       figure("Top-1, predicted", percent(found.top1), "%", top1Tag(provenance.top1), { large: true }),
       verified.latency_ms
-        ? figure("Latency, measured", ms(verified.latency_ms.value), "ms", tag("measured", "", "p50 on this host"), { large: true })
+        ? latencyFigures("Latency, measured", verified.latency_ms.value, verified.latency_ms.batch ?? 1, measuredTag(verified.latency_ms), "measured")
         : null,
-      figure("Latency, predicted", ms(found.latency_ms), "ms", latencyTag(provenance.latency_ms, found.latency_ms), { large: true }),
+      latencyFigures("Latency, predicted", found.latency_ms, found.batch, latencyTag(provenance.latency_ms, found.latency_ms)),
     ),
     h(
       "dl",

@@ -31,7 +31,7 @@ export class SearchForm {
 
   /** Say on the button what it searches for. */
   update({ budget, confidence, precision }) {
-    this.button.textContent = `Search within ${ms(budget)} ms${confidence ? ` for ${share(confidence, 4)}` : ""} and build the ${precision === "int8" ? "int8 " : ""}ONNX`;
+    this.button.textContent = `Search within ${ms(budget)} ms${confidence ? ` by the upper bound, nominal ${share(confidence, 4)},` : ""} and build the ${precision === "int8" ? "int8 " : ""}ONNX`;
     return this.element;
   }
 

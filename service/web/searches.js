@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
-import { ago, bytes, moment, ms, percent } from "./format.js";
+import { ago, bytes, forImages, moment, ms, percent } from "./format.js";
 import { limits } from "./limits.js";
 import { deviceName, problem } from "./search.js";
 
@@ -135,7 +135,7 @@ export class Searches {
       h("td", {}, limits(search.request.constraints), search.request.precision === "int8" ? ", int8" : ""),
       h("td", {}, h("span", { class: `badge ${search.status}`, title: search.error?.detail ?? null }, search.status), search.current === false ? h("small", { title: "the device's latency table has changed since" }, " older table") : null),
       h("td", { class: "n" }, percent(found?.top1)),
-      h("td", { class: "n" }, ms(found?.latency_ms)),
+      h("td", { class: "n" }, ms(found?.latency_ms), found?.batch > 1 ? h("small", {}, forImages(found.batch)) : null),
       h("td", { class: "n" }, found ? bytes(found.model_bytes).join(" ") : "–"),
     );
   }

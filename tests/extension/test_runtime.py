@@ -61,6 +61,7 @@ def test_from_a_kit_to_a_verified_file(catalog, tmp_path):
     timed = answer["verified"]["latency_ms"]
     assert timed["conditions"]["runtime"] == RUNTIME.name
     assert timed["value"] == pytest.approx(answer["latency_ms"], rel=0.01)
+    assert timed["statistic"] == "p50"
 
     checks = verify_file(files.get(answer["sha256"]), catalog, threads=1)
     (latency,) = [check for check in checks if check.name == "latency"]

@@ -26,7 +26,8 @@ MOMENTARY = re.compile(r"[0-9a-f]{32}|(?<=key )[0-9a-f]{12}")
 """The same within a text."""
 FIGURES = re.compile(
     r"(p50_ms|mean_ms|std_ms|network_overhead_ms|power_w|sha256|source|measurements|lint|errors"
-    r"|warnings|checks|passed|total|events|tallies|times_less.*|method|expected_error.*|residual.*)"
+    r"|warnings|checks|passed|total|events|tallies|times_less.*|method|expected_error.*|residual.*"
+    r"|searched|drift_fraction)"
 )
 """Fields of what was timed here."""
 

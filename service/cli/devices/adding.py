@@ -27,10 +27,24 @@ def import_(
         str, typer.Option(help="Who measured it, in a sentence.")
     ] = "imported from files in the published format",
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
+    sitting: Annotated[
+        bool,
+        typer.Option(
+            "--sitting",
+            help="Of a file that a kit wrote later: keep the table, and add a sitting to it.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Import a device: a profile's file, or a table in the published YAML format."""
     known = catalog()
+    if sitting:
+        if replace or ofa_lut is not None or space is not None:
+            raise InputError("import: expected --sitting with a file alone")
+        from service.catalog import keep_sitting, read_sitting
+
+        show(keep_sitting(known, *read_sitting(known, read_json(Path(name)))).device, json=json)
+        return
     if ofa_lut is None and space is None:
         from service.catalog import read_profile
 

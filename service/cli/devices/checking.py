@@ -11,6 +11,7 @@ import typer
 from models.errors import InputError
 from service.cli.common import DeviceArgument, Json, SupernetName, catalog
 from service.cli.output import print_json, print_table, progress_bar
+from service.contracts import sittings_in_words
 
 if TYPE_CHECKING:
     from latency_tables.benchmark import TableValidation
@@ -29,28 +30,31 @@ def check(
     correct: Annotated[
         bool, typer.Option("--correct", help="Correct the table by them, as its next revision.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do not add what was timed to the table's sittings.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Time whole networks on this machine: does its table still hold?"""
-    from latency_tables.benchmark import MeasureOptions, validate_table
-    from service.catalog import correct_device
+    """Time whole networks on this machine, to check its table and to add a sitting to it."""
+    from latency_tables.benchmark import MeasureOptions
+    from service.catalog import correct_device, keep_sitting, time_sitting
 
+    if correct and dry_run:
+        raise InputError("--correct stores a table and --dry-run stores none: choose one")
     known = catalog()
-    space = known.supernets.get(supernet).space
-    table = known.devices.table(name, space.name, precision)
-    with progress_bar(f"timing networks of {space.name}") as show_share:
-        found = validate_table(
-            table.covered(space),
-            table,
-            count=networks,
-            # Others for each revision: those that corrected a table say nothing of how it holds.
-            seed=int(table.sha256[:8], 16),
-            options=MeasureOptions(target_s=target_s),
-            on_progress=show_share,
+    bundle = known.supernets.get(supernet)
+    table = known.devices.table(name, bundle.space.name, precision)
+    options = MeasureOptions(target_s=target_s)
+    with progress_bar(f"timing networks of {bundle.space.name}") as show_share:
+        found = time_sitting(
+            known, bundle, table, options, networks=networks, on_progress=show_share
         )
+    assert found.sitting is not None
     report = _report(table, found)
     if not json:
         _print(report)
+    if not (correct or dry_run):
+        report |= _sittings(keep_sitting(known, table, found.sitting))
     if correct:
         here = dataclasses.replace(found.conditions, power_w=table.conditions.power_w)
         try:
@@ -61,26 +65,43 @@ def check(
             raise
         report["revision"] = corrected.revision.number
         report["expected_error_corrected"] = corrected.table.expected_error
+        report |= _sittings(corrected.table)
     if json:
         print_json(report)
-    elif correct:
+        return
+    if correct:
         typer.echo(
             f"corrected: revision {report['revision']}, expected error of a whole network "
             f"{report['expected_error_corrected']:.1%}"
         )
     elif _mostly_drift(report):
         typer.echo("most of the error is drift: --correct fits the table to these networks")
+    if not dry_run:
+        typer.echo(sittings_in_words(report["sittings"], report["drift_fraction"]))
+
+
+def _sittings(table: LatencyTable) -> dict[str, Any]:
+    """What is known of the drift between sittings, this one included."""
+    drift = table.drift
+    return {
+        "sittings": 1 + len(table.sittings),
+        "drift_fraction": None if drift is None else drift.deviation,
+    }
 
 
 def _report(table: LatencyTable, found: TableValidation) -> dict[str, Any]:
     confidence = table.usual_confidence
+    sides = {"as_timed": found, "without_drift": found.without_drift()}
+    if found.searched is not None:
+        sides["searched"] = found.searched
     figures = {
         key: {
+            "networks": len(seen.archs),
             "mean_error": seen.mean_error,
             "within_10_percent": seen.share_within(0.1),
             "bound_held": confidence and seen.share_below(table.upper_factor(confidence)),
         }
-        for key, seen in (("as_timed", found), ("without_drift", found.without_drift()))
+        for key, seen in sides.items()
     }
     return {
         "device": table.device,
@@ -107,14 +128,16 @@ def _mostly_drift(report: dict[str, Any]) -> bool:
 
 
 def _print(report: dict[str, Any]) -> None:
-    sides = (report["as_timed"], report["without_drift"])
+    columns = {"as_timed": "as timed", "without_drift": "without drift", "searched": "searched"}
+    sides = [report[key] for key in columns if key in report]
     rows = [
+        ("networks", *(str(side["networks"]) for side in sides)),
         ("mean error", *(f"{side['mean_error']:.1%}" for side in sides)),
         ("networks within 10 %", *(f"{side['within_10_percent']:.0%}" for side in sides)),
     ]
     if report["confidence"] is not None:
-        promised = f"bound held, {report['confidence']:.0%} promised"
-        rows.append((promised, *(f"{side['bound_held']:.0%}" for side in sides)))
+        aim = f"below the upper bound, nominal {report['confidence']:.0%}"
+        rows.append((aim, *(f"{side['bound_held']:.0%}" for side in sides)))
     typer.echo(
         f"{report['device']} for space {report['space']} at {report['precision']}: "
         f"{report['networks']} networks drawn anew, timed now"
@@ -122,4 +145,4 @@ def _print(report: dict[str, Any]) -> None:
     typer.echo(
         f"they take {report['drift']:.3f} times as long as the table says, by the median of others"
     )
-    print_table(("", "as timed", "without drift"), rows)
+    print_table(("", *(columns[key] for key in columns if key in report)), rows)

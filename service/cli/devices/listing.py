@@ -9,6 +9,7 @@ import typer
 from service.cli.common import DeviceArgument, Json, Server
 from service.cli.output import print_json, print_table
 from service.cli.source import open_source
+from service.contracts import sittings_in_words
 
 if TYPE_CHECKING:
     from service.contracts import DeviceFinding, DeviceRead
@@ -43,6 +44,7 @@ def _print(device: DeviceRead) -> None:
         error = "unknown" if table.expected_error is None else f"{table.expected_error:.1%}"
         typer.echo(f"{device.name} for space {table.space}: {table.layers} layers, {table.origin}")
         typer.echo(f"  expected error of a whole network: {error}")
+        typer.echo(f"  {sittings_in_words(table.sittings, table.drift_fraction)}")
         typer.echo(f"  source: {table.source}")
         for key, value in table.conditions.items():
             typer.echo(f"  {key}: {'not stated' if value is None else value}")

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.errors import Conflict
+from models.errors import Conflict, InputError
 from service.cli.common import MEASURE_S, Json, SupernetName, catalog, check_out, settings
 from service.cli.devices.listing import show
+from service.cli.devices.sittings import add_sittings
 from service.cli.output import print_json, progress_bar
+from service.contracts import read_duration
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from latency_tables.table import LatencyTable
     from models.spaces import SearchSpace
     from service.catalog import Catalog
 
@@ -25,6 +30,7 @@ Resolutions = Annotated[
     list[int] | None,
     typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
 ]
+MAX_SITTINGS = 20
 COUNTRY = "USA"
 """The energy meter needs a country; only its power is read, which does not depend on it."""
 
@@ -50,6 +56,17 @@ def measure(  # long: a parameter for each option
     target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = MEASURE_S,
     networks: Networks = 40,
     resolution: Resolutions = None,
+    sittings: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_SITTINGS,
+            help="How often to time it: three or more tell how its speed drifts, for upper bounds.",
+        ),
+    ] = 1,
+    apart: Annotated[
+        str, typer.Option(metavar="DURATION", help="Between sittings: 90s, 10m, 2h.")
+    ] = "10m",
     power_w: Annotated[
         float | None,
         typer.Option(help="Its mean power when busy, watts. Default: estimated while it measures."),
@@ -63,10 +80,15 @@ def measure(  # long: a parameter for each option
     from models.machine import EnergyMeter
 
     known, home = catalog(), settings().home
-    space = _space(supernet, resolution)
+    space, between = _space(supernet, resolution), _duration(apart)
+    partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
+    stopped = _unfinished(known, name, space, precision) if resume else None
+    if stopped and not partial.exists() and 1 + len(stopped.sittings) < sittings:
+        add_sittings(supernet, stopped, sittings, between, target_s)
+        show(name, json=json)
+        return
     if not replace:
         _check_new(known, name, space, precision)
-    partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
     options = MeasureOptions(
         device=name,
         runtime=runtime,
@@ -94,7 +116,24 @@ def measure(  # long: a parameter for each option
     known.keep_device(table, replace=replace)
     partial.unlink(missing_ok=True)
     shutil.rmtree(partial.with_suffix(".models"), ignore_errors=True)
+    add_sittings(supernet, table, sittings, between, target_s)
     show(name, json=json)
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return read_duration(text)
+    except InputError as error:
+        raise InputError(f"--apart: {error}") from error
+
+
+def _unfinished(
+    known: Catalog, name: str, space: SearchSpace, precision: str
+) -> LatencyTable | None:
+    """The table whose measurement may have been stopped between sittings."""
+    if (space.name, precision) not in known.devices.keys().get(name, ()):
+        return None
+    return known.devices.table(name, space.name, precision)
 
 
 def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) -> None:

@@ -1,4 +1,5 @@
 # The face of this room: what others may import.
+from .networks import latency_names as latency_names
 from .networks import print_doubts as print_doubts
 from .networks import print_plot as print_plot
 from .networks import print_search as print_search

@@ -11,6 +11,7 @@ import typer
 
 from service.cli.output.plot import plot_front
 from service.cli.output.tables import print_table, short, stdout_is_utf8
+from service.contracts import bound_in_words, images_in_words, measured_in_words
 
 FIRST = ("top1", "latency_ms", "latency_upper_ms")
 """Numbers that the table lists before the others."""
@@ -25,10 +26,16 @@ BAR_WIDTH = 20
 
 def print_search(answer: Mapping[str, Any]) -> None:
     """Print the answer of `search --json` as text."""
-    sources = answer["provenance"]
+    sources, batch = dict(answer["provenance"]), answer.get("batch", 1)
+    labels = {**LABELS, **latency_names(batch)}
+    first: tuple[str, ...] = FIRST
+    if batch > 1:
+        first = ("top1", *latency_names(batch), "latency_upper_ms")
+        labels["latency_upper_ms"] = f"latency_upper_ms ({batch} images)"
+        sources["latency_ms_per_image"] = sources["latency_ms"]
     rows = [
-        (LABELS.get(name, name), short(answer[name]), *origin(sources.get(name, {})))
-        for name in dict.fromkeys((*FIRST, *sources))
+        (labels.get(name, name), short(answer[name]), *origin(sources.get(name, {})))
+        for name in dict.fromkeys((*first, *sources))
         if answer.get(name) is not None or name == "top1"
     ]
     print_table(("number", "value", "origin", "expected error"), rows)
@@ -38,13 +45,15 @@ def print_search(answer: Mapping[str, Any]) -> None:
     )
     if "footprint" in answer:  # searches stored by earlier versions have none
         typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
+    if measured := answer.get("verified", {}).get("latency_ms"):
+        typer.echo(measured_in_words(measured))
     if "int8" in answer:
         typer.echo(answer["int8"]["in_words"])
     if "id" in answer:
         typer.echo(f"search: {answer['id']}")
     typer.echo("")
     bar = "█" if stdout_is_utf8() else "#"
-    for line in draw_arch(answer["arch"], answer["layers"], bar):
+    for line in draw_arch(answer["arch"], answer["layers"], bar, batch):
         typer.echo(line)
     typer.echo("")
     print_table(*layer_table(answer["layers"]))
@@ -58,6 +67,17 @@ def print_doubts(sources: Mapping[str, Any]) -> None:
         typer.echo(f"warning: the device's table: {text}", err=True)
 
 
+def latency_names(batch: int) -> dict[str, str]:
+    """What a table calls the columns of a latency: for more than one image, the milliseconds of
+    the whole batch and those of one image."""
+    if batch == 1:
+        return {"latency_ms": "latency_ms"}
+    return {
+        "latency_ms": f"latency_ms ({batch} images)",
+        "latency_ms_per_image": "latency_ms (1 image)",
+    }
+
+
 def footprint_in_words(footprint: Mapping[str, Any]) -> str:
     """Energy and CO2e of a year at the stated volume, or what is missing to tell."""
     if (kwh := footprint["energy_kwh_per_year"]) is None:
@@ -67,7 +87,9 @@ def footprint_in_words(footprint: Mapping[str, Any]) -> str:
     return f"{kwh:.3g} kWh{kg} at {footprint['inferences_per_day']:,} images a day, estimated"
 
 
-def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> None:
+def print_plot(
+    points: Sequence[Mapping[str, Any]], budget_ms: float | None, batch: int = 1
+) -> None:
     """Print a front as a plot that is as wide as the terminal."""
     width = min(max(get_terminal_size().columns - 10, MIN_WIDTH), MAX_WIDTH)
     typer.echo("top1, percent")
@@ -83,7 +105,7 @@ def print_plot(points: Sequence[Mapping[str, Any]], budget_ms: float | None) -> 
     )
     budget = "" if budget_ms is None else f"; upright: {budget_ms:g} ms"
     ends = f"{points[0]['latency_ms']:.4g} to {points[-1]['latency_ms']:.4g} ms"
-    typer.echo(f"latency_ms; {len(points)} networks, {ends}{budget}")
+    typer.echo(f"{latency_names(batch)['latency_ms']}; {len(points)} networks, {ends}{budget}")
 
 
 def origin(source: Mapping[str, Any]) -> tuple[str, str]:
@@ -92,7 +114,7 @@ def origin(source: Mapping[str, Any]) -> tuple[str, str]:
     if source.get("origin") == "exact":
         return "exact", "none"
     if "confidence" in source:
-        return "predicted", f"holds with a probability of {source['confidence']:.0%}"
+        return "predicted", bound_in_words(source)
     if error is None:
         words = "unknown"
     elif unit.startswith(FRACTION):
@@ -103,7 +125,10 @@ def origin(source: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def draw_arch(
-    arch: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], bar: str = "█"
+    arch: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    bar: str = "█",
+    batch: int = 1,
 ) -> list[str]:
     """One line a stage: its blocks, each kernel x expansion, its channels and its time.
 
@@ -111,6 +136,7 @@ def draw_arch(
         arch: as JSON, of either family.
         layers: image to logits, as `service.catalog.explanation.describe_layers` has them.
         bar: the character that bars are drawn with.
+        batch: images that the times are for.
 
     Returns:
         Lines: the layers before the first stage ("stem"), one a stage, those after the last
@@ -131,7 +157,8 @@ def draw_arch(
     total, longest = sum(times), max(times)
     wide = max(len(blocks) for _, blocks, _ in rows)
     size = f"{arch['resolution']} x {arch['resolution']}"
-    lines = [f"{size} pixels; a block is kernel x expansion, times are predicted"]
+    images = images_in_words(batch)
+    lines = [f"{size} pixels; a block is kernel x expansion, times are predicted{images}"]
     for (name, blocks, some), ms in zip(rows, times, strict=True):
         if not some:
             continue

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from latency_tables.benchmark import runner
-from latency_tables.benchmark.kit import build_kit, table_from_kit
+from latency_tables.benchmark.kit import build_kit, sitting_from_kit, table_from_kit
 from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
@@ -208,3 +208,24 @@ def test_bad_times_are_refused(profile, visits):
     name = next(iter(profile["rounds"]["times_ms"]))
     with pytest.raises(InputError, match="profile.rounds.times_ms"):
         read(edited(profile, ["rounds", "times_ms", name], visits))
+
+
+def test_a_kit_run_again_is_a_sitting(kit, profile):
+    """Its whole networks took 1.1 times as long: that is the speed of the sitting."""
+    table = read(profile)
+    slower = FakeStopwatch(drift=lambda visit: 1.1)
+    times = time_chains(plan_benchmark(DEBUG, QUICK.networks, QUICK.seed).timings, slower, QUICK)
+    conditions = {
+        "provider": "p",
+        "threads": 1,
+        "processor": "none",
+        "measured_at": "2026-11-28T09:00:00+00:00",
+    }
+    later = runner.profile_of(description(kit), "board", conditions, times)
+    sitting = sitting_from_kit(*parse_head(later, "rounds"), DEBUG, table)
+    assert sitting.ratio == pytest.approx(1.1, rel=1e-3)
+    assert (sitting.networks, sitting.searched_ratios) == (QUICK.networks, ())
+    assert sitting.measured_at == conditions["measured_at"]
+    for changed, words in (({"batch": 8}, "batch"), ({"conditions": {"threads": 2}}, "threads")):
+        with pytest.raises(InputError, match=words):
+            sitting_from_kit(*parse_head({**later, **changed}, "rounds"), DEBUG, table)

@@ -1,4 +1,4 @@
-"""A latency budget that is to hold with a probability."""
+"""A latency budget that limits the upper bound at a nominal confidence."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_the_floor_is_the_bound_of_the_fastest_network(client):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"latency_confidence": 0.95}, "9 measured networks can promise at most 0.9"),
+        ({"latency_confidence": 0.95}, "9 measured networks support at most 0.9"),
         ({"latency_confidence": 1.0}, "latency_confidence"),
         ({"latency_confidence": 90}, "latency_confidence"),
         ({"latency_confidence": "0.9"}, "latency_confidence"),
@@ -99,7 +99,7 @@ async def test_a_front_takes_confidence_as_a_search_does(client):
         headers={"If-None-Match": answer.headers["ETag"]},
     )
     assert other.status_code == 200
-    for confidence, words in ((0.95, "can promise at most 0.9"), (1, "latency_confidence")):
+    for confidence, words in ((0.95, "support at most 0.9"), (1, "latency_confidence")):
         refused = await client.get(url, params={"latency_confidence": confidence})
         assert (refused.status_code, words in refused.text) == (422, True)
 
@@ -129,8 +129,8 @@ def test_command(run, run_json, settings, tmp_path):
         assert limited <= 0.8
         bound = found["provenance"]["latency_upper_ms"]
         assert (bound["confidence"], bound["networks"]) == (confidence or 0.9, 9)
-    assert "with a probability of 90%" in run(*budget, "--confidence", 0.9).stdout
-    assert "can promise at most 0.9" in run(*budget, "--confidence", 0.95, code=2).stderr
+    assert "nominal coverage 90%, drift unknown" in run(*budget, "--confidence", 0.9).stdout
+    assert "support at most 0.9" in run(*budget, "--confidence", 0.95, code=2).stderr
     plain = run_json(*budget[:4], DEVICE, *budget[5:])
     assert "latency_upper_ms" not in plain
     assert "latency_upper_ms" not in plain["provenance"]

@@ -117,7 +117,7 @@ def test_a_bound_is_the_prediction_times_its_factor(home, confidence, factor):
             with pytest.raises(Infeasible) as info:
                 read_front(home, context, budget, confidence=confidence)
             assert info.value.floor == asked["points"][0]["latency_upper_ms"]
-    with pytest.raises(InputError, match="9 measured networks can promise at most 0.9"):
+    with pytest.raises(InputError, match="9 measured networks support at most 0.9"):
         read_front(home, context, confidence=0.95)
 
 

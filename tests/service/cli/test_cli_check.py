@@ -15,7 +15,9 @@ from tests.service.conftest import SUPERNET, catalog_of, keep
 from tests.spaces import DEBUG
 
 ON = ("--supernet", SUPERNET, "--target-s", 0)
-CHECK = ("devices", "check", "host", *ON, "--networks", 8)
+ADD = ("devices", "check", "host", *ON, "--networks", 8)
+CHECK = (*ADD, "--dry-run")
+CORRECT = (*ADD, "--correct")
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_a_machine_that_became_slower_is_told_apart_and_corrected(run, run_json,
     assert "most of the error is drift: --correct" in said
     assert catalog_of(home).devices.table("host", "debug").origin == "measured"
 
-    corrected = run_json(*CHECK, "--correct")
+    corrected = run_json(*CORRECT)
     assert corrected["revision"] == 2
     table = catalog_of(home).devices.table("host", "debug")
     largest = layer_plan(DEBUG, DEBUG.largest)
@@ -66,7 +68,7 @@ def test_a_machine_that_became_slower_is_told_apart_and_corrected(run, run_json,
     # networks can be drawn twice.
     archs = {str(arch) for arch in corrected["measurements"]["arch"]}
     assert len(archs.intersection(map(str, again["measurements"]["arch"]))) <= len(archs) // 2
-    assert "corrected: revision 3" in run(*CHECK, "--correct").stdout
+    assert "corrected: revision 3" in run(*CORRECT).stdout
 
 
 def test_another_machine_is_refused(run, machine, monkeypatch):
@@ -81,10 +83,11 @@ def test_another_machine_is_refused(run, machine, monkeypatch):
 def test_a_table_without_bounds_is_checked_all_the_same(run, run_json, home, machine):
     table = catalog_of(home).devices.table("host", "debug")
     keep(home, dataclasses.replace(table, device="bare", residual_ratios=(), expected_error=None))
-    found = run_json("devices", "check", "bare", *ON, "--networks", 3)
+    bare = ("devices", "check", "bare", *ON, "--networks", 3, "--dry-run")
+    found = run_json(*bare)
     assert found["confidence"] is None
     assert found["as_timed"]["bound_held"] is None
-    assert "bound held" not in run("devices", "check", "bare", *ON).stdout
+    assert "upper bound" not in run(*bare).stdout
 
 
 def test_a_correction_that_is_refused_keeps_what_was_timed(run, machine, monkeypatch):
@@ -92,8 +95,8 @@ def test_a_correction_that_is_refused_keeps_what_was_timed(run, machine, monkeyp
         raise InputError("too far off")
 
     monkeypatch.setattr("service.catalog.correct_device", refuse)
-    assert len(json.loads(run(*CHECK, "--correct", "--json", code=2).stdout)["measurements"]) > 0
-    assert "8 networks drawn anew" in run(*CHECK, "--correct", code=2).stdout
+    assert len(json.loads(run(*CORRECT, "--json", code=2).stdout)["measurements"]) > 0
+    assert "8 networks drawn anew" in run(*CORRECT, code=2).stdout
 
 
 def test_more_networks_than_the_space_has(run, machine):

@@ -1,0 +1,77 @@
+"""Sittings: a device's table compared with networks that are timed at another time.
+
+Networks are drawn at random, which tells the drift, and from the device's front, as searches draw
+them: a search chooses networks that the table takes for fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latency_tables.table import LatencyTable, Sitting
+from models.bundle import PREDICTOR, Bundle
+from models.spaces import Arch
+from service.catalog.catalog import Catalog
+from service.catalog.fronts import FrontStore
+
+if TYPE_CHECKING:
+    from latency_tables.benchmark import MeasureOptions, TableValidation
+
+NETWORKS, REFERENCES, SEARCHED = 40, 20, 20
+"""Networks of a sitting: at random for the error, at random for the drift, from the front."""
+
+
+def time_sitting(
+    catalog: Catalog,
+    bundle: Bundle,
+    table: LatencyTable,
+    options: MeasureOptions,
+    *,
+    networks: int = NETWORKS,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> TableValidation:
+    """Time networks on this machine, drawn anew in each sitting of a table.
+
+    Raises:
+        InputError: as `latency_tables.benchmark.validate_table`.
+    """
+    from latency_tables.benchmark import validate_table
+
+    seed = int(table.sha256[:8], 16)  # another one after each sitting
+    return validate_table(
+        table.covered(bundle.space),
+        table,
+        count=networks,
+        references=REFERENCES,
+        searched=draw_searched(catalog, bundle, table, SEARCHED, seed),
+        seed=seed,
+        options=options,
+        on_progress=on_progress,
+    )
+
+
+def draw_searched(
+    catalog: Catalog, bundle: Bundle, table: LatencyTable, count: int, seed: int
+) -> list[Arch]:
+    """Up to `count` different networks as searches find them: the best within budgets drawn evenly
+    over the front. None for a supernet without an accuracy predictor."""
+    if not bundle.has(PREDICTOR):
+        return []
+    context = catalog.context_of(bundle, table)
+    front = FrontStore(catalog.home / "fronts").get(context)
+    latency_ms = front.latency_ms
+    budgets = np.random.default_rng(seed).uniform(latency_ms[0], latency_ms[-1], 8 * count)
+    within = np.searchsorted(latency_ms, budgets, side="right") - 1
+    rows = list(dict.fromkeys(within.tolist()))[:count]
+    return context.space.decode(front.genes[rows])
+
+
+def keep_sitting(catalog: Catalog, table: LatencyTable, sitting: Sitting) -> LatencyTable:
+    """Keep one more sitting of a device's table as its next revision; returns that table."""
+    grown = table.with_sitting(sitting)
+    # Nothing that lint judges has changed, and the table was kept before.
+    catalog.devices.add(grown, replace=True, correcting=True)
+    return grown

@@ -1,0 +1,54 @@
+"""What is said of a latency beside its number: for how many images, and whether it met a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+BATCH = "Images of one inference, for all of which together every latency and its budget is."
+Outcome = Literal["met", "met_within_error", "missed"]
+
+_OUTCOMES: Mapping[str, str] = {
+    "met": "met",
+    "met_within_error": "met only within the table's stated error",
+    "missed": "missed",
+}
+
+
+def outcome_in_words(outcome: str) -> str:
+    """Whether the measured p50 met the budget."""
+    return _OUTCOMES.get(outcome, outcome)
+
+
+def measured_in_words(measured: Mapping[str, Any]) -> str:
+    """One line about `verified.latency_ms`: p50, p90, p99 and the outcome."""
+    images = images_in_words(measured.get("batch", 1))
+    # Earlier versions stated the least of the visits' medians.
+    name = measured.get("statistic", "least p50 of a visit")
+    line = (
+        f"measured{images}: {name} {measured['value']:.4g} ms, p90 {measured['p90']:.4g} ms, "
+        f"p99 {measured['p99']:.4g} ms"
+    )
+    if (outcome := measured.get("outcome")) is not None:
+        line += f"; budget of {measured['budget_ms']:g} ms: {outcome_in_words(outcome)}"
+    return line
+
+
+def images_in_words(batch: int) -> str:
+    """For how many images the milliseconds of a table are; empty for one."""
+    return f" for {batch} images" if batch > 1 else ""
+
+
+def bound_in_words(bound: Mapping[str, Any]) -> str:
+    """What an upper bound aims at, from its provenance; never more than was shown."""
+    drift = bound.get("drift_fraction")
+    spread = "unknown" if drift is None else f"{drift:.1%}"
+    return f"nominal coverage {bound['confidence']:.0%}, drift {spread}"
+
+
+def sittings_in_words(sittings: int, drift_fraction: float | None) -> str:
+    """How often a table was measured or checked, and how its device drifts in between."""
+    times = f"{sittings} sitting{'s' if sittings > 1 else ''}"
+    if drift_fraction is None:
+        return f"{times}: the drift between sittings is unknown"
+    return f"{times}: drift between them {drift_fraction:.1%} (standard deviation)"
