@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from models.errors import MAX_PROBLEMS, InputError, InvalidDocument, NotFound, show_path
+from models.errors import (
+    MAX_PROBLEMS,
+    FieldPath,
+    InputError,
+    InvalidDocument,
+    NotFound,
+    show_path,
+)
 from models.schema.lines import Lines, json_lines, line_of, toml_lines
 from models.schema.strict_json import parse_strict
 
 MAX_TOML_BYTES = 2**20
 MAX_JSON_BYTES = 2**28
+
+_PART = re.compile(r"""\.(\w+)|\[(\d{1,9})\]|\[('(?:[^'\\]|\\.)*')\]""")
+_PLACE = re.compile(rf"\w+((?:{_PART.pattern})+): ")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +56,10 @@ class Document:
         except NotFound as error:
             raise NotFound(f"{self.path}: {error}") from error
         except InputError as error:
-            raise InputError(f"{self.path}: {error}") from error
+            lines = self.find_lines(self.text)
+            line = line_of(lines, _path_at_start(str(error)))
+            place = "" if line is None else f"line {line}: "
+            raise InputError(f"{self.path}: {place}{error}") from error
 
     def _placed(self, error: InvalidDocument) -> str:
         lines = self.find_lines(self.text)
@@ -56,6 +71,15 @@ class Document:
         if more := len(error.problems) - len(told):
             told.append(f"and {more} more")
         return f"{self.path}: {'; '.join(told)}"
+
+
+def _path_at_start(message: str) -> FieldPath:
+    """The path that a message of a reader of its own begins with, as in `table.entries['key']: `;
+    empty if it begins otherwise."""
+    if (place := _PLACE.match(message)) is None:
+        return ()
+    parts = _PART.findall(place[1])
+    return tuple(name or (int(index) if index else literal_eval(key)) for name, index, key in parts)
 
 
 def read_toml(path: Path) -> Document:

@@ -82,9 +82,10 @@ def _dense_tensors(content: object, path: Path) -> dict[str, Tensor]:
                 f"{type(value).__name__} at {show_value(name)}"
             )
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            kind = "a quantized one" if value.is_quantized else f"{value.layout} on {value.device}"
             raise InputError(
                 f"checkpoint {path.name}: {show_value(name)}: expected a dense tensor with its "
-                f"values, got {value.layout} on {value.device}"
+                f"values, got {kind}"
             )
         if value.numel() * value.itemsize > largest:  # all of one value, which is stored once
             raise InputError(

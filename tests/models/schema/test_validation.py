@@ -114,6 +114,35 @@ def test_files_name_line_and_field(tmp_path):
         read_json(as_json).read(lambda value: validate(Whole, value, "whole"))
 
 
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("profile.batch: expected an integer", 3),
+        ("profile.table['conv-k3'].p50_ms: expected a number", 6),
+        ("profile.table['conv-k3'].p90_ms: expected a number", 5),
+        ("profile.table['not there'][3]: expected a number", 4),
+        ("profile.table['it\\'s']: expected an object", 8),
+        ("profile.conditions.threads: expected an integer", None),
+        ("device 'x': batch: expected", None),
+        ("profile: expected an object", None),
+    ],
+)
+def test_a_message_that_begins_with_a_place_gets_its_line(tmp_path, message, line):
+    path = tmp_path / "profile.json"
+    path.write_text(
+        '{\n "name": "n",\n "batch": "1",\n "table": {\n  "conv-k3": {\n   "p50_ms": "x"\n  },\n'
+        '  "it\'s": 3\n }\n}\n'
+    )
+
+    def fail(value: object) -> None:
+        raise InputError(message)
+
+    with pytest.raises(InputError) as error:
+        read_json(path).read(fail)
+    place = "" if line is None else f"line {line}: "
+    assert str(error.value) == f"{path}: {place}{message}"
+
+
 def test_readers_without_a_field_to_name_keep_their_kind(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{}")
