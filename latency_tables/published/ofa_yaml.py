@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
-from models.errors import InputError, NotFound
+from models.errors import InputError, NotFound, show_value
 from models.layers import LayerSpec
 from models.spaces import SearchSpace, layer_plan
 
@@ -28,6 +28,7 @@ NEGLIGIBLE_MS = 1e-6
 """Time of a layer that the format includes in another one."""
 FILES = "*.y*ml"
 MAX_FILE_BYTES = 8 << 20
+MAX_NUMBER = 1e300
 CONVOLUTIONS = {"stem": "Conv", "head": "Conv_1", "feature": "Conv_2"}
 """The format's names of convolutions outside blocks, by the layer's name."""
 
@@ -95,7 +96,7 @@ def _read(path: Path, unit_ms: float) -> dict[str, LayerLatency]:
         raise InputError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes")
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: too many digits
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path.name}: not a YAML file of plain values ({reason})") from error
     if not isinstance(content, Mapping) or not content:
@@ -105,12 +106,14 @@ def _read(path: Path, unit_ms: float) -> dict[str, LayerLatency]:
 
 def _entry(where: str, value: Any, unit_ms: float) -> LayerLatency:
     if not isinstance(value, Mapping) or not {"mean", "count"} <= set(value):
-        raise InputError(f"{where}: expected count, mean and std, got {value!r}")
+        raise InputError(f"{where}: expected count, mean and std, got {show_value(value)}")
     mean, count = value["mean"], value["count"]
     std = value.get("std", math.sqrt(v) if _positive(v := value.get("var", 0)) else 0.0)
     for name, number in (("mean", mean), ("count", count), ("std", std)):
         if not _positive(number) and not (name == "std" and number == 0):
-            raise InputError(f"{where}: {name}: expected a positive number, got {number!r}")
+            raise InputError(
+                f"{where}: {name}: expected a positive number, got {show_value(number)}"
+            )
     mean_ms = float(mean) * unit_ms
     # The format has no median.
     return LayerLatency(
@@ -120,7 +123,7 @@ def _entry(where: str, value: Any, unit_ms: float) -> LayerLatency:
 
 def _positive(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < float(value) < math.inf  # type: ignore[arg-type]
+    return number and 0 < value <= MAX_NUMBER  # type: ignore[operator]
 
 
 def _resolution(path: Path, figures: Mapping[str, LayerLatency]) -> int:

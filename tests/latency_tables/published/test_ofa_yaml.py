@@ -134,8 +134,25 @@ def test_what_does_not_hold_is_named(tmp_path, change, words):
         import_ofa_lut(tmp_path, DEBUG, device="phone", source="made up")
 
 
+REFERENCES = ", ".join(
+    f"&a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" if level else "&a0 [lol]"
+    for level in range(12)
+)
+"""A list that is 9^11 words long when it is written out."""
+
+
 @pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.mkdir [run]", "{unclosed", "just words", ""]
+    "text",
+    [
+        "!!python/object/apply:os.mkdir [run]",
+        "{unclosed",
+        "just words",
+        "",
+        "[" * 5000,
+        "Conv-1: " + "9" * 5000,
+        f"Conv-1: [{REFERENCES}]",
+        "Conv-1: {mean: 1" + "0" * 400 + ", count: 1, std: 0}",
+    ],
 )
 def test_a_file_that_is_no_table_is_refused_and_not_run(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
