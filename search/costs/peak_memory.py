@@ -56,6 +56,8 @@ class PeakModel:
     @cached_property
     def floor_genes(self) -> GeneMatrix:
         """A network whose largest layer is smallest, exact, (G,): bisection over layers' costs."""
+        if self.layers.floor() == 0:
+            return self.layers.floor_genes  # no budget is 0
         budgets = np.unique(np.concatenate([f.table.ravel() for f in self.layers.factors]))
         budgets = budgets[budgets > 0]
         low, high = 0, len(budgets) - 1

@@ -7,7 +7,15 @@ import pytest
 
 from models.errors import NotFound
 from models.spaces.plan import layer_plan, macs, params
-from search.costs.costs import CostModel, latency_costs, macs_costs, params_costs, scaled, weighted
+from search.costs.costs import (
+    CostModel,
+    Factor,
+    latency_costs,
+    macs_costs,
+    params_costs,
+    scaled,
+    weighted,
+)
 from tests.brute import all_archs, all_genes
 from tests.fakes import FakeTable
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
@@ -125,3 +133,16 @@ def test_a_layer_that_the_table_lacks_is_named():
 
     with pytest.raises(NotFound, match="conv-in8x8x1"):
         latency_costs(DEBUG, Incomplete())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fits"), [((2**23, 2**23, 9), False), ((2**23, 2**23 - 1, 9), True)]
+)
+def test_no_more_entries_are_indexed_than_float32_counts(sizes, fits):
+    factors = tuple(Factor("f", (0,), np.broadcast_to(0.0, size)) for size in sizes)
+    model = CostModel(DEBUG, factors)
+    if fits:
+        assert model._offsets_F.tolist() == [0, 2**23, 2**24 - 1]
+    else:
+        with pytest.raises(AssertionError, match="float32"):
+            _ = model._offsets_F

@@ -43,6 +43,26 @@ def test_its_floor_is_that_of_enumeration(space):
     assert uneven.floor() == uneven.evaluate(all_genes(space)).min()
 
 
+@pytest.mark.parametrize("values", [2, 5, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_its_floor_is_exact_whatever_layers_cost(values, seed):
+    rng = np.random.default_rng(seed)
+    known: dict[str, float] = {}
+    model = PeakModel.compile(
+        DEBUG, lambda layer: known.setdefault(layer.key, float(rng.integers(values)))
+    )
+    assert model.floor() == model.evaluate(all_genes(DEBUG)).min()
+
+
+def test_its_floor_where_layers_cost_the_same_or_nothing():
+    assert PeakModel.compile(DEBUG, lambda layer: 7.0).floor() == 7.0
+    assert PeakModel.compile(DEBUG, lambda layer: 0.0).floor() == 0.0
+    avoidable = PeakModel.compile(
+        DEBUG, lambda layer: layer.name.startswith("stage") and layer.kernel == 3
+    )
+    assert avoidable.evaluate(all_genes(DEBUG)).min() == avoidable.floor() == 0.0
+
+
 @SPACES
 def test_the_sum_that_stands_for_a_budget_is_met_by_the_same_networks(space):
     model, genes = peak_memory_costs(space), all_genes(space)
