@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.contracts import read_host
 
 
 class Settings(BaseSettings):
@@ -51,8 +53,14 @@ class Settings(BaseSettings):
     """Largest request body; a device profile of 50,000 layers is some 10 MB."""
     log_format: Literal["console", "json"] = "console"
     access: Literal["auto", "required", "off"] = "auto"
-    """Whether requests need an API key. auto: all do where `serve --host` is not this machine's
-    own address, else those that come from other machines."""
+    """Whether requests need an API key. auto: all do, unless `serve` listens on loopback, no proxy
+    is named and no key was ever made. off: none does, whoever sends it."""
+    allowed_hosts: str | None = None
+    """Hosts that requests may name besides localhost and the address that the service listens on,
+    as `subnet.example.com, *.lan.example.com, 10.0.0.7:8080`; without a port, on any; `*`: all."""
+    trusted_proxies: str | None = None
+    """Addresses of the reverse proxies in front, as `127.0.0.1, 10.1.0.0/16`. Requests that came
+    through others (X-Forwarded-For and the like) are refused."""
     rate_per_s: float = Field(default=20.0, gt=0, le=1e6)
     """Requests a second that a key may make in the long run."""
     rate_burst: int = Field(default=200, ge=1, le=10**6)
@@ -66,16 +74,32 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     """What webhooks are signed with (HMAC-SHA256), 16 characters or more; receivers know it."""
 
-    @field_validator("webhook_hosts")
+    @field_validator("webhook_hosts", "allowed_hosts")
     @classmethod
     def _check_hosts(cls, value: str | None) -> str | None:
-        _hosts(value or "")
+        _hosts(value)
         return value
 
-    @cached_property
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: str | None) -> str | None:
+        _networks(value)
+        return value
+
+    @property
     def allowed_webhook_hosts(self) -> frozenset[tuple[str, int | None]]:
         """Hosts that webhooks may be sent to, each with the one port, or None for any."""
-        return _hosts(self.webhook_hosts or "")
+        return _hosts(self.webhook_hosts)
+
+    @property
+    def named_hosts(self) -> frozenset[tuple[str, int | None]]:
+        """`allowed_hosts`, each with the one port, or None for any."""
+        return _hosts(self.allowed_hosts)
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`trusted_proxies`; one address is a network of its own."""
+        return _networks(self.trusted_proxies)
 
     def environment(self) -> dict[str, str]:
         """The variables by which another process gets the same settings."""
@@ -108,11 +132,15 @@ class Settings(BaseSettings):
         return self.artifacts_url or (self.home.resolve() / "artifacts").as_uri()
 
 
-def _hosts(value: str) -> frozenset[tuple[str, int | None]]:
-    hosts = set()
-    for entry in filter(None, (part.strip() for part in value.split(","))):
-        parts = urlsplit(f"//{entry}")
-        if parts.netloc != entry or parts.hostname is None or "@" in entry:
-            raise ValueError(f"expected hosts such as hooks.example.com or 10.0.0.7:8080: {entry}")
-        hosts.add((parts.hostname, parts.port))
-    return frozenset(hosts)
+@lru_cache
+def _hosts(value: str | None) -> frozenset[tuple[str, int | None]]:
+    return frozenset(read_host(entry) for entry in _entries(value))
+
+
+@lru_cache
+def _networks(value: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(entry) for entry in _entries(value))
+
+
+def _entries(value: str | None) -> list[str]:
+    return [part for entry in (value or "").split(",") if (part := entry.strip())]

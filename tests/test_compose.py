@@ -11,6 +11,7 @@ from typer.main import get_command
 from service.cli import app
 from service.settings import Settings
 
+NAMED = {"SUBNET_ALLOWED_HOSTS": "named_hosts", "SUBNET_TRUSTED_PROXIES": "proxy_networks"}
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -55,7 +56,13 @@ def test_commands_exist_and_the_image_serves_by_default(compose):
 
 
 def test_it_is_reached_from_this_machine_alone_and_has_no_password_in_it(compose):
-    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["api"]["ports"])
+    api = compose["services"]["api"]
+    assert all(port.startswith("127.0.0.1:") for port in api["ports"])
+    assert api["environment"]["SUBNET_ACCESS"] == "required"
+    for name in ("SUBNET_ALLOWED_HOSTS", "SUBNET_TRUSTED_PROXIES"):
+        assert api["environment"][name] == f"${{{name}:-}}", "nothing, unless its user says so"
+        empty = Settings.model_validate({name.removeprefix("SUBNET_").lower(): ""})
+        assert not getattr(empty, NAMED[name])
     assert compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${")
 
 

@@ -50,7 +50,9 @@ def create(
     json: Json = False,
 ) -> None:
     """Make an API key. It is shown once: only its hash is kept."""
-    with open_admin(settings()) as admin:
+    configured = settings()
+    with open_admin(configured) as admin:
+        first = not admin.keys.exist()
         secret, key = admin.keys.create(owner, scope, expires_days)
         _record(admin.audit, "keys create", key, 201)
     if json:
@@ -59,6 +61,8 @@ def create(
     typer.echo(secret)
     until = "until revoked" if key.expires_at is None else f"until {_short(key.expires_at)}"
     typer.echo(f"key {key.id} of {owner}, scope {scope}, {until}; it is not shown again", err=True)
+    if first and configured.access != "off":
+        typer.echo("from now on every request to a service on this database needs a key", err=True)
 
 
 @app.command("list")

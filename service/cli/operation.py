@@ -5,28 +5,30 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from socket import socket
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.common import Json, settings
-from service.cli.keys import open_admin
 from service.cli.output import print_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from service.settings import Settings
-    from service.storage import ArtifactStore
+    from service.storage import ArtifactStore, Key
 
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
+
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
+"""Hosts to listen on that are no addresses of their own."""
 
 WORKER_NICENESS = 5
 """Added to the niceness of the workers of `serve`: requests come before searches."""
@@ -44,21 +46,26 @@ def serve(
     from service.http import create_app
 
     configured = guarded(settings(), host)
+    app = create_app(configured)
 
     class AnnouncedServer(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:
-            """Say where it listens once it does: of port 0 the system makes a free one."""
+            """Say where it listens once it does, since of port 0 the system makes a free one, and
+            whom it serves."""
             await super().startup(sockets)
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1]
                 typer.echo(f"serving on http://{host}:{bound} (Ctrl-C stops)", err=True)
+                keys = app.state.service.keys.keys()
+                typer.echo(access_in_words(configured.access, host, keys), err=True)
 
     server = AnnouncedServer(
         uvicorn.Config(
-            create_app(configured),
+            app,
             host=host,
             port=port,
             access_log=False,  # the application logs requests itself
+            proxy_headers=False,  # the application trusts the proxies that its settings name
             log_level="warning",
             timeout_graceful_shutdown=DRAIN_S,
         )
@@ -72,26 +79,38 @@ def serve(
 
 
 def guarded(configured: Settings, host: str) -> Settings:
-    """Settings with `access` decided: "auto" becomes "off" on a loopback address, else
-    "required"."""
+    """Settings with what follows from the address: `access` "auto" becomes "required" where others
+    reach it, directly or through a proxy; the address itself may be named by requests."""
     from service.contracts import is_loopback
 
-    if configured.access == "auto":
-        access = "off" if is_loopback(host) else "required"
-        configured = configured.model_copy(update={"access": access})
-    if configured.access == "required":
-        with open_admin(configured) as admin:
-            if not any(key.revoked_at is None for key in admin.keys.keys()):
-                typer.echo(
-                    "every request needs an API key, and there is none yet: make one with "
-                    "`subnet-search keys create OWNER`",
-                    err=True,
-                )
-    elif not is_loopback(host):
-        typer.echo(
-            f"warning: whoever reaches {host} may do everything (SUBNET_ACCESS=off)", err=True
+    changes: dict[str, Any] = {}
+    if configured.access == "auto" and (not is_loopback(host) or configured.proxy_networks):
+        changes["access"] = "required"
+    if host not in EVERY_ADDRESS:
+        changes["allowed_hosts"] = ",".join(filter(None, (configured.allowed_hosts, host)))
+    return configured.model_copy(update=changes)
+
+
+def access_in_words(access: str, host: str, keys: Sequence[Key]) -> str:
+    """Whom the service serves, and how to get a key."""
+    from service.contracts import is_loopback
+
+    if access == "off":
+        warning = "" if is_loopback(host) else "warning: "
+        unused = f", also without the {len(keys)} API keys that exist" if keys else ""
+        return f"{warning}access is off: whoever reaches {host} may do everything{unused}"
+    if access == "auto" and not keys:
+        return (
+            "access is open: no API key exists, so every user of this machine may do everything. "
+            "Before others can reach it, make one: `subnet-search keys create OWNER --scope admin`."
+            " From then on every request needs a key"
         )
-    return configured
+    if not any(key.valid for key in keys):
+        return (
+            "every request needs an API key, and there is none yet that is valid: make one with "
+            "`subnet-search keys create OWNER`"
+        )
+    return "every request needs an API key; `subnet-search keys create OWNER` makes another one"
 
 
 def worker(

@@ -4,7 +4,10 @@ from .access import SCOPES as SCOPES
 from .access import Caller as Caller
 from .access import Rule as Rule
 from .access import Scope as Scope
+from .access import is_address as is_address
 from .access import is_loopback as is_loopback
+from .access import normal_host as normal_host
+from .access import read_host as read_host
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList
@@ -15,11 +18,14 @@ from .devices import DeviceTable as DeviceTable
 from .devices import MeasuredNetwork as MeasuredNetwork
 from .devices import check_finished as check_finished
 from .errors import BadRequest as BadRequest
+from .errors import CrossOrigin as CrossOrigin
 from .errors import InvalidKey as InvalidKey
 from .errors import NotAllowed as NotAllowed
 from .errors import QueueFull as QueueFull
 from .errors import StoreUnavailable as StoreUnavailable
 from .errors import TooManyRequests as TooManyRequests
+from .errors import UnknownHost as UnknownHost
+from .errors import UnnamedProxy as UnnamedProxy
 from .fields import CONFIDENCE as CONFIDENCE
 from .fields import Confidence as Confidence
 from .fronts import Explanation as Explanation

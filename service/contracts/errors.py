@@ -9,6 +9,9 @@ SubnetSearchError           500
 │   ├── BadRequest          400
 │   ├── InvalidKey          401
 │   ├── NotAllowed          403
+│   ├── CrossOrigin         403
+│   ├── UnnamedProxy        403
+│   ├── UnknownHost         421
 │   └── TooManyRequests     429, with Retry-After
 ├── QueueFull               429, with Retry-After
 └── StoreUnavailable        503, with Retry-After
@@ -31,6 +34,18 @@ class InvalidKey(InputError):
 
 class NotAllowed(InputError):
     """The key's scope is too narrow, or what is to be changed belongs to somebody else."""
+
+
+class CrossOrigin(InputError):
+    """A page of another site asks for a change."""
+
+
+class UnnamedProxy(InputError):
+    """The request came through a proxy that the settings do not name."""
+
+
+class UnknownHost(InputError):
+    """The request is for a host that the settings do not name."""
 
 
 class TooManyRequests(InputError):

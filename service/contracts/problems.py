@@ -19,11 +19,14 @@ from models.errors import (
 )
 from service.contracts.errors import (
     BadRequest,
+    CrossOrigin,
     InvalidKey,
     NotAllowed,
     QueueFull,
     StoreUnavailable,
     TooManyRequests,
+    UnknownHost,
+    UnnamedProxy,
 )
 
 TYPES = "urn:subnet-search:problem:"
@@ -31,6 +34,9 @@ STATUS: Mapping[type[Exception], int] = {
     BadRequest: 400,
     InvalidKey: 401,
     NotAllowed: 403,
+    CrossOrigin: 403,
+    UnnamedProxy: 403,
+    UnknownHost: 421,
     TooManyRequests: 429,
     NotFound: 404,
     Conflict: 409,

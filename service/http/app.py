@@ -13,12 +13,14 @@ import structlog
 from anyio import to_thread
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service.http import openapi, pages, problems
-from service.http.auth import Authentication
+from service.http.auth import Authentication, settle, settle_loop
 from service.http.dependencies import ServiceDep, open_service, working
 from service.http.metrics import CONTENT_TYPE, exposition
 from service.http.middleware import RequestLimits, RequestLog
+from service.http.request_checks import RequestChecks
 from service.http.routes import devices, explanations, searches, supernets
 from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
@@ -49,11 +51,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             # A full collection of long-lived objects takes 100 ms and blocks the event loop.
             gc.collect()
             gc.freeze()
-            watching = asyncio.create_task(service.http_metrics.watch_loop())
+            tasks = [
+                asyncio.create_task(service.http_metrics.watch_loop()),
+                asyncio.create_task(settle_loop(service.keys)),
+            ]
             try:
                 yield
             finally:
-                watching.cancel()
+                for task in tasks:
+                    task.cancel()
+                await settle(service.keys)
 
     app = FastAPI(
         title="Subnet Search",
@@ -70,10 +77,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_api_route("/metrics", metrics, tags=["operation"], response_class=Response)
     pages.register(app)
     problems.register(app)
-    openapi.complete(app, settings.access)
+    # Whoever names a proxy serves others than this machine's users.
+    decided = settings.access == "auto" and settings.proxy_networks
+    access = "required" if decided else settings.access
+    openapi.complete(app, access)
     app.state.route_scopes = RouteScopes(app)
     app.add_middleware(RequestLimits, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Authentication, access=settings.access)
+    app.add_middleware(Authentication, access=access)
+    proxies = [str(network) for network in settings.proxy_networks]
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.add_middleware(RequestChecks, settings=settings)
     app.add_middleware(RequestLog)
     return app
 

@@ -1,10 +1,12 @@
 """Authentication: who sends a request, whether they may, and the audit log of what they change.
 
-`scopes` has what each route requires; rate limits are in `service.storage.access`.
+`request_checks` comes before it; `scopes` has what each route requires; rate limits are in
+`service.storage.access`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 import structlog
@@ -14,10 +16,21 @@ from models.errors import SubnetSearchError
 from service.contracts import LOCAL, Caller, InvalidKey, NotAllowed, Rule, is_loopback
 from service.http import problems
 from service.http.middleware import App, Message, Receive, Send
+from service.http.request_checks import READS
 from service.http.scopes import RouteScopes
-from service.storage import AuditLog
+from service.storage import AuditLog, KeyStore
 
-READS = ("GET", "HEAD", "OPTIONS", "TRACE")
+NO_KEY = (
+    "expected an API key in the header `Authorization: Bearer ...`, as `subnet-search keys create` "
+    "prints one"
+)
+LOOKS_FORWARDED = (
+    "without a key only this machine's own users are served, and this request comes from another "
+    "address or looks like one that a proxy passed on (HTTP/1.0, Via): "
+)
+
+SETTLE_EVERY_S = 1.0
+"""How often the use of keys is brought from memory to the database: what a crash may forget."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +39,11 @@ class Authentication:
     """Identifies the caller, refuses what its scope does not allow, and records changes.
 
     A key is checked, and counted against its rate limit, by `KeyStore.admit` in
-    `service.storage`.
+    `service.storage`. What only the caller may see is marked as such for caches.
 
     Args:
-        access: "required": everybody needs a key; "off": nobody does; "auto": whoever comes from
-            another machine does.
+        access: "required": everybody needs a key; "off": nobody does; "auto": everybody does once
+            a key exists, and until then whoever comes from another machine or through a proxy.
     """
 
     def __init__(self, app: App, access: Literal["auto", "required", "off"]) -> None:
@@ -41,15 +54,17 @@ class Authentication:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        service = scope["app"].state.service
+        service, scopes = scope["app"].state.service, scope["app"].state.route_scopes
+        assert isinstance(scopes, RouteScopes)
+        rule = scopes.rule_of(scope["method"], scope["path"])
         writes, number = scope["method"] not in READS, None
         try:
-            caller = await self._caller(scope)
+            caller = await self._caller(scope, rule, service.keys)
             if writes:
                 action = f"{scope['method']} {scope['path']}"
                 request_id = scope["state"]["request_id"]
                 number = await run_in_threadpool(service.audit.begin, caller, action, request_id)
-            _check(caller, scope)
+            _check(caller, rule)
         except SubnetSearchError as error:
             refusal = problems.answer(scope, error)
             if number is not None:
@@ -58,31 +73,48 @@ class Authentication:
             return
         scope["state"]["caller"] = caller
 
-        async def send_recorded(message: Message) -> None:
-            if number is not None and message["type"] == "http.response.start":
-                headers = {name.lower(): value for name, value in message.get("headers", ())}
-                made = headers.get(b"location")
-                target = None if made is None else made.decode("latin-1")
-                await _end(service.audit, number, message["status"], target)
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+                message["headers"] = _limit_caching(headers, rule)
+                if number is not None:
+                    made = dict(headers).get(b"location")
+                    target = None if made is None else made.decode("latin-1")
+                    await _end(service.audit, number, message["status"], target)
             await send(message)
 
-        await self.app(scope, receive, send_recorded)
+        await self.app(scope, receive, send_marked)
 
-    async def _caller(self, scope: Message) -> Caller:
+    async def _caller(self, scope: Message, rule: Rule, keys: KeyStore) -> Caller:
+        """Who sends a request; keys that were checked a moment ago need no query."""
+        if self.access == "off" or rule == "public":
+            return LOCAL
         secret = _bearer(scope)
-        if self.access == "off" or _rule_of(scope) == "public":
-            return LOCAL
-        client = scope.get("client")
-        if secret is None and self.access == "auto" and (not client or is_loopback(client[0])):
-            return LOCAL
-        if secret is None:
-            raise InvalidKey(
-                "expected an API key in the header `Authorization: Bearer ...`, as "
-                "`subnet-search keys create` prints one"
-            )
-        keys = scope["app"].state.service.keys
-        caller: Caller = await run_in_threadpool(keys.admit, secret)
-        return caller
+        if secret is not None:
+            if (caller := keys.admit_known(secret)) is not None:
+                return caller
+            return await run_in_threadpool(keys.admit, secret)
+        if self.access == "required" or await _needs_key(keys):
+            raise InvalidKey(NO_KEY)
+        if not _is_local(scope):
+            raise InvalidKey(LOOKS_FORWARDED + NO_KEY)
+        return LOCAL
+
+
+async def _needs_key(keys: KeyStore) -> bool:
+    known = keys.known_to_exist()
+    return await run_in_threadpool(keys.exist) if known is None else known
+
+
+def _is_local(scope: Message) -> bool:
+    """Whether a program of this machine sent a request, as far as it can be told.
+
+    nginx passes requests on in HTTP/1.0 and adds no header unless it is configured to; clients
+    of today speak HTTP/1.1.
+    """
+    client = scope.get("client")
+    forwarded = scope["http_version"] == "1.0" or any(n == b"via" for n, _ in scope["headers"])
+    return client is not None and is_loopback(client[0]) and not forwarded
 
 
 def _bearer(scope: Message) -> str | None:
@@ -93,15 +125,21 @@ def _bearer(scope: Message) -> str | None:
     return None
 
 
-def _rule_of(scope: Message) -> Rule:
-    scopes: RouteScopes = scope["app"].state.route_scopes
-    return scopes.rule_of(scope["method"], scope["path"])
-
-
-def _check(caller: Caller, scope: Message) -> None:
-    rule = _rule_of(scope)
+def _check(caller: Caller, rule: Rule) -> None:
     if not caller.may(rule):
         raise NotAllowed(f"expected an API key of scope {rule!r} or wider, got {caller.scope!r}")
+
+
+def _limit_caching(headers: list[tuple[bytes, bytes]], rule: Rule) -> list[tuple[bytes, bytes]]:
+    """Headers by which no cache keeps an answer unless its route says so, and none that several
+    people use keeps what is not public; a browser keeps it for the same key alone."""
+    said = [value for name, value in headers if name == b"cache-control"] or [b"no-store"]
+    differs = [value for name, value in headers if name == b"vary"]
+    if rule != "public":
+        said, differs = [b"private", *said], [*differs, b"Authorization"]
+    others = [h for h in headers if h[0] not in (b"cache-control", b"vary")]
+    vary = [(b"vary", b", ".join(differs))] if differs else []
+    return [*others, (b"cache-control", b", ".join(said)), *vary]
 
 
 async def _end(audit: AuditLog, number: int, status: int, target: str | None = None) -> None:
@@ -109,3 +147,18 @@ async def _end(audit: AuditLog, number: int, status: int, target: str | None = N
         await run_in_threadpool(audit.end, number, status, target)
     except SubnetSearchError as error:  # the change is made; the entry stays without an end
         log.error("audit_entry_not_ended", entry=number, error=str(error))
+
+
+async def settle_loop(keys: KeyStore) -> None:
+    """Bring the use of keys to the database now and then, until cancelled."""
+    while True:
+        await asyncio.sleep(SETTLE_EVERY_S)
+        await settle(keys)
+
+
+async def settle(keys: KeyStore) -> None:
+    """Bring the use of keys to the database; if it does not answer, the next time."""
+    try:
+        await run_in_threadpool(keys.settle)
+    except SubnetSearchError as error:
+        log.warning("key_use_not_settled", error=str(error))

@@ -15,9 +15,9 @@ BEARER = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key as `subnet-search keys create` prints it. Needed unless the "
-        "service listens on its own machine alone. Scopes: read, search (which includes read), "
-        "admin (which includes all).",
+        "description": "An API key as `subnet-search keys create` prints it. Needed once "
+        "a key exists, and before that from other machines and through proxies. Scopes: read, "
+        "search (which includes read), admin (which includes all).",
     }
 }
 NO_NUL = "^[^\\u0000]*$"

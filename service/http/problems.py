@@ -129,4 +129,5 @@ def _answer(
     scope: Mapping[str, Any], document: Mapping[str, Any], headers: Mapping[str, str]
 ) -> JSONResponse:
     about = {"instance": scope["path"], "request_id": scope.get("state", {}).get("request_id")}
+    headers = {"Cache-Control": "no-store", **headers}
     return JSONResponse({**document, **about}, document["status"], headers, PROBLEM)

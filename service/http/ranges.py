@@ -29,7 +29,7 @@ def download(
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": "public, max-age=31536000, immutable",
+        "Cache-Control": "no-cache",  # asked again each time whether the caller may still see it
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
     if not_modified(if_none_match, etag):

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, Select, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.errors import InputError
-from service.contracts import Search
+from service.contracts import Search, normal_host
 from service.settings import Settings
 from service.storage.searches import read_search
 from service.storage.sessions import unit_of_work, utc_now
@@ -58,7 +58,7 @@ def check_webhook(url: str, settings: Settings) -> None:
             "webhook: expected an http or https URL without user, password and fragment, such as "
             f"https://hooks.example.com/searches, got {url[:80]!r}"
         )
-    host = host.lower()
+    host = normal_host(host)
     if (host, None) not in hosts and (host, port) not in hosts:
         raise InputError(
             f"webhook: host {host}:{port} is not among those that the operator of this service "

@@ -64,7 +64,8 @@ def folder(tmp_path_factory):
 def url(folder):
     key = folder / "signing.pem"
     generate(key)  # as docs/operate.md says
-    with serve(folder / "home", SUBNET_SIGNING_KEY=str(key)) as url:
+    # One server for all pages, and one of them makes keys, which the others do without.
+    with serve(folder / "home", SUBNET_SIGNING_KEY=str(key), SUBNET_ACCESS="off") as url:
         yield url
 
 

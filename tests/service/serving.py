@@ -9,6 +9,7 @@ from threading import Thread
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from service.http.app import create_app
 from service.settings import Settings
@@ -17,16 +18,17 @@ PATIENCE_S = 60
 
 
 @contextmanager
-def serving(settings: Settings, *, worker_thread: bool = False) -> Iterator[str]:
-    """The URL of a service of these settings.
+def serving(settings: Settings | FastAPI, *, worker_thread: bool = False) -> Iterator[str]:
+    """The URL of a service of these settings, or of an application.
 
     Args:
         worker_thread: a worker of this process, which is quicker to start than one of its own;
             there can be one at a time.
     """
-    app = create_app(settings)
+    app = create_app(settings) if isinstance(settings, Settings) else settings
     config = uvicorn.Config(
         app,
+        proxy_headers=False,  # as `serve` does
         host="127.0.0.1",
         port=0,
         log_level="warning",

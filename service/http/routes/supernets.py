@@ -73,7 +73,7 @@ def read_front(
     query = FrontQuery(latency_ms, latency_confidence, layers)
     answer = front_json(catalog.home, context, query)
     etag = f'"{answer.sha256}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not_modified(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     return Response(answer.content, headers=headers, media_type="application/json")

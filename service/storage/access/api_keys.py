@@ -1,5 +1,7 @@
 """API keys in the database: creating, listing, revoking and checking them.
 
+A key is checked by reading; `key_use` counts its requests, and `KeyStore.settle` writes the counts.
+
 The database holds the plain sha256 of a secret. Slow, salted hashes protect passwords because
 people choose likely ones; a secret of 256 random bits cannot be guessed.
 """
@@ -12,15 +14,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import cast
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, Table, bindparam, select, update
 
 from models.errors import Conflict, InputError, NotFound
 from service.contracts import SCOPES, Caller, InvalidKey, Scope
 from service.settings import Settings
-from service.storage.access.rate_limits import RateLimit
-from service.storage.sessions import unit_of_work, utc_now
+from service.storage.access.key_use import FRESH_S, KeyState, KeyUse
+from service.storage.access.rate_limits import Bucket, RateLimit
+from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import ApiKeyRow
 
 PREFIX = "subnet_"
@@ -28,6 +32,23 @@ PREFIX = "subnet_"
 ID_LENGTH = 12
 OWNER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
 MAX_DAYS = 3660
+
+_TABLE = cast(Table, ApiKeyRow.__table__)
+_COLUMNS = _TABLE.c
+_ONE = select(*_COLUMNS).where(_COLUMNS.sha256 == bindparam("key"))
+_ANY = select(_COLUMNS.sha256).limit(1)
+# A change that changes nothing holds the row on either database, where SQLite knows no FOR UPDATE.
+_LOCK = (
+    update(_TABLE)
+    .where(_COLUMNS.sha256 == bindparam("key"))
+    .values(tokens=_COLUMNS.tokens)
+    .returning(_COLUMNS.tokens, _COLUMNS.tokens_at_s)
+)
+_WRITE = (
+    update(_TABLE)
+    .where(_COLUMNS.sha256 == bindparam("key"))
+    .values(tokens=bindparam("left"), tokens_at_s=bindparam("at_s"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +62,13 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     used_at: datetime
-    """Of the last request; until the first, when it was made."""
+    """Of the last request that is settled; until the first, when it was made."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether it opens anything now."""
+        expired = self.expires_at is not None and self.expires_at <= utc_now()
+        return self.revoked_at is None and not expired
 
 
 class KeyStore:
@@ -62,6 +89,8 @@ class KeyStore:
     ) -> None:
         self._engine, self._now = engine, now
         self._limit = RateLimit(rate_per_s=rate_per_s, burst=burst)
+        self._use, self._settlement = KeyUse(self._limit, now), Lock()
+        self._exist, self._asked_at_s = False, float("-inf")
 
     def create(self, owner: str, scope: str, expires_days: float | None = None) -> tuple[str, Key]:
         """A new key: its secret, which is kept nowhere, and what is kept.
@@ -112,42 +141,75 @@ class KeyStore:
                 raise Conflict(f"several keys begin with {key_id!r}: give more of it")
             rows[0].revoked_at = rows[0].revoked_at or self._now()
             session.flush()
+            self._use.forget(rows[0].sha256)
             return _read(rows[0])
+
+    def known_to_exist(self) -> bool | None:
+        """Whether any key was ever made, as of a moment ago; None: ask with `exist`.
+
+        Revoked and expired keys count: revoking the last one opens nothing.
+        """
+        fresh = 0 <= self._now().timestamp() - self._asked_at_s < FRESH_S
+        return self._exist if self._exist or fresh else None
+
+    def exist(self) -> bool:
+        """Whether any key was ever made."""
+        asked_at_s = self._now().timestamp()
+        with read_connection(self._engine) as connection:
+            self._exist = self._exist or connection.execute(_ANY).first() is not None
+        self._asked_at_s = asked_at_s
+        return self._exist
+
+    def admit_known(self, secret: str) -> Caller | None:
+        """As `admit`, without a query; None if the key was not checked a moment ago."""
+        return self._use.take_known(sha256_of_secret(secret))
 
     def admit(self, secret: str) -> Caller:
         """The caller that a secret belongs to; the request counts against the key's rate.
+
+        Nothing is written, so it waits for no writer, and unknown keys cost a reading each.
 
         Raises:
             InvalidKey: if it is unknown, expired or revoked.
             TooManyRequests: if the key has used up its rate.
         """
-        now, sha256 = self._now(), sha256_of_secret(secret)
-        tokens_now = self._limit.tokens_at(now)
-        take = (
-            update(ApiKeyRow)
-            .where(
-                ApiKeyRow.sha256 == sha256,
-                ApiKeyRow.revoked_at.is_(None),
-                or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > now),
-                tokens_now >= 1,
-            )
-            .values(tokens=tokens_now - 1, tokens_at_s=now.timestamp())
-            .returning(ApiKeyRow.owner, ApiKeyRow.scope)
-            .execution_options(synchronize_session=False)
+        sha256 = sha256_of_secret(secret)
+        with read_connection(self._engine) as connection:
+            row = connection.execute(_ONE, {"key": sha256}).one_or_none()
+        if row is None:
+            raise InvalidKey("unknown API key: `subnet-search keys create` makes one")
+        state = KeyState(
+            caller=Caller(owner=row.owner, scope=cast(Scope, row.scope), key_id=sha256[:ID_LENGTH]),
+            bucket=Bucket(row.tokens, row.tokens_at_s),
+            expires_at=row.expires_at,
+            revoked_at=row.revoked_at,
         )
-        with unit_of_work(self._engine) as session:
-            if (row := session.execute(take).one_or_none()) is not None:
-                return Caller(owner=row.owner, scope=row.scope, key_id=sha256[:ID_LENGTH])
-            asked = select(ApiKeyRow, tokens_now.label("tokens_now"))
-            found = session.execute(asked.where(ApiKeyRow.sha256 == sha256)).one_or_none()
-            if found is None:
-                raise InvalidKey("unknown API key: `subnet-search keys create` makes one")
-            key, tokens = _read(found[0]), found.tokens_now
-        if key.revoked_at is not None:
-            raise InvalidKey(f"API key {key.id} was revoked at {key.revoked_at:%Y-%m-%d %H:%M} UTC")
-        if key.expires_at is not None and key.expires_at <= now:
-            raise InvalidKey(f"API key {key.id} expired at {key.expires_at:%Y-%m-%d %H:%M} UTC")
-        raise self._limit.exceeded(key.id, tokens)
+        return self._use.take(sha256, state)
+
+    def settle(self) -> int:
+        """Bring what was counted in memory since the last time to the database.
+
+        Returns:
+            keys that were used.
+
+        Raises:
+            StoreUnavailable: if the database does not answer; the counts are kept.
+        """
+        with self._settlement:
+            settled = dict[str, Bucket]()
+            counted = self._use.begin_settlement()
+            if counted:
+                with unit_of_work(self._engine) as session:
+                    # In one order, so that two processes cannot deadlock.
+                    for sha256, (own, taken) in sorted(counted.items()):
+                        if (row := session.execute(_LOCK, {"key": sha256}).one_or_none()) is None:
+                            continue
+                        shared = Bucket(row.tokens, row.tokens_at_s)
+                        settled[sha256] = bucket = self._limit.settled(shared, own, taken)
+                        values = {"left": bucket.tokens, "at_s": bucket.at_s}
+                        session.execute(_WRITE, {"key": sha256, **values})
+            self._use.end_settlement(settled)
+        return len(settled)
 
 
 def open_keys(engine: Engine, settings: Settings) -> KeyStore:

@@ -1,20 +1,27 @@
-"""Rate limits: a token bucket for each API key, held in the key's own row.
+"""Rate limits: a token bucket for each API key.
 
-All API processes share one database, so the limit holds for them together. Taking a token is part
-of the statement that admits the key (`KeyStore.admit`); this module has the arithmetic.
+The bucket lies in the key's own row, so that it is that of all API processes together. Each process
+admits requests by a copy of its own, and brings what it took to the row now and then
+(`key_use`). So together they keep to the rate in the long run, while at one moment each may admit
+what the bucket held when it last looked; what was taken too much is owed, and earned back first.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
-from sqlalchemy import case
 
 from service.contracts import TooManyRequests
-from service.storage.tables import ApiKeyRow
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Tokens, as of a moment."""
+
+    tokens: float
+    """Requests that may be made at once; less than zero where they are owed."""
+    at_s: float
+    """Unix time, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +33,22 @@ class RateLimit:
     burst: int
     """Requests at once after a pause: tokens that a full bucket holds."""
 
-    def tokens_at(self, now: datetime) -> Any:
-        """SQL expression: tokens in a row's bucket at `now`.
+    def at(self, bucket: Bucket, now_s: float) -> Bucket:
+        """A bucket refilled until `now_s`; the clocks of several machines may differ, so time never
+        runs backwards here."""
+        now_s = max(now_s, bucket.at_s)
+        earned = self.rate_per_s * (now_s - bucket.at_s)
+        return Bucket(min(float(self.burst), bucket.tokens + earned), now_s)
 
-        The clocks of several machines may differ, so time never runs backwards here.
+    def settled(self, shared: Bucket, own: Bucket, taken: int) -> Bucket:
+        """The shared bucket after a process took `taken` tokens, which left `own` to it.
+
+        The process took them over a while, in which tokens were earned: those are counted before
+        the bucket's size is.
         """
-        elapsed_s = now.timestamp() - ApiKeyRow.tokens_at_s
-        tokens = ApiKeyRow.tokens + self.rate_per_s * case((elapsed_s > 0, elapsed_s), else_=0.0)
-        return case((tokens < self.burst, tokens), else_=float(self.burst))
+        own = self.at(own, shared.at_s)
+        earned = self.rate_per_s * (own.at_s - shared.at_s)
+        return Bucket(min(own.tokens, shared.tokens + earned - taken), own.at_s)
 
     def exceeded(self, key_id: str, tokens: float) -> TooManyRequests:
         """The refusal of a key whose bucket holds `tokens`, less than one."""

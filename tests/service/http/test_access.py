@@ -6,14 +6,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from models.errors import Conflict, InputError, NotFound
-from service.cli.operation import guarded
+from service.cli.operation import access_in_words, guarded
 from service.contracts.access import LOCAL, SCOPES, is_loopback
-from service.contracts.errors import InvalidKey, TooManyRequests
+from service.contracts.errors import InvalidKey
 from service.http.app import create_app
 from service.http.scopes import RouteScopes
 from service.storage.access.api_keys import KeyStore
@@ -114,34 +115,6 @@ def test_revoking_needs_one_key(keys, monkeypatch):
     keys.create("ann", "read")
     with pytest.raises(Conflict, match="several keys begin"):
         keys.revoke("ab")
-
-
-def test_the_bucket_is_that_of_a_plain_simulation(keys, clock, settings):
-    """Also where two processes take from it in turn."""
-    secret, _ = keys.create("ann", "read")
-    engine = open_database(settings.database)
-    stores = [keys, KeyStore(engine, rate_per_s=2.0, burst=5, now=clock)]
-    tokens = 5.0
-    for step, pause_s in enumerate([0] * 7 + [0.25, 0.25, 0.5, 0.125, 10] + [0] * 6):
-        clock.pass_s(pause_s)
-        tokens = min(5.0, tokens + 2.0 * pause_s)
-        if tokens >= 1:
-            stores[step % 2].admit(secret)
-            tokens -= 1
-        else:
-            with pytest.raises(TooManyRequests) as info:
-                stores[step % 2].admit(secret)
-            assert info.value.retry_after_s == 1
-    engine.dispose()
-
-
-def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing(keys, clock):
-    secret, _ = keys.create("ann", "read")
-    for _ in range(5):
-        keys.admit(secret)
-    clock.pass_s(-3600)
-    with pytest.raises(TooManyRequests):
-        keys.admit(secret)
 
 
 # -- the rule of every route -----------------------------------------------------------------
@@ -257,26 +230,81 @@ async def test_a_rate_that_is_used_up(settings):
         ("", False),
     ],
 )
-def test_serving_elsewhere_needs_keys(settings, host, loopback, capsys):
+def test_serving_elsewhere_needs_keys(settings, host, loopback):
     assert is_loopback(host) == loopback
-    assert guarded(settings, host).access == ("off" if loopback else "required")
-    assert ("there is none yet" in capsys.readouterr().err) == (not loopback)
-    off = settings.model_copy(update={"access": "off"})
+    assert guarded(settings, host).access == ("auto" if loopback else "required")
+    behind = settings.model_copy(update={"trusted_proxies": "127.0.0.1"})
+    assert guarded(behind, host).access == "required"
+    off = settings.model_copy(update={"access": "off", "trusted_proxies": "127.0.0.1"})
     assert guarded(off, host).access == "off"
-    assert ("whoever reaches" in capsys.readouterr().err) == (not loopback)
+
+
+def test_the_address_to_listen_on_is_a_name_of_the_service(settings):
+    named = settings.model_copy(update={"allowed_hosts": "subnet.example.com"})
+    for host, names in (
+        ("box.lan", {("box.lan", None)}),
+        ("fd00::7", {("fd00::7", None)}),
+        ("0.0.0.0", set()),
+        ("::", set()),
+    ):
+        assert guarded(settings, host).named_hosts == names
+        assert guarded(named, host).named_hosts == names | {("subnet.example.com", None)}
+
+
+def test_a_start_says_whom_it_serves_and_how_to_get_a_key(keys):
+    def said(access, host="127.0.0.1"):
+        return access_in_words(access, host, keys.keys())
+
+    assert said("auto").startswith("access is open: no API key exists")
+    assert "keys create OWNER --scope admin" in said("auto")
+    assert "there is none yet" in said("required")
+    assert said("off") == "access is off: whoever reaches 127.0.0.1 may do everything"
+    assert said("off", "0.0.0.0").startswith("warning: access is off: whoever reaches 0.0.0.0")
+    made = keys.create("ann", "read")[1]
+    for access in ("auto", "required"):
+        assert said(access).startswith("every request needs an API key; `subnet-search keys")
+    assert "also without the 1 API keys that exist" in said("off")
+    keys.revoke(made.id)
+    for access in ("auto", "required"):
+        assert "none yet that is valid" in said(access)
 
 
 @pytest.mark.anyio
-async def test_without_a_decision_other_machines_need_keys(settings):
-    import httpx
-
+async def test_until_a_key_exists_this_machine_needs_none(settings):
+    """Whoever comes from elsewhere, or looks like it, does; and everybody once there is one."""
     app = create_app(settings)
+
+    async def status(path="/v1/supernets", client=("127.0.0.1", 1), http="1.1", **headers):
+        async def as_it_came(scope, receive, send):
+            await app({**scope, "http_version": http, "client": client}, receive, send)
+
+        transport = httpx.ASGITransport(app=as_it_came)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
+            return (await asking.get(path, headers=headers)).status_code
+
     async with app.router.lifespan_context(app):
-        for client, status in ((("127.0.0.1", 1), 200), (("10.0.0.1", 1), 401)):
-            transport = httpx.ASGITransport(app=app, client=client)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as asking:
-                assert (await asking.get("/v1/supernets")).status_code == status
-                assert (await asking.get("/healthz")).status_code == 200
+        assert await status() == await status(client=("::1", 1)) == 200
+        assert await status(client=("10.0.0.1", 1)) == 401
+        assert await status(client=None) == 401, "a socket of the file system"
+        assert await status(http="1.0") == 401, "what nginx makes of a request by default"
+        assert await status(Via="1.1 squid") == 401
+        assert await status("/healthz", client=("10.0.0.1", 1), http="1.0") == 200
+        assert await status(Authorization="Bearer subnet_wrong") == 401
+        keys = app.state.service.keys
+        secret, key = keys.create("ann", "read")
+        keys.revoke(key.id)
+        assert keys.exist()
+        assert await status() == 401, "also once the only key is revoked"
+        secret, _ = keys.create("ann", "read")
+        assert await status(Authorization=f"Bearer {secret}") == 200
+        assert await status(http="1.0", Via="1.1 x", Authorization=f"Bearer {secret}") == 200
+
+
+@pytest.mark.anyio
+async def test_switched_off_is_off_also_where_keys_exist(settings):
+    async with client_on(settings.model_copy(update={"access": "off"})) as client:
+        client._transport.app.state.service.keys.create("ann", "read")  # type: ignore[attr-defined]
+        assert (await client.get("/v1/searches")).status_code == 200
 
 
 # -- the trace ---------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ async def test_nothing_outside_the_folders_is_served(client):
         (SWAGGER, "/assets/swagger/../core.py"),
     ):
         assert (folder.parent / path.rpartition("/")[2]).is_file(), path
-        answer = await client.get(httpx.URL(f"http://test{path}"))
+        answer = await client.get(httpx.URL(f"http://localhost{path}"))
         assert answer.status_code == 404, path
 
 

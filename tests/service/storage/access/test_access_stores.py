@@ -56,6 +56,7 @@ def test_keys_are_listed_oldest_first_with_their_last_use(keys, clock):
         made.append(keys.create(owner, "read"))
         clock.advance(10)
     keys.admit(made[1][0])
+    keys.settle()
     listed = keys.keys()
     assert [key.owner for key in listed] == ["zoe", "ann", "max"]
     assert [key.used_at - START for key in listed] == [timedelta(seconds=s) for s in (0, 30, 20)]

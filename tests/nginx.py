@@ -1,0 +1,99 @@
+"""nginx in front of a service, on a port of this machine, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE_S = 60
+CONFIG = """
+{user}
+daemon off;
+pid {folder}/pid;
+error_log {folder}/errors;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxied;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    proxy_cache_path {folder}/cache keys_zone=answers:1m;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass {target};
+            {directives}
+        }}
+    }}
+}}
+"""
+USUAL = """
+proxy_set_header Host $http_host;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_set_header X-Forwarded-Proto $scheme;
+"""
+"""What a proxy is usually told to pass on."""
+
+
+def find_nginx() -> str | None:
+    """The program, which Debian keeps off the path of users."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def nginx(target: str, directives: str = "") -> Iterator[str]:
+    """The URL of a proxy in front of `target`; without directives it adds no header.
+
+    Raises:
+        FileNotFoundError: if nginx is not installed.
+    """
+    program = find_nginx()
+    if program is None:
+        raise FileNotFoundError("no nginx: on Debian, apt-get install nginx-light")
+    with tempfile.TemporaryDirectory(prefix="subnet-nginx-") as folder:
+        port = _free_port()
+        text = CONFIG.format(
+            # Its workers may enter the folder, which belongs to whoever runs the tests.
+            user="user root;" if os.getuid() == 0 else "",
+            folder=folder,
+            port=port,
+            target=target,
+            directives=directives,
+        )
+        config = Path(folder) / "nginx.conf"
+        config.write_text(text)
+        command = [program, "-p", folder, "-c", str(config), "-e", f"{folder}/errors"]
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(port, running, Path(folder) / "errors")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            running.terminate()
+            running.wait(PATIENCE_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, running: subprocess.Popen[bytes], errors: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert running.poll() is None, errors.read_text()
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nginx did not start")
