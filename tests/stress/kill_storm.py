@@ -160,8 +160,14 @@ def storm(site: StormSite, kills: int, seed: int, seconds: float) -> dict[str, i
     wait_until(lambda: _all_told(site), patience_s=600)
     site.stop()
     found = check(site, ids)
-    assert found.get("succeeded") == len(ids), "a search failed"
+    assert found.get("succeeded") == len(ids), f"a search failed: {crashes(site)}"
     return {"accepted": len(ids), **done, **found, **check_rest(site, load.owners)}
+
+
+def crashes(site: Site) -> list[str]:
+    """What workers logged of searches that ended by a bug."""
+    lines = (line for path in site.home.glob("worker-*.log") for line in path.open())
+    return [line[-2000:] for line in lines if '"search_crashed"' in line][:3]
 
 
 def check_rest(site: StormSite, owners: dict[str, str]) -> dict[str, int]:
