@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.postgres import cluster
+from tests.stress.needs import require_postgresql, require_root
 from tests.stress.service_under_load import (
     Site,
     all_finished,
@@ -122,6 +123,8 @@ def main() -> int:
     parser.add_argument("--searches", type=int, default=100)
     parser.add_argument("--as", dest="kinds", choices=kinds, action="append")
     given = parser.parse_args()
+    require_root()
+    require_postgresql()
     failed = 0
     for kind in given.kinds or kinds:
         with ExitStack() as stack:

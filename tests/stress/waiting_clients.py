@@ -34,6 +34,7 @@ from service.storage.searches import SearchStore
 from tests.postgres import cluster
 from tests.service.serving import serving
 from tests.service.stored import new
+from tests.stress.needs import require_postgresql
 from tests.stress.service_under_load import Site
 
 MAX_QUERIES_PER_S = 5.0
@@ -146,6 +147,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0)
     given = parser.parse_args()
+    if given.database == "postgresql":
+        require_postgresql()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = None
