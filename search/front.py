@@ -6,6 +6,8 @@
    resolution keeps a front of its own, whose points breed while they are near the common front.
 3. The surrogate is fitted again with the networks found, and both steps repeat.
 4. Every network one unit away from a point of the front is evaluated.
+5. Searches for single budgets, one of them without a limit, add what they find: the front ends
+   where a search without a limit does.
 
 Shapes: N networks, P points of the front, G genes.
 """
@@ -31,6 +33,7 @@ from search.evolution import (
     mutate,
     neighbours,
     one_blas_thread,
+    search_subnet,
 )
 from search.pareto import non_dominated, pareto_front
 from search.predictors import AccuracyPredictor, warm_start_pool_of
@@ -79,6 +82,8 @@ class FrontSettings:
     the common front's range of accuracy; shrinks to 0 in every round."""
     polished: int = 100
     """Points, spread over the front, whose neighbours are all evaluated in the end."""
+    searches: int = 4
+    """Budgets that are searched on their own, spread over the front, its end among them."""
 
 
 DEFAULT_SETTINGS = FrontSettings()
@@ -123,8 +128,27 @@ def front(
     best = evolution.best
     spread = np.linspace(0, len(best) - 1, min(len(best), settings.polished)).astype(np.intp)
     evaluate(np.vstack([neighbours(space, row).genes for row in evolution.genes[best[spread]]]))
+    for budget in _budgets(evolution.cost[evolution.best], latency, settings.searches):
+        limits = {"latency_ms": budget}
+        found = search_subnet(space, predictor, {"latency_ms": latency}, limits, seed)
+        evaluate(found.genes[None])
     best = evolution.best
     return Front(evolution.genes[best], evolution.cost[best], evolution.top1[best])
+
+
+def _budgets(cost: Floats, latency: CostModel, count: int) -> list[float]:
+    """Latencies within the front, by rising logarithm, and last the largest of the space."""
+    inner = np.geomspace(cost[0], cost[-1], count + 1)[1:-1] if count > 1 else np.empty(0)
+    return [*inner.tolist(), latency.ceiling()][:count]
+
+
+def merged(points: Front, others: Front) -> Front:
+    """The front of both together."""
+    genes = np.vstack([points.genes, others.genes])
+    cost = np.concatenate([points.latency_ms, others.latency_ms])
+    top1 = np.concatenate([points.top1, others.top1])
+    best = non_dominated(cost, top1)
+    return Front(genes[best], cost[best], top1[best])
 
 
 def answer(points: Front, budget_ms: float) -> int:

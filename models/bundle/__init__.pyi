@@ -13,8 +13,10 @@ from .measure_accuracy import subnets_to_measure as subnets_to_measure
 from .measured import MIN_UNSEEN as MIN_UNSEEN
 from .measured import Measured as Measured
 from .measured import Shift as Shift
+from .measured import Split as Split
 from .measured import as_arrays as as_arrays
 from .measured import compress as compress
 from .measured import read_measured as read_measured
 from .measured import read_measurements as read_measurements
 from .measured import shift_to_test_images as shift_to_test_images
+from .measured import write_measured as write_measured

@@ -7,14 +7,13 @@ hardly ever reach them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models.bundle.bundle import Bundle
-from models.bundle.measured import Measured, Split, read_measured
+from models.bundle.measured import Measured, Split, read_measured, write_measured
 from models.data import LabelledImages
 from models.onnx import ImageSet, calibrated_subnet, onnx_top1, subnet_onnx
 from models.spaces import Arch, GeneMatrix, SearchSpace
@@ -60,14 +59,14 @@ def measure_subnets(
 
     Args:
         held_out: training images held out of training.
-        test: the data set's test images, for the first few subnets.
+        test: the data set's test images, for the first few subnets that are not "test" ones.
         table: JSON lines, one a subnet; kept after a crash.
     """
     supernet = bundle.load_supernet()
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     held_out_set = ImageSet(held_out.images, bundle.mean, bundle.std)
     test_set = ImageSet(test.images, bundle.mean, bundle.std)
-    also_on_test = [arch for arch, split in jobs if split == "fit"][:SHIFT_SUBNETS]
+    also_on_test = [arch for arch, split in jobs if split != "test"][:SHIFT_SUBNETS]
 
     def measure(arch: Arch, split: Split) -> Measured:
         subnet = calibrated_subnet(supernet, arch, calibration, threads)
@@ -88,11 +87,7 @@ def _measure(
 ) -> Generator[int, None, None]:
     rows = read_measured(table) if table.exists() else []
     known = {row.arch for row in rows}
-    table.parent.mkdir(parents=True, exist_ok=True)
-    # Rewriting first drops a line that a crash cut short.
-    partial = table.with_suffix(".partial")
-    partial.write_text("".join(row.to_json() + "\n" for row in rows))
-    os.replace(partial, table)
+    write_measured(table, rows)  # drops a line that a crash cut short
     with table.open("a") as file:
         for done, (arch, split) in enumerate(jobs, start=1):
             if arch not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,16 @@ from models.errors import InputError, InvalidDocument
 from models.schema import STRICT, Text, read_each, read_json, validate
 from models.spaces import Arch, GeneMatrix, SearchSpace
 
-Split = Literal["fit", "test"]
+Split = Literal["fit", "test", "found"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One subnet and its measured top-1, percent. "test" subnets are not used for fitting."""
+    """One subnet and its measured top-1, percent.
+
+    The predictor is fitted to "fit" subnets. "test" ones were drawn at random and "found" ones by
+    searches with the predictor; both are kept out of the fit, to judge it by.
+    """
 
     arch: Arch
     top1: float
@@ -57,6 +62,14 @@ def compress(rows: Iterable[Measured]) -> bytes:
     """The table as gzipped JSON lines; equal rows give equal bytes."""
     text = "".join(row.to_json() + "\n" for row in rows)
     return gzip.compress(text.encode(), mtime=0)
+
+
+def write_measured(path: Path, rows: Iterable[Measured]) -> None:
+    """Write `.jsonl`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(row.to_json() + "\n" for row in rows))
+    os.replace(partial, path)
 
 
 def read_measured(path: Path) -> list[Measured]:

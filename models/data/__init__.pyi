@@ -1,4 +1,5 @@
 # The face of this room: what others may import.
+from .calibration import calibration_warnings as calibration_warnings
 from .datasets import load_dataset as load_dataset
 from .image_folder import calibration_images as calibration_images
 from .images import LabelledImages as LabelledImages

@@ -98,11 +98,14 @@ def _load(path: Path, mode: str, size: int, central: bool) -> npt.NDArray[np.uin
 
 def calibration_images(
     folder: Path, *, channels: int, largest: int, count: int
-) -> npt.NDArray[np.uint8]:
+) -> tuple[npt.NDArray[np.uint8], int | None]:
     """Up to `count` images of a folder, drawn with a fixed seed, for batch-norm recalibration.
 
     Args:
         largest: the largest resolution that they will be shown at, pixels.
+
+    Returns:
+        The images, and of how many class folders they are; None if they lie in none.
 
     Raises:
         InputError: as `image_files` and `load_images`.
@@ -111,4 +114,6 @@ def calibration_images(
     warn_of_colour(files, channels=channels, folder=folder)
     drawn = np.random.default_rng(0).permutation(len(files))[:count]
     chosen = [files[i] for i in sorted(drawn)]
-    return load_images(chosen, channels=channels, size=largest, central=True)
+    classes = {path.parent for path in chosen} - {folder}
+    images = load_images(chosen, channels=channels, size=largest, central=True)
+    return images, len(classes) or None

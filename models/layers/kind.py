@@ -48,6 +48,16 @@ WORK_UNITS: tuple[WorkUnit, ...] = get_args(WorkUnit)
 Work = Mapping[WorkUnit, float]
 
 
+ACTIVATION_BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+"""Of one activation, by precision."""
+HSWISH_BYTES = 8
+"""Of one value in a hard swish of an int8 network: it has no int8 form, so the value is there in
+float32 as it was, and times its gate."""
+SQUEEZE_BYTES = 5
+"""Of one value that an int8 network scales by squeeze-and-excitation, which stays in float32: the
+value in both precisions."""
+
+
 class OnnxGraph(Protocol):
     """What a kind adds ONNX operators to. A value is named after the operator that writes it."""
 
@@ -100,6 +110,18 @@ class LayerKind(ABC):
     def live_values(self, spec: LayerSpec) -> int:
         """See `LayerSpec.live_values`; by default input and output."""
         return spec.in_channels * spec.in_size**2 + spec.out_channels * self.out_size(spec) ** 2
+
+    def live_bytes(self, spec: LayerSpec, precision: str) -> int:
+        """See `LayerSpec.live_bytes`; by default all values are of that precision, but for
+        `int8_float_bytes`."""
+        live = ACTIVATION_BYTES[precision] * self.live_values(spec)
+        return max(live, self.int8_float_bytes(spec)) if precision == "int8" else live
+
+    def int8_float_bytes(self, spec: LayerSpec) -> int:
+        """Most bytes alive in an int8 network while this layer computes something in float32; by
+        default a hard swish of its output."""
+        leave = spec.out_channels * self.out_size(spec) ** 2
+        return HSWISH_BYTES * leave if spec.act == "hswish" else 0
 
     @abstractmethod
     def work(self, spec: LayerSpec) -> Work:

@@ -7,7 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from models.layers.kind import LayerKind, OnnxGraph, Shapes, Work
+from models.layers.kind import (
+    HSWISH_BYTES,
+    SQUEEZE_BYTES,
+    LayerKind,
+    OnnxGraph,
+    Shapes,
+    Work,
+)
 from models.layers.published import PublishedModule
 from models.layers.spec import LayerSpec
 from models.layers.tensors import conv_norm_shapes
@@ -52,6 +59,16 @@ class MBConv(LayerKind):
         if not spec.expands:
             return max(enter + mid_out, shortcut + mid_out + leave)
         return max(enter + mid_in, shortcut + mid_in + mid_out, shortcut + mid_out + leave)
+
+    def int8_float_bytes(self, spec: LayerSpec) -> int:
+        """See `LayerKind`: hard swishes and the scale of squeeze-and-excitation, while the input
+        waits for the sum."""
+        area_in, area_out = spec.in_size**2, self.out_size(spec) ** 2
+        shortcut = spec.in_channels * area_in if spec.skip else 0
+        swished = HSWISH_BYTES if spec.act == "hswish" else 0
+        squeezed = SQUEEZE_BYTES if spec.se_channels else 0
+        mid = max(swished * area_in * spec.expands, max(swished, squeezed) * area_out)
+        return shortcut + spec.mid_channels * mid if mid else 0
 
     def work(self, spec: LayerSpec) -> Work:
         """See `LayerKind`."""

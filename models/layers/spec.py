@@ -66,6 +66,15 @@ class LayerSpec:
         """
         return KINDS[self.kind].live_values(self)
 
+    def live_bytes(self, precision: str) -> int:
+        """Most bytes of activations alive at once while the layer runs, for one image.
+
+        Args:
+            precision: fp32, fp16, bf16 or int8. At int8 a value takes one byte, except where an
+                operator has no int8 form.
+        """
+        return KINDS[self.kind].live_bytes(self, precision)
+
     @property
     def key(self) -> str:
         """What a latency depends on, as text: two layers with one key cost the same."""

@@ -1,7 +1,5 @@
 # The face of this room: what others may import.
-from .builder import ENVELOPE_BYTES as ENVELOPE_BYTES
 from .builder import build_slice as build_slice
-from .builder import stored_bytes as stored_bytes
 from .export import CALIBRATION_BATCH as CALIBRATION_BATCH
 from .export import ImageSet as ImageSet
 from .export import calibrated_subnet as calibrated_subnet
@@ -9,4 +7,6 @@ from .export import measure_top1 as measure_top1
 from .export import onnx_top1 as onnx_top1
 from .export import run_onnx as run_onnx
 from .export import subnet_onnx as subnet_onnx
+from .file_size import ENVELOPE_BYTES as ENVELOPE_BYTES
+from .file_size import stored_bytes as stored_bytes
 from .quantize import quantize_onnx as quantize_onnx

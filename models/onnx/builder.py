@@ -13,8 +13,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,6 @@ from models.layers import Activation, LayerSpec, kind_of, tensor_shapes, window
 OPSET = 17
 IR_VERSION = 8
 INPUT, LOGITS, FEATURES = "input", "logits", "features"
-ENVELOPE_BYTES = 77
-"""Size of a file without layers and metadata: versions, name, input and output."""
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -79,23 +77,6 @@ def build_slice(layers: Sequence[LayerSpec], tensors: Tensors, *, bn_eps: float 
     return _build(layers, tensors, {}, bn_eps, FEATURES)
 
 
-def stored_bytes(layer: LayerSpec) -> int:
-    """Bytes that one layer adds to the file of a network, to within a few bytes.
-
-    The layer is built by itself, with zeros as weights. The result depends on the length of its
-    name and not on its size in pixels, so equal layers share one cached result.
-    """
-    size = layer.kernel * layer.stride
-    alike = replace(layer, name="n" * len(layer.name), in_size=size, resolution=0)
-    return _stored_bytes(alike)
-
-
-@lru_cache(maxsize=4096)
-def _stored_bytes(layer: LayerSpec) -> int:
-    zeros = {name: np.zeros(s, np.float32) for name, s in tensor_shapes([layer]).items()}
-    return len(build_slice([layer], zeros)) - ENVELOPE_BYTES
-
-
 def _build(
     plan: Sequence[LayerSpec],
     tensors: Tensors,
@@ -106,7 +87,7 @@ def _build(
     _check_chain(plan)
     shapes = tensor_shapes(plan)
     _check_tensors(tensors, shapes)
-    graph = _Graph(tensors, shapes, bn_eps)
+    graph = Graph(tensors, shapes, bn_eps)
     value = INPUT
     for layer in plan:
         value = kind_of(layer).add_onnx(graph, layer, value)
@@ -130,7 +111,7 @@ def _build(
 def _joined(
     front: onnx.ModelProto,
     head: onnx.GraphProto,
-    initializers: Sequence[_Initializer],
+    initializers: Sequence[Initializer],
     tail: onnx.GraphProto,
     back: onnx.ModelProto,
 ) -> bytes:
@@ -167,7 +148,7 @@ def _field(number: int, length: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Initializer:
+class Initializer:
     """A constant of the graph, made when it is written."""
 
     name: str
@@ -202,7 +183,7 @@ def _check_chain(plan: Sequence[LayerSpec]) -> None:
             )
 
 
-class _Graph:
+class Graph:
     """An `OnnxGraph`: nodes and initializers, in the order in which they run."""
 
     def __init__(
@@ -211,7 +192,7 @@ class _Graph:
         self.tensors, self.shapes = tensors, shapes
         self.bn_eps = bn_eps
         self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[_Initializer] = []
+        self.initializers: list[Initializer] = []
 
     def activation(self, act: Activation | None, name: str, x: str) -> str:
         """See `OnnxGraph`."""
@@ -255,7 +236,7 @@ class _Graph:
         return self._add(name, self.shapes[name], partial(self._tensor, name))
 
     def _add(self, name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> str:
-        self.initializers.append(_Initializer(name, shape, make))
+        self.initializers.append(Initializer(name, shape, make))
         return name
 
     def _folded(self, norm: str) -> tuple[Floats, Floats]:

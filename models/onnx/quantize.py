@@ -27,10 +27,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from models.errors import InputError
-
-FLOAT_NODES = ".se_"
-"""Part of the names of squeeze-and-excitation's nodes, which stay in float32: they work on one
-value a channel, too few to save time, and an error in a gate scales a whole channel."""
+from models.onnx.names import FLOAT_NODES
 
 Images = npt.NDArray[np.float32]
 

@@ -75,6 +75,10 @@ class Cost(Protocol):
         """The least cost in the space; a budget below it cannot be met."""
         ...
 
+    def ceiling(self) -> float:
+        """The largest cost in the space; a budget above it does not bind."""
+        ...
+
     def within(self, budget: float, /) -> tuple[CostModel, float]:
         """A sum and its limit, equivalent to this cost and `budget`: a network meets either both
         or neither."""

@@ -37,6 +37,11 @@ class CostInputs:
     table: LatencyTable | None
     """Of the device, complete for `space`; None where no device is given."""
 
+    @property
+    def precision(self) -> str:
+        """Of the networks: that of the table, fp32 without one."""
+        return "fp32" if self.table is None else self.table.conditions.precision
+
     @cached_property
     def covered(self) -> SearchSpace:
         """`space` at the resolutions of the table."""
@@ -127,13 +132,27 @@ def _model_bytes(inputs: CostInputs) -> Cost:
     from models.onnx import ENVELOPE_BYTES, stored_bytes
     from search.costs.costs import CostModel
 
-    return CostModel.compile(inputs.space, stored_bytes, ENVELOPE_BYTES + METADATA_BYTES)
+    # Only fp32 and int8 files are written: a device of another precision gets the float file.
+    precision = "int8" if inputs.precision == "int8" else "fp32"
+    constant = ENVELOPE_BYTES[precision] + METADATA_BYTES
+    return CostModel.compile(inputs.space, lambda layer: stored_bytes(layer, precision), constant)
 
 
 def _peak_memory(inputs: CostInputs) -> Cost:
     from search.costs.peak_memory import peak_memory_costs
 
-    return peak_memory_costs(inputs.space)
+    return peak_memory_costs(inputs.space, inputs.precision)
+
+
+def _peak_memory_provenance(table: LatencyTable | None) -> Mapping[str, Any]:
+    precision = "fp32" if table is None else table.conditions.precision
+    words = {"fp32": "float32", "int8": "uint8"}.get(precision, precision)
+    islands = ", with float32 where an operator has no int8 form" if precision == "int8" else ""
+    return {
+        "method": f"largest set of {words} activations alive together{islands}, for one image; "
+        "weights and the runtime's own memory come on top",
+        "expected_error": None,
+    }
 
 
 def _energy(inputs: CostInputs) -> Cost | None:
@@ -196,8 +215,8 @@ for _limit in (
         unit="B",
         label="ONNX file",
         noun="file",
-        description="Size of the ONNX file, bytes, its metadata included.",
-        help="Budget of the ONNX file.",
+        description="Size of the ONNX file at the precision asked, bytes, its metadata included.",
+        help="Budget of the ONNX file, bytes, at the precision asked.",
         origin="estimated",
         is_integer=True,
         in_millions=True,
@@ -209,17 +228,14 @@ for _limit in (
         unit="B",
         label="Peak memory",
         noun="memory",
-        description="Largest sum of activations alive together, one image, float32, bytes.",
-        help="Budget of activations alive together, one image.",
+        description="Largest sum of activations alive together, one image, at the precision asked, "
+        "bytes.",
+        help="Budget of activations alive together, one image, bytes, at the precision asked.",
         origin="estimated",
         is_integer=True,
         in_millions=True,
         make_cost=_peak_memory,
-        provenance=lambda _: {
-            "method": "largest set of float32 activations alive together, for one image; "
-            "weights and the runtime's own memory come on top",
-            "expected_error": None,
-        },
+        provenance=_peak_memory_provenance,
     ),
     Limit(
         name="energy_mj",

@@ -7,7 +7,7 @@ that works on sums of small tables works here too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,8 @@ from models.layers import LayerSpec
 from models.spaces import GeneMatrix, SearchSpace
 from search.costs.costs import CostModel, Factor, Floats
 
-BYTES_PER_VALUE = 4
+IMAGE_BYTES = 5
+"""Of one value of the image that an int8 network takes: in float32, and rounded to uint8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +72,26 @@ class PeakModel:
         sums, _ = self.within(float(budgets[low]))
         return sums.floor_genes
 
+    def ceiling(self) -> float:
+        """The largest cost in the space; a budget above it does not bind."""
+        return max(float(factor.table.max()) for factor in self.layers.factors)
+
     def floor(self) -> float:
         """The least cost in the space; a budget below it cannot be met."""
         return float(self.evaluate(self.floor_genes[None])[0])
 
 
-def peak_memory_costs(space: SearchSpace) -> PeakModel:
-    """Bytes of the largest set of float32 activations that are alive together, for one image.
+def peak_memory_costs(space: SearchSpace, precision: str = "fp32") -> PeakModel:
+    """Bytes of the largest set of activations that are alive together, for one image.
 
     A lower bound of what a runtime uses: weights, workspaces and its own bookkeeping come on top.
+
+    Args:
+        precision: of the activations: fp32, fp16, bf16 or int8.
     """
-    return PeakModel.compile(space, lambda layer: BYTES_PER_VALUE * layer.live_values)
+    model = PeakModel.compile(space, lambda layer: layer.live_bytes(precision))
+    if precision != "int8":
+        return model
+    sizes = np.array(space.resolutions, float)
+    image = Factor("image", (0,), IMAGE_BYTES * space.channels * sizes**2)
+    return PeakModel(replace(model.layers, factors=(*model.layers.factors, image)))

@@ -42,6 +42,12 @@ class SubnetProblem:
             if not (math.isfinite(budget) and budget > 0):
                 raise InputError(f"{name}: expected a positive finite budget, got {budget}")
 
+    def without_slack(self) -> SubnetProblem:
+        """The same problem, no limit above the largest cost in the space: so all budgets that no
+        longer limit have one answer."""
+        tight = {name: min(most, self.costs[name].ceiling()) for name, most in self.limits.items()}
+        return replace(self, limits=tight)
+
     def evaluate(self, genes: GeneMatrix) -> Floats:
         """Predicted top-1, the objective to maximise, percent, (N,).
 

@@ -102,7 +102,7 @@ def search_subnet(
     """
     start = clock()
     one_blas_thread()
-    problem = SubnetProblem(space, predictor, costs, limits)
+    problem = SubnetProblem(space, predictor, costs, limits).without_slack()
     evaluate = Evaluator(problem)
     rng = np.random.default_rng(seed)
     if settings is None:

@@ -4,7 +4,11 @@ from .files import predictor_provenance as predictor_provenance
 from .files import register_predictor as register_predictor
 from .files import save_predictor as save_predictor
 from .files import unregister_predictor as unregister_predictor
+from .gaussian_process import GaussianProcess as GaussianProcess
 from .gaussian_process_fit import fit_gaussian_process as fit_gaussian_process
+from .metrics import MIN_FOUND as MIN_FOUND
+from .metrics import FoundAgreement as FoundAgreement
+from .metrics import found_agreement as found_agreement
 from .metrics import prediction_agreement as prediction_agreement
 from .mlp import Mlp as Mlp
 from .mlp import read_published_mlp as read_published_mlp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,6 +32,9 @@ class Provenance:
     kendall: float | None
     method: str
     """How the three figures above were obtained."""
+    found: Mapping[str, Any] | None = None
+    """The same for networks that searches found, as `search.predictors.metrics.FoundAgreement` has
+    it: the bias is subtracted from predictions. None: no such network was measured."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Provenance:
@@ -38,8 +42,11 @@ class Provenance:
         return cls(**{**value, "resolutions": tuple(value["resolutions"])})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; without `found` where that is not known."""
+        fields = asdict(self)
+        if self.found is None:
+            del fields["found"]
+        return fields
 
 
 class AccuracyPredictor(Protocol):

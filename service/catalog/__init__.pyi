@@ -1,4 +1,5 @@
 # The face of this room: what others may import.
+from .answer_warnings import search_warnings as search_warnings
 from .catalog import Catalog as Catalog
 from .catalog import open_catalog as open_catalog
 from .deployment_context import DeploymentContext as DeploymentContext

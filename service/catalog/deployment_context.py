@@ -129,7 +129,26 @@ class DeploymentContext:
         if bound and found["latency_ms"] is not None:
             found["latency_upper_ms"] = found["latency_ms"] * bound["factor"]
         found["footprint"] = footprint(found.get("energy_mj"), self.bundle.card)
+        if (interval := self._top1_interval(found["top1"])) is not None:
+            found["top1_interval"] = interval
         return found
+
+    def _top1_interval(self, top1: float | None) -> dict[str, float] | None:
+        """Where the top-1 of a network that a search found lies, percent; None if not known."""
+        judged = None if self.predictor is None else self.predictor.provenance.found
+        if judged is None or top1 is None:
+            return None
+        low, high = top1 - judged["interval"], min(100.0, top1 + judged["interval"])
+        return {"low": low, "high": high, "confidence": judged["confidence"]}
+
+    @property
+    def top1_error(self) -> float | None:
+        """Expected error of a predicted top-1, percentage points (RMSE): of networks that searches
+        find, or where none was measured of networks drawn at random; None if not known."""
+        if self.predictor is None:
+            return None
+        origin = self.predictor.provenance
+        return origin.rmse if origin.found is None else float(origin.found["rmse"])
 
     def _describe(self, archs: Sequence[Arch], names: Sequence[str]) -> list[dict[str, Any]]:
         columns = {name: self._evaluate(name, archs) for name in names}
@@ -216,10 +235,16 @@ class DeploymentContext:
             origin = self.predictor.provenance
             sources["top1"] = {
                 "origin": "predicted",
-                "expected_error": origin.rmse,
+                "expected_error": self.top1_error,
                 "expected_error_unit": "percentage points (RMSE)",
                 "predictor": origin.to_json(),
             }
+            if (judged := origin.found) is not None:
+                sources["top1"]["expected_error_of"] = "networks that searches find"
+                sources["top1"]["interval"] = {
+                    "points": judged["interval"],
+                    "confidence": judged["confidence"],
+                }
             if self.precision == "int8":
                 sources["top1"]["of"] = "the network at fp32; int8's loss is measured on the file"
         if self.table is not None:

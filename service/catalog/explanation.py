@@ -31,7 +31,7 @@ def explain(home: Path, context: DeploymentContext, arch: Arch) -> dict[str, Any
         NotFound: if the device's table lacks one of its layers.
     """
     context.bundle.space.validate(arch)
-    front = FrontStore(home / "fronts").get(context)
+    front = FrontStore.of(home).get(context)
     described = context.describe(arch)
     described.pop("latency_upper_ms", None)  # is in the answers about budgets alone
     prices = describe_prices(context, arch)

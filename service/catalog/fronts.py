@@ -1,7 +1,8 @@
 """Fronts, cached on disk under a hash of their inputs: a changed table or predictor is another key.
 
-A front takes a second to compute and a millisecond to read. Files are never changed; an unreadable
-one is computed again.
+A front takes two seconds to compute and a millisecond to read. Files are never changed; an
+unreadable one is computed again. Beside it lie the networks that searches found and that were
+better than the front: they belong to it from then on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -23,9 +25,10 @@ from models.bundle import PREDICTOR
 from models.errors import InputError
 from models.layers import LayerSpec
 from models.machine import write_atomically
-from models.spaces import Arch, layer_plan
-from search.costs import CostModel, registered_limits
-from search.front import Front, answer, front
+from models.spaces import Arch, GeneMatrix, SearchSpace, layer_plan
+from search.costs import CostModel, Floats, registered_limits
+from search.front import Front, answer, front, merged
+from service.catalog.answer_warnings import SLACK, predictor_warnings, quantity
 from service.catalog.deployment_context import DeploymentContext, describe_layer
 from service.catalog.provenance import upper_bound
 from service.contracts import FrontRead
@@ -35,7 +38,7 @@ _LOCK = Lock()
 ANSWERS_KEPT = 64
 """Answers cached in memory, some 250 kB each."""
 _ANSWERS: dict[tuple[object, ...], FrontJson] = {}
-FORMAT = 1
+FORMAT = 2
 """Increase it when fronts are computed differently, so that old files are no longer read."""
 
 
@@ -64,18 +67,17 @@ def read_front(
             number, or the networks measured on the device do not support so much confidence.
         Infeasible: if no network is that fast.
     """
-    predictor, table = context.require_predictor(), context.table
+    context.require_predictor()
+    table = context.table
     assert table is not None
     bound = upper_bound(table, confidence)
-    found = FrontStore(home / "fronts").get(context, on_share)
+    found = FrontStore.of(home).get(context, on_share)
+    warnings = predictor_warnings(context)
     if budget_ms is not None:
-        if not (math.isfinite(budget_ms) and budget_ms > 0):
-            raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
-        limited = found
-        if confidence is not None and bound is not None:
-            limited = replace(found, latency_ms=found.latency_ms * bound["factor"])
+        factor = 1.0 if confidence is None or bound is None else bound["factor"]
+        limited = replace(found, latency_ms=found.latency_ms * factor)
         with context.naming_batch():
-            index = answer(limited, budget_ms)
+            index = _index_within(limited, budget_ms, warnings)
         found = found[index : index + 1]
     archs = context.space.decode(found.genes)
     columns = _columns(context, found, archs, bound)
@@ -87,13 +89,28 @@ def read_front(
         "layers": _layers(context, archs) if layers else None,
         "network_overhead_ms": table.network_overhead_ms,
         "batch": context.batch,
-        "method": "dynamic programming over an additive surrogate, refined by the predictor",
+        "method": "dynamic programming over an additive surrogate, refined by the predictor and by "
+        "what searches found",
         "expected_error": {
             "latency_ms": table.expected_error,
-            "top1": predictor.provenance.rmse,
+            "top1": context.top1_error,
         },
         "provenance": replace(context, confidence=confidence).provenance(),
+        "warnings": warnings,
     }
+
+
+def _index_within(limited: Front, budget_ms: float, warnings: list[str]) -> int:
+    """Index of the most accurate point within a budget; a budget beyond the front is warned of."""
+    if not (math.isfinite(budget_ms) and budget_ms > 0):
+        raise InputError(f"latency_ms: expected a positive finite budget, got {budget_ms}")
+    index = answer(limited, budget_ms)
+    if index == len(limited) - 1 and budget_ms > (1 + SLACK) * limited.latency_ms[-1]:
+        warnings.append(
+            f"latency_ms {budget_ms:g} no longer limits: the most accurate network known needs "
+            f"{quantity('latency_ms', limited.latency_ms[-1])}"
+        )
+    return index
 
 
 def _columns(
@@ -150,8 +167,10 @@ def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> Fro
     """
     context.require_predictor()
     assert context.table is not None
+    sha256 = front_sha256(context)
+    found = FrontStore.of(home).found_count(sha256, context.space)
     # A sitting changes the bounds of a front, and not its networks.
-    key = (front_sha256(context), context.table.sha256, *registered_limits(), query)
+    key = (sha256, found, context.table.sha256, *registered_limits(), query)
     if (answer := _ANSWERS.get(key)) is None:
         read = read_front(
             home, context, query.budget_ms, confidence=query.confidence, layers=query.layers
@@ -174,6 +193,14 @@ def _layers(context: DeploymentContext, archs: Sequence[Arch]) -> dict[str, Any]
     return {"known": [describe_layer(layer, context.table) for layer in known], "points": points}
 
 
+def _evaluated(context: DeploymentContext, genes: GeneMatrix) -> tuple[Floats, Floats]:
+    """Latency, ms, and predicted top-1, percent, of each row, (N,): one at a time, as a search
+    ends, so that the figures are the search's to the bit."""
+    predict = context.require_predictor().predict
+    top1 = np.concatenate([np.empty(0), *(predict(row[None]) for row in genes)])
+    return context.costs["latency_ms"].evaluate(genes), top1
+
+
 def front_sha256(context: DeploymentContext) -> str:
     """The name of a front: a hash of all its inputs."""
     bundle, table = context.bundle, context.table
@@ -193,22 +220,61 @@ class FrontStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @classmethod
+    def of(cls, home: Path) -> FrontStore:
+        """That of the installation at `home`."""
+        return cls(home / "fronts")
+
     def get(
         self, context: DeploymentContext, on_share: Callable[[float], None] = lambda _: None
     ) -> Front:
         """The front of a supernet on a device, from its file or computed and kept."""
-        latency = context.costs["latency_ms"]
-        assert isinstance(latency, CostModel)
-        path = self.folder / f"{front_sha256(context)}.npz"
-        if (kept := self._read(path)) is not None:
-            return kept
-        with _LOCK:  # computed once, also if several ask at the same time
-            if (kept := self._read(path)) is not None:
-                return kept
-            predictor = context.require_predictor()
-            found = front(context.space, predictor, latency, seed=SEED, on_share=on_share)
-            self._write(path, found)
-        return found
+        sha256 = front_sha256(context)
+        path = self.folder / f"{sha256}.npz"
+        if (kept := self._read(path)) is None:
+            with _LOCK:  # computed once, also if several ask at the same time
+                if (kept := self._read(path)) is None:
+                    latency = context.costs["latency_ms"]
+                    assert isinstance(latency, CostModel)
+                    predictor = context.require_predictor()
+                    kept = front(context.space, predictor, latency, seed=SEED, on_share=on_share)
+                    self._write(path, kept)
+        found = self._found(context, sha256)
+        return merged(kept, found) if len(found) else kept
+
+    def add(self, context: DeploymentContext, arch: Arch) -> None:
+        """Keep a network that a search found, unless what is known is at least as good: the front
+        is never below a search. If the disk refuses, the network is not kept."""
+        sha256 = front_sha256(context)
+        genes = context.space.encode([arch])
+        known = self._found(context, sha256)
+        if (kept := self._read(self.folder / f"{sha256}.npz")) is not None:
+            known = merged(kept, known)
+        (new,) = zip(*_evaluated(context, genes), strict=True)
+        if ((known.latency_ms <= new[0]) & (known.top1 >= new[1])).any():
+            return
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._found_path(sha256).open("ab") as file:  # other processes append too
+                file.write(genes.tobytes())
+
+    def found_count(self, sha256: str, space: SearchSpace) -> int:
+        """How many networks of searches belong to a front."""
+        try:
+            return self._found_path(sha256).stat().st_size // len(space.genes)
+        except OSError:
+            return 0
+
+    def _found_path(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.found"
+
+    def _found(self, context: DeploymentContext, sha256: str) -> Front:
+        space = context.space
+        raw = self._found_path(sha256).read_bytes() if self.found_count(sha256, space) else b""
+        whole = len(raw) - len(raw) % len(space.genes)  # a crash may have cut the last one short
+        genes = np.frombuffer(raw[:whole], np.uint8).reshape(-1, len(space.genes))
+        genes = space.canonical(genes[(genes < space.n_choices).all(axis=1)])
+        return Front(genes, *_evaluated(context, genes))
 
     def _read(self, path: Path) -> Front | None:
         try:

@@ -9,7 +9,7 @@ import difflib
 import itertools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +80,12 @@ def _shown_by(others: Callable[..., None]) -> Callable[..., None]:
             typer.echo(f"warning: {message}", err=True)
 
     return show
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """One line each, on stderr: also beside `--json`."""
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def settings() -> Settings:

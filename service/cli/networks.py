@@ -17,6 +17,7 @@ from service.cli.common import (
     SupernetName,
     catalog,
     check_out,
+    print_warnings,
     read_json,
     settings,
 )
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
+AllowLowTop1 = Annotated[
+    bool,
+    typer.Option(
+        "--allow-low-top1",
+        help="Take a file also if its measured accuracy is far below the predicted one.",
+    ),
+]
 
 
 def predict(
@@ -82,6 +90,7 @@ def search(
     ] = None,
     precision: PrecisionName = "fp32",
     seed: Seed = 0,
+    allow_low_top1: AllowLowTop1 = False,
     server: Server = None,
     json: Json = False,
 ) -> None:
@@ -92,7 +101,9 @@ def search(
         given["latency_confidence"] = confidence
     try:
         with open_source(server) as source, progress_bar("searching") as show_share:
-            answer = source.search(supernet, device, given, precision, seed, show_share)
+            answer = source.search(
+                supernet, device, given, precision, seed, show_share, allow_low_top1=allow_low_top1
+            )
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))
@@ -102,6 +113,7 @@ def search(
     else:
         print_search(answer)
     print_doubts(answer["provenance"])
+    print_warnings(answer["warnings"])
 
 
 def front(
@@ -135,6 +147,7 @@ def front(
 
         answer = ask(latency_ms)
         whole = ask(None) if plot else answer
+    print_warnings(answer["warnings"])
     if json:
         print_json(answer)
         print_doubts(answer["provenance"])
@@ -164,6 +177,7 @@ def export(
     calibration: Annotated[
         Path | None, typer.Option(help="A folder of training images to recalibrate with.")
     ] = None,
+    allow_low_top1: AllowLowTop1 = False,
     json: Json = False,
 ) -> None:
     """Write one network as a checked ONNX file."""
@@ -187,19 +201,24 @@ def export(
             precision=precision,
             recalibrate=not no_recalibrate,
             report=lambda step, share: show_share(share, step),
+            allow_low_top1=allow_low_top1,
         )
     write_atomically(out, made.model)
+    print_warnings(made.warnings)
     answer = {
         "path": str(out),
         "sha256": hashlib.sha256(made.model).hexdigest(),
         "model_bytes": len(made.model),
         "verified": made.findings,
+        "warnings": list(made.warnings),
     }
     if json:
         print_json(answer)
         return
     typer.echo(f"{out}: {len(made.model)} bytes, sha256 {answer['sha256']}")
-    if (top1 := made.findings["top1"]) is not None:
+    if (top1 := made.findings["top1"]) is None:
+        typer.echo("top1 was not measured: the supernet has no held-out images")
+    else:
         typer.echo(
             f"top1 {top1['value']:.2f} +- {top1['expected_error']:.2f}, measured on "
             f"{top1['images']} held-out images"

@@ -76,8 +76,15 @@ class Source(Protocol):
         precision: str,
         seed: int,
         on_share: OnShare,
+        *,
+        allow_low_top1: bool = False,
     ) -> dict[str, Any]:
-        """What `search --json` prints of a feasible search."""
+        """What `search --json` prints of a feasible search.
+
+        Args:
+            allow_low_top1: of a service, which builds the file: deliver it also if it is far less
+                accurate than predicted.
+        """
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
@@ -158,15 +165,19 @@ class LocalSource:
         precision: str,
         seed: int,
         on_share: OnShare,
+        *,
+        allow_low_top1: bool = False,
     ) -> dict[str, Any]:
-        """A network; no file is built."""
-        from service.catalog import describe_layers
+        """A network; no file is built, so no accuracy is measured."""
+        from service.catalog import FrontStore, describe_layers, search_warnings
         from service.contracts import DEPRECATED_CERTIFICATE
         from service.delivery import compare, run_search
 
-        context, given = self._catalog.context(supernet, device, precision).with_confidence(limits)
+        plain = self._catalog.context(supernet, device, precision)
+        context, given = plain.with_confidence(limits)
         context.check_limits(given)
         found = run_search(context, given, seed, lambda now: on_share(now.share, ""))
+        FrontStore.of(self._catalog.home).add(plain, found.arch)
         return {
             "feasible": True,
             **context.describe(found.arch),
@@ -179,6 +190,7 @@ class LocalSource:
             **({"int8": compare(context, found.arch, {})} if precision == "int8" else {}),
             "layers": describe_layers(context.bundle, context.table, found.arch),
             "provenance": context.provenance(),
+            "warnings": search_warnings(context, given, found.arch),
         }
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
@@ -239,16 +251,27 @@ class RemoteSource:
         precision: str,
         seed: int,
         on_share: OnShare,
+        *,
+        allow_low_top1: bool = False,
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
-            supernet, device, limits=limits, precision=precision, seed=seed, on_progress=on_share
+            supernet,
+            device,
+            limits=limits,
+            precision=precision,
+            seed=seed,
+            allow_low_top1=allow_low_top1,
+            on_progress=on_share,
         )
         result = search.found.model_dump(mode="json", exclude_none=True)
         run = result["search"]
         numbers = ["top1", "latency_ms", "latency_upper_ms", *search.found.limit_numbers()]
         numbers.remove("model_bytes")  # of the file, which this command does not fetch
-        names = ("arch", *dict.fromkeys(numbers), "batch", "latency_ms_per_image", "footprint")
+        names = (
+            *("arch", *dict.fromkeys(numbers), "batch", "latency_ms_per_image"),
+            *("footprint", "top1_interval"),
+        )
         return {
             "feasible": True,
             **{name: result[name] for name in names if name in result},
@@ -262,6 +285,7 @@ class RemoteSource:
             "layers": search.found.layers,
             "provenance": search.found.provenance,
             "verified": search.found.verified,
+            "warnings": search.found.warnings,
             "id": search.id,
             "sha256": search.sha256,
         }

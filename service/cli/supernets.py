@@ -9,14 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.common import Json, Server, SupernetArgument, catalog, check_out, settings
+from service.cli.common import (
+    Json,
+    Server,
+    SupernetArgument,
+    catalog,
+    check_out,
+    print_warnings,
+    settings,
+)
 from service.cli.completion import complete_recipe, complete_supernet
 from service.cli.output import print_json, print_table, progress_bar
 from service.cli.source import open_source
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-FIT_SUBNETS, TEST_SUBNETS, SEARCHES = 1100, 200, 200
+FIT_SUBNETS, TEST_SUBNETS, FOUND_SUBNETS, SEARCHES = 1100, 200, 24, 200
 """Defaults of `service.catalog.supernets`, whose import would slow every command down."""
 
 
@@ -52,10 +60,12 @@ def show(name: SupernetArgument, server: Server = None, json: Json = False) -> N
 
 
 def _expected_error(predictor: Mapping[str, Any]) -> str:
-    if predictor["rmse"] is None:
+    judged = predictor.get("found")
+    error = predictor["rmse"] if judged is None else judged["rmse"]
+    if error is None:
         return "expected error unknown"
     return (
-        f"expected error {predictor['rmse']:.2f} percentage points, "
+        f"expected error {error:.2f} percentage points, "
         f"fitted on {predictor['count']} measured networks"
     )
 
@@ -88,6 +98,7 @@ def import_(
     """Import a published checkpoint, a predictor, calibration images, or several of them."""
     from service.catalog.supernets import import_supernet
 
+    warnings: list[str] = []
     with progress_bar("importing") as show_share:
         bundle = import_supernet(
             settings().home,
@@ -99,7 +110,9 @@ def import_(
             replace=replace,
             searches=searches,
             on_share=show_share,
+            warn=warnings.extend,
         )
+    print_warnings(warnings)
     if json:
         print_json({"name": name, "path": str(bundle.path), "files": bundle.card["files"]})
     else:
@@ -194,21 +207,41 @@ def fit_predictor_(
     measurements: Annotated[
         Path | None, typer.Option(help="Accuracies measured elsewhere: a JSON file.")
     ] = None,
+    found: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Networks to find by searches and to measure, a few rounds of them: the error "
+            "stated for searches is theirs. 0: none, and that error is not known.",
+        ),
+    ] = FOUND_SUBNETS,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
     """Fit the accuracy predictor to measured subnets and print its error."""
-    from service.catalog.supernets import fit_predictor, fit_predictor_to
+    from models.machine import keep_freed_memory
+    from service.catalog.supernets import fit_predictor, fit_predictor_to, fit_warnings
 
+    keep_freed_memory()
     bundle = catalog().supernets.get(name)
     with progress_bar("fitting the predictor") as show_share:
         if measurements is None:
-            bundle = fit_predictor(bundle, show_share)
+            bundle = fit_predictor(
+                bundle, settings().home, found_count=found, threads=threads, on_share=show_share
+            )
         else:
             bundle = fit_predictor_to(bundle, settings().home, measurements, show_share)
     report = bundle.card["predictor"]
+    print_warnings(fit_warnings(bundle))
     if json:
         print_json(report)
         return
+    if (judged := report.get("found")) is not None:
+        typer.echo(
+            f"on {judged['networks']} networks that searches found: {judged['bias']:+.3f} points "
+            f"too much, subtracted; expected error {judged['rmse']:.3f} points (RMSE), "
+            f"{judged['confidence']:.0%} within {judged['interval']:.3f}"
+        )
     unseen = report["unseen"]
     typer.echo(
         f"fitted on {report['count']}: expected error {report['rmse']:.3f} points "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from models.errors import InputError
-from service.cli.common import Json, catalog, settings
+from service.cli.common import Json, catalog, print_warnings, settings
 from service.cli.output import print_json, print_table
 
 
@@ -40,6 +40,13 @@ def verify(
     calibration: Annotated[
         Path | None, typer.Option(help="The folder that it was exported with, if one was.")
     ] = None,
+    allow_low_top1: Annotated[
+        bool,
+        typer.Option(
+            "--allow-low-top1",
+            help="Pass a file also if its measured accuracy is far below the predicted one.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check a file's signature, structure, parity with its supernet, accuracy and time."""
@@ -57,6 +64,8 @@ def verify(
         key=None if public_key is None else read_public(public_key),
         calibration=calibration,
         threads=configured.threads,
+        allow_low_top1=allow_low_top1,
+        warn=print_warnings,
     )
     failed = [check.name for check in checks if check.passed is False]
     if json:

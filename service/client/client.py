@@ -167,6 +167,7 @@ class Client:
         limits: Mapping[str, float] | None = None,
         precision: str = "fp32",
         seed: int = 0,
+        allow_low_top1: bool = False,
         shared: bool = False,
         webhook: str | None = None,
         idempotency_key: str | None = None,
@@ -179,6 +180,7 @@ class Client:
         Args:
             device: a name, or a whole profile.
             limits: further limits by name, such as those that only the service knows.
+            allow_low_top1: deliver also what is far less accurate than predicted.
             shared: whether everybody with a key sees it.
             webhook: a URL that is called when the search ends; the receiver checks the call with
                 `verify_webhook`.
@@ -199,9 +201,8 @@ class Client:
             "supernet": supernet,
             "device": device if isinstance(device, str) else dict(device),
             "constraints": {name: limit for name, limit in given.items() if limit is not None},
-            "precision": precision,
-            "seed": seed,
-            "shared": shared,
+            **{"precision": precision, "seed": seed, "shared": shared},
+            **({"allow_low_top1": True} if allow_low_top1 else {}),  # new: not every service has it
         }
         if webhook is not None:
             body["webhook"] = webhook

@@ -27,10 +27,11 @@ class FrontPoint(LimitNumbers):
     macs: int = Field(description="Multiply-accumulates of one image, exact.")
     params: int = Field(description="Trainable values, exact.")
     model_bytes: int = Field(
-        description="Size of the ONNX file, estimated: an upper bound, its metadata included."
+        description="Size of the ONNX file at the precision asked, estimated: an upper bound, "
+        "its metadata included."
     )
     peak_memory_bytes: int = Field(
-        description="Largest sum of activations alive together, estimated, float32."
+        description="Largest sum of activations alive together, estimated, at the precision asked."
     )
     energy_mj: float | None = Field(
         None, description="Energy of one image, estimated, where the device states its power."
@@ -65,6 +66,7 @@ class FrontRead(BaseModel):
         description="Of latency_ms, a fraction of it; of top1, percentage points."
     )
     provenance: dict[str, Any] = Field(description="Where the numbers come from.")
+    warnings: list[str] = Field([], description="What to know before trusting the numbers.")
 
 
 class Explanation(LimitNumbers):

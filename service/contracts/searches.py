@@ -39,6 +39,12 @@ class SearchRequest(Schema):
         description="The same request and seed: the same answer.",
     )
 
+    allow_low_top1: bool = Field(
+        False,
+        strict=True,
+        description="Deliver the model also if its measured accuracy is far below the predicted "
+        "one; the search fails otherwise.",
+    )
     shared: bool = Field(
         False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
     )
@@ -73,6 +79,12 @@ class SearchResult(LimitNumbers):
         description="Predicted accuracy, percent; error and origin in `provenance.top1`. "
         "What was measured on held-out images is in `verified.top1`."
     )
+    top1_interval: dict[str, float] | None = Field(
+        None,
+        description="`low` and `high`, percent: between them lies the top-1 on the images of the "
+        "prediction (`provenance.top1.predictor.target`) with probability `confidence`, for a "
+        "network that a search found; null where no such network was measured.",
+    )
     latency_ms: float = Field(
         description="Predicted from the device's table; error, conditions and origin in "
         "`provenance.latency_ms`. What was timed, if this host is the device, is in "
@@ -90,7 +102,8 @@ class SearchResult(LimitNumbers):
     macs: int = Field(description="Multiply-accumulates of one image, exact.")
     params: int = Field(description="Trainable values, exact.")
     peak_memory_bytes: int | None = Field(
-        None, description="Largest sum of activations alive together, estimated, float32."
+        None,
+        description="Largest sum of activations alive together, estimated, at the precision asked.",
     )
     energy_mj: float | None = Field(
         None, description="Energy of one image, estimated, where the device states its power."
@@ -131,6 +144,11 @@ class SearchResult(LimitNumbers):
     search: dict[str, Any] = Field(
         description="seed, evaluations, seconds; `certificate` is deprecated, always "
         '`{"kind": "none"}`, and goes with the next version.'
+    )
+    warnings: list[str] = Field(
+        [],
+        description="What to know before trusting the answer: budgets that do not limit, a weak "
+        "accuracy predictor, an accuracy that was not measured.",
     )
     model_bytes: int = Field(description="Size of the ONNX file, exact.")
     sha256: str = Field(description="Of the ONNX file, which is also its ETag.")

@@ -1,8 +1,8 @@
 # The face of this room: what others may import.
+from .accuracy_check import Unverified as Unverified
 from .delivery import deliver as deliver
 from .delivery import run_search as run_search
 from .model_builder import ModelBuilder as ModelBuilder
-from .model_builder import Unverified as Unverified
 from .quantization_report import compare as compare
 from .signing import generate as generate
 from .signing import read_private as read_private

@@ -13,8 +13,14 @@ import numpy as np
 
 from models.spaces import Arch
 from search.evolution import SearchProgress, SearchResult, search_subnet
-from service.catalog import DeploymentContext, describe_layers, describe_prices
-from service.delivery.model_builder import BuiltModel, ModelBuilder, Report, Unverified
+from service.catalog import (
+    DeploymentContext,
+    describe_layers,
+    describe_prices,
+    search_warnings,
+)
+from service.delivery.accuracy_check import Unverified
+from service.delivery.model_builder import BuiltModel, ModelBuilder, Report
 from service.delivery.quantization_report import compare
 from service.delivery.timing import LatencyBudget
 
@@ -75,6 +81,7 @@ def deliver(
     intermediates: BlobStore | None = None,
     step: StepRunner = run_without_storing,
     report: Report = lambda step, share: None,
+    allow_low_top1: bool = False,
 ) -> dict[str, Any]:
     """Search, build the model and verify it; where this host is the device, time it too.
 
@@ -84,23 +91,22 @@ def deliver(
         artifacts: stores the model; the answer has its sha256.
         intermediates: stores what one step hands to the next; default: in memory.
         step: runs "search", "build" and "verify", again for each step down.
+        allow_low_top1: deliver the model also if it is far less accurate than predicted.
 
     Raises:
         Infeasible: if no network meets the limits together.
-        Unverified: if the model does not compute what the subnet does, or each network tried
-            missed the budget when timed.
+        Unverified: if the model fails a check, or all networks tried missed the budget when timed.
     """
     intermediates = intermediates or MemoryBlobs()
     bounded, limits = context.with_confidence(limits)
     budget, budgets = _budget(bounded, limits), dict(limits)
     too_slow: list[dict[str, Any]] = []
-
     for _ in range(1 + STEPS_DOWN):
         best = step("search", partial(_search, bounded, budgets, seed, report))
         arch = Arch.from_json(best["arch"])
         built = step("build", partial(_build, context, builder, arch, intermediates, report))
         verified_by = (context, builder, arch, built, budget, intermediates, artifacts, report)
-        model = step("verify", partial(_verify, *verified_by))
+        model = step("verify", partial(_verify, *verified_by, allow_low_top1))
         timed_ms = model["latency_ms"]
         outcome = None if timed_ms is None or budget is None else budget.outcome(timed_ms)
         if outcome != "missed":
@@ -110,9 +116,9 @@ def deliver(
                 **bounded.describe(arch),
                 **_explanation(context, arch, verified),
                 "provenance": bounded.provenance(),
+                "warnings": [*search_warnings(bounded, limits, arch), *model.get("warnings", [])],
                 "search": best["search"],
-                "model_bytes": model["model_bytes"],
-                "sha256": model["sha256"],
+                **{name: model[name] for name in ("model_bytes", "sha256")},
             }
         too_slow.append({"arch": best["arch"], "latency_ms": timed_ms, "outcome": outcome})
         budgets["latency_ms"] = min(
@@ -150,8 +156,7 @@ def _budget(bounded: DeploymentContext, limits: Mapping[str, float]) -> LatencyB
 
 
 def _check_size(model: Mapping[str, Any], limits: Mapping[str, float]) -> None:
-    """Refuse a file that is too large: the search counts float weights, and in a small network the
-    scales of int8 can take more bytes than int8 saves.
+    """Refuse a file that is too large: the search estimates its size.
 
     Raises:
         Unverified: if the file is larger than asked.
@@ -159,7 +164,7 @@ def _check_size(model: Mapping[str, Any], limits: Mapping[str, float]) -> None:
     if model["model_bytes"] > limits.get("model_bytes", math.inf):
         raise Unverified(
             f"the finished file has {model['model_bytes']} bytes, expected at most "
-            f"{limits['model_bytes']:.0f}: ask for fp32, or for more bytes"
+            f"{limits['model_bytes']:.0f}: allow more bytes"
         )
 
 
@@ -205,6 +210,7 @@ def _verify(
     intermediates: BlobStore,
     artifacts: BlobStore,
     report: Report,
+    allow_low_top1: bool,
 ) -> dict[str, Any]:
     """Verify what the build step stored."""
     quantized = stored.get("quantized")
@@ -214,8 +220,11 @@ def _verify(
         logits=np.load(io.BytesIO(intermediates.get(stored["logits"])), allow_pickle=False),
         recalibrated=stored["recalibrated"],
     )
-    verified = builder().verify(context, arch, built, budget=budget, report=report)
+    verified = builder().verify(
+        context, arch, built, budget=budget, report=report, allow_low_top1=allow_low_top1
+    )
     return {
+        "warnings": list(verified.warnings),
         "findings": verified.findings,
         "latency_ms": verified.latency_ms,
         "model_bytes": len(verified.model),

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from latency_tables.table import Conditions, LatencyTable, Precision
 from models.bundle import Bundle
-from models.errors import InputError, SubnetSearchError
+from models.errors import InputError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
+from service.delivery.accuracy_check import Unverified, accuracy_warnings, check_accuracy
 from service.delivery.quantization_report import compare_logits
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, describe_times
 
@@ -33,10 +34,6 @@ INT8_TOLERANCE = 0.5
 
 Report = Callable[[str, float], None]
 """(step, share of the whole done, 0..1); may raise to stop the work."""
-
-
-class Unverified(SubnetSearchError):
-    """A finished model did not pass its checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +59,8 @@ class VerifiedModel:
     """As the answer's `verified`."""
     latency_ms: float | None
     """p50 on this host; None unless this host is the device."""
+    warnings: tuple[str, ...] = ()
+    """What to know before trusting the file."""
 
 
 class ModelBuilder:
@@ -99,10 +98,11 @@ class ModelBuilder:
         self.supernet = bundle.load_supernet()
         self._bn_cache = BatchNormCache(home / "recalibrated") if home else None
         self.calibration = self.validation = None
+        self._calibration_classes = bundle.card.get("data", {}).get("calibration_classes")
         if calibration is not None:
             from service.catalog.supernets import read_calibration
 
-            images = read_calibration(calibration, bundle.space)
+            images, self._calibration_classes = read_calibration(calibration, bundle.space)
             self.calibration = ImageSet(images, bundle.mean, bundle.std)
         elif bundle.has("calibration.npz"):
             self.calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
@@ -120,12 +120,13 @@ class ModelBuilder:
         precision: str = "fp32",
         recalibrate: bool = True,
         report: Report = lambda step, share: None,
+        allow_low_top1: bool = False,
     ) -> VerifiedModel:
         """The verified ONNX file of one network: `build`, then `verify`."""
         built = self.build(
             context, arch, precision=precision, recalibrate=recalibrate, report=report
         )
-        return self.verify(context, arch, built, report=report)
+        return self.verify(context, arch, built, report=report, allow_low_top1=allow_low_top1)
 
     def build(
         self,
@@ -194,14 +195,18 @@ class ModelBuilder:
         *,
         budget: LatencyBudget | None = None,
         report: Report = lambda step, share: None,
+        allow_low_top1: bool = False,
     ) -> VerifiedModel:
         """Verify a built model; where this host is the device, time it too.
 
         Args:
             budget: what its time is judged by.
+            allow_low_top1: pass a file that is far less accurate than predicted, with a warning. A
+                network that is not recalibrated passes too: predictions are not for such ones.
 
         Raises:
-            Unverified: if the file does not compute what the subnet does.
+            Unverified: if the file does not compute what the subnet does, or is far less accurate
+                than predicted.
         """
         report("verify", 0.75)
         findings = {"recalibrated": built.recalibrated, **self._verify(built, arch)}
@@ -209,6 +214,8 @@ class ModelBuilder:
         if built.quantized is not None:
             model = built.quantized
             findings |= self._verify_quantized(built, model, arch, findings["top1"])
+        if built.recalibrated and not allow_low_top1:
+            check_accuracy(context, arch, findings["top1"])
         timed = None
         here = self._as_device(context.table, "fp32" if built.quantized is None else "int8")
         if here is not None:
@@ -222,6 +229,24 @@ class ModelBuilder:
             model=_with_metadata(model, "verified", json.dumps(findings)),
             findings=findings,
             latency_ms=timed["value"] if timed else None,
+            warnings=(
+                *(self.calibration_warnings() if built.recalibrated else ()),
+                *accuracy_warnings(context, arch, findings["top1"]),
+            ),
+        )
+
+    def calibration_warnings(self) -> list[str]:
+        """What is odd about the images that batch norms are recalibrated on."""
+        from models.data import calibration_warnings
+
+        if self.calibration is None:
+            return []
+        return calibration_warnings(
+            self.calibration.images,
+            self.bundle.mean,
+            self.bundle.std,
+            classes=self._calibration_classes,
+            of_classes=self.bundle.space.classes,
         )
 
     def parity_images(self, arch: Arch) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@ latency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from models.errors import InputError, NotFound, SubnetSearchError
 from models.spaces import Arch, layer_plan
 from service.catalog import Catalog, DeploymentContext
 from service.contracts import images_in_words, outcome_in_words
+from service.delivery.accuracy_check import far_below
 from service.delivery.model_builder import PARITY_TOLERANCE, ModelBuilder
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
 from service.delivery.stated import fixed_batch, read_stated
@@ -60,6 +61,8 @@ def verify_file(
     calibration: Path | None = None,
     threads: int | None = None,
     timer: Timer | None = None,
+    allow_low_top1: bool = False,
+    warn: Callable[[list[str]], None] = lambda _: None,
 ) -> list[Check]:
     """All checks of a finished file, in order.
 
@@ -67,6 +70,8 @@ def verify_file(
         signature, key: without both the signature is not judged.
         calibration: a folder of images that the file was made with instead of its bundle's.
         threads: batches of images computed in parallel; default: the number of cores.
+        allow_low_top1: pass a file that is far less accurate than predicted.
+        warn: told what is odd about the calibration images.
     """
     checks = [_signature(content, signature, key)]
     structure, stated = _structure(content)
@@ -87,8 +92,10 @@ def verify_file(
         return [*checks, Check(name="supernet", passed=False, detail=detail)]
     checks.append(Check(name="supernet", passed=True, detail=f"{bundle.name} {bundle.sha256[:12]}"))
     builder = ModelBuilder(bundle, threads=threads, calibration=calibration)
+    if calibration is not None:
+        warn(builder.calibration_warnings())
     checks.append(_parity(content, stated, builder, arch))
-    checks.append(_top1(content, stated, builder, arch))
+    checks.append(_top1(content, stated, builder, arch, allow_low_top1))
     checks.append(_latency(content, stated, timer or HostTimer()))
     return checks
 
@@ -171,7 +178,14 @@ def _parity(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, ar
     )
 
 
-def _top1(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch: Arch) -> Check:
+def _top1(
+    content: bytes,
+    stated: Mapping[str, Any],
+    builder: ModelBuilder,
+    arch: Arch,
+    allow_low_top1: bool,
+) -> Check:
+    """The file's accuracy against what it states, and against what is predicted for its network."""
     said = stated["verified"].get("top1")
     if said is None:
         return Check(name="top1", passed=None, detail="no validation images, none stated")
@@ -182,10 +196,13 @@ def _top1(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch
         )
     # The images are the same: rounding may change the answer for one or two of them.
     allowed = 100 * 2.5 / found["images"]
+    low = None
+    if stated["verified"]["recalibrated"] and not allow_low_top1:
+        low = far_below(DeploymentContext.open(builder.bundle, None), arch, found)
     return Check(
         name="top1",
-        passed=abs(found["value"] - said["value"]) <= allowed,
-        detail=f"percent of {found['images']} held-out images, measured",
+        passed=abs(found["value"] - said["value"]) <= allowed and low is None,
+        detail=low or f"percent of {found['images']} held-out images, measured",
         stated=said["value"],
         found=found["value"],
     )

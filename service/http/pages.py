@@ -91,7 +91,7 @@ def warm(catalog: Catalog) -> None:
                 ]
                 if devices and bundle.has(PREDICTOR):
                     context = catalog.context(bundle.name, min(devices))
-                    FrontStore(catalog.home / "fronts").get(context)
+                    FrontStore.of(catalog.home).get(context)
                     return
 
     Thread(target=compute, name="warm", daemon=True).start()

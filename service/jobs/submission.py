@@ -42,8 +42,9 @@ def submit(
         Infeasible: with the floor, if no network meets one of the limits.
     """
     fields = request.model_dump(mode="json", exclude_none=True)
-    if not request.shared:
-        del fields["shared"]  # requests of versions without this field keep their hash
+    for name in ("shared", "allow_low_top1"):
+        if not fields[name]:
+            del fields[name]  # requests of versions without this field keep their hash
     fields.pop("webhook", None)  # does not change what is searched
 
     def also(session: Session, search: Search, repeated: bool) -> None:
@@ -97,6 +98,7 @@ def _canonical(
         "constraints": limits,
         "precision": request.precision,
         "seed": request.seed,
+        **({"allow_low_top1": True} if request.allow_low_top1 else {}),
     }
 
 

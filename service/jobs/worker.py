@@ -23,7 +23,8 @@ from sqlalchemy import Engine
 from latency_tables.table import table_from_json
 from models.errors import Conflict, CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
-from service.catalog import Catalog, DeploymentContext
+from models.spaces import Arch
+from service.catalog import Catalog, DeploymentContext, FrontStore
 from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
 from service.jobs.identity import new_executor
@@ -267,7 +268,7 @@ class Worker:
         table = table_from_json(profile)
         context = self.catalog.context_of(self.catalog.supernets.get(request["supernet"]), table)
         _check_same_bundle(context, request)
-        return deliver(
+        result = deliver(
             context,
             lambda: self._builder_for(context),
             request["constraints"],
@@ -276,7 +277,10 @@ class Worker:
             intermediates=self._intermediates(search.workflow_id),
             step=self.steps,
             report=watch.report,
+            allow_low_top1=request.get("allow_low_top1", False),
         )
+        FrontStore.of(self.settings.home).add(context, Arch.from_json(result["arch"]))
+        return result
 
     def _count_failure(self, error: Exception) -> None:
         if isinstance(error, Unverified):

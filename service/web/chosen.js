@@ -37,7 +37,8 @@ export function showChosen(body, front, budget, onBudget) {
     doubts(source.latency_ms),
     h("h3", {}, "With another budget"),
     h("ul", { class: "trades" }, trades(front.points, index, budget).map((trade) => tradeRow(trade, onBudget))),
-    index === front.points.length - 1 ? h("p", { class: "conditions" }, "This is the end of the curve: a larger budget gives no better network.") : null,
+    index === front.points.length - 1 ? h("p", { class: "conditions" }, budget > 1.01 * point.limited_ms ? `${ms(budget)} ms no longer limit: this is the end of the curve, a larger budget gives no better network.` : "This is the end of the curve: a larger budget gives no better network.") : null,
+    (front.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning)),
     h("p", { class: "conditions" }, `Latency from a table that is ${source.latency_ms.table_origin}: ${conditionsInWords(source.latency_ms.conditions)}.`),
   );
   return point;

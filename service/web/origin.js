@@ -1,7 +1,7 @@
 // What a number is: measured, fitted, predicted, estimated or exact, and how far it may be off.
 
 import { h } from "./dom.js";
-import { forImages, ms, short } from "./format.js";
+import { forImages, ms, share, short } from "./format.js";
 
 /** A small label beside a number; `about` says how it came to be. */
 export function tag(origin, error = "", about = "") {
@@ -21,7 +21,9 @@ export function figure(name, value, unit, label, { large = false } = {}) {
 export function top1Tag(source) {
   const error = source?.expected_error;
   const about = source?.predictor ? `${source.predictor.kind}, ${source.predictor.method}, fitted on ${source.predictor.count} networks: ${source.predictor.target}` : "";
-  return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${short(error, 2)} pt`, about);
+  const interval = source?.interval;
+  const within = interval ? `, ${share(interval.confidence, 2)} within ± ${short(interval.points, 2)}` : "";
+  return tag(source?.origin ?? "predicted", error == null ? "± unknown" : `± ${short(error, 2)} pt${within}`, about);
 }
 
 /** Mean error, and what all but a few networks stay within, where enough were measured. */

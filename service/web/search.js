@@ -132,6 +132,7 @@ function result(search) {
     h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `, ${limits(wanted.constraints)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
     search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
     doubts(provenance.latency_ms),
+    (found.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning)),
     verified.stepped_down?.length
       ? h("p", { class: "notice" }, `${verified.stepped_down.length} network${verified.stepped_down.length > 1 ? "s" : ""} predicted to meet the budget missed it when timed on this host; a faster one was delivered.`)
       : null,

@@ -1,5 +1,7 @@
 """Fronts against their definition on a space that can be enumerated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from models.errors import Infeasible
 from search.costs.costs import latency_costs, macs_costs
 from search.evolution.run import search_subnet
 from search.evolution.surrogate import fit_additive
-from search.front import FrontSettings, answer, front
+from search.front import Front, FrontSettings, answer, front, merged
 from search.pareto import non_dominated, pareto_front
 from tests.brute import all_genes, front_by_definition
 from tests.fakes import FakeTable, LinearAccuracy
@@ -88,6 +90,31 @@ def test_front_is_about_as_good_as_a_search_at_each_budget():
         index = answer(points, limit)
         assert points.latency_ms[index] <= limit
         assert points.top1[index] > best.top1 - 0.02 * span
+
+
+def test_front_ends_where_a_search_without_a_limit_does():
+    """And every budget above the largest network's latency is that search."""
+    predictor = LinearAccuracy(FASHION_LIKE, 4, 0.1)
+    latency = latency_costs(FASHION_LIKE, FakeTable())
+    points = front(FASHION_LIKE, predictor, latency, 0, replace(SMALL, generations=2))
+    ceiling = latency.ceiling()
+    found = [
+        search_subnet(FASHION_LIKE, predictor, {"ms": latency}, {"ms": budget}, 0)
+        for budget in (ceiling, 1.5 * ceiling, 100 * ceiling)
+    ]
+    assert len({result.arch for result in found}) == 1
+    assert points.top1[-1] >= found[0].top1
+
+
+def test_merged_is_the_front_of_both_by_definition():
+    rng = np.random.default_rng(0)
+    genes = GENES[rng.permutation(len(GENES))[:40]]
+    cost, top1 = LATENCY.evaluate(genes), LinearAccuracy(DEBUG, 1).predict(genes)
+    halves = [Front(genes[rows], cost[rows], top1[rows]) for rows in (slice(20), slice(20, 40))]
+    both = merged(*halves)
+    found = set(zip(both.latency_ms.tolist(), both.top1.tolist(), strict=True))
+    assert found == front_by_definition(cost, top1)
+    assert (LATENCY.evaluate(both.genes) == both.latency_ms).all()
 
 
 def test_answer_is_the_last_point_within_the_budget():

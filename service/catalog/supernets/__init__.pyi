@@ -5,4 +5,5 @@ from .importing import write_checkpoint as write_checkpoint
 from .measure_accuracy import measure_subnets as measure_subnets
 from .predictor_fit import fit_predictor as fit_predictor
 from .predictor_fit import fit_predictor_to as fit_predictor_to
+from .predictor_fit import fit_warnings as fit_warnings
 from .sharing_gap import measure_sharing_gap as measure_sharing_gap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace as with_changes
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def import_supernet(
     replace: bool = False,
     searches: int = SEARCHES,
     on_share: Callable[[float], None] = lambda _: None,
+    warn: Callable[[list[str]], None] = lambda _: None,
 ) -> Bundle:
     """Bring a published supernet, or parts of one; what is there already is kept.
 
@@ -54,6 +55,7 @@ def import_supernet(
         replace: put new weights in the place of different ones.
         searches: to explore the predictor with (`search.evolution.warm_start_pool`).
         on_share: told how many of them are done, 0..1.
+        warn: told what is odd about the calibration images.
 
     Raises:
         NotFound: if a name or a file is unknown.
@@ -82,8 +84,10 @@ def import_supernet(
             predictor, space, searches, on_share
         )
     if calibration is not None:
-        files["calibration.npz"], count = _calibration(calibration, space)
-        card["data"] = {**card.get("data", {}), "calibration_images": count}
+        files["calibration.npz"], images, classes = _calibration(calibration, space)
+        data = {**card.get("data", {}), "calibration_images": len(images)}
+        card["data"] = {**data, "calibration_classes": classes}
+        warn(_calibration_warnings(images, classes, card, space))
     return write_bundle(registry.folder / name, card, files, replace=True)
 
 
@@ -148,8 +152,9 @@ def _predictor(
         return saved.read_bytes(), predictor.provenance.to_json()
 
 
-def read_calibration(folder: Path, space: SearchSpace) -> npt.NDArray[np.uint8]:
-    """Images of a folder, (N, size, size) or (N, size, size, C), as a network of `space` needs.
+def read_calibration(folder: Path, space: SearchSpace) -> tuple[npt.NDArray[np.uint8], int | None]:
+    """Images of a folder, (N, size, size) or (N, size, size, C), as a network of `space` needs, and
+    of how many classes they are; None where they do not lie in class folders.
 
     Raises:
         InputError: if there is no such folder, no image in it, or a damaged one.
@@ -164,11 +169,24 @@ def read_calibration(folder: Path, space: SearchSpace) -> npt.NDArray[np.uint8]:
     )
 
 
-def _calibration(folder: Path, space: SearchSpace) -> tuple[bytes, int]:
-    images = read_calibration(folder, space)
+def _calibration(
+    folder: Path, space: SearchSpace
+) -> tuple[bytes, npt.NDArray[np.uint8], int | None]:
+    images, classes = read_calibration(folder, space)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images)
-    return buffer.getvalue(), len(images)
+    return buffer.getvalue(), images, classes
+
+
+def _calibration_warnings(
+    images: npt.NDArray[np.uint8], classes: int | None, card: Mapping[str, Any], space: SearchSpace
+) -> list[str]:
+    from models.data import calibration_warnings
+
+    usual = card["preprocess"]
+    return calibration_warnings(
+        images, usual["mean"], usual["std"], classes=classes, of_classes=space.classes
+    )
 
 
 def write_checkpoint(bundle: Bundle, path: Path, key_format: str) -> Path:

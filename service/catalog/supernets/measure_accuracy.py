@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models.bundle import (
     Bundle,
+    Measured,
+    Split,
     add_to_bundle,
     compress,
+    write_measured,
 )
-from models.spaces import Arch
+from models.spaces import Arch, SearchSpace
+from search.costs import macs_costs, params_costs
 from search.evolution import search_subnet
+from search.predictors import AccuracyPredictor
+from service.catalog.deployment_context import DeploymentContext
 
 FIT_SUBNETS, TEST_SUBNETS = 1100, 200
 
@@ -45,19 +51,38 @@ def measure_subnets(
         InputError: if the supernet was not trained here; or if networks are to be found, and there
             is no predictor to find them with.
     """
-    from models.bundle import measure_subnets, subnets_to_measure
+    from models.bundle import subnets_to_measure
+
+    if found_count is None:
+        seed = bundle.card["recipe"]["seed"]
+        jobs = subnets_to_measure(bundle.space, fit_count, test_count, seed)
+    else:
+        jobs = [(arch, "fit") for arch in found_by_searches(bundle, found_count)]
+    return measure_jobs(bundle, home, jobs, threads=threads, on_measured=on_measured)
+
+
+def measure_jobs(
+    bundle: Bundle,
+    home: Path,
+    jobs: Sequence[tuple[Arch, Split]],
+    *,
+    threads: int = 1,
+    on_measured: OnCount = lambda done, total: None,
+) -> Bundle:
+    """Measure `jobs`, but for those that were measured before, and keep all in the bundle.
+
+    Raises:
+        NotFound: if the data set is not on this machine.
+    """
+    from models.bundle import measure_subnets
     from models.data import hold_out, load_dataset
     from models.machine import EnergyMeter, added
 
     recipe = bundle.recipe
     data = load_dataset(recipe["dataset"], bundle.space)
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
-    table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+    table = collected(bundle, home)
     _carry_over(bundle, table)
-    if found_count is None:
-        jobs = subnets_to_measure(bundle.space, fit_count, test_count, recipe["seed"])
-    else:
-        jobs = [(arch, "fit") for arch in found_by_searches(bundle, found_count)]
     with EnergyMeter(recipe["country"]) as meter:
         rows = measure_subnets(
             bundle, held, data.test, table, jobs, threads=threads, on_measured=on_measured
@@ -67,28 +92,41 @@ def measure_subnets(
     return add_to_bundle(bundle, {"energy": energy}, {"measured.jsonl.gz": compress(rows)})
 
 
-def found_by_searches(bundle: Bundle, count: int) -> list[Arch]:
-    """Different networks that the bundle's predictor likes best, each within another budget of
-    multiply-accumulates, from just above the least to the most.
+def keep_rows(bundle: Bundle, home: Path, rows: Sequence[Measured]) -> Bundle:
+    """Replace what the bundle and `home` keep of measured subnets."""
+    write_measured(collected(bundle, home), rows)
+    return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
 
-    A search ends where its predictor errs upwards more often than not. Measured and fitted to,
-    those errors are gone; fitting may make others, so that a second round can find more.
+
+def collected(bundle: Bundle, home: Path) -> Path:
+    """The table that grows while subnets of these weights are measured."""
+    return home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+
+
+def found_by_searches(bundle: Bundle, count: int) -> list[Arch]:
+    """Networks that searches with the bundle's predictor find: see `search_budgets`.
 
     Raises:
         InputError: if there is no predictor.
     """
-    from service.catalog.deployment_context import DeploymentContext
-
     context = DeploymentContext.open(bundle, None)
-    predictor, space = context.require_predictor(), context.space
-    macs = context.costs["macs"]
-    most = float(
-        max(macs.evaluate(space.encode([space.at([r]).largest]))[0] for r in space.resolutions)
-    )
+    return search_budgets(context.space, context.require_predictor(), count)
+
+
+def search_budgets(space: SearchSpace, predictor: AccuracyPredictor, count: int) -> list[Arch]:
+    """Different networks that the predictor likes best, each within another budget: of
+    multiply-accumulates and, every other one, of parameters, from just above the least to the most.
+
+    A search ends where its predictor errs upwards more often than not.
+    """
+    costs = {"macs": macs_costs(space), "params": params_costs(space)}
+    corners = space.encode([space.at([r]).largest for r in space.resolutions])
     found: dict[Arch, None] = {}
-    for seed, budget in enumerate(np.geomspace(1.05 * macs.floor(), most, count).tolist()):
-        result = search_subnet(space, predictor, context.costs, {"macs": budget}, seed)
-        found.setdefault(result.arch)
+    for name, seeds in (("macs", range(0, count, 2)), ("params", range(1, count, 2))):
+        most = float(costs[name].evaluate(corners).max())
+        budgets = np.geomspace(1.05 * costs[name].floor(), most, len(seeds)).tolist()
+        for seed, budget in zip(seeds, budgets, strict=True):
+            found.setdefault(search_subnet(space, predictor, costs, {name: budget}, seed).arch)
     return list(found)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from models.bundle import (
     MIN_UNSEEN,
@@ -22,14 +24,41 @@ from models.bundle import (
     shift_to_test_images,
     write_bundle,
 )
-from models.errors import InputError
+from models.errors import InputError, NotFound
 from models.spaces import SearchSpace
+from service.catalog.answer_warnings import predictor_warnings
+from service.catalog.deployment_context import DeploymentContext
+from service.catalog.supernets.measure_accuracy import keep_rows, measure_jobs, search_budgets
+
+if TYPE_CHECKING:
+    from search.predictors import FoundAgreement, GaussianProcess
 
 MIN_FIT = 50
+FOUND_SUBNETS = 24
+"""Networks that searches find and that are measured, to judge the predictor by."""
+MAX_ROUNDS = 3
+"""Times that the predictor is fitted to such networks, at most."""
 
 
-def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: None) -> Bundle:
+def fit_predictor(
+    bundle: Bundle,
+    home: Path | None = None,
+    *,
+    found_count: int = FOUND_SUBNETS,
+    threads: int = 1,
+    on_share: Callable[[float], None] = lambda _: None,
+) -> Bundle:
     """Fit the accuracy predictor to the bundle's measured subnets; the card tells its error.
+
+    A search ends where its predictor errs upwards. So networks are searched with the predictor and
+    measured. While they score worse than predicted by more than their spread explains, the
+    predictor is fitted to them too and searches again, at most `MAX_ROUNDS` times. The last ones
+    are kept out of the fit: their mean error is subtracted from all predictions, and their spread
+    is the error stated for networks that searches find.
+
+    Args:
+        home: the installation, which keeps what was measured; None: nothing is measured.
+        found_count: networks to find and measure in a round; 0: none, and no such error is stated.
 
     Raises:
         InputError: if too few subnets were measured.
@@ -45,17 +74,84 @@ def fit_predictor(bundle: Bundle, on_share: Callable[[float], None] = lambda _: 
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
             f"got {count}: {_how_to_measure(bundle)}"
         )
-    shift = shift_to_test_images(rows)
-    target = _target(bundle)
-    if shift.subnets:
-        target += (
-            f"; moved by {shift.points:+.2f} points to the test images, as measured on "
-            f"{shift.subnets} subnets (spread {shift.spread:.2f})"
-        )
-    rows = [replace(row, top1=row.top1 + shift.points) for row in rows]
-    content, report = _fitted(bundle, rows, target, on_share, shift)
+    unknown = _why_unmeasured(bundle, home, found_count)
+    judged: list[FoundAgreement] = []
+    for round_ in range(MAX_ROUNDS + 1):
+        shift = shift_to_test_images(rows)
+        on_test = [replace(row, top1=moved(row.top1, shift)) for row in rows]
+        predictor = _fit(bundle, on_test, _target(bundle, shift), on_share, shift)
+        if unknown is not None or home is None:
+            break
+        bundle, rows, agreement = _judge(bundle, home, predictor, found_count, threads, judged)
+        if agreement is None:
+            unknown = "searches found too few different networks"
+            break
+        judged.append(agreement)
+        if agreement.is_fair or round_ == MAX_ROUNDS:
+            predictor = _corrected(predictor, agreement)
+            break
+        rows = [replace(row, split="fit") if row.split == "found" else row for row in rows]
+        bundle = keep_rows(bundle, home, rows)
+    content, report = _report(bundle.space, predictor, on_test)
     report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
+    if unknown is not None:
+        report["found_unmeasured"] = unknown
     return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
+
+
+def _why_unmeasured(bundle: Bundle, home: Path | None, found_count: int) -> str | None:
+    """Why networks cannot be measured here; None: they can."""
+    from models.data import load_dataset
+
+    if found_count == 0 or home is None:
+        return "not asked for"
+    try:
+        load_dataset(bundle.recipe["dataset"], bundle.space)
+    except (NotFound, InputError) as error:
+        return str(error)
+    return None
+
+
+def _judge(
+    bundle: Bundle,
+    home: Path,
+    predictor: GaussianProcess,
+    count: int,
+    threads: int,
+    earlier: Sequence[FoundAgreement] = (),
+) -> tuple[Bundle, list[Measured], FoundAgreement | None]:
+    """Measure networks that searches find with `predictor`, which predicts for the test images.
+
+    Returns:
+        The bundle and its rows with those networks, and how well they were predicted; None in place
+        of that if searches found too few different ones.
+    """
+    from search.predictors import MIN_FOUND, found_agreement
+
+    archs = search_budgets(predictor.space, predictor, count)
+    bundle = measure_jobs(bundle, home, [(arch, "found") for arch in archs], threads=threads)
+    rows = read_measured(bundle.file("measured.jsonl.gz"))
+    if len(archs) < MIN_FOUND:
+        return bundle, rows, None
+    shift, by_arch = shift_to_test_images(rows), {row.arch: row for row in rows}
+    found = [by_arch[arch] for arch in archs]
+    measured = [
+        moved(row.top1, shift) if row.test_images_top1 is None else row.test_images_top1
+        for row in found
+    ]
+    predicted = predictor.predict(predictor.space.encode(archs))
+    return bundle, rows, found_agreement(predicted, np.array(measured), earlier=earlier)
+
+
+def moved(top1: float, shift: Shift) -> float:
+    """A top-1 on held-out images as expected on the test images, percent."""
+    return min(100.0, max(0.0, top1 + shift.points))
+
+
+def _corrected(predictor: GaussianProcess, agreement: FoundAgreement) -> GaussianProcess:
+    """The predictor without its bias on networks that searches find."""
+    provenance = replace(predictor.provenance, found=asdict(agreement))
+    return replace(predictor, mean=predictor.mean - agreement.bias, provenance=provenance)
 
 
 def fit_predictor_to(
@@ -83,10 +179,10 @@ def fit_predictor_to(
             f"{measurements}: measurements.arch: expected at least {MIN_FIT} networks, got "
             f"{len(given.rows)}: measure {MIN_FIT - len(given.rows)} more and add them"
         )
+    predictor = _fit(bundle, given.rows, f"{given.target} ({given.source})", on_share)
+    content, report = _report(bundle.space, predictor, given.rows)
     files = {name: bundle.file(name).read_bytes() for name in bundle.card["files"]}
-    files["predictor.safetensors"], report = _fitted(
-        bundle, given.rows, f"{given.target} ({given.source})", on_share
-    )
+    files["predictor.safetensors"] = content
     files["measured.jsonl.gz"] = compress(given.rows)
     card = {**bundle.card, "predictor": report}
     return write_bundle(home / "supernets" / bundle.name, card, files, replace=True)
@@ -100,24 +196,31 @@ def _how_to_measure(bundle: Bundle) -> str:
     )
 
 
-def _target(bundle: Bundle) -> str:
+def _target(bundle: Bundle, shift: Shift) -> str:
     data = bundle.card["data"]
     if "held_out_images" not in data:
-        return str(bundle.card["predictor"]["target"])
-    return (
-        f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
-        f"after recalibration, weights {bundle.sha256[:12]}"
-    )
+        target = str(bundle.card["predictor"]["target"])
+    else:
+        target = (
+            f"top-1 on {data['held_out_images']} held-out training images of {data['name']}, "
+            f"after recalibration, weights {bundle.sha256[:12]}"
+        )
+    if shift.subnets:
+        target += (
+            f"; moved by {shift.points:+.2f} points to the test images, as measured on "
+            f"{shift.subnets} subnets (spread {shift.spread:.2f})"
+        )
+    return target
 
 
-def _fitted(
+def _fit(
     bundle: Bundle,
     rows: list[Measured],
     target: str,
     on_share: Callable[[float], None],
     shift: Shift | None = None,
-) -> tuple[bytes, dict[str, Any]]:
-    """The predictor file, and what the card says of it.
+) -> GaussianProcess:
+    """The predictor fitted to the "fit" rows.
 
     Args:
         shift: what `rows` were moved by. Its spread is then part of the expected error, as if both
@@ -125,27 +228,39 @@ def _fitted(
     """
     from search.predictors import fit_gaussian_process  # scipy takes half a second to load
 
-    space = bundle.space.at({row.arch.resolution for row in rows})
+    space = _measured_space(bundle.space, rows)
     genes, top1 = as_arrays(space, rows, "fit")
     predictor = fit_gaussian_process(space, genes, top1, seed=0, target=target, on_share=on_share)
-    if shift is not None and shift.spread > 0:
-        origin = predictor.provenance
-        moved = replace(
-            origin,
-            rmse=math.hypot(origin.rmse or 0.0, shift.spread),
-            method=f"{origin.method}, with the spread between held-out and test images",
-        )
-        predictor = replace(predictor, provenance=moved)
+    if shift is None or shift.spread == 0:
+        return predictor
+    origin = predictor.provenance
+    wider = replace(
+        origin,
+        rmse=math.hypot(origin.rmse or 0.0, shift.spread),
+        method=f"{origin.method}, with the spread between held-out and test images",
+    )
+    return replace(predictor, provenance=wider)
+
+
+def _report(
+    space: SearchSpace, predictor: GaussianProcess, rows: list[Measured]
+) -> tuple[bytes, dict[str, Any]]:
+    """The predictor file, and what the card says of it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictor.safetensors"
         predictor.save(path)
         content = path.read_bytes()
     report = {
         **predictor.provenance.to_json(),
-        "unseen": unseen(space, predictor, rows),
+        "unseen": unseen(_measured_space(space, rows), predictor, rows),
         "provenance": "fitted",
     }
     return content, report
+
+
+def _measured_space(space: SearchSpace, rows: list[Measured]) -> SearchSpace:
+    """The space at the resolutions of the measured subnets."""
+    return space.at({row.arch.resolution for row in rows})
 
 
 def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str, Any] | None:
@@ -159,3 +274,11 @@ def unseen(space: SearchSpace, predictor: Any, rows: list[Measured]) -> dict[str
         **asdict(prediction_agreement(predictor.predict(genes), top1)),
         "provenance": "measured",
     }
+
+
+def fit_warnings(bundle: Bundle) -> list[str]:
+    """What weakens the predictor that was fitted last: see `predictor_warnings`."""
+    context = DeploymentContext.open(bundle, None)
+    why = bundle.card["predictor"].get("found_unmeasured")
+    found = predictor_warnings(context)
+    return found if why is None else [*found, f"networks that searches find: {why}"]

@@ -121,6 +121,8 @@ def origin(source: Mapping[str, Any]) -> tuple[str, str]:
         words = f"{100 * error:.3g} % {unit.removeprefix(FRACTION)}"
     else:
         words = f"{error:.3g} {unit}"
+    if (interval := source.get("interval")) is not None:
+        words += f"; {interval['confidence']:.0%} within {interval['points']:.2g} points"
     return source.get("origin", "unknown"), words
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from models.errors import InputError
 from models.layers import LayerSpec, tensor_shapes
-from models.onnx.builder import ENVELOPE_BYTES, build_onnx, build_slice, stored_bytes
+from models.onnx.builder import build_onnx, build_slice
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
@@ -250,13 +250,3 @@ def test_refuses_a_plan_that_is_not_a_network() -> None:
         build_slice((plan[0], plan[-4]), tensors)
     with pytest.raises(InputError, match="distinct names"):
         build_slice((plan[-4], plan[-4]), tensors)
-
-
-@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
-def test_the_size_of_a_file_is_the_sum_of_its_layers(space) -> None:
-    """To a few bytes a layer: names and lengths are written with more or fewer digits."""
-    for arch in space.decode(space.sample(5, np.random.default_rng(0))):
-        plan = layer_plan(space, arch)
-        whole = len(build_onnx(plan, tensors_of(plan), {}))
-        summed = ENVELOPE_BYTES + sum(stored_bytes(layer) for layer in plan)
-        assert abs(summed - whole) <= 40 * len(plan)

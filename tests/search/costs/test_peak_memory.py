@@ -7,8 +7,9 @@ import onnx
 import pytest
 
 from models.layers import LayerSpec, tensor_shapes
-from models.onnx.builder import build_slice
+from models.onnx.builder import build_onnx, build_slice
 from models.onnx.export import subnet_onnx
+from models.onnx.quantize import quantize_onnx
 from models.spaces.plan import layer_plan
 from models.supernet.extraction import extract
 from models.supernet.supernet import Supernet, initialize
@@ -17,6 +18,7 @@ from search.evolution.problem import SubnetProblem
 from search.evolution.run import search_subnet
 from tests.brute import all_genes
 from tests.fakes import LinearAccuracy
+from tests.models.onnx.test_onnx_builder import images_of, tensors_of
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
 SPACES = pytest.mark.parametrize("space", [DEBUG, RESNET], ids=lambda space: space.family)
@@ -103,7 +105,9 @@ def test_it_is_what_the_graph_keeps_alive(space):
     model = peak_memory_costs(space)
     for arch in [space.largest, space.smallest, *space.decode(space.sample(8, rng))]:
         file = subnet_onnx(supernet, arch, extract(supernet, arch), {})
-        alive = _most_alive_bytes(onnx.load_from_string(file))
+        alive = _most_alive_bytes(
+            onnx.shape_inference.infer_shapes(onnx.load_from_string(file)).graph
+        )
         predicted = float(model.evaluate(space.encode([arch]))[0])
         # The graph also holds the small vectors of squeeze-and-excitation for a moment.
         vectors = 4 * 4 * max(layer.mid_channels for layer in layer_plan(space, arch))
@@ -145,15 +149,66 @@ ALIKE = replace(MBCONV, mid_channels=8)
 def test_a_layer_alone_keeps_alive_what_its_graph_does(layer):
     zeros = {n: np.zeros(shape, np.float32) for n, shape in tensor_shapes([layer]).items()}
     graph = onnx.load_from_string(build_slice([layer], zeros))
-    assert 4 * layer.live_values == _most_alive_bytes(graph)
+    assert 4 * layer.live_values == _most_alive_bytes(
+        onnx.shape_inference.infer_shapes(graph).graph
+    )
 
 
-def _most_alive_bytes(model):
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [DEBUG, FASHION_LIKE, RESNET], ids=lambda space: space.name)
+def test_at_int8_it_is_what_the_runtime_keeps_alive(space):
+    """Twin: the int8 graph, its operators fused as the runtime does, walked as above."""
+    rng = np.random.default_rng(1)
+    model = peak_memory_costs(space, "int8")
+    for arch in [space.smallest, *space.decode(space.sample(2, rng))]:
+        plan = layer_plan(space, arch)
+        quantized = quantize_onnx(build_onnx(plan, tensors_of(plan), {}), [images_of(plan, 2)])
+        # It computes a hard swish as x times its gate, which needs x once more.
+        in_place = IN_PLACE - {"HardSwish"}
+        alive = _most_alive_bytes(_fused(onnx.load_from_string(quantized)), in_place)
+        predicted = float(model.evaluate(space.encode([arch]))[0])
+        # The graph also holds the small vectors of squeeze-and-excitation for a moment.
+        vectors = 4 * 4 * max(layer.mid_channels for layer in plan)
+        assert predicted <= alive <= predicted + vectors
+        assert predicted < peak_memory_costs(space).evaluate(space.encode([arch]))[0]
+
+
+FUSED_OPS = {"Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MaxPool"}
+"""Of which ONNX Runtime makes int8 operators together with the conversions around them."""
+
+
+def _fused(model):
+    """The int8 graph as it runs: values between int8 operators exist at int8 only."""
     graph = onnx.shape_inference.infer_shapes(model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    back = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    there = {n.input[0]: n.output[0] for n in graph.node if n.op_type == "QuantizeLinear"}
+    nodes, dropped, floats = [], set(), set()
+    for node in graph.node:
+        if node.op_type in FUSED_OPS and ".se_" not in node.name:
+            for place, name in enumerate(node.input):
+                node.input[place] = back.get(name, name)
+            if (result := there.get(node.output[0])) is not None:
+                dropped.add(result)
+                node.output[0] = result
+        floats |= set(node.input)
+    for node in graph.node:
+        reads_constant = node.op_type == "DequantizeLinear" and node.input[0] in constants
+        merged = node.op_type == "QuantizeLinear" and node.output[0] in dropped
+        unread = node.op_type == "DequantizeLinear" and node.output[0] not in floats
+        if not (reads_constant or merged or unread):
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return graph
+
+
+def _most_alive_bytes(graph, in_place=IN_PLACE):
     values = {}
     for info in [*graph.value_info, *graph.input, *graph.output]:
-        dims = info.type.tensor_type.shape.dim
-        values[info.name] = int(np.prod([d.dim_value or 1 for d in dims]))  # batch is symbolic
+        kind = info.type.tensor_type
+        count = int(np.prod([d.dim_value or 1 for d in kind.shape.dim]))  # batch is symbolic
+        values[info.name] = count * onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
     constants = {tensor.name for tensor in graph.initializer}
     last_use = {name: i for i, node in enumerate(graph.node) for name in node.input}
     alive, most = {graph.input[0].name}, 0
@@ -164,9 +219,9 @@ def _most_alive_bytes(model):
         reused = [
             name
             for name in tensors
-            if node.op_type in IN_PLACE and values[name] == values[out] and last_use[name] == index
+            if node.op_type in in_place and values[name] == values[out] and last_use[name] == index
         ]
         alive = (alive - set(reused[:1])) | {out}
         most = max(most, sum(values[name] for name in alive))
         alive = {name for name in alive if last_use.get(name, len(graph.node)) > index}
-    return 4 * most
+    return most

@@ -10,6 +10,7 @@ import pytest
 
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import Infeasible, InputError
+from search.evolution.run import search_subnet
 from search.front import front
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog import fronts
@@ -22,7 +23,7 @@ from tests.spaces import DEBUG
 
 @pytest.fixture
 def store(home):
-    return FrontStore(home / "fronts")
+    return FrontStore.of(home)
 
 
 @pytest.fixture
@@ -147,3 +148,58 @@ def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
     for asked in every:
         front_json(home, context, asked)
     assert len(fronts._ANSWERS) == 1
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Fronts that lack most of their points, as one that stopped early would."""
+
+    def stopped(*args, **kwargs):
+        points = front(*args, **kwargs)
+        return points[::4]
+
+    monkeypatch.setattr(fronts, "front", stopped)
+
+
+def test_a_front_is_never_below_what_searches_found(home, store, short):
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    latency, predictor = context.costs["latency_ms"], context.require_predictor()
+    before = json.loads(front_json(home, context, FrontQuery()).content)["points"]
+    for budget in np.linspace(latency.floor(), latency.ceiling(), 7).tolist():
+        found = search_subnet(context.space, predictor, context.costs, {"latency_ms": budget}, 0)
+        store.add(context, found.arch)
+        (point,) = read_front(home, context, budget)["points"]
+        assert point["latency_ms"] <= budget
+        assert point["top1"] >= found.top1
+        held = (home / "fronts").glob("*.found")
+        sizes = [path.stat().st_size for path in held]
+        store.add(context, found.arch)
+        assert sizes == [path.stat().st_size for path in (home / "fronts").glob("*.found")]
+    after = json.loads(front_json(home, context, FrontQuery()).content)["points"]
+    assert len(after) > len(before), "the answer kept in memory is of the front before"
+
+
+def test_networks_found_before_the_front_belong_to_it(home, store, short):
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    limits = {"latency_ms": context.costs["latency_ms"].ceiling()}
+    best = search_subnet(context.space, context.require_predictor(), context.costs, limits, 0)
+    store.add(context, best.arch)
+    last = read_front(home, context)["points"][-1]
+    assert (last["arch"], last["top1"]) == (best.arch.to_json(), best.top1)
+
+
+def test_a_torn_list_of_found_networks_is_read_up_to_there(home, store):
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    expected = store.get(context)
+    path = store.folder / f"{fronts.front_sha256(context)}.found"
+    whole = DEBUG.encode([DEBUG.largest]).tobytes()
+    path.write_bytes(whole + b"\xff" * len(DEBUG.genes) + b"\x00")
+    assert same(store.get(context), expected)
+
+
+def test_a_budget_beyond_the_front_no_longer_limits(home):
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    last = read_front(home, context)["points"][-1]["latency_ms"]
+    (warning,) = [w for w in read_front(home, context, 3 * last)["warnings"] if "limits" in w]
+    assert f"no longer limits: the most accurate network known needs {last:.4g} ms" in warning
+    assert not any("limits" in w for w in read_front(home, context, last)["warnings"])

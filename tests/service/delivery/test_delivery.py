@@ -17,8 +17,9 @@ from models.onnx.export import run_onnx
 from models.supernet.extraction import extract
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.explanation import describe_layers
+from service.delivery.accuracy_check import Unverified
 from service.delivery.delivery import STEPS_DOWN, MemoryBlobs, deliver
-from service.delivery.model_builder import ModelBuilder, Unverified
+from service.delivery.model_builder import ModelBuilder
 from tests.service.conftest import SUPERNET, catalog_of, make_table
 from tests.spaces import DEBUG
 

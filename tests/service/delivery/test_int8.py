@@ -14,9 +14,11 @@ from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
+from search.costs.limits import METADATA_BYTES
 from service.catalog.deployment_context import DeploymentContext
-from service.delivery.delivery import MemoryBlobs, deliver
-from service.delivery.model_builder import ModelBuilder, Unverified
+from service.delivery.accuracy_check import Unverified
+from service.delivery.delivery import MemoryBlobs, _check_size, deliver
+from service.delivery.model_builder import ModelBuilder
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
@@ -140,12 +142,23 @@ def test_the_search_goes_by_the_int8_table(home):
 
 
 @pytest.mark.slow
-def test_a_file_larger_than_asked_is_not_delivered(bundle):
-    # The least network's float file fits; its many scales make the int8 file no smaller.
-    floor = DeploymentContext.open(bundle, int8_table()).costs["model_bytes"].floor()
+def test_sizes_are_counted_at_int8(bundle):
+    at_int8 = DeploymentContext.open(bundle, int8_table())
+    at_fp32 = DeploymentContext.open(bundle, make_table("host"))
+    floor, peak = (at_int8.costs[name].floor() for name in ("model_bytes", "peak_memory_bytes"))
+    assert peak < at_fp32.costs["peak_memory_bytes"].floor()
     limits = {"latency_ms": 9.0, "model_bytes": floor}
-    with pytest.raises(Unverified, match="the finished file has"):
-        deliver_int8(bundle, FakeTimer(int8=0.1, fp32=0.1), limits=limits)
+    result = deliver_int8(bundle, FakeTimer(int8=0.1, fp32=0.1), limits=limits)
+    assert result["model_bytes"] <= floor
+    # The estimate allows for metadata, of which it does not know the length.
+    assert floor - result["model_bytes"] < METADATA_BYTES
+    assert "uint8" in at_int8.provenance()["peak_memory_bytes"]["method"]
+
+
+def test_a_file_larger_than_asked_is_not_delivered():
+    with pytest.raises(Unverified, match="the finished file has 11 bytes, expected at most 10"):
+        _check_size({"model_bytes": 11}, {"model_bytes": 10.0})
+    _check_size({"model_bytes": 11}, {"model_bytes": 11.0, "latency_ms": 1.0})
 
 
 @pytest.mark.slow
