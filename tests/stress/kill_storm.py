@@ -194,7 +194,7 @@ def check_rest(site: StormSite, owners: dict[str, str]) -> dict[str, int]:
     return {
         "webhooks": len(webhooks),
         "sent again after a kill": sent - len(webhooks),
-        "bundle written": bundle.card["written"],
+        "bundle written": bundle.card.get("written", 0),
     }
 
 
