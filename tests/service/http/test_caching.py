@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.delivery.signing import generate
+from service.storage.access.owners import claim
 from service.storage.runs import RunStore
 from tests.service.conftest import DEVICE, SUPERNET, client_on, keep, make_table
 from tests.service.rules import RULES
@@ -43,8 +44,10 @@ def stored_model(service, owner):
     assert service.artifacts.put(MODEL) == sha256
     asked = new(device=DEVICE, supernet=SUPERNET)
     request = {**asked.request, "precision": "fp32"}
-    search = service.store.submit(replace(asked, request=request))
-    service.owners.claim(search.id, owner, False)
+    search = service.store.submit(
+        replace(asked, request=request),
+        also=lambda session, search, _: claim(session, search.id, owner, False),
+    )
     runs = RunStore(service.engine)
     assert runs.start(search.id, search.run, "w") is not None
     assert runs.succeed(search, "w", {**RESULT, "sha256": sha256})
