@@ -81,6 +81,7 @@ class Target:
         assert not (self.folder / MARKER).exists(), f"code of the file was run: {told}"
         if code == 0:
             self.clean()
+            self.before = self.files()  # an export keeps its batch-norm statistics for the next
             assert not wrong.certainly, f"taken, and should not be: {told}"
             self.outcomes[kind, "taken"] += 1
             return
