@@ -54,7 +54,7 @@ def measure_subnets(
     from models.bundle import subnets_to_measure
 
     if found_count is None:
-        seed = bundle.card["recipe"]["seed"]
+        seed = bundle.recipe["seed"]
         jobs = subnets_to_measure(bundle.space, fit_count, test_count, seed)
     else:
         jobs = [(arch, "fit") for arch in found_by_searches(bundle, found_count)]
