@@ -73,7 +73,7 @@ def check_bound(table: LatencyTable) -> Iterator[Finding]:
     if confidence is None or (factor := table.upper_factor(confidence)) <= WIDE_BOUND:
         return
     text = (
-        f"with a probability of {confidence:.0%} a network takes at most {factor:.3g} times what "
+        f"at a nominal {confidence:.0%} a network takes at most {factor:.3g} times what "
         "is predicted: some of the networks timed are that far off; time more of them again, on an "
         "idle device"
     )
