@@ -15,7 +15,9 @@ def check_number(value: float, where: str, most: float, *, positive: bool = Fals
     enough = value > 0 if positive else value >= 0
     if not (enough and value <= most):  # false for NaN and infinity too
         least = "above 0 and" if positive else "from 0"
-        raise InputError(f"{where}: expected a finite number {least} up to {most:g}, got {value:g}")
+        # An integer of hundreds of digits is no float, so it cannot be formatted as one.
+        got = show_value(value) if isinstance(value, int) else f"{value:g}"
+        raise InputError(f"{where}: expected a finite number {least} up to {most:g}, got {got}")
 
 
 def check_text(value: str, where: str) -> None:

@@ -101,6 +101,7 @@ def test_layer_latency_refuses(field, value, message) -> None:
         ("precision", "fp8", "precision: expected one of"),
         ("batch", 0, "batch: "),
         ("threads", 0, "threads: "),
+        ("threads", 10**400, "threads: .* up to 1e.09, got an integer of 1329 bits"),
         ("processor", "x" * 501, "processor: expected one line"),
         ("measured_at", "yesterday", "measured_at: expected ISO 8601"),
     ],
