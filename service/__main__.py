@@ -1,5 +1,5 @@
 """`python -m service`: the same command as `subnet-search`."""
 
-from service.cli import app
+from service.cli import main
 
-app(prog_name="subnet-search")
+main()

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body; a device profile of 50,000 layers is some 10 MB."""
     log_format: Literal["console", "json"] = "console"
+    extensions: str | None = None
+    """Python files or modules, separated by commas, that every command and worker imports first.
+    They may register limits, runtimes, layer kinds, families, predictors and formats."""
     access: Literal["auto", "required", "off"] = "auto"
     """Whether requests need an API key. auto: all do, unless `serve` listens on loopback, no proxy
     is named and no key was ever made. off: none does, whoever sends it."""

@@ -128,8 +128,7 @@ def fit_table(
     if there are at most 20, else in 20 parts.
 
     Raises:
-        InputError: there are too few networks, the donor's table does not cover them, or their
-            times cannot be right (`screening`).
+        InputError: too few networks, networks that the donor lacks, or times that cannot be right.
     """
     _check_enough(measured, donor)
     part = space if donor is None else _covered_by(donor, space, measured)

@@ -36,8 +36,10 @@ def climb(evaluate: Evaluator, row: GeneMatrix) -> GeneMatrix:
             np.where(around.changed[second], around.genes[second], around.genes[first])
         )
         pairs = pairs[problem.feasible(pairs)][:MAX_PAIRS]
+        if not len(pairs):
+            break
         values = evaluate(pairs)
-        if values.max(initial=-np.inf) <= top1:
+        if values.max() <= top1:
             break
         row, top1 = pairs[values.argmax()], float(values.max())
     return row

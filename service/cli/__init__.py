@@ -12,12 +12,13 @@ import typer
 from service.cli import keys, networks, operation, supernets, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
+from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet
 from service.cli.gc import gc
 from service.cli.ledger import ledger
 from service.cli.searches import download, searches
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="subnet-search",
@@ -48,3 +49,9 @@ app.command()(networks.export)
 app.command()(verify.verify)
 app.command()(verify.keygen)
 app.command()(gc)
+
+
+def main() -> None:
+    """Run the command, with the user's extensions."""
+    load_extensions()
+    app(prog_name="subnet-search")

@@ -26,7 +26,9 @@ def fleet(
             "points than this to its own best. Default: one network for all, whatever it loses."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Find one network, or the fewest, for several devices with a budget each."""

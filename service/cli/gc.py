@@ -21,10 +21,10 @@ def gc(
         typer.Option(
             "--grace-hours",
             min=MIN_GRACE_H,
-            help="Leave younger files alone: work may need them.",
+            help="Keep files younger than this: running work may need them.",
         ),
     ] = 24.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, but remove nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Remove stored models that no search refers to; safe while the service works."""

@@ -39,17 +39,17 @@ def open_admin(configured: Settings) -> Iterator[Admin]:
 
 @app.command()
 def create(
-    owner: Annotated[str, typer.Argument(help="To whom belongs what is made with the key.")],
+    owner: Annotated[str, typer.Argument(help="Owner of whatever is created with the key.")],
     scope: Annotated[
         str,
         typer.Option(help="read; search: also ask for searches and add devices; admin: see all."),
     ] = "search",
     expires_days: Annotated[
-        float | None, typer.Option(help="Days until it is refused. Default: until revoked.")
+        float | None, typer.Option(help="Days until the key expires. Default: never.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make an API key. It is shown once: only its hash is kept."""
+    """Create an API key. It is shown once: only its hash is stored."""
     configured = settings()
     with open_admin(configured) as admin:
         first = not admin.keys.exist()
@@ -90,10 +90,10 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, from `keys list`.")],
     json: Json = False,
 ) -> None:
-    """Refuse an API key from now on."""
+    """Revoke an API key."""
     with open_admin(settings()) as admin:
         key = admin.keys.revoke(key_id)
         _record(admin.audit, "keys revoke", key, 200)
@@ -104,11 +104,13 @@ def revoke(
 
 
 def audit(
-    owner: Annotated[str | None, typer.Option(help="Only what this owner did.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 100,
+    owner: Annotated[str | None, typer.Option(help="Only changes by this owner.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Maximum number of entries.")
+    ] = 100,
     json: Json = False,
 ) -> None:
-    """List who changed what, the newest first."""
+    """List who changed what, newest first."""
     with open_admin(settings()) as admin:
         entries = admin.audit.entries(owner=owner, limit=limit)
     if json:

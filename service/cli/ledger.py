@@ -12,17 +12,19 @@ from service.cli.output import print_json, print_table
 
 def ledger(
     supernet: SupernetName = "fashion-mbv3",
-    devices: Annotated[int, typer.Option(min=1, help="How many devices get a network.")] = 100,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Number of devices that get a network.")
+    ] = 100,
     table_s: Annotated[
         float, typer.Option(min=0, help="Seconds spent on measuring each device's table.")
     ] = MEASURE_S,
     power_w: Annotated[
         float | None,
-        typer.Option(help="What a busy machine draws, watts. Default: the training's mean."),
+        typer.Option(help="Power of a busy machine, watts. Default: the training's mean."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Energy of one supernet for many devices, against training a network for each."""
+    """Compare the energy of one supernet for many devices with training a network for each."""
     from service.catalog import ledger as add_up
     from service.storage import SearchStore, current_database
 

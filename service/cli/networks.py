@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from models.spaces import Arch, SearchSpace
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed: the same answer.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")]
 AllowLowTop1 = Annotated[
     bool,
     typer.Option(
@@ -135,7 +135,7 @@ def front(
     server: Server = None,
     json: Json = False,
 ) -> None:
-    """List every network that none is both faster and more accurate than."""
+    """List the networks that no other network beats in both latency and accuracy."""
     if plot and json:
         raise InputError("--plot is for people and --json for programs: choose one")
     with open_source(server) as source, progress_bar("computing the front") as show_share:

@@ -155,14 +155,21 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `backup` wrote, on either database.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file that `backup` wrote, from SQLite or PostgreSQL.")
+    ],
     json: Json = False,
 ) -> None:
-    """Put a backup into an empty database and its models where models are."""
-    from service.storage import restore_backup
+    """Restore a backup into an empty database, with its models."""
+    from service.storage import ArtifactStore, open_database, restore_backup
 
-    with _database() as (engine, artifacts):
-        _tell(f"restored {file}", restore_backup(engine, artifacts, file), json)
+    configured = settings()
+    engine = open_database(configured.database)  # an older backup brings its own schema
+    try:
+        restored = restore_backup(engine, ArtifactStore(configured.artifacts), file)
+    finally:
+        engine.dispose()
+    _tell(f"restored {file}", restored, json)
 
 
 @contextmanager

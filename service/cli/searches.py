@@ -31,20 +31,20 @@ Moment = Annotated[
 def searches(
     device: Annotated[
         str | None,
-        typer.Option(help="Asked for this device.", autocompletion=complete_device),
+        typer.Option(help="Only searches for this device.", autocompletion=complete_device),
     ] = None,
     supernet: Annotated[
         str | None,
-        typer.Option(help="Of this supernet.", autocompletion=complete_supernet),
+        typer.Option(help="Only searches of this supernet.", autocompletion=complete_supernet),
     ] = None,
-    status: Annotated[Status | None, typer.Option(help="In this state.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only searches with this status.")] = None,
     since: Moment = None,
     until: Moment = None,
-    limit: Annotated[int, typer.Option(min=1, help="List at most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of searches.")] = 50,
     server: Server = None,
     json: Json = False,
 ) -> None:
-    """List stored searches, the newest first: asked since a moment, and before another."""
+    """List stored searches, newest first."""
     query = SearchesQuery(
         device=device,
         supernet=supernet,

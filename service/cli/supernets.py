@@ -90,7 +90,9 @@ def import_(
     searches: Annotated[
         int,
         typer.Option(
-            min=0, help="To explore the predictor with, once: later searches start from the best."
+            min=0,
+            help="Number of searches that explore the predictor once; later searches start from "
+            "the best networks found.",
         ),
     ] = SEARCHES,
     json: Json = False,
@@ -143,7 +145,7 @@ def train(
             help="A shipped recipe's name, or a TOML file.", autocompletion=complete_recipe
         ),
     ],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     json: Json = False,
 ) -> None:
     """Train a supernet by a recipe; also under torchrun."""
@@ -169,8 +171,12 @@ def train(
 @app.command()
 def collect(
     name: SupernetArgument,
-    fit: Annotated[int, typer.Option(min=1, help="Subnets to fit a predictor to.")] = FIT_SUBNETS,
-    test: Annotated[int, typer.Option(min=1, help="Subnets to judge it by.")] = TEST_SUBNETS,
+    fit: Annotated[
+        int, typer.Option(min=1, help="Number of subnets to fit a predictor to.")
+    ] = FIT_SUBNETS,
+    test: Annotated[
+        int, typer.Option(min=1, help="Number of subnets to test the predictor on.")
+    ] = TEST_SUBNETS,
     found: Annotated[
         int | None,
         typer.Option(
@@ -182,7 +188,7 @@ def collect(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
-    """Measure many subnets on held-out images; goes on where it stopped."""
+    """Measure many subnets on held-out images; an interrupted run continues."""
     from models.machine import keep_freed_memory
     from service.catalog.supernets import measure_subnets
 
@@ -261,7 +267,7 @@ def compare(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     json: Json = False,
 ) -> None:
-    """Compare five subnets with the same networks trained alone (slow; resumable)."""
+    """Compare five subnets with the same networks trained from scratch (slow; resumable)."""
     from models.machine import keep_freed_memory
     from service.catalog.supernets import measure_sharing_gap
 

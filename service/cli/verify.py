@@ -13,10 +13,10 @@ from service.cli.output import print_json, print_table
 
 
 def keygen(
-    out: Annotated[Path, typer.Option("-o", help="Where the private key goes, a PEM file.")],
+    out: Annotated[Path, typer.Option("-o", help="PEM file to write the private key to.")],
     json: Json = False,
 ) -> None:
-    """Make a key that the service signs models with (SUBNET_SIGNING_KEY=FILE)."""
+    """Create the private key with which the service signs models (SUBNET_SIGNING_KEY=FILE)."""
     from service.delivery import generate
 
     if not out.absolute().parent.is_dir() or out.is_dir():
@@ -32,13 +32,14 @@ def keygen(
 def verify(
     file: Annotated[Path, typer.Argument(help="An ONNX file of this project.")],
     signature: Annotated[
-        Path | None, typer.Option(help="Its detached signature; FILE.sig where that exists.")
+        Path | None, typer.Option(help="Detached signature. Default: FILE.sig if it exists.")
     ] = None,
     public_key: Annotated[
-        Path | None, typer.Option(help="PEM; the service's own key where one is set.")
+        Path | None, typer.Option(help="PEM file. Default: the service's own key, if one is set.")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="The folder that it was exported with, if one was.")
+        Path | None,
+        typer.Option(help="The calibration folder that the file was exported with, if any."),
     ] = None,
     allow_low_top1: Annotated[
         bool,

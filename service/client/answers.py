@@ -1,4 +1,4 @@
-"""What a client answers with: fronts and searches, as pictures in Jupyter and as pandas tables."""
+"""Answers of the client: fronts and searches, drawn in Jupyter and readable as pandas tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Front(FrontRead):
-    """All trade-offs of a supernet on a device, by rising latency."""
+    """The accuracy-latency front of a supernet on a device, by increasing latency."""
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a network: top1 (percent, predicted), latency_ms (predicted, for a whole batch),
@@ -48,11 +48,11 @@ class Front(FrontRead):
 
 
 class Search(SearchRead):
-    """A search as it was when it was read. What it found has short names here."""
+    """A search as the service answered it, with shortcuts to the fields of its result."""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen to it by itself."""
+        """Whether the search has ended: succeeded, failed or cancelled."""
         return self.status in FINISHED
 
     @property
@@ -102,7 +102,7 @@ class Search(SearchRead):
 
 
 class Searches(Iterator[Search]):
-    """Stored searches, fetched from the service as they are needed; gone through once."""
+    """An iterator of stored searches, fetched page by page as they are needed."""
 
     def __init__(self, items: Iterator[Search]) -> None:
         self._items = items
@@ -111,7 +111,7 @@ class Searches(Iterator[Search]):
         return next(self._items)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row for each search that is left, indexed by id; what is not known is NaN or None.
+        """One row for each remaining search, indexed by id; unknown values are NaN or None.
 
         Columns: status, supernet, device, seed, `limit_...` for each limit, top1 and latency_ms
         (predicted), `measured_top1` and `measured_latency_ms` (p50; where they were measured),
@@ -128,7 +128,7 @@ class Searches(Iterator[Search]):
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Those of every table, with the limits that only the service knows after the others."""
+    """The columns of every table, then those of limits that only the service knows."""
     limits = limit_names()
     known = [
         *("id", "status", "supernet", "device", "seed"),

@@ -1,7 +1,7 @@
-"""Answers as HTML for a notebook: a front as a plot, a search as a card with its network drawn.
+"""HTML for notebooks: a plot of a front, a card of a search with its network drawn.
 
-Self-contained, without scripts: inline SVG that takes the notebook's own colours. Every number
-says where it is from and what error is expected of it. Nothing here loads torch.
+The HTML is self-contained and has no scripts; its inline SVG takes the notebook's colours. Every
+number has its origin and expected error. This module does not load torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 44
 TICKS = 5
-"""About so many on an axis."""
+"""Approximate number of ticks on an axis."""
 LABELS = {"top1": "top1, percent"}
 FRACTION = "fraction "
 
@@ -83,7 +83,7 @@ def search_html(search: SearchRead) -> str:
 
 
 def measured(verified: Mapping[str, Any], name: str) -> float | None:
-    """What was measured of a finished model; None where it was not."""
+    """The value measured on the finished model; None if it was not measured."""
     found = verified.get(name)
     return float(found["value"]) if isinstance(found, Mapping) else None
 

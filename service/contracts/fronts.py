@@ -17,6 +17,9 @@ class FrontPoint(LimitNumbers):
     latency_ms: float = Field(
         description="Predicted from the device's table, for all images of a batch."
     )
+    latency_ms_per_image: float | None = Field(
+        None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
+    )
     latency_upper_ms: float | None = Field(
         None,
         description="Upper bound of the latency at the nominal confidence in "
@@ -35,9 +38,6 @@ class FrontPoint(LimitNumbers):
     )
     energy_mj: float | None = Field(
         None, description="Energy of one image, estimated, where the device states its power."
-    )
-    latency_ms_per_image: float | None = Field(
-        None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
     )
 
 

@@ -24,7 +24,7 @@ _OWN = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}(\.[0-9a-f]{32}\.partial)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """What became of the files of a store."""
+    """Counts of files that a collection kept and removed."""
 
     kept: int
     removed: int
@@ -32,21 +32,21 @@ class Collected:
 
 
 class ArtifactLost(SubnetSearchError):
-    """A stored artifact is gone or is not what its name says."""
+    """A stored artifact is missing, or its content does not match its name."""
 
 
 class ArtifactUnwritable(SubnetSearchError):
-    """A model cannot be stored where models are: no room, no permission, no connection."""
+    """A model cannot be stored: no space, no permission, no connection."""
 
 
 class ArtifactStore:
-    """Bytes named by their hash: putting twice is putting once, and nothing is overwritten."""
+    """Files named by the sha256 of their content. Storing the same bytes twice keeps one file."""
 
     def __init__(self, url: str) -> None:
         """`url` is any that fsspec reads, such as file:// or s3://.
 
         Raises:
-            InputError: if nothing here can read such a URL.
+            InputError: if no installed filesystem reads such a URL.
         """
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
@@ -55,13 +55,13 @@ class ArtifactStore:
         self._local = "file" in (self._files.protocol or ())
 
     def within(self, folder: str) -> ArtifactStore:
-        """A store of its own in a folder of this one."""
+        """A separate store in a folder of this one."""
         inner = copy(self)
         inner._root = f"{self._root}/{folder}"
         return inner
 
     def clear(self) -> None:
-        """Remove everything, as far as that is possible now."""
+        """Remove everything that can be removed; errors are ignored."""
         with suppress(OSError):
             if self._files.exists(self._root):
                 self._files.rm(self._root, recursive=True)
@@ -87,10 +87,10 @@ class ArtifactStore:
         return sha256
 
     def _renewed(self, path: str) -> bool:
-        """Make a stored file young again, so that `collect` spares it; false where there is none
-        or its age cannot be set, and it is to be written."""
+        """Set a stored file's time to now, so that `collect` keeps it. False if the file does not
+        exist or the store cannot set times: then it must be written."""
         if not self._local:
-            return False  # writing it again is what renews it
+            return False  # writing the file again sets its time
         try:
             os.utime(path)
         except FileNotFoundError:
@@ -100,14 +100,14 @@ class ArtifactStore:
     def collect(
         self, referred: Callable[[], Collection[str]], grace: timedelta, *, dry_run: bool = False
     ) -> Collected:
-        """Remove what nothing refers to, and what broken writes left, if older than `grace`.
+        """Remove files older than `grace` that nothing refers to, and parts of failed writes.
 
         Safe beside writers that refer to a file within `grace` of storing it: files are listed
         first, then `referred` is asked, and each file's age is looked at again before it goes.
 
         Args:
-            referred: tells every sha256 that is still wanted.
-            dry_run: only count.
+            referred: returns every sha256 that is still in use.
+            dry_run: count, but remove nothing.
         """
         try:
             listed = self._files.find(self._root, detail=True)
@@ -124,14 +124,14 @@ class ArtifactStore:
                     continue
                 if not dry_run:
                     self._files.rm_file(path)
-            except FileNotFoundError:  # somebody else collects too
+            except FileNotFoundError:  # another process collects too
                 continue
             removed, freed = removed + 1, freed + size
         return Collected(kept=kept, removed=removed, freed_bytes=freed)
 
     def _is_own(self, path: str) -> bool:
-        """Whether a file is one of this store's, whole or partial, and not a draft of a worker's
-        or a stranger's."""
+        """Whether this store wrote the file, whole or partial. Workers' drafts and other files are
+        left alone."""
         return _OWN.fullmatch(path.removeprefix(self._root).lstrip("/")) is not None
 
     def _modified(self, path: str) -> datetime:
@@ -148,7 +148,7 @@ class ArtifactStore:
             with open(partial, "wb") as file:
                 file.write(content)
                 file.flush()
-                # On disk before it has its name: a row that refers to it will outlive the power.
+                # On disk before it has its name: a row that refers to it survives a power failure.
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError:
@@ -156,10 +156,10 @@ class ArtifactStore:
             raise
 
     def get(self, sha256: str) -> bytes:
-        """The content of that hash.
+        """The content with this hash.
 
         Raises:
-            ArtifactLost: if it is gone, truncated or altered.
+            ArtifactLost: if it is missing, truncated or altered.
         """
         try:
             content: bytes = self._files.cat_file(self._path(sha256))

@@ -1,8 +1,8 @@
-"""Everything the service knows, in one file: rows as JSON lines, and the models they refer to.
+"""Backups: one tar file with all rows as JSON lines, and the models that they refer to.
 
-A tar of `backup.json` (what it is), `TABLE.jsonl` in an order in which rows can be put back, and
-`artifacts/SHA256`. It holds no engine's tables: searches that wait are started by the sweep of the
-first worker. A backup of SQLite can be restored to PostgreSQL and the other way round.
+The tar holds `backup.json` (format and schema), `TABLE.jsonl` in the order in which rows can be
+restored, and `artifacts/SHA256`. The job engine's own tables are left out: the first worker
+enqueues the searches that wait. A backup of SQLite can be restored to PostgreSQL and vice versa.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import Conflict, InputError
 from service.storage.artifacts import ArtifactStore
-from service.storage.database import head, migrate
+from service.storage.database import head, is_new, migrate, revisions
 from service.storage.tables import Base, ExecutorRow, SearchRow, UtcDateTime
 
 FORMAT = 1
 BATCH = 500
 LEFT_OUT = {ExecutorRow.__tablename__}
-"""What is true of a moment and not of the data."""
+"""Tables of running processes, which mean nothing after a restore."""
 
 
 def tables() -> list[Table]:
-    """Those that are kept, each after those it refers to."""
+    """The tables of a backup, each after those it refers to."""
     return [table for table in Base.metadata.sorted_tables if table.name not in LEFT_OUT]
 
 
@@ -71,32 +71,31 @@ def write_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict[s
 
 
 def restore_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict[str, int]:
-    """Put a backup into an empty database, all of it or nothing, and its models where models are.
+    """Restore a backup into an empty database, all of it or nothing, and its models.
 
-    What was running waits again.
+    Searches that were running are queued again. An older backup is put into a new database of its
+    schema, which is then migrated.
 
     Returns:
         number of rows by table, and of "artifacts".
 
     Raises:
-        InputError: if the file is no backup, is damaged, or is of another schema.
+        InputError: if the file is not a backup, is damaged, or has another schema.
         Conflict: if the database is not empty.
     """
-    migrate(engine)
     counts: dict[str, int] = {}
     try:
-        with tarfile.open(path) as tar, engine.begin() as connection:
-            about = json.load(_member(tar, "backup.json"))
-            if about != {"format": FORMAT, "schema": head()}:
-                raise InputError(
-                    f"{path}: expected format {FORMAT} and schema {head()}, got {about}: restore "
-                    "it with the version that made it, which then upgrades with this one"
-                )
-            for table in tables():
-                _check_empty(connection, table)
-            for table in tables():
-                counts[table.name] = _put_rows(tar, connection, table)
-            counts["artifacts"] = _put_artifacts(tar, connection, artifacts)
+        with tarfile.open(path) as tar:
+            migrate(engine, _schema_of(tar, path, engine))
+            with engine.begin() as connection:
+                names = set(tar.getnames())
+                kept = [table for table in tables() if f"{table.name}.jsonl" in names]
+                for table in kept:
+                    _check_empty(connection, table)
+                for table in kept:
+                    counts[table.name] = _put_rows(tar, connection, table)
+                counts["artifacts"] = _put_artifacts(tar, connection, artifacts)
+        migrate(engine)
     except InputError:
         raise
     except (OSError, tarfile.TarError, ValueError, KeyError, SQLAlchemyError) as error:
@@ -108,8 +107,30 @@ def restore_backup(engine: Engine, artifacts: ArtifactStore, path: Path) -> dict
     return counts
 
 
+def _schema_of(tar: tarfile.TarFile, path: Path, engine: Engine) -> str:
+    """The schema of a backup.
+
+    Raises:
+        InputError: if this version does not know its format or schema.
+        Conflict: if it is older than that of a database that exists already.
+    """
+    about = json.load(_member(tar, "backup.json"))
+    schema = about.get("schema") if isinstance(about, dict) else None
+    if schema not in revisions() or about != {"format": FORMAT, "schema": schema}:
+        raise InputError(
+            f"{path}: expected format {FORMAT} and a schema up to {head()}, got {about}: restore "
+            "it with the version that made it"
+        )
+    if schema != head() and not is_new(engine):
+        raise Conflict(
+            f"{path}: its schema {schema} is older than {head()}: restore it into a database that "
+            "does not exist yet, which is then upgraded"
+        )
+    return str(schema)
+
+
 def _snapshot(engine: Engine) -> Connection:
-    """One moment of the database, whatever is written meanwhile."""
+    """A consistent snapshot of the database, whatever is written meanwhile."""
     connection = engine.connect()
     if engine.dialect.name == "postgresql":
         return connection.execution_options(isolation_level="REPEATABLE READ")
@@ -172,7 +193,7 @@ def _put_rows(tar: tarfile.TarFile, connection: Connection, table: Table) -> int
     if connection.dialect.name == "postgresql" and "id" in table.c and count:
         column = table.c["id"]
         if column.autoincrement is True:
-            # Rows came with their numbers: the next one is after them.
+            # The restored rows have ids already: continue after the largest.
             connection.execute(
                 text(
                     f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), max(id)) "
@@ -217,7 +238,7 @@ def _encode(value: object) -> str:
 
 
 def _decode(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Values of a row; moments come as text."""
+    """The values of a row, with times read from text."""
     for name, value in row.items():
         if value is not None and isinstance(table.c[name].type, UtcDateTime):
             row[name] = datetime.fromisoformat(value)

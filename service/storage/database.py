@@ -123,8 +123,9 @@ def current_database(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def migrate(engine: Engine) -> None:
-    """Bring our tables and DBOS's to the newest schema; several processes may start at once."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring our tables to a revision, and DBOS's to the newest schema; several processes may start
+    at once."""
     from alembic import command
 
     from service.storage.dbos_schema import migrate_dbos
@@ -133,7 +134,7 @@ def migrate(engine: Engine) -> None:
         _lock(connection)
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     migrate_dbos(engine)
 
 
@@ -146,9 +147,20 @@ def is_current(engine: Engine) -> bool:
         return versions.scalars().all() == [head()]
 
 
+def is_new(engine: Engine) -> bool:
+    """Whether the database has none of our tables yet."""
+    with engine.connect() as connection:
+        return not inspect(connection).has_table("alembic_version")
+
+
+def revisions() -> list[str]:
+    """All revisions, the newest last; a revision is named after its file."""
+    return sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def head() -> str:
-    """The newest revision. A revision is named after its file, and files are numbered in order."""
-    return max(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """The newest revision."""
+    return revisions()[-1]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""One page after another by the last row seen, so that new rows neither repeat nor hide any.
+"""Pages of searches: each continues after the last row seen, so that new rows change no page.
 
-Part of the store: the only other place with a query. A cursor is opaque to clients; inside are
-the sort order, the last row's value of it, and its id, which decides between equal values.
+A cursor is opaque to clients. It holds the sort order, the last row's value in that order, and the
+row's id, which decides between equal values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFilter:
-    """Which searches, in what order, how many; None does not filter."""
+    """Which searches to list, in which order, and how many; None filters nothing."""
 
     supernet: str | None = None
     device: str | None = None
@@ -35,19 +35,19 @@ class SearchFilter:
     latency_ms_max: float | None = None
     top1_min: float | None = None
     created_after: datetime | None = None
-    """Asked then or later."""
+    """Created at this time or later."""
     created_before: datetime | None = None
-    """Asked earlier than that: windows that follow one another share nothing."""
+    """Created before this time, so that consecutive windows do not overlap."""
     sort: Sort = "-created_at"
     """A leading minus: descending."""
     limit: int = 50
     seen_by: str | None = None
-    """Only what this owner sees: their own, and what is shared."""
+    """Only searches that this owner sees: their own and shared ones."""
 
     def __post_init__(self) -> None:
         """
         Raises:
-            InputError: if it is a time that ends before it starts.
+            InputError: if created_before is not later than created_after.
         """
         after, before = self.created_after, self.created_before
         if after is not None and before is not None and after >= before:
@@ -59,17 +59,18 @@ class SearchFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items, and what to ask with for the next; None after the last."""
+    """Items, and the cursor of the next page; None on the last page."""
 
     items: Sequence[T]
     next_cursor: str | None
 
 
 def page_queries(wanted: SearchFilter, cursor: str | None) -> Iterator[Select[SearchRow]]:
-    """Queries whose rows, one after the other, are those of a page and more: as many are needed
-    as it takes to find one row more than a page holds, which tells whether there is another page.
+    """Queries to run in turn until they gave one row more than a page holds; that extra row tells
+    whether there is another page.
 
-    Rows with a value come first, then those without, whichever way: each walks along an index.
+    Rows with a value come first, then those without, in both directions. Each query follows an
+    index.
 
     Raises:
         InputError: if the cursor is not one of this sort order.
@@ -119,7 +120,7 @@ def _filtered(wanted: SearchFilter) -> Select[SearchRow]:
 def read_page(
     rows: Sequence[SearchRow], wanted: SearchFilter, read: Callable[[SearchRow], T]
 ) -> Page[T]:
-    """A page of what `page_queries` found."""
+    """The page of the rows that `page_queries` found."""
     shown = rows[: wanted.limit]
     more = len(rows) > wanted.limit
     return Page([read(row) for row in shown], _cursor(shown[-1], wanted.sort) if more else None)
@@ -150,7 +151,7 @@ def _read_cursor(cursor: str, sort: Sort) -> tuple[float | datetime | None, str]
         elif value is not None and not math.isfinite(value):
             raise ValueError("not finite")
         if made_for != sort or not isinstance(search_id, str):
-            raise ValueError("of another order")
+            raise ValueError("of another sort order")
         if not re.fullmatch("[0-9a-f]{1,32}", search_id):
             raise ValueError("no id")
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

@@ -17,12 +17,12 @@ def import_(
         str, typer.Argument(help="Name for the device; or a file: a profile, or what a kit wrote.")
     ],
     space: Annotated[
-        str | None, typer.Option(help="A supernet whose space the table is of.")
+        str | None, typer.Option(help="Supernet whose search space the table covers.")
     ] = None,
     ofa_lut: Annotated[
         Path | None, typer.Option(help="Folder of YAML files, one a resolution.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Of the files' figures: ms, s or us.")] = "ms",
+    unit: Annotated[str, typer.Option(help="Unit of the files' times: ms, s or us.")] = "ms",
     source: Annotated[
         str, typer.Option(help="Who measured it, in a sentence.")
     ] = "imported from files in the published format",
@@ -67,7 +67,10 @@ def fit(
         Path, typer.Option(help='Whole networks: {"arch": [...], "latency_ms": [...], "batch": 1}.')
     ],
     donor: Annotated[
-        str | None, typer.Option(help="A device like it: 3 networks are enough then, else 10.")
+        str | None,
+        typer.Option(
+            help="A similar device to start from: then 3 networks are enough, otherwise 10."
+        ),
     ] = None,
     runtime: Annotated[str, typer.Option(help="What ran the networks.")] = "not stated",
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",

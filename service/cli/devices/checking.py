@@ -26,9 +26,12 @@ def check(
     supernet: SupernetName,
     precision: Annotated[str, typer.Option(help="Of the table: fp32 or int8.")] = "fp32",
     target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = 60.0,
-    networks: Annotated[int, typer.Option(min=3, help="Whole networks to time.")] = 40,
+    networks: Annotated[int, typer.Option(min=3, help="Number of whole networks to time.")] = 40,
     correct: Annotated[
-        bool, typer.Option("--correct", help="Correct the table by them, as its next revision.")
+        bool,
+        typer.Option(
+            "--correct", help="Store a table corrected by these times as the next revision."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Do not add what was timed to the table's sittings.")

@@ -51,7 +51,7 @@ def _print(device: DeviceRead) -> None:
 
 
 def lint(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
-    """Look for what is wrong: units, gaps, order, noise, sums. Errors exit with 1."""
+    """Check tables for wrong units, gaps, order, noise and sums. Errors exit with code 1."""
     with open_source(server) as source:
         found = source.device(name).lint
     errors = [finding for finding in found if finding.severity == "error"]

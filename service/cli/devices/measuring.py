@@ -28,14 +28,19 @@ Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
 Precision = Annotated[str, typer.Option(help="fp32, or int8: networks quantized as delivered.")]
 Resolutions = Annotated[
     list[int] | None,
-    typer.Option(help="Input size to measure; repeatable. Default: all the predictor knows."),
+    typer.Option(
+        help="Input size to measure; repeatable. Default: all sizes that the predictor knows."
+    ),
 ]
 MAX_SITTINGS = 20
 COUNTRY = "USA"
 """The energy meter needs a country; only its power is read, which does not depend on it."""
 
 Networks = Annotated[
-    int, typer.Option(min=1, help="Whole networks to time beside the layers: for the error.")
+    int,
+    typer.Option(
+        min=1, help="Number of whole networks to time beside the layers, to estimate the error."
+    ),
 ]
 
 
@@ -69,13 +74,15 @@ def measure(  # long: a parameter for each option
     ] = "10m",
     power_w: Annotated[
         float | None,
-        typer.Option(help="Its mean power when busy, watts. Default: estimated while it measures."),
+        typer.Option(
+            help="Mean power under load, watts. Default: estimated during the measurement."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Measure this machine; cut off, it goes on with --resume."""
+    """Measure this machine; --resume continues an interrupted run."""
     from latency_tables.benchmark import MeasureOptions, measure_space
     from models.machine import EnergyMeter
 
@@ -145,8 +152,8 @@ def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) ->
 
 
 def kit(
-    supernet: Annotated[str, typer.Argument(help="A supernet, whose space is to be measured.")],
-    out: Annotated[Path, typer.Option("-o", help="The zip to write.")],
+    supernet: Annotated[str, typer.Argument(help="Supernet whose search space is measured.")],
+    out: Annotated[Path, typer.Option("-o", help="Zip file to write.")],
     precision: Precision = "fp32",
     batch: Batch = 1,
     networks: Networks = 40,

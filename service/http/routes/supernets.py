@@ -85,7 +85,7 @@ def read_ledger(
     name: NamePath,
     service: ServiceDep,
     devices: Annotated[
-        int, Query(ge=1, le=10**9, description="How many devices get a network.")
+        int, Query(ge=1, le=10**9, description="Number of devices that get a network.")
     ] = 100,
     table_s: Annotated[
         float,

@@ -21,7 +21,7 @@ CARD = {
     "name": NAME,
     "space": DEBUG.to_json(),
     "preprocess": {"mean": [0.3], "std": [0.4]},
-    "metrics": "old",
+    "metrics": {"word": "old"},
 }
 
 
@@ -33,7 +33,9 @@ def contents(bundle: Bundle) -> tuple[object, dict[str, bytes]]:
     """What a reader gets; fails if a file is not the one that the card names."""
     for name in bundle.card["files"]:
         bundle.check(name)
-    return bundle.card["metrics"], {n: bundle.file(n).read_bytes() for n in bundle.card["files"]}
+    return bundle.card["metrics"]["word"], {
+        n: bundle.file(n).read_bytes() for n in bundle.card["files"]
+    }
 
 
 def get(home: Path) -> Bundle:
@@ -41,11 +43,11 @@ def get(home: Path) -> Bundle:
 
 
 def add(home: Path) -> None:
-    add_to_bundle(get(home), {"metrics": "new"}, NEW)
+    add_to_bundle(get(home), {"metrics": {"word": "new"}}, NEW)
 
 
 def overwrite(home: Path) -> None:
-    write_bundle(home / "supernets" / NAME, {**CARD, "metrics": "new"}, NEW, replace=True)
+    write_bundle(home / "supernets" / NAME, {**CARD, "metrics": {"word": "new"}}, NEW, replace=True)
 
 
 def write_other(home: Path) -> None:

@@ -340,6 +340,9 @@ def test_search_of_a_service(run, run_json, url, client):
     args = ("search", *ON, "--latency-ms", 0.8, "--seed", 4)
     here, there = run_json(*args), run_json(*args, "--server", url)
     assert client.get(there.pop("id")).sha256 == there.pop("sha256")
+    # A service makes the file too, and says what that showed.
+    assert there.pop("verified")["onnx_checker"] == "passed"
+    assert set(here.pop("warnings")) < set(there.pop("warnings"))
     assert {**there, "search_seconds": 0} == {**here, "search_seconds": 0}
     lines = [run(*args, *more).stdout.splitlines() for more in ((), ("--server", url))]
     clockless = [
