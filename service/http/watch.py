@@ -2,8 +2,8 @@
 
 One thread for all of them waits for changes (`service.storage.changes`). After each, and at least
 once in `CHECK_EVERY_S`, it asks one query which of the watched searches have events that their
-watchers have not seen, and wakes those. So a change is never missed: if its signal is, the next
-check finds it.
+watchers have not seen, and wakes those. So a change is never missed: if its signal is, or if there
+can be no signals, the next check finds it.
 """
 
 from __future__ import annotations
@@ -95,6 +95,14 @@ class SearchWatch:
             if not others:
                 del self._watchers[search_id]
 
+    async def last_seen(self, search_id: str, claimed: int) -> int:
+        """Id of the last event that a client has read, who claims to have read up to `claimed`.
+
+        An event that does not exist yet was not read, and who had read it would not be woken.
+        """
+        latest = await run_in_threadpool(latest_events, self._engine, [search_id])
+        return min(claimed, latest.get(search_id, 0))
+
     async def read(self, search_id: str, seen: int) -> Reading:
         """As `Watcher.read`; those who read the same at the same time share one reading."""
         key = search_id, seen
@@ -127,6 +135,7 @@ class SearchWatch:
             if not self._watchers and not self._wanted.wait(STOP_EVERY_S):
                 continue
             try:
+                self._look(loop)  # before listening, which may fail although queries do not
                 self._follow(loop)
             except StoreUnavailable as error:
                 log.error("store_unavailable", error=str(error))
@@ -141,16 +150,22 @@ class SearchWatch:
         watched_at = time.monotonic()
         with signal(self._engine) as changes:
             while not self._stop.is_set():
-                self._wanted.clear()  # before looking, so that one who comes now is not missed
-                if searches := list(self._watchers):
+                if self._look(loop):
                     watched_at = time.monotonic()
-                    self._tell(loop, latest_events(self._engine, searches))
                 elif time.monotonic() > watched_at + LINGER_S:
                     return
                 due = time.monotonic() + CHECK_EVERY_S
                 while time.monotonic() < due and not self._stop.is_set():
                     if changes.wait(min(STOP_EVERY_S, CHECK_EVERY_S)):
                         break
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wake those whose search has changed; false if nobody watches."""
+        self._wanted.clear()  # before looking, so that one who comes now is not missed
+        searches = list(self._watchers)
+        if searches:
+            self._tell(loop, latest_events(self._engine, searches))
+        return bool(searches)
 
     def _tell(self, loop: asyncio.AbstractEventLoop, latest: Mapping[str, int] | None) -> None:
         with suppress(RuntimeError):  # the loop has been closed

@@ -62,9 +62,9 @@ def _listening(engine: Engine) -> Iterator[Signal]:
     arguments, options = engine.dialect.create_connect_args(engine.url)
     try:
         # Not one of the engine's pool, whose places are for requests.
-        with psycopg.connect(
-            *arguments, **options, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
-        ) as connection:
+        own = {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT_S}
+        # The URL may state such options too; as for the engine, ours hold.
+        with psycopg.connect(*arguments, **{**options, **own}) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             yield Notifications(connection)
     except psycopg.Error as error:

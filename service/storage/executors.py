@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from models.errors import Conflict
 from service.storage.sessions import unit_of_work, utc_now
@@ -34,18 +34,25 @@ class ExecutorStore:
             Conflict: if another process stored the last heartbeat: two have one name, as copies
                 of a running machine do.
         """
-        try:
-            with unit_of_work(self._engine) as session:
-                row = session.get(ExecutorRow, executor, with_for_update=True)
-                if row is None:
-                    row = ExecutorRow(id=executor, beats=1, token=token, started_at=self._now())
-                    session.add(row)
-                    return
-                if row.token and row.token not in known:
-                    raise _taken(executor)
-                row.beats, row.token = row.beats + 1, token
-        except IntegrityError as error:
-            raise _taken(executor) from error
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        row = {"id": executor, "beats": 1, "token": "", "started_at": self._now()}
+        # One statement adds or holds the row, on either database: others may add or remove it at
+        # any moment, and SQLite knows no FOR UPDATE.
+        count = (
+            dialect.insert(ExecutorRow)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=[ExecutorRow.id], set_={"beats": ExecutorRow.beats + 1}
+            )
+            .returning(ExecutorRow.token)
+        )
+        with unit_of_work(self._engine) as session:
+            stored = session.scalars(count).one()
+            if stored and stored not in known:
+                raise _taken(executor)
+            session.execute(
+                update(ExecutorRow).where(ExecutorRow.id == executor).values(token=token)
+            )
 
     def heartbeats(self) -> dict[str, int]:
         """The heartbeat count of every executor that is not known to have ended."""

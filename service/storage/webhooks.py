@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from models.errors import InputError
 from service.contracts import Search, normal_host
 from service.settings import Settings
-from service.storage.searches import read_search
+from service.storage.searches import read_search, row_of
 from service.storage.sessions import unit_of_work, utc_now
 from service.storage.tables import SearchRow, WebhookRow
 
@@ -105,12 +105,15 @@ class WebhookStore:
                 webhook counts for both.
 
         Raises:
+            NotFound: if there is no such search.
             InputError: if too many wait for this search.
         """
-        # Whoever ends the search holds its row as well: it ends before this or after.
-        hold = select(SearchRow).where(SearchRow.id == search_id).with_for_update()
-        hold = hold.execution_options(populate_existing=True)
-        search = read_search(session.scalars(hold).one())
+        # Whoever ends the search holds its row as well: it ends before this or after. A change that
+        # changes nothing holds it on either database: SQLite knows no FOR UPDATE, and PostgreSQL's
+        # waits for every other request that stored a reference to the search.
+        hold = update(SearchRow).where(SearchRow.id == search_id).values(status=SearchRow.status)
+        session.execute(hold.execution_options(synchronize_session=False))
+        search = read_search(row_of(session, search_id))
         known = select(WebhookRow.id).where(
             WebhookRow.search_id == search_id, WebhookRow.url == url
         )

@@ -148,7 +148,8 @@ async def stream_events(
     Events: queued, running, progress {"step", "share"}, succeeded, failed (a problem document),
     cancelled. A stream that broke goes on after the `Last-Event-ID` it is asked with.
     """
-    with service.watch.watching(search.id, int(last_event_id or 0)) as watcher:
+    seen = await service.watch.last_seen(search.id, int(last_event_id)) if last_event_id else 0
+    with service.watch.watching(search.id, seen) as watcher:
         while not service.stop.is_set():
             search, events = await watcher.read()
             for event in events:

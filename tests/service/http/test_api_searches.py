@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from datetime import datetime, timedelta, timezone
@@ -15,6 +16,7 @@ import pytest
 from service.catalog.catalog import open_catalog
 from service.contracts import StoreUnavailable
 from service.http.app import create_app
+from service.http.watch import Watcher
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
@@ -250,6 +252,26 @@ async def test_events_of_a_finished_search_are_told_and_end(busy):
     assert kinds[-1] == "succeeded"
     rest = await busy.get(url, headers={"Last-Event-ID": "2"})
     assert rest.text == stream.text[stream.text.index("event: progress") :]
+
+
+async def test_a_stream_after_an_event_that_does_not_exist_yet_ends_with_the_search(
+    settings, monkeypatch
+):
+    waiting, changed = asyncio.Event(), Watcher.changed
+
+    async def note(watcher):
+        waiting.set()
+        await changed(watcher)
+
+    monkeypatch.setattr(Watcher, "changed", note)
+    async with client_on(settings) as client, asyncio.timeout(30):
+        search = (await client.post("/v1/searches", json=body())).json()
+        url, ids = f"/v1/searches/{search['id']}", {"Last-Event-ID": "9" * 18}
+        stream = asyncio.create_task(client.get(f"{url}/events", headers=ids))
+        await waiting.wait()
+        await client.delete(url)
+        lines = (await stream).text.splitlines()
+        assert [line for line in lines if line.startswith("event")] == ["event: cancelled"]
 
 
 async def test_pages(client):

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
 
 import service.http.watch
 from service.contracts import Event as StoredEvent
@@ -70,6 +70,13 @@ async def kinds_until(watcher, last):
             if not events:
                 await watcher.changed()
     return found
+
+
+async def woken(watcher):
+    async with asyncio.timeout(PATIENCE_S):
+        await watcher.changed()
+    _, events = await watcher.read()
+    assert [event.kind for event in events] == ["running"]
 
 
 @pytest.mark.slow
@@ -137,8 +144,7 @@ async def test_a_change_whose_signal_is_missed_is_found_by_the_next_check(
     with watch.watching(search.id) as watcher:
         await watcher.read()
         elsewhere.start(search.id, 1, "w")
-        events = await kinds_until(watcher, "running")
-        assert [event.kind for event in events] == ["running"]
+        await woken(watcher)
 
 
 async def test_watching_goes_on_after_an_outage(watch, store, elsewhere, monkeypatch):
@@ -156,7 +162,22 @@ async def test_watching_goes_on_after_an_outage(watch, store, elsewhere, monkeyp
     with watch.watching(search.id) as watcher:
         await watcher.read()
         elsewhere.start(search.id, 1, "w")
-        assert [event.kind for event in await kinds_until(watcher, "running")] == ["running"]
+        await woken(watcher)
+
+
+async def test_where_nothing_can_be_listened_to_changes_are_looked_for(
+    watch, store, elsewhere, monkeypatch
+):
+    def refused(engine):
+        raise StoreUnavailable("no connection is left for listening")
+
+    monkeypatch.setattr(service.http.watch, "signal", refused)
+    monkeypatch.setattr(service.http.watch, "OUTAGE_PAUSE_S", 0.05)
+    search = store.submit(new())
+    with watch.watching(search.id) as watcher:
+        await watcher.read()
+        elsewhere.start(search.id, 1, "w")
+        await woken(watcher)
 
 
 async def test_who_waits_when_the_service_stops_is_told(watch, store):
@@ -197,6 +218,16 @@ def test_two_commits_within_one_tick_of_the_clock_are_two_changes(tmp_path):
     assert not changes.wait(0.1)
     log.unlink()
     assert changes.wait(PATIENCE_S)
+
+
+@pytest.mark.postgres
+def test_a_url_may_state_options_of_the_connection(migrated_postgres):
+    url = make_url(migrated_postgres)
+    options = {"connect_timeout": "2", "application_name": "a search"}
+    engine = open_database(url.update_query_dict(options).render_as_string(hide_password=False))
+    with signal(engine) as changes:
+        assert not changes.wait(0.01)
+    engine.dispose()
 
 
 @pytest.mark.postgres

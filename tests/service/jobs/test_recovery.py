@@ -19,6 +19,7 @@ from service.storage import ExecutorStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
+from service.storage.sessions import utc_now
 from tests.service.stored import new
 
 DEAD_AFTER_S = 10.0
@@ -225,6 +226,25 @@ def test_two_executors_of_one_name_that_start_at_once(engine):
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(start, range(6))) == 1
+
+
+@pytest.mark.parametrize(("theirs", "refused"), [("", False), ("b1", True)])
+def test_a_name_that_another_process_stores_at_the_same_moment(engine, theirs, refused):
+    """A sweep stores the name of a worker that has no row; a second worker its own token."""
+
+    def meanwhile():
+        ExecutorStore(engine).heartbeat("far/1/x", theirs)
+        return utc_now()
+
+    executors = ExecutorStore(engine, meanwhile)
+    if refused:
+        with pytest.raises(Conflict, match="another process works under the name"):
+            executors.heartbeat("far/1/x", "a1", {"a1"})
+    else:
+        executors.heartbeat("far/1/x", "a1", {"a1"})
+        assert executors.heartbeats() == {"far/1/x": 2}
+        with pytest.raises(Conflict):
+            ExecutorStore(engine).heartbeat("far/1/x", "b1", {"b1"})
 
 
 def test_a_search_whose_run_nobody_knows_is_started_anew(recovery, store, durable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from sqlalchemy import event, func, select, text
@@ -154,3 +155,29 @@ def test_the_same_request_of_many_at_once_is_one_search_with_one_owner(engine, a
         searches = list(pool.map(lambda n: ask(webhook=f"http://h.example/{n % 2}"), range(6)))
     assert len({search.id for search in searches}) == 1
     assert stored(engine)[1:5] == [1, 1, 1, 2]
+
+
+@pytest.mark.postgres
+def test_two_requests_that_both_refer_to_a_search_do_not_wait_for_each_other(
+    migrated_postgres, postgres, catalog
+):
+    postgres.empty(migrated_postgres)
+    engine = open_database(migrated_postgres)
+    durable, both = Durable(engine), Barrier(2, timeout=60)
+    webhooks = WebhookStore(engine, durable.enqueue_webhook)
+    store = SearchStore(engine, enqueue=durable.enqueue, ended=webhooks.ended)
+
+    def ask(number, webhooks=webhooks):
+        request = SearchRequest.model_validate({**ASKED, "webhook": f"{URL}{number}"})
+        return submit(store, catalog, request, f"key {number}", ANN, webhooks).id
+
+    class Together:
+        def register(self, *args, **names):
+            both.wait()  # each has stored its key, which refers to the search
+            webhooks.register(*args, **names)
+
+    search_id = ask(0)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda n: ask(n, Together()), (1, 2))) == [search_id] * 2
+    assert webhooks.counts() == {"waiting": 3}
+    engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Thread
 
 import pytest
 
@@ -66,6 +67,21 @@ def test_what_waits_is_sent_when_the_search_ends_and_only_of_that_search(
     said = json.loads(webhook.body)
     assert (said["id"], said["status"], said["sha256"]) == (first.id, "cancelled", None)
     assert said["links"] == {"search": f"/v1/searches/{first.id}"}, "there is no model"
+
+
+def test_one_that_is_registered_while_its_search_ends_is_sent(stored, webhooks, clock):
+    search = stored.submit(new())
+    end = Thread(target=stored.cancel, args=(search.id,))
+
+    def between_reading_and_writing():
+        end.start()
+        end.join(0.2)  # it ends now, or waits for the search's row
+        return clock()
+
+    webhooks._now = between_reading_and_writing
+    register(webhooks, search.id, URL)
+    end.join()
+    assert webhooks.counts() == {"queued": 1}
 
 
 def test_the_undelivered_are_told_oldest_first_and_no_more_than_asked_for(stored, webhooks, clock):
