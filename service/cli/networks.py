@@ -64,7 +64,6 @@ def predict(
     """Predict accuracy and latency of given networks; count MACs and parameters."""
     context = catalog().context(supernet, device)
     rows = context.predict(_read_archs(archs, context.bundle.space))
-    print_doubts(context.provenance())
     if json:
         print_json(rows)
     else:
