@@ -42,6 +42,9 @@ proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;
 """
 """What a proxy is usually told to pass on."""
+WORKER = "www-data"
+OTHER_USER = os.getuid() == 0
+"""Whether its workers are of another user than the tests: only root may start such."""
 
 
 def find_nginx() -> str | None:
@@ -60,10 +63,10 @@ def nginx(target: str, directives: str = "") -> Iterator[str]:
     if program is None:
         raise FileNotFoundError("no nginx: on Debian, apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="subnet-nginx-") as folder:
+        os.chmod(folder, 0o711)  # its workers may enter, whoever they are
         port = _free_port()
         text = CONFIG.format(
-            # Its workers may enter the folder, which belongs to whoever runs the tests.
-            user="user root;" if os.getuid() == 0 else "",
+            user=f"user {WORKER};" if OTHER_USER else "",
             folder=folder,
             port=port,
             target=target,

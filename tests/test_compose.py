@@ -59,10 +59,12 @@ def test_it_is_reached_from_this_machine_alone_and_has_no_password_in_it(compose
     api = compose["services"]["api"]
     assert all(port.startswith("127.0.0.1:") for port in api["ports"])
     assert api["environment"]["SUBNET_ACCESS"] == "required"
-    for name in ("SUBNET_ALLOWED_HOSTS", "SUBNET_TRUSTED_PROXIES"):
-        assert api["environment"][name] == f"${{{name}:-}}", "nothing, unless its user says so"
-        empty = Settings.model_validate({name.removeprefix("SUBNET_").lower(): ""})
-        assert not getattr(empty, NAMED[name])
+    for name, always in (("SUBNET_ALLOWED_HOSTS", "api,"), ("SUBNET_TRUSTED_PROXIES", "")):
+        given = f"{always}${{{name}:-}}"
+        assert api["environment"][name] == given, "nothing else, unless its user says so"
+        unset = Settings.model_validate({name.removeprefix("SUBNET_").lower(): always})
+        named = {("api", None)} if always else set()
+        assert set(getattr(unset, NAMED[name])) == named, "containers call each other by name"
     assert compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${")
 
 

@@ -101,9 +101,9 @@ def access_in_words(access: str, host: str, keys: Sequence[Key]) -> str:
         return f"{warning}access is off: whoever reaches {host} may do everything{unused}"
     if access == "auto" and not keys:
         return (
-            "access is open: no API key exists, so every user of this machine may do everything. "
-            "Before others can reach it, make one: `subnet-search keys create OWNER --scope admin`."
-            " From then on every request needs a key"
+            "access is open: no API key exists, so your programs on this machine may do everything "
+            "(outside Linux, all its users'). Before others can reach it, make one: `subnet-search "
+            "keys create OWNER --scope admin`. From then on every request needs a key"
         )
     if not any(key.valid for key in keys):
         return (

@@ -99,7 +99,7 @@ async def healthz() -> dict[str, str]:
 
 @requires("public")
 async def readyz(service: ServiceDep, response: Response) -> dict[str, str]:
-    """Whether searches can be taken: database current, workers alive."""
+    """Whether searches can be taken: the database answers and is current."""
     try:
         ready = await run_in_threadpool(service.is_ready)
     except Exception:

@@ -7,13 +7,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
 from typing import Literal
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
 
 from models.errors import SubnetSearchError
-from service.contracts import LOCAL, Caller, InvalidKey, NotAllowed, Rule, is_loopback
+from service.contracts import (
+    LOCAL,
+    Caller,
+    InvalidKey,
+    NotAllowed,
+    Rule,
+    is_address,
+    is_loopback,
+    normal_host,
+)
 from service.http import problems
 from service.http.middleware import App, Message, Receive, Send
 from service.http.request_checks import READS
@@ -25,9 +38,14 @@ NO_KEY = (
     "prints one"
 )
 LOOKS_FORWARDED = (
-    "without a key only this machine's own users are served, and this request comes from another "
-    "address or looks like one that a proxy passed on (HTTP/1.0, Via): "
+    "without a key only the user that runs this service is served, on the same machine, and this "
+    "request comes from another user or address or looks like one that a proxy passed on "
+    "(HTTP/1.0, Via): "
 )
+SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+"""Linux's tables of TCP sockets, of IPv4 and IPv6: each with its ends, its state and its user."""
+ESTABLISHED = "01"
+"""The state of a connection that neither end has closed; a closed socket may lose its user."""
 
 SETTLE_EVERY_S = 1.0
 """How often the use of keys is brought from memory to the database: what a crash may forget."""
@@ -43,7 +61,8 @@ class Authentication:
 
     Args:
         access: "required": everybody needs a key; "off": nobody does; "auto": everybody does once
-            a key exists, and until then whoever comes from another machine or through a proxy.
+            a key exists, and until then whoever comes from another machine, from another user of
+            this one, or through a proxy.
     """
 
     def __init__(self, app: App, access: Literal["auto", "required", "off"]) -> None:
@@ -96,7 +115,7 @@ class Authentication:
             return await run_in_threadpool(keys.admit, secret)
         if self.access == "required" or await _needs_key(keys):
             raise InvalidKey(NO_KEY)
-        if not _is_local(scope):
+        if not (_is_local(scope) and await run_in_threadpool(_is_same_user, scope)):
             raise InvalidKey(LOOKS_FORWARDED + NO_KEY)
         return LOCAL
 
@@ -107,14 +126,57 @@ async def _needs_key(keys: KeyStore) -> bool:
 
 
 def _is_local(scope: Message) -> bool:
-    """Whether a program of this machine sent a request, as far as it can be told.
+    """Whether a program of this machine sent a request, and not plainly for another.
 
-    nginx passes requests on in HTTP/1.0 and adds no header unless it is configured to; clients
-    of today speak HTTP/1.1.
+    Some proxies pass requests on in HTTP/1.0, as nginx before 1.29.7 does by default; clients of
+    today speak HTTP/1.1.
     """
     client = scope.get("client")
     forwarded = scope["http_version"] == "1.0" or any(n == b"via" for n, _ in scope["headers"])
     return client is not None and is_loopback(client[0]) and not forwarded
+
+
+def _is_same_user(scope: Message) -> bool:
+    """Whether the user that runs this process holds the other end of a request's connection.
+
+    A proxy of another user is told by that, whatever it sends. Where the system has no table of
+    sockets (it is not Linux), or there is no connection (the application is called in its own
+    process), nobody can be told apart, and it is true.
+    """
+    client, server = scope["client"], scope.get("server")
+    if server is None or server[1] is None or not is_address(server[0]):
+        return True
+    ends = set(zip(_as_listed(*client), _as_listed(*server), strict=False))
+    user, no_table = str(os.geteuid()), True
+    for path in SOCKETS:
+        if (table := _read(path)) is None:
+            continue
+        no_table = False
+        for line in table.splitlines()[1:]:
+            _, near, far, state, _, _, _, owner, *_ = line.split()
+            if (near, far) in ends and state == ESTABLISHED:
+                return owner == user
+    return no_table
+
+
+def _read(table: Path) -> str | None:
+    try:
+        return table.read_text()
+    except FileNotFoundError:
+        return None
+    except OSError:  # it is there, and says of nobody that they may come in
+        return ""
+
+
+def _as_listed(host: str, port: int) -> list[str]:
+    """An end of a connection as the tables may state it: 32-bit words of this machine's byte order.
+    An IPv4 address is in the second table where its program took an IPv6 socket."""
+    address = ip_address(normal_host(host))
+    forms = [address.packed]
+    if isinstance(address, IPv4Address):
+        forms.append(b"\0" * 10 + b"\xff\xff" + address.packed)
+    words = (struct.unpack(f"={len(form) // 4}I", form) for form in forms)
+    return ["".join(f"{word:08X}" for word in form) + f":{port:04X}" for form in words]
 
 
 def _bearer(scope: Message) -> str | None:
@@ -162,3 +224,5 @@ async def settle(keys: KeyStore) -> None:
         await run_in_threadpool(keys.settle)
     except SubnetSearchError as error:
         log.warning("key_use_not_settled", error=str(error))
+    except Exception:  # nothing else settles, so an error that nobody thought of must not end it
+        log.exception("key_use_not_settled")

@@ -82,7 +82,7 @@ class RequestChecks:
             )
         hosts = _values(scope, b"host")
         here = scope["server"][0] if scope.get("server") else ""
-        if len(hosts) != 1 or not self._is_named(hosts[0], here):
+        if len(hosts) != 1 or len(hosts[0]) > MAX_HOST or not self._is_named(hosts[0], here):
             got = " and ".join(host[:MAX_HOST] for host in hosts) or "none"
             raise UnknownHost(
                 f"expected in Host a name that this service is known by, such as localhost, got "
@@ -95,7 +95,7 @@ class RequestChecks:
     def _find_host(self, text: str, here: str) -> bool:
         """Whether a Host header is one of ours; `here` is the address of our end."""
         try:
-            host, port = read_host(text if len(text) <= MAX_HOST else "")
+            host, port = read_host(text)
         except ValueError:
             return False
         named = self._settings.named_hosts

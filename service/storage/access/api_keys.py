@@ -197,7 +197,7 @@ class KeyStore:
         """
         with self._settlement:
             settled = dict[str, Bucket]()
-            counted = self._use.begin_settlement()
+            counted, now_s = self._use.begin_settlement(), self._now().timestamp()
             if counted:
                 with unit_of_work(self._engine) as session:
                     # In one order, so that two processes cannot deadlock.
@@ -205,7 +205,7 @@ class KeyStore:
                         if (row := session.execute(_LOCK, {"key": sha256}).one_or_none()) is None:
                             continue
                         shared = Bucket(row.tokens, row.tokens_at_s)
-                        settled[sha256] = bucket = self._limit.settled(shared, own, taken)
+                        settled[sha256] = bucket = self._limit.settled(shared, own, taken, now_s)
                         values = {"left": bucket.tokens, "at_s": bucket.at_s}
                         session.execute(_WRITE, {"key": sha256, **values})
             self._use.end_settlement(settled)

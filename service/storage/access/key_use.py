@@ -12,7 +12,7 @@ from datetime import datetime
 from threading import Lock
 
 from service.contracts import Caller, InvalidKey
-from service.storage.access.rate_limits import Bucket, RateLimit
+from service.storage.access.rate_limits import Bucket, RateLimit, is_ahead
 
 FRESH_S = 0.1
 """How long what the database says of a key is believed; so soon is a revoked key refused."""
@@ -51,6 +51,8 @@ class _Used:
     """Requests since the last settlement began."""
     settling: int = 0
     """Requests whose settlement is under way."""
+    ahead: bool = False
+    """Whether the row is of a clock that was set back since: the next settlement writes it anew."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class KeyUse:
             if used is None:
                 used = self._keys[sha256] = _Used(state, 0.0, state.bucket)
             used.state, used.read_at_s = state, self.now().timestamp()
+            used.ahead = is_ahead(state.bucket, used.read_at_s)
             unsettled = used.taken or used.settling
             if not unsettled and state.bucket.at_s >= used.bucket.at_s:
                 used.bucket = state.bucket  # what other processes took is in it
@@ -108,9 +111,13 @@ class KeyUse:
     def begin_settlement(self) -> dict[str, tuple[Bucket, int]]:
         """By key, what is left to this process and what it took; unused keys are forgotten."""
         with self._lock:
-            self._keys = {k: used for k, used in self._keys.items() if used.taken or used.settling}
+            self._keys = {
+                k: used
+                for k, used in self._keys.items()
+                if used.taken or used.settling or used.ahead
+            }
             for used in self._keys.values():
-                used.taken, used.settling = 0, used.settling + used.taken
+                used.taken, used.settling, used.ahead = 0, used.settling + used.taken, False
             return {key: (used.bucket, used.settling) for key, used in self._keys.items()}
 
     def end_settlement(self, settled: Mapping[str, Bucket]) -> None:
@@ -125,7 +132,7 @@ class KeyUse:
                 if sha256 not in settled:  # somebody deleted the row
                     del self._keys[sha256]
                     continue
-                shared = self.limit.at(settled[sha256], used.bucket.at_s)
+                shared = self.limit.refilled(settled[sha256], used.bucket.at_s)
                 tokens = min(used.bucket.tokens, shared.tokens - used.taken)
                 used.settling, used.bucket = 0, Bucket(tokens, shared.at_s)
 

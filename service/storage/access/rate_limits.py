@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 from service.contracts import TooManyRequests
 
+AHEAD_S = 5.0
+"""How far the clocks of several machines may differ. A bucket further in the future is of a clock
+that was set back since, and would earn nothing until that moment comes again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -34,19 +38,24 @@ class RateLimit:
     """Requests at once after a pause: tokens that a full bucket holds."""
 
     def at(self, bucket: Bucket, now_s: float) -> Bucket:
-        """A bucket refilled until `now_s`; the clocks of several machines may differ, so time never
-        runs backwards here."""
-        now_s = max(now_s, bucket.at_s)
-        earned = self.rate_per_s * (now_s - bucket.at_s)
-        return Bucket(min(float(self.burst), bucket.tokens + earned), now_s)
+        """A bucket refilled until `now_s`, the present by this machine's clock."""
+        return self.refilled(_not_ahead(bucket, now_s), now_s)
 
-    def settled(self, shared: Bucket, own: Bucket, taken: int) -> Bucket:
+    def refilled(self, bucket: Bucket, until_s: float) -> Bucket:
+        """A bucket refilled until some moment; time never runs backwards here, since the clocks of
+        several machines may differ."""
+        until_s = max(until_s, bucket.at_s)
+        earned = self.rate_per_s * (until_s - bucket.at_s)
+        return Bucket(min(float(self.burst), bucket.tokens + earned), until_s)
+
+    def settled(self, shared: Bucket, own: Bucket, taken: int, now_s: float) -> Bucket:
         """The shared bucket after a process took `taken` tokens, which left `own` to it.
 
         The process took them over a while, in which tokens were earned: those are counted before
         the bucket's size is.
         """
-        own = self.at(own, shared.at_s)
+        shared, own = _not_ahead(shared, now_s), _not_ahead(own, now_s)
+        own = self.refilled(own, shared.at_s)
         earned = self.rate_per_s * (own.at_s - shared.at_s)
         return Bucket(min(own.tokens, shared.tokens + earned - taken), own.at_s)
 
@@ -58,3 +67,12 @@ class RateLimit:
             f"once: ask again in {wait_s} s",
             wait_s,
         )
+
+
+def is_ahead(bucket: Bucket, now_s: float) -> bool:
+    """Whether a bucket is of a clock that was set back since."""
+    return bucket.at_s > now_s + AHEAD_S
+
+
+def _not_ahead(bucket: Bucket, now_s: float) -> Bucket:
+    return Bucket(bucket.tokens, now_s) if is_ahead(bucket, now_s) else bucket

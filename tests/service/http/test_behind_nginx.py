@@ -10,7 +10,7 @@ import pytest
 from service.http.app import create_app
 from service.storage.access.api_keys import KeyStore
 from service.storage.database import migrate, open_database
-from tests.nginx import PATIENCE_S, USUAL, find_nginx, nginx
+from tests.nginx import OTHER_USER, PATIENCE_S, USUAL, find_nginx, nginx
 from tests.service.conftest import DEVICE, SUPERNET
 from tests.service.http.test_caching import MODEL, stored_model
 from tests.service.serving import serving
@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(
     find_nginx() is None, reason="nginx is not installed (on Debian: apt-get install nginx-light)"
 )
 CACHING = USUAL + "proxy_cache answers; proxy_cache_valid any 1h; proxy_ignore_headers Vary;"
+HIDDEN = 'proxy_http_version 1.1; proxy_set_header Connection "";'
+"""What a plain proxy of a later nginx does: it cannot be told from a client by what it sends."""
 REQUEST = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
 
 
@@ -67,9 +69,22 @@ def test_an_unnamed_proxy_opens_nothing(web, settings, directives):
         assert service.audit.entries() == []
 
 
-@pytest.mark.parametrize("directives", [USUAL, ""], ids=["usual", "plain"])
+@pytest.mark.skipif(not OTHER_USER, reason="only root starts nginx's workers as another user")
+def test_an_unnamed_proxy_that_hides_itself_is_told_by_its_user(web, settings):
+    with behind(settings, HIDDEN) as (service, proxied, direct):
+        for host in ("localhost", "127.0.0.1"):
+            headers = {"Host": host}
+            assert web.get(f"{direct}/v1/searches", headers=headers).status_code == 200
+            assert web.get(f"{proxied}/v1/searches", headers=headers).status_code == 401
+            refused = web.post(f"{proxied}/v1/searches", json=REQUEST, headers=headers)
+            assert refused.status_code == 401
+            assert "only the user that runs this service" in refused.json()["detail"]
+        assert service.store.counts() == {}
+
+
+@pytest.mark.parametrize("directives", [USUAL, "", HIDDEN], ids=["usual", "plain", "hidden"])
 def test_with_keys_everybody_behind_a_proxy_needs_one(web, settings, secrets, directives):
-    named = {"trusted_proxies": "127.0.0.1"} if directives else {}
+    named = {"trusted_proxies": "127.0.0.1"} if directives == USUAL else {}
     with behind(settings, directives, **named) as (service, proxied, _):
         at = stored_model(service, "ann")
         for path in ("/v1/searches", at, f"{at}/model.onnx", "/metrics"):

@@ -1,4 +1,4 @@
-"""What is measured of the event loop, with one that is blocked for a known time."""
+"""What is measured: of requests, and of an event loop that is blocked for a known time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from prometheus_client import CollectorRegistry
 
 from service.http.metrics import HttpMetrics
 
-pytestmark = pytest.mark.anyio
-
 NAME = "subnet_search_event_loop_wait_seconds"
 
 
+def test_methods_that_clients_make_up_are_one_label():
+    registry = CollectorRegistry()
+    metrics = HttpMetrics(registry)
+    for method in ("GET", "DELETE", "MADE", "UP", "get", ""):
+        metrics.answered(method, "/v1/searches", 405, 0.1)
+
+    def count(method: str) -> float | None:
+        labels = {"method": method, "route": "/v1/searches", "status": "405"}
+        return registry.get_sample_value("subnet_search_http_request_seconds_count", labels)
+
+    assert [count(method) for method in ("GET", "DELETE", "other", "MADE")] == [1, 1, 4, None]
+
+
 @pytest.mark.slow
+@pytest.mark.anyio
 async def test_a_blocked_loop_is_seen():
     registry = CollectorRegistry()
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.contracts.access import read_host
-from service.http.request_checks import PROBES, RequestChecks
+from service.http.request_checks import MAX_HOST, PROBES, RequestChecks
 from service.settings import Settings
 from tests.service.conftest import client_on
 
@@ -80,6 +80,14 @@ FOREIGN = [
 def test_other_names_are_not(host):
     assert refusal(checks_of(), ("host", host)) == UNKNOWN
     assert refusal(checks_of(allowed_hosts="*"), ("host", host)) in (None, UNKNOWN)
+
+
+def test_a_host_that_is_too_long_is_not_remembered():
+    checks = checks_of(allowed_hosts="*")
+    assert refusal(checks, ("host", "x" * (MAX_HOST + 1))) == UNKNOWN
+    assert checks._is_named.cache_info().currsize == 0
+    assert refusal(checks, ("host", "x" * 60)) is None
+    assert checks._is_named.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize("hosts", [(), ("localhost", "evil.example"), ("localhost", "localhost")])

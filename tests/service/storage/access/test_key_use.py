@@ -15,7 +15,7 @@ from service.contracts.access import Caller
 from service.contracts.errors import InvalidKey, StoreUnavailable, TooManyRequests
 from service.storage.access.api_keys import KeyStore
 from service.storage.access.key_use import FRESH_S, KeyState, KeyUse
-from service.storage.access.rate_limits import Bucket, RateLimit
+from service.storage.access.rate_limits import AHEAD_S, Bucket, RateLimit
 from service.storage.database import open_database
 from tests.service.conftest import client_on
 from tests.service.stored import START, ManualClock
@@ -224,7 +224,7 @@ class Processes:
     def settle(self, index):
         counted = self.uses[index].begin_settlement()
         for own, taken in counted.values():
-            self.row = LIMIT.settled(self.row, own, taken)
+            self.row = LIMIT.settled(self.row, own, taken, self.clock.now.timestamp())
         self.uses[index].end_settlement(dict.fromkeys(counted, self.row))
 
 
@@ -272,3 +272,28 @@ def test_a_clock_that_goes_back_gives_nothing():
     assert not alone.ask(0)
     alone.settle(0)
     assert not alone.ask(0)
+
+
+@pytest.mark.parametrize("settled_before", [False, True])
+def test_a_clock_that_goes_back_locks_nobody_out(settled_before):
+    both = Processes(2)
+    assert [both.ask(0) for _ in range(BURST)] == [True] * BURST
+    if settled_before:
+        both.settle(0)
+    both.clock.advance(-3600)
+    assert not both.ask(0)
+    both.settle(0)
+    both.clock.advance(2 / RATE_PER_S)
+    assert [both.ask(0) for _ in range(3)] == [True, True, False]
+    both.settle(0)
+    assert both.row.at_s <= both.clock.now.timestamp(), "what other processes read"
+    both.clock.advance(2 / RATE_PER_S)
+    assert [both.ask(1) for _ in range(3)] == [True, True, False]
+
+
+def test_clocks_of_several_machines_that_differ_a_little_earn_once():
+    ahead_s = AHEAD_S - 1
+    shared = Bucket(0.0, START.timestamp() + ahead_s)
+    for now_s in (START.timestamp(), START.timestamp() + ahead_s):
+        assert LIMIT.at(shared, now_s) == shared
+        assert LIMIT.settled(shared, Bucket(0.0, now_s), 0, now_s) == shared
