@@ -11,7 +11,7 @@ from latency_tables.benchmark.measure import time_model
 from latency_tables.benchmark.models import random_tensors
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.benchmark.runner import OPENINGS
-from latency_tables.runtimes import register_runtime
+from latency_tables.runtimes import register_runtime, unregister_runtime
 from latency_tables.table.table import Conditions
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan
@@ -55,8 +55,11 @@ BUSY = Busy()
 
 @pytest.fixture
 def busy():
+    """At the start of its period, whatever ran before."""
+    BUSY.runs = BUSY.opened = 0
     register_runtime(BUSY)
-    return BUSY
+    yield BUSY
+    unregister_runtime(BUSY.name)
 
 
 @pytest.mark.slow
