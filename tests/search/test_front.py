@@ -63,6 +63,7 @@ def test_thin_sets_keep_the_ends_and_stay_true():
     assert points.value[-1] + surrogate.constant == pytest.approx(surrogate.ceiling())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interaction", [0.0, 0.3])
 def test_front_of_a_small_space_is_the_true_one(interaction):
     predictor = LinearAccuracy(DEBUG, 1, interaction)
@@ -92,6 +93,7 @@ def test_front_is_about_as_good_as_a_search_at_each_budget():
         assert points.top1[index] > best.top1 - 0.02 * span
 
 
+@pytest.mark.slow
 def test_front_ends_where_a_search_without_a_limit_does():
     """And every budget above the largest network's latency is that search."""
     predictor = LinearAccuracy(FASHION_LIKE, 4, 0.1)
@@ -117,6 +119,7 @@ def test_merged_is_the_front_of_both_by_definition():
     assert (LATENCY.evaluate(both.genes) == both.latency_ms).all()
 
 
+@pytest.mark.slow
 def test_answer_is_the_last_point_within_the_budget():
     points = front(DEBUG, LinearAccuracy(DEBUG), LATENCY, 0, SMALL)
     for budget in np.r_[points.latency_ms, points.latency_ms + 1e-6, 1e9]:

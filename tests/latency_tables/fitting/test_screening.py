@@ -45,6 +45,7 @@ def kinds(measured, donor=None):
     return {finding.kind: finding.text for finding in (*table.notes, *found)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 40])
 @pytest.mark.parametrize("donor", [None, DEVICE], ids=["alone", "donor"])
 def test_good_measurements_have_nothing(count, donor):

@@ -141,6 +141,7 @@ REFERENCES = ", ".join(
 """A list that is 9^11 words long when it is written out."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -95,6 +95,7 @@ def test_a_good_table_has_nothing():
     assert check(table_of(conditions=ran_on("GPU")), FASHION_LIKE) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "table", "words"), BAD)
 def test_each_kind_of_error_is_refused_with_its_reason(kind, table, words):
     errors = [finding for finding in lint(table, FASHION_LIKE) if finding.is_error]

@@ -93,6 +93,7 @@ def test_a_bound_with_drift_is_the_quantile_of_what_is_simulated(drift):
     assert upper_factor(tuple(ratios), 0.9, drift) == pytest.approx(simulated, rel=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sittings", "drift", "spread"), [(3, 0.02, 0.02), (6, 0.03, 0.005)])
 def test_bounds_cover_later_sittings(sittings, drift, spread):
     """Simulated: a table, its later sittings, and a network in one more of them, 2,000 times. With
@@ -110,6 +111,7 @@ def test_bounds_cover_later_sittings(sittings, drift, spread):
     assert without < 0.83
 
 
+@pytest.mark.slow
 @given(
     ratios=st.lists(st.floats(0.8, 1.3), min_size=9, max_size=60).map(sorted),
     confidence=st.floats(0.5, 0.9),

@@ -137,6 +137,7 @@ def greyed(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_colour_where_grey_is_expected_is_told_and_the_other_way_round(photos):
     """And neither where they fit: warnings are errors here."""
     grey = replace(SPACE, channels=1)

@@ -129,6 +129,7 @@ def toml_text(value: str, many_lines: bool) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, st.integers(0, 2**32))
 def test_json_lines_are_where_the_fields_were_written(document, seed):
@@ -138,6 +139,7 @@ def test_json_lines_are_where_the_fields_were_written(document, seed):
     assert json_lines(writer.text) == writer.lines
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, st.integers(0, 2**32))
 def test_toml_lines_are_where_the_fields_were_written(document, seed):
@@ -174,6 +176,7 @@ def test_a_field_that_is_not_there_is_at_the_one_around_it():
     assert line_of(lines, ("missing",)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, '{"a": ' * 5000 + "1" + "}" * 5000])
 def test_what_nests_too_deep_has_no_lines(text):
     assert json_lines(text) == {}

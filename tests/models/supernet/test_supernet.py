@@ -188,6 +188,7 @@ class TestRecalibration:
 
 
 class TestSorting:
+    @pytest.mark.slow
     def test_largest_network_computes_the_same(self):
         supernet = worn(Supernet(DEBUG))
         arch, x = DEBUG.largest, images(DEBUG.largest)

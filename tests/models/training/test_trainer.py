@@ -259,6 +259,7 @@ def test_learning_rate_warms_up_and_decays():
     assert rates[-1] < 1e-3 * phase.learning_rate
 
 
+@pytest.mark.slow
 def test_only_filters_decay():
     recipe = load_recipe("debug")
     supernet = Supernet(DEBUG)

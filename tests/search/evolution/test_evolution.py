@@ -54,6 +54,7 @@ def test_it_finds_the_optimum_under_several_limits(share):
     assert result.top1 == predictor.predict(GENES)[met].max()
 
 
+@pytest.mark.slow
 def test_no_limit_at_all():
     predictor = LinearAccuracy(DEBUG)
     best = predictor.predict(GENES).max()

@@ -18,6 +18,7 @@ def test_figures_are_those_of_the_definition():
     assert not found.is_fair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 24, 60])
 def test_the_interval_covers_the_next_network(count):
     rng = np.random.default_rng(count)

@@ -37,11 +37,13 @@ def budgets_named(context, limits):
     return [w for w in search_warnings(context, limits, found.arch) if "limit" in w]
 
 
+@pytest.mark.slow
 def test_a_budget_that_limits_is_not_mentioned(context):
     latency = context.costs["latency_ms"]
     assert budgets_named(context, {"latency_ms": 1.3 * latency.floor()}) == []
 
 
+@pytest.mark.slow
 def test_a_budget_above_the_largest_network_is_named_with_its_need(context):
     ceiling = context.costs["latency_ms"].ceiling()
     (warning,) = budgets_named(context, {"latency_ms": 2 * ceiling})
@@ -108,6 +110,7 @@ def test_the_interval_is_stated_for_found_networks(context):
     assert source["interval"] == {"points": 0.7, "confidence": 0.9}
 
 
+@pytest.mark.slow
 def test_the_command_prints_warnings_beside_the_answer(run, context):
     ceiling = context.costs["latency_ms"].ceiling()
     args = ("--supernet", SUPERNET, "--device", DEVICE, "--latency-ms", 9 * ceiling)

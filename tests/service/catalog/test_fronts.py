@@ -161,6 +161,7 @@ def short(monkeypatch):
     monkeypatch.setattr(fronts, "front", stopped)
 
 
+@pytest.mark.slow
 def test_a_front_is_never_below_what_searches_found(home, store, short):
     context = catalog_of(home).context(SUPERNET, DEVICE)
     latency, predictor = context.costs["latency_ms"], context.require_predictor()
@@ -179,6 +180,7 @@ def test_a_front_is_never_below_what_searches_found(home, store, short):
     assert len(after) > len(before), "the answer kept in memory is of the front before"
 
 
+@pytest.mark.slow
 def test_networks_found_before_the_front_belong_to_it(home, store, short):
     context = catalog_of(home).context(SUPERNET, DEVICE)
     limits = {"latency_ms": context.costs["latency_ms"].ceiling()}
@@ -188,6 +190,7 @@ def test_networks_found_before_the_front_belong_to_it(home, store, short):
     assert (last["arch"], last["top1"]) == (best.arch.to_json(), best.top1)
 
 
+@pytest.mark.slow
 def test_a_torn_list_of_found_networks_is_read_up_to_there(home, store):
     context = catalog_of(home).context(SUPERNET, DEVICE)
     expected = store.get(context)
@@ -197,6 +200,7 @@ def test_a_torn_list_of_found_networks_is_read_up_to_there(home, store):
     assert same(store.get(context), expected)
 
 
+@pytest.mark.slow
 def test_a_budget_beyond_the_front_no_longer_limits(home):
     context = catalog_of(home).context(SUPERNET, DEVICE)
     last = read_front(home, context)["points"][-1]["latency_ms"]

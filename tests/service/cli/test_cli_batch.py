@@ -52,6 +52,7 @@ def test_commands(run, run_json, eight, tmp_path):
     assert at["latency_ms_per_image"] == pytest.approx(at["latency_ms"] / BATCH)
 
 
+@pytest.mark.slow
 def test_one_image_is_shown_as_ever(run, run_json, home):
     keep(home, make_table("one"))
     front = run("front", "--supernet", SUPERNET, "--device", "one").stdout
@@ -59,6 +60,7 @@ def test_one_image_is_shown_as_ever(run, run_json, home):
     assert "image" not in front
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_over_http(settings):
     device = make_profile("eight", batch=BATCH)

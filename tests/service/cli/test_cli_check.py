@@ -71,6 +71,7 @@ def test_a_machine_that_became_slower_is_told_apart_and_corrected(run, run_json,
     assert "corrected: revision 3" in run(*CORRECT).stdout
 
 
+@pytest.mark.slow
 def test_another_machine_is_refused(run, machine, monkeypatch):
     there = dataclasses.replace(CONDITIONS, processor="another")
     monkeypatch.setattr(FakeStopwatch, "conditions", there)
@@ -90,6 +91,7 @@ def test_a_table_without_bounds_is_checked_all_the_same(run, run_json, home, mac
     assert "upper bound" not in run(*bare).stdout
 
 
+@pytest.mark.slow
 def test_a_correction_that_is_refused_keeps_what_was_timed(run, machine, monkeypatch):
     def refuse(*_):
         raise InputError("too far off")
@@ -99,6 +101,7 @@ def test_a_correction_that_is_refused_keeps_what_was_timed(run, machine, monkeyp
     assert "8 networks drawn anew" in run(*CORRECT, code=2).stdout
 
 
+@pytest.mark.slow
 def test_more_networks_than_the_space_has(run, machine):
     said = run(*CHECK, "--networks", 2000, code=2).stderr
     assert "expected 2000 different networks and 20 for the drift" in said

@@ -32,12 +32,14 @@ def test_warnings_are_printed_when_a_table_comes_in_and_when_it_is_shown(run, ru
     assert "additivity" in {item["kind"] for item in run_json("devices", "show", "phone")["lint"]}
 
 
+@pytest.mark.slow
 def test_a_table_of_one_sitting_is_told_of_its_drift_alone(run):
     warnings = warnings_of(run("devices", "show", "google-pixel"))
     assert warnings
     assert all(": drift: " in line for line in warnings)
 
 
+@pytest.mark.slow
 def test_what_makes_a_table_doubtful_is_told_with_every_prediction(run, run_json, home, tmp_path):
     """On stderr, in the answer, and where the device is shown."""
     ratios = (*[1.0] * 9, 2.0)

@@ -78,6 +78,7 @@ def test_a_stopped_measurement_goes_on_with_its_sittings(run, home, speeds):
     assert "measure with --replace" in run(*SITTINGS, 2, "--resume", code=2).stderr
 
 
+@pytest.mark.slow
 def test_one_sitting_says_that_drift_is_unknown(run, run_json, home):
     keep(home, make_table("once", residual_ratios=RATIOS))
     bound = run_json(*SEARCH, "once")["provenance"]["latency_upper_ms"]
@@ -129,6 +130,7 @@ def test_bad_sittings_are_refused(run, tmp_path, sitting, words):
     assert words in said
 
 
+@pytest.mark.slow
 def test_a_correction_keeps_the_drift_seen_before(run, run_json, home, monkeypatch):
     def stopwatch(options, _):
         return FakeStopwatch(precision=options.precision, drift=lambda visit: 1.05)

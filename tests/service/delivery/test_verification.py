@@ -142,6 +142,7 @@ def fix_batch(model, batch):
         value.type.tensor_type.shape.dim[0].dim_value = batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7])
 def test_a_file_of_a_fixed_batch_is_verified_by_batches_of_that_size(run_json, exported, batch):
     path = exported()
@@ -163,6 +164,7 @@ def stated(name, value):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

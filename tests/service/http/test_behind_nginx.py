@@ -50,6 +50,7 @@ def secrets(settings):
     return {owner: {"Authorization": f"Bearer {secret}"} for owner, secret in made.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directives", [USUAL, ""], ids=["usual", "plain"])
 def test_an_unnamed_proxy_opens_nothing(web, settings, directives):
     """Also where this machine's own users need no key."""
@@ -69,6 +70,7 @@ def test_an_unnamed_proxy_opens_nothing(web, settings, directives):
         assert service.audit.entries() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OTHER_USER, reason="only root starts nginx's workers as another user")
 def test_an_unnamed_proxy_that_hides_itself_is_told_by_its_user(web, settings):
     with behind(settings, HIDDEN) as (service, proxied, direct):
@@ -82,6 +84,7 @@ def test_an_unnamed_proxy_that_hides_itself_is_told_by_its_user(web, settings):
         assert service.store.counts() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directives", [USUAL, "", HIDDEN], ids=["usual", "plain", "hidden"])
 def test_with_keys_everybody_behind_a_proxy_needs_one(web, settings, secrets, directives):
     named = {"trusted_proxies": "127.0.0.1"} if directives == USUAL else {}
@@ -97,6 +100,7 @@ def test_with_keys_everybody_behind_a_proxy_needs_one(web, settings, secrets, di
         assert web.get(proxied + at, headers=secrets["bob"]).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_proxy_that_caches_gives_ones_model_to_nobody_else(web, settings, secrets):
     with behind(settings, CACHING, trusted_proxies="127.0.0.1") as (service, proxied, _):
         at = f"{proxied}{stored_model(service, 'ann')}"
@@ -106,6 +110,7 @@ def test_a_proxy_that_caches_gives_ones_model_to_nobody_else(web, settings, secr
         assert web.get(f"{at}/model.onnx", headers=secrets["bob"]).status_code == 404
 
 
+@pytest.mark.slow
 def test_behind_a_named_proxy_the_page_works_by_its_public_name(web, settings, secrets):
     changes = {"trusted_proxies": "127.0.0.0/8", "allowed_hosts": "subnet.example.com"}
     with behind(settings, USUAL, **changes) as (_, proxied, _):

@@ -54,6 +54,7 @@ def stored_model(service, owner):
     return f"/v1/searches/{search.id}"
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_every_route_says_who_may_keep_its_answers(settings):
     changes = {"access": "required", "rate_burst": 10**6}
@@ -96,6 +97,7 @@ async def test_models_and_signatures_are_kept_by_no_cache_of_several_people(sett
                 assert directives(answer) == {"private", "no-cache"}
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_fronts_pictures_and_events_are_private_too(settings):
     keep(settings.home, make_table("other"))

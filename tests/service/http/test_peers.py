@@ -65,6 +65,7 @@ def test_where_no_user_can_be_told_everybody_of_the_machine_is_served(monkeypatc
     assert _is_same_user({**scope, "server": None})
 
 
+@pytest.mark.slow
 def test_with_a_key_no_table_of_sockets_is_read(settings, monkeypatch):
     asked = []
 

@@ -180,6 +180,7 @@ def writing(url):
         holder.close()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_no_request_with_a_key_waits_for_a_writer(settings):
     """Neither one with a valid key nor a flood of others."""
@@ -238,6 +239,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(STEPS)
 def test_alone_it_is_a_plain_bucket_whenever_it_is_settled(steps):
     alone, tokens = Processes(1), float(BURST)
