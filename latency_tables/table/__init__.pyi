@@ -12,6 +12,7 @@ from .files import TableKey as TableKey
 from .files import load_named as load_named
 from .files import read_name as read_name
 from .findings import Finding as Finding
+from .findings import FindingKind as FindingKind
 from .linting import BadTable as BadTable
 from .linting import check as check
 from .linting import lint as lint

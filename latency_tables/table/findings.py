@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal[
+FindingKind = Literal[
     "space",
     "missing",
     "unit",
@@ -24,6 +24,6 @@ Kind = Literal[
 class Finding:
     """One error or warning."""
 
-    kind: Kind
+    kind: FindingKind
     is_error: bool
     text: str

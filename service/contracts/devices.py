@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from latency_tables.table import FindingKind
 from models.errors import InputError
 from service.contracts.architectures import Arch
 
@@ -103,19 +104,7 @@ class DeviceFinding(BaseModel):
     space: str
     precision: str
     severity: Literal["error", "warning"]
-    kind: Literal[
-        "space",
-        "missing",
-        "unit",
-        "order",
-        "spread",
-        "additivity",
-        "provider",
-        "outlier",
-        "trend",
-        "bound",
-        "drift",
-    ]
+    kind: FindingKind
     detail: str
 
 
