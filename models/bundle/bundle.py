@@ -16,8 +16,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,9 @@ import numpy.typing as npt
 
 from models.bundle.card import checked_card, space_of
 from models.bundle.replacement import (
+    WrongContent,
     exclusive,
-    locate,
+    open_content,
     remove_abandoned,
     replace_files,
     sync_folder,
@@ -107,11 +108,6 @@ class Bundle:
         recipe: Mapping[str, Any] = self.card["recipe"]
         return recipe
 
-    @property
-    def predictor_path(self) -> Path:
-        """The fitted accuracy predictor."""
-        return self.file(PREDICTOR)
-
     def load_supernet(self) -> Supernet:
         """The trained supernet, in eval mode, its weights mapped from their file: processes on one
         machine share them, and only what a subnet uses is read. Writing to them writes a copy.
@@ -128,18 +124,20 @@ class Bundle:
         from models.supernet import Supernet
 
         self.check_weights()
-        self.check(WEIGHTS)
         with torch.device("meta"):
             supernet = Supernet(self.space)
-        tensors = load_file(self.file(WEIGHTS))
+        with self.pinned(WEIGHTS) as path:
+            tensors = load_file(path)
         weights = {k: v for k, v in tensors.items() if not k.endswith(COUNTER)}
         supernet.load_state_dict(weights, assign=True)
         return channels_last(supernet).eval()
 
     def calibration(self) -> npt.NDArray[np.uint8]:
         """Training images (N, H, W) or (N, H, W, C) for batch-norm recalibration."""
-        self.check("calibration.npz")
-        with np.load(self.file("calibration.npz"), allow_pickle=False) as arrays:
+        with (
+            self.pinned("calibration.npz") as path,
+            np.load(path, allow_pickle=False) as arrays,
+        ):
             images: npt.NDArray[np.uint8] = arrays["images"]
             return images
 
@@ -147,8 +145,7 @@ class Bundle:
         """Held-out images with labels."""
         from models.data import LabelledImages
 
-        self.check("validation.npz")
-        with np.load(self.file("validation.npz"), allow_pickle=False) as arrays:
+        with self.pinned("validation.npz") as path, np.load(path, allow_pickle=False) as arrays:
             return LabelledImages(arrays["images"], arrays["labels"])
 
     def check_deliverable(self) -> None:
@@ -177,10 +174,6 @@ class Bundle:
                 f"`subnet-search supernets import {self.name} CHECKPOINT`"
             )
 
-    def file(self, name: str) -> Path:
-        """Where a file of this bundle is, also while it is being replaced (`replacement`)."""
-        return locate(self.path, name, self.card["files"].get(name, ""))
-
     def has(self, file: str) -> bool:
         """Whether the card lists `file`."""
         return file in self.card["files"]
@@ -191,18 +184,46 @@ class Bundle:
         Raises:
             CorruptBundle: if it is absent, truncated or altered.
         """
-        path, expected = self.file(file), self.card["files"].get(file)
-        if expected is None or not path.is_file():
-            raise CorruptBundle(
-                f"bundle {self.name}: {file} is missing; restore or import it again"
-            )
-        if (found := file_sha256(path)) != expected:
+        with self.pinned(file):
+            pass
+
+    def content(self, file: str) -> bytes:
+        """All of `file`, which is the one that the card names.
+
+        Raises:
+            CorruptBundle: if it is absent, truncated or altered.
+        """
+        with self.pinned(file) as path:
+            return path.read_bytes()
+
+    @contextmanager
+    def pinned(self, file: str) -> Iterator[Path]:
+        """A path to the content of `file` that the card names, whoever replaces the file meanwhile
+        (`replacement`). It is good until the block ends; what was mapped from it lasts.
+
+        Raises:
+            CorruptBundle: if it is absent, truncated or altered.
+        """
+        expected = self.card["files"].get(file)
+        if expected is None:
+            raise CorruptBundle(_missing(self.name, file))
+        try:
+            opened = open_content(self.path, file, expected)
+        except FileNotFoundError as error:
+            raise CorruptBundle(_missing(self.name, file)) from error
+        except WrongContent as error:
             raise CorruptBundle(
                 f"bundle {self.name}: {file} does not match its card "
-                f"(sha256 expected {expected[:12]}, got {found[:12]}, "
-                f"{path.stat().st_size} bytes); "
+                f"(sha256 expected {expected[:12]}, got {error.sha256[:12]}, "
+                f"{error.size_bytes} bytes); "
                 "restore the file or import the supernet again"
-            )
+            ) from error
+        with opened:
+            yield Path(f"/dev/fd/{opened.fileno()}")
+
+
+def _missing(bundle: str, file: str) -> str:
+    return f"bundle {bundle}: {file} is missing; restore or import it again"
 
 
 class BundleRegistry:

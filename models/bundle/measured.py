@@ -72,14 +72,18 @@ def write_measured(path: Path, rows: Iterable[Measured]) -> None:
     os.replace(partial, path)
 
 
+GZIP = b"\x1f\x8b"
+"""How a gzipped file begins."""
+
+
 def read_measured(path: Path) -> list[Measured]:
-    """Read `.jsonl` or `.jsonl.gz`; a last line cut short by a crash is left out.
+    """Read `.jsonl`, gzipped or not; a last line cut short by a crash is left out.
 
     Raises:
         InputError: if another line is not a row.
     """
     raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    text = (gzip.decompress(raw) if raw.startswith(GZIP) else raw).decode()
     whole = text[: text.rfind("\n") + 1]
     return [Measured.from_json(line) for line in whole.splitlines()]
 

@@ -2,8 +2,9 @@
 
 The card names the sha256 of every file, and renaming the new card into place is the one moment of
 change. Before it, new files wait beside the old as `.NAME.SHA`; after it, each is renamed to its
-own name. A reader takes a file under its waiting name if there is one with the hash of its card
-(`locate`), so it never sees a mixture, and nothing has to be repaired before it can read.
+own name. A reader takes a file under its waiting name if there is one with the hash of its card,
+and looks again if the file was moved before it had opened it (`open_content`). So it never sees a
+mixture, and nothing has to be repaired before it can read.
 
 Files that were replaced stay as `.NAME.SHA` until the next change, for readers of the old card.
 """
@@ -19,21 +20,53 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from models.machine import write_atomically
 
 CARD = "card.json"
 _SHA = 16
 """Characters of a sha256 in the name of a waiting file."""
+LOOKS = 10
+"""Times that a reader looks for a file, each time after it was moved."""
 _WAITING = re.compile(rf"\.(.+)\.([0-9a-f]{{{_SHA}}})")
 _HALF_WRITTEN = re.compile(rf"\.(.+)\.partial|\..+\.[0-9a-f]{{{_SHA}}}\.\w+|\.{CARD}\.\w+")
 
 
-def locate(folder: Path, name: str, sha256: str) -> Path:
-    """Where the content of `name` is that has this hash, if it is there at all."""
-    waiting = _waiting(folder, name, sha256)
-    return waiting if waiting.is_file() else folder / name
+class WrongContent(Exception):
+    """A file has another hash than its card says."""
+
+    def __init__(self, sha256: str, size_bytes: int) -> None:
+        super().__init__(sha256, size_bytes)
+        self.sha256, self.size_bytes = sha256, size_bytes
+
+
+def open_content(folder: Path, name: str, sha256: str) -> BinaryIO:
+    """Open the content of `name` that has this hash, wherever it is now, at its first byte.
+
+    A file is moved by renames alone, so what is open stays as it is.
+
+    Raises:
+        FileNotFoundError: if there is no file of this name.
+        WrongContent: if there is one, with another hash.
+    """
+    wrong: WrongContent | None = None
+    for _ in range(LOOKS):
+        path = _locate(folder, name, sha256)
+        try:
+            opened = path.open("rb")
+        except FileNotFoundError:
+            continue
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found == sha256:
+            opened.seek(0)
+            return opened
+        with opened:
+            status = os.fstat(opened.fileno())
+        wrong = WrongContent(found, status.st_size)
+        if _is_still(status, _locate(folder, name, sha256)):
+            break
+    raise wrong or FileNotFoundError(str(folder / name))
 
 
 def replace_files(
@@ -115,6 +148,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _locate(folder: Path, name: str, sha256: str) -> Path:
+    """Where the content of `name` was a moment ago that has this hash, if it was there at all."""
+    waiting = _waiting(folder, name, sha256)
+    return waiting if waiting.is_file() else folder / name
+
+
+def _is_still(status: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(status, path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _waiting(folder: Path, name: str, sha256: str) -> Path:

@@ -87,11 +87,11 @@ class DeploymentContext:
         evaluators = {name: (model.space, model.evaluate) for name, model in models.items()}
         predictor = None
         if bundle.has(PREDICTOR):
-            bundle.check(PREDICTOR)
-            valid = whole.at(predictor_provenance(bundle.predictor_path).resolutions)
-            evaluators["top1"] = (valid, load_predictor(bundle.predictor_path, valid).predict)
-            space = _common(space, valid, bundle, table)
-            predictor = load_predictor(bundle.predictor_path, space)
+            with bundle.pinned(PREDICTOR) as path:
+                valid = whole.at(predictor_provenance(path).resolutions)
+                evaluators["top1"] = (valid, load_predictor(path, valid).predict)
+                space = _common(space, valid, bundle, table)
+                predictor = load_predictor(path, space)
         costs = {name: model.at(space) for name, model in models.items()}
         warnings = () if table is None else doubts(table, whole)
         return cls(

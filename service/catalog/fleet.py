@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from models.bundle import PREDICTOR
 from models.errors import InputError
 from search.costs import CostModel
 from search.fleet import Fleet, Member, Share, search_fleet, search_shared
@@ -42,7 +43,8 @@ def plan_fleet(
         raise InputError(f"fleet: expected tables with a resolution in common, got {valid}")
     space = first.bundle.space.at(common)
     first.require_predictor()
-    predictor = load_predictor(first.bundle.predictor_path, space)
+    with first.bundle.pinned(PREDICTOR) as path:
+        predictor = load_predictor(path, space)
     members = {}
     for device, context in contexts.items():
         latency = context.costs["latency_ms"].at(space)

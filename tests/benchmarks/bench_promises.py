@@ -73,7 +73,8 @@ def report(supernet: str, device: str | None, count: int, seed: int, threads: in
     scorer = Scorer(context, home, threads)
     before = set()
     if context.bundle.has("measured.jsonl.gz"):
-        before = {row.arch for row in read_measured(context.bundle.file("measured.jsonl.gz"))}
+        with context.bundle.pinned("measured.jsonl.gz") as path:
+            before = {row.arch for row in read_measured(path)}
     errors, inside, seen = [], [], 0
     print(f"{limit:>12}  promised  measured  error   interval")
     for index, budget in enumerate(draw_budgets(context, limit, count, seed)):

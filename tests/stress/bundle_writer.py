@@ -20,7 +20,7 @@ def main() -> None:
     """Write until it is killed: the weights as they are, and something new each time."""
     folder = Path(sys.argv[1])
     bundle = Bundle.open(folder)
-    weights = bundle.file(WEIGHTS).read_bytes()
+    weights = bundle.content(WEIGHTS)
     sys.stderr.write('{"event": "working"}\n')
     sys.stderr.flush()
     for number in count(bundle.card.get("written", 0) + 1):

@@ -67,9 +67,7 @@ def import_supernet(
     registry = BundleRegistry(home)
     base = _base(registry, name, space_file)
     card, space = dict(base.card), base.space
-    files = {file: base.file(file).read_bytes() for file in card["files"]}
-    for file in files:
-        base.check(file)
+    files = {file: base.content(file) for file in card["files"]}
     if checkpoint is not None:
         content, source = _weights(checkpoint, space)
         if files.get(WEIGHTS, content) != content and not replace:
@@ -204,8 +202,8 @@ def write_checkpoint(bundle: Bundle, path: Path, key_format: str) -> Path:
     if key_format not in FORMATS:
         raise InputError(f"format: expected one of {FORMATS}, got {key_format!r}")
     bundle.check_weights()
-    bundle.check(WEIGHTS)
-    tensors = load_file(bundle.file(WEIGHTS))
+    with bundle.pinned(WEIGHTS) as weights:
+        tensors = load_file(weights)
     buffer = io.BytesIO()
     torch.save({"state_dict": to_published(bundle.space, tensors, key_format)}, buffer)
     write_atomically(path, buffer.getvalue())

@@ -67,8 +67,7 @@ def fit_predictor(
         raise InputError(
             f"supernet {bundle.name!r} has no measured subnets: {_how_to_measure(bundle)}"
         )
-    bundle.check("measured.jsonl.gz")
-    rows = read_measured(bundle.file("measured.jsonl.gz"))
+    rows = _rows(bundle)
     if (count := sum(row.split == "fit" for row in rows)) < MIN_FIT:
         raise InputError(
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
@@ -97,6 +96,11 @@ def fit_predictor(
     if unknown is not None:
         report["found_unmeasured"] = unknown
     return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
+
+
+def _rows(bundle: Bundle) -> list[Measured]:
+    with bundle.pinned("measured.jsonl.gz") as path:
+        return read_measured(path)
 
 
 def _why_unmeasured(bundle: Bundle, home: Path | None, found_count: int) -> str | None:
@@ -130,7 +134,7 @@ def _judge(
 
     archs = search_budgets(predictor.space, predictor, count)
     bundle = measure_jobs(bundle, home, [(arch, "found") for arch in archs], threads=threads)
-    rows = read_measured(bundle.file("measured.jsonl.gz"))
+    rows = _rows(bundle)
     if len(archs) < MIN_FOUND:
         return bundle, rows, None
     shift, by_arch = shift_to_test_images(rows), {row.arch: row for row in rows}
@@ -181,7 +185,7 @@ def fit_predictor_to(
         )
     predictor = _fit(bundle, given.rows, f"{given.target} ({given.source})", on_share)
     content, report = _report(bundle.space, predictor, given.rows)
-    files = {name: bundle.file(name).read_bytes() for name in bundle.card["files"]}
+    files = {name: bundle.content(name) for name in bundle.card["files"]}
     files["predictor.safetensors"] = content
     files["measured.jsonl.gz"] = compress(given.rows)
     card = {**bundle.card, "predictor": report}

@@ -18,7 +18,7 @@ import torch
 from rich.progress import Progress
 
 from latency_tables.table.table import LatencyTable
-from models.bundle.bundle import Bundle
+from models.bundle.bundle import PREDICTOR, Bundle
 from models.data.datasets import Dataset
 from models.data.images import LabelledImages, hold_out
 from models.layers import LayerSpec
@@ -184,7 +184,7 @@ def searched(ground: Ground, table: LatencyTable) -> Iterator[Network]:
     """Subnets of the front on this machine, evenly spread over its predicted accuracy."""
     bundle = ground.bundle
     space = bundle.space
-    predictor = load_predictor(bundle.predictor_path, space)
+    predictor = load_predictor(bundle.path / PREDICTOR, space)
     found = front(space, predictor, latency_costs(space, table), seed=0)
     wanted = np.linspace(found.top1[0], found.top1[-1], SUBNETS)
     picked = sorted({int(np.searchsorted(found.top1, value - 1e-9)) for value in wanted})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle.bundle import BundleRegistry
+from models.bundle.bundle import PREDICTOR, BundleRegistry
 from models.bundle.measured import read_measurements
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
@@ -39,7 +39,7 @@ def test_a_predictor_is_fitted_where_it_was_measured(tmp_path):
     path = write(tmp_path / "m.json", content(space, 200))
     empty = BundleRegistry(tmp_path).get("ofa-mbv3-w1.2")
     bundle = fit_predictor_to(empty, tmp_path, path)
-    provenance = predictor_provenance(bundle.predictor_path)
+    provenance = predictor_provenance(bundle.path / PREDICTOR)
     assert provenance.resolutions == (192,)
     assert provenance.target == "made-up accuracies (a test)"
     assert (provenance.count, bundle.card["predictor"]["unseen"]["count"]) == (175, 25)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from models.bundle import replacement
 from models.bundle.bundle import Bundle, BundleRegistry, add_to_bundle, write_bundle
-from models.errors import Conflict
+from models.errors import Conflict, CorruptBundle
 from tests.spaces import DEBUG
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,11 +34,7 @@ def written(home: Path) -> Bundle:
 
 def contents(bundle: Bundle) -> tuple[object, dict[str, bytes]]:
     """What a reader gets; fails if a file is not the one that the card names."""
-    for name in bundle.card["files"]:
-        bundle.check(name)
-    return bundle.card["metrics"]["word"], {
-        n: bundle.file(n).read_bytes() for n in bundle.card["files"]
-    }
+    return bundle.card["metrics"]["word"], {n: bundle.content(n) for n in bundle.card["files"]}
 
 
 def get(home: Path) -> Bundle:
@@ -120,6 +119,47 @@ def test_a_reader_of_the_old_card_still_finds_the_old_files(tmp_path):
     add(tmp_path)
     assert contents(reader) == old
     assert contents(get(tmp_path))[0] == "new"
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_a_file_that_is_moved_once_it_was_found_is_found_again(tmp_path, monkeypatch, changes):
+    """The old file, kept under another name; the new one, which is renamed to its own name."""
+    bundle = written(tmp_path)
+    name = "predictor.safetensors"
+    moves: list[Callable[[], object]] = [lambda: add(tmp_path)]
+    if changes == 2:  # as a writer that was stopped has left it
+        add(tmp_path)
+        bundle = get(tmp_path)
+        waiting = bundle.path / f".{name}.{bundle.card['files'][name][:16]}"
+        (bundle.path / name).rename(waiting)
+        moves = [lambda: replacement.settle(bundle.path)]
+    locate = replacement._locate
+
+    def then_moved(*of: Any) -> Path:
+        path = locate(*of)
+        while moves:
+            moves.pop()()
+        return path
+
+    monkeypatch.setattr(replacement, "_locate", then_moved)
+    with bundle.pinned(name) as path:
+        assert path.read_bytes() == {1: OLD, 2: NEW}[changes][name]
+    assert not moves
+
+
+def test_what_is_pinned_stays_whoever_replaces_it(tmp_path):
+    with written(tmp_path).pinned("predictor.safetensors") as path:
+        for word in (b"one", b"two", b"three"):
+            add_to_bundle(get(tmp_path), {}, {"predictor.safetensors": word})
+        assert path.read_bytes() == OLD["predictor.safetensors"]
+
+
+def test_a_reader_of_a_card_before_the_last_is_told(tmp_path):
+    reader = written(tmp_path)
+    for word in (b"one", b"two"):
+        add_to_bundle(get(tmp_path), {}, {"predictor.safetensors": word})
+    with pytest.raises(CorruptBundle, match="does not match its card"):
+        reader.check("predictor.safetensors")
 
 
 def test_two_who_add_at_once_lose_nothing_of_each_other(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.bundle.bundle import PREDICTOR
 from models.errors import CorruptBundle
 from models.spaces.files import published_spaces
 from search.costs.costs import macs_costs
@@ -148,4 +149,4 @@ def test_an_imported_predictor_is_explored(tmp_path):
     torch.save({k: torch.from_numpy(v) for k, v in network(128, False)[1].items()}, path)
     bundle = import_supernet(tmp_path, "ofa-mbv3-w1.2", None, predictor=path, searches=1)
     whole = MOBILE.at(MOBILE_VALID)
-    assert len(warm_start_pool_of(load_predictor(bundle.predictor_path, whole), whole)) == 1
+    assert len(warm_start_pool_of(load_predictor(bundle.path / PREDICTOR, whole), whole)) == 1

@@ -12,7 +12,7 @@ from PIL import Image
 
 import models.bundle.measure_accuracy
 import models.onnx.export
-from models.bundle.bundle import Bundle, add_to_bundle
+from models.bundle.bundle import PREDICTOR, Bundle, add_to_bundle
 from models.bundle.measured import Measured, compress, read_measured
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
@@ -102,13 +102,13 @@ def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_a
     assert rows_of(again) == rows
 
     # Guessing ten classes, they score far below what was made up; the predictor learns that.
-    old = load_predictor(bundle.predictor_path, DEBUG).predict(DEBUG.encode(new))
+    old = load_predictor(bundle.path / PREDICTOR, DEBUG).predict(DEBUG.encode(new))
     fitted = fit_predictor(again)
     assert fitted.card["predictor"]["count"] == len(before) + len(new)
     shift = fitted.card["predictor"]["shift_to_test_images"]
     assert shift["subnets"] == len(new)
     truth = np.array([row.top1 for row in added]) + shift["points"]
-    now = load_predictor(fitted.predictor_path, DEBUG).predict(DEBUG.encode(new))
+    now = load_predictor(fitted.path / PREDICTOR, DEBUG).predict(DEBUG.encode(new))
     assert np.abs(now - truth).mean() < np.abs(old + shift["points"] - truth).mean()
 
 

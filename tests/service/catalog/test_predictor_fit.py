@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from models.bundle.bundle import add_to_bundle, write_bundle
+from models.bundle.bundle import PREDICTOR, add_to_bundle, write_bundle
 from models.bundle.measured import Measured, compress, read_measured
 from models.errors import InputError
 from models.spaces.plan import macs
@@ -60,7 +60,9 @@ def test_predictions_move_to_the_test_images(tmp_path):
         fit_predictor(bundle_with(tmp_path / name, measured(160, shift)))
         for name, shift in (("plain", None), ("moved", -0.8))
     )
-    ours, theirs = (load_predictor(b.predictor_path, DEBUG).predict(genes) for b in (moved, plain))
+    ours, theirs = (
+        load_predictor(b.path / PREDICTOR, DEBUG).predict(genes) for b in (moved, plain)
+    )
     assert ours == pytest.approx(theirs - 0.8, abs=0.01)
     assert moved.card["predictor"]["shift_to_test_images"]["points"] == pytest.approx(-0.8)
     assert "moved by -0.80 points" in moved.card["predictor"]["target"]
@@ -73,7 +75,7 @@ def test_the_expected_error_counts_how_much_single_subnets_move(tmp_path):
     )
     alone, both = (b.card["predictor"]["rmse"] for b in (even, uneven))
     assert both == pytest.approx(np.hypot(alone, 0.3 * np.sqrt(10 / 9)))
-    assert load_predictor(uneven.predictor_path, DEBUG).provenance.rmse == both
+    assert load_predictor(uneven.path / PREDICTOR, DEBUG).provenance.rmse == both
 
 
 def test_too_few_subnets_say_what_to_do(tmp_path):

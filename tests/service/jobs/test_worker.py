@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 import models.supernet.extraction
 import service.delivery.bn_cache
 import service.jobs.worker
+from models.bundle.bundle import PREDICTOR
 from models.errors import Conflict, InputError
 from service.contracts.searches import SearchRequest
 from service.jobs.queue import Durable
@@ -354,7 +355,7 @@ def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, sto
     text = card.read_text()
     assert entry in text
     card.write_text(text.replace(f"{entry},", "").replace(f",\n  {entry}", ""))
-    bundle.predictor_path.unlink()
+    (bundle.path / PREDICTOR).unlink()
     with pytest.raises(InputError, match="has no accuracy predictor"):
         ask()
     context = catalog_of(home).context(SUPERNET, DEVICE)
