@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 
 from models.bundle import PREDICTOR, Bundle
 from service.catalog.catalog import Catalog
+from service.catalog.deployment_context import CONFIDENCE
 from service.catalog.devices import Devices, KeptTable
 from service.catalog.profiles import Correction
 from service.contracts import (
@@ -114,15 +116,37 @@ def describe_correction(catalog: Catalog, corrected: Correction) -> CorrectionRe
 def describe_searches(devices: Devices, searches: Sequence[Search]) -> list[SearchRead]:
     """Searches with whether their tables are current, in one query for all."""
     known = devices.current_sha256({search.request["device"] for search in searches})
-    return [
-        SearchRead.of(s, is_current(s.request["device"], s.profile_sha256, known)) for s in searches
-    ]
+    has_costs_of = cache(devices.has_costs_of)
+
+    def described(search: Search) -> SearchRead:
+        used = (search.request["device"], search.profile_sha256)
+        return SearchRead.of(search, is_current(*used, known, has_costs_of, lambda: search))
+
+    return [described(search) for search in searches]
 
 
-def is_current(device: str, sha256: str, known: Mapping[str, Collection[str]]) -> bool:
-    """Whether a table is one of what its device has now (`Devices.current_sha256`). A profile that
-    came with a request, of a device that nobody keeps, stays as it is."""
-    return sha256 in known.get(device, (sha256,))
+def is_current(
+    device: str,
+    sha256: str,
+    known: Mapping[str, Collection[str]],
+    has_costs_of: Callable[[str, str], bool],
+    read: Callable[[], Search],
+) -> bool:
+    """Whether a search for the same would be answered with the same latencies now.
+
+    A table that only got a sitting since predicts what it did; its upper bounds are others, which
+    matters to a search whose limit is on one. A profile that came with a request, of a device that
+    nobody keeps, stays as it is.
+
+    Args:
+        sha256: of the table that the search used.
+        known: by device, as `Devices.current_sha256` has it.
+        has_costs_of: as `Devices.has_costs_of`; asked only where the table is another now.
+        read: the search; likewise.
+    """
+    if sha256 in known.get(device, (sha256,)):
+        return True
+    return has_costs_of(device, sha256) and CONFIDENCE not in read().request["constraints"]
 
 
 def _table(item: KeptTable) -> DeviceTable:

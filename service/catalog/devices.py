@@ -238,6 +238,19 @@ class Devices:
             by_name.setdefault(name, set()).add(sha256)
         return by_name
 
+    def has_costs_of(self, name: str, sha256: str) -> bool:
+        """Whether a current table of a device predicts what an earlier table did, of which this is
+        the hash: it has another sitting, say.
+
+        Raises:
+            NotFound: if the device is unknown.
+        """
+        content = None if self.store is None else self.store.content(sha256)
+        if content is None:
+            return False
+        costs = _read(content).costs_sha256
+        return any(item.table.costs_sha256 == costs for item in self.get(name))
+
 
 @lru_cache(maxsize=64)
 def _read(content: str) -> LatencyTable:

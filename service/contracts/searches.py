@@ -180,8 +180,9 @@ class SearchRead(BaseModel):
     result: SearchResult | None = Field(description="Once it has succeeded.")
     error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")
     current: bool = Field(
-        description="Whether the latency table that it was asked of is still the device's: false "
-        "once the device was measured again, or its table replaced."
+        description="Whether the latencies that it was found by are still the device's: false once "
+        "the device was measured again, or its table replaced or corrected. A check that changes "
+        "only the error of the table counts if the limit is on an upper bound of the latency."
     )
     created_at: datetime
     started_at: datetime | None

@@ -26,7 +26,13 @@ class Answers:
     def text(self, state: SearchState, devices: Devices) -> str:
         """The JSON of one search, as `describe_searches` has it."""
         known = devices.current_sha256({state.device})
-        current = is_current(state.device, state.profile_sha256, known)
+        current = is_current(
+            state.device,
+            state.profile_sha256,
+            known,
+            devices.has_costs_of,
+            lambda: self._store.get(state.id),
+        )
         write = self._ended if state.finished else self._write
         return write(state.id, state.run, state.status, current)
 

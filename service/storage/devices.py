@@ -148,6 +148,12 @@ class DeviceStore:
             rows = connection.execute(*_asked(_CURRENT, [device], seen))
             return [_read(row, row.content) for row in rows]
 
+    def content(self, sha256: str) -> str | None:
+        """Text of a table that a device has or had, or that a search used; None if unknown."""
+        with unit_of_work(self._engine) as session:
+            row = session.get(ProfileRow, sha256)
+            return None if row is None else row.content
+
     def current_sha256(
         self, devices: Iterable[str], seen: Seen = None
     ) -> dict[tuple[str, tuple[str, str]], str]:

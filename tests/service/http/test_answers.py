@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from latency_tables.table.sittings import Sitting
 from latency_tables.table.table import table_to_json
 from service.catalog.descriptions import describe_searches
 from service.catalog.devices import Devices
@@ -63,8 +64,8 @@ def text(answers, store, devices):
     return text
 
 
-def ask(store, table, seed=0):
-    request = {"seed": seed, "device": table.device, "supernet": "net"}
+def ask(store, table, seed=0, **limits):
+    request = {"seed": seed, "device": table.device, "supernet": "net", "constraints": limits}
     profile = table_to_json(table)
     sha256 = DeviceStore(store._engine).current(table.device)[0].sha256
     asked = replace(new(seed, device=table.device), profile=profile, profile_sha256=sha256)
@@ -103,3 +104,16 @@ def test_a_table_that_was_replaced_shows_in_what_is_written_already(text, device
     devices.add(table, replace=True)
     assert text(search.id)["current"] is True
     assert store.reads == 2
+
+
+def test_a_sitting_leaves_what_was_found_current_but_for_limits_on_the_bound(text, devices, store):
+    table = make_table()
+    devices.add(table)
+    plain = ask(store, table, latency_ms=0.8)
+    bounded = ask(store, table, seed=1, latency_ms=0.8, latency_confidence=0.9)
+    grown = table.with_sitting(Sitting(measured_at=None, networks=60, ratio=1.2))
+    devices.add(grown, replace=True, correcting=True)
+    assert grown.sha256 != table.sha256
+    assert (text(plain.id)["current"], text(bounded.id)["current"]) == (True, False)
+    devices.add(make_table(network_overhead_ms=0.5), replace=True)
+    assert text(plain.id)["current"] is False
