@@ -19,6 +19,7 @@ from .devices import MeasuredNetwork as MeasuredNetwork
 from .devices import check_finished as check_finished
 from .errors import BadRequest as BadRequest
 from .errors import CrossOrigin as CrossOrigin
+from .errors import DownloadFailed as DownloadFailed
 from .errors import InvalidKey as InvalidKey
 from .errors import NotAllowed as NotAllowed
 from .errors import QueueFull as QueueFull

@@ -14,7 +14,8 @@ SubnetSearchError           500
 │   ├── UnknownHost         421
 │   └── TooManyRequests     429, with Retry-After
 ├── QueueFull               429, with Retry-After
-└── StoreUnavailable        503, with Retry-After
+├── StoreUnavailable        503, with Retry-After
+└── DownloadFailed          502
 
 `service.contracts.problems` turns any of them into a problem document.
 """
@@ -70,3 +71,7 @@ class StoreUnavailable(SubnetSearchError):
     """The database does not answer, or stays locked."""
 
     retry_after_s = 5
+
+
+class DownloadFailed(SubnetSearchError):
+    """A published file cannot be had from any place; the message says how to fetch it by hand."""

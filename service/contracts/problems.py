@@ -20,6 +20,7 @@ from models.errors import (
 from service.contracts.errors import (
     BadRequest,
     CrossOrigin,
+    DownloadFailed,
     InvalidKey,
     NotAllowed,
     QueueFull,
@@ -43,6 +44,7 @@ STATUS: Mapping[type[Exception], int] = {
     InputError: 422,
     QueueFull: 429,
     StoreUnavailable: 503,
+    DownloadFailed: 502,
     SubnetSearchError: 500,
 }
 """HTTP status by error class; a subclass has that of its nearest base."""

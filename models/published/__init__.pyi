@@ -1,0 +1,6 @@
+# The face of this room: what others may import.
+from .files import PublishedFile as PublishedFile
+from .files import blob_id as blob_id
+from .files import published_files as published_files
+from .supernets import PublishedSupernet as PublishedSupernet
+from .supernets import published_supernets as published_supernets

@@ -1,0 +1,7 @@
+"""Files that others published: fetched, proved to be the published ones, and imported.
+
+Read `places`, `transfer`, then `downloading`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
