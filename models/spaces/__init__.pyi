@@ -3,6 +3,7 @@ from .arch import Arch as Arch
 from .arch import register_arch_form as register_arch_form
 from .arch import unregister_arch_form as unregister_arch_form
 from .files import load_space as load_space
+from .files import net_config_space as net_config_space
 from .files import published_spaces as published_spaces
 from .files import read_space as read_space
 from .files import register_family as register_family
@@ -13,6 +14,7 @@ from .genes import GeneName as GeneName
 from .genes import Scope as Scope
 from .genes import make_divisible as make_divisible
 from .mobile import MobileSpace as MobileSpace
+from .net_config import lacks_resolution as lacks_resolution
 from .picture import architecture_svg as architecture_svg
 from .picture import plan_svg as plan_svg
 from .plan import layer_plan as layer_plan

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import FieldPath, InvalidDocument, show_value
 from models.registry import Registry
+
+if TYPE_CHECKING:
+    from models.spaces.space import SearchSpace
 
 OwnField = Literal["kernel", "width"]
 MAX_NUMBER = 1e300
@@ -48,8 +51,8 @@ class Arch:
 
     @classmethod
     def from_json(cls, value: object, own: OwnField | None = None) -> Arch:
-        """Read the JSON form, or a registered one; only its shape is checked here, the choices by
-        the space (`SearchSpace.read_arch` does both).
+        """Read the JSON form, or a registered one that needs no space; only its shape is checked
+        here. `SearchSpace.read_arch` reads every form and checks the choices.
 
         Args:
             own: the field that the family has and others do not; default: the one that is there.
@@ -57,9 +60,8 @@ class Arch:
         Raises:
             InvalidDocument: naming the field, what was expected and what was found.
         """
-        for reads, read in _FORMS.values():
-            if reads(value):
-                return read(value)
+        if (form := form_of(value)) is not None and not form.with_space:
+            return form.read(value)
         if not isinstance(value, Mapping):
             raise _invalid((), f"expected an object, got {show_value(value)}")
         told = own or ("width" if "width" in value else None)
@@ -94,29 +96,54 @@ class Arch:
         return arch
 
 
+OWN_FIELDS = frozenset({"depth", "kernel", "expand", "width"})
+"""Fields that no other known form has."""
 _FIELDS: Mapping[OwnField, str] = {
     "kernel": "(resolution, depth, kernel, expand) as in MobileNet spaces",
     "width": "(resolution, depth, width, expand) as in ResNet spaces",
 }
 
-_FORMS: Registry[tuple[Callable[[object], bool], Callable[[Any], Arch]]] = Registry(
-    "architecture form"
-)
+Note = Callable[[str], None]
+"""Told what a reader ignores, in a sentence without numbers of a single network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchForm:
+    """How others write architectures."""
+
+    reads: Callable[[object], bool]
+    read: Callable[..., Arch]
+    with_space: bool
+
+
+_FORMS: Registry[ArchForm] = Registry("architecture form")
 
 
 def register_arch_form(
-    name: str, reads: Callable[[object], bool], read: Callable[[Any], Arch]
+    name: str,
+    reads: Callable[[object], bool],
+    read: Callable[[Any], Arch] | Callable[[Any, SearchSpace, Note], Arch],
+    *,
+    with_space: bool = False,
 ) -> None:
-    """Let `Arch.from_json` read another form, such as that of another project's files.
+    """Have another form read wherever an architecture is taken, such as that of another project's
+    files. The form that was registered last is asked first.
 
     Args:
         reads: whether a JSON value has this form; it raises nothing.
-        read: the architecture of such a value.
+        read: the architecture of such a value. It raises `InvalidDocument`.
+        with_space: `read` takes two more arguments: the space that the architecture is of, and a
+            function that is told what was ignored, which users are shown.
 
     Raises:
         InputError: if another form has that name.
     """
-    _FORMS.register(name, (reads, read))
+    _FORMS.register(name, ArchForm(reads, read, with_space))
+
+
+def form_of(value: object) -> ArchForm | None:
+    """The registered form that a JSON value has; None for our own, and for what is none."""
+    return next((form for form in reversed(_FORMS.values()) if form.reads(value)), None)
 
 
 def unregister_arch_form(name: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from models.errors import InvalidDocument, show_value
 from models.registry import Registry
 from models.schema import STRICT, read_toml, validate
 from models.spaces.mobile import MobileSpace, StageSpec
+from models.spaces.net_config import read_net_config
 from models.spaces.plan import params
 from models.spaces.resnet import ResNetSpace, ResNetStage
 from models.spaces.space import SearchSpace
@@ -83,3 +85,20 @@ def published_spaces() -> Mapping[str, SearchSpace]:
     """The published supernets' spaces by name."""
     spaces = [load_space(path) for path in sorted(FOLDER.glob("*.toml"))]
     return {space.name: space for space in spaces}
+
+
+def net_config_space(value: Mapping[str, Any]) -> SearchSpace:
+    """The published space that a `net.config` is a network of (`models.spaces.net_config`).
+
+    Raises:
+        InvalidDocument: if it is of none; what is said is why it is not of the nearest.
+    """
+    refused: list[InvalidDocument] = []
+    for space in published_spaces().values():
+        try:
+            read_net_config(value, space)
+        except InvalidDocument as error:
+            refused.append(error)
+        else:
+            return space
+    raise max(refused, key=lambda error: (len(error.problems[0].path), -len(error.problems)))

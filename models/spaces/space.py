@@ -25,8 +25,11 @@ from annotated_types import Interval
 from models.errors import FieldPath, InputError, InvalidDocument
 from models.layers import LayerSpec, PublishedModule
 from models.schema import STRICT, Name
-from models.spaces.arch import Arch
+from models.spaces.arch import Arch, form_of, register_arch_form
 from models.spaces.genes import Gene, GeneMatrix, GeneName, Resolutions, Scope
+from models.spaces.net_config import is_net_config, read_net_config
+
+register_arch_form("OFA's net.config", is_net_config, read_net_config, with_space=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +233,10 @@ class SearchSpace(ABC):
         Raises:
             InvalidDocument: naming the field that is not as this space has it.
         """
-        arch = Arch.from_json(value, "width" if self._lengths["width"] else "kernel")
+        if (form := form_of(value)) is not None and form.with_space:
+            arch = form.read(value, self, lambda note: None)
+        else:
+            arch = Arch.from_json(value, "width" if self._lengths["width"] else "kernel")
         self.validate(arch)
         return arch
 

@@ -236,7 +236,7 @@ def _read_archs(path: Path, space: SearchSpace) -> list[Arch]:
 
     def read(value: object) -> list[Arch]:
         if isinstance(value, Mapping):
-            return [space.read_arch(value)]
+            return [space.read_arch(_with_image_size(value, path))]
         if not isinstance(value, list):
             text = f"expected a JSON list of architectures, got {show_value(value)}"
             raise InvalidDocument.at("archs", (), text)
@@ -251,9 +251,24 @@ def _read_arch(path: Path, space: SearchSpace) -> Arch:
     def read(value: object) -> Arch:
         if isinstance(value, Mapping) and "arch" in value:
             return read_member(value, "arch", space.read_arch, "search")
-        return space.read_arch(value)
+        return space.read_arch(_with_image_size(value, path))
 
     return read_json(path).read(read)
+
+
+def _with_image_size(value: object, path: Path) -> object:
+    """A `net.config` with the resolution, which its publisher put into the `run.config` beside it;
+    any other value as it is."""
+    from models.spaces import lacks_resolution
+
+    beside = path.with_name("run.config")
+    if not lacks_resolution(value) or not beside.is_file():
+        return value
+    run = read_json(beside).value
+    assert isinstance(value, Mapping)
+    if not isinstance(run, Mapping) or "image_size" not in run:
+        raise InputError(f"{beside}: expected an object with 'image_size', the resolution")
+    return {**value, "image_size": run["image_size"]}
 
 
 def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from models.spaces import published_spaces
 from models.training.recipe import RECIPES
+from tests.net_configs import net_config
 from tests.service.conftest import SUPERNET
 from tests.spaces import DEBUG
 
@@ -86,3 +87,21 @@ def test_a_fit_without_measurements_advises_what_is_possible(run):
     stderr = run("supernets", "fit-predictor", "ofa-mbv3-w1.2", code=2).stderr
     assert "collect" not in stderr
     assert "--measurements" in stderr
+
+
+def test_a_published_network_is_read_with_the_run_config_beside_it(run, tmp_path):
+    arch = DEBUG.uniform(12, -1, 5, 4)
+    path, run_config = tmp_path / "net.config", tmp_path / "run.config"
+    path.write_text(json.dumps(net_config(DEBUG, arch), indent=1))
+    on = ("predict", "--supernet", SUPERNET, "--archs", path, "--json")
+    assert "net.config: arch.image_size: is missing" in run(*on, code=2).stderr
+    run_config.write_text('{"image_size": 12, "n_epochs": 25}')
+    assert json.loads(run(*on).stdout)[0]["arch"] == arch.to_json()
+    run_config.write_text('{"image_size": 13}')
+    assert "arch.image_size: expected one of [8, 12], got 13" in run(*on, code=2).stderr
+    run_config.write_text("{}")
+    assert "run.config: expected an object with 'image_size'" in run(*on, code=2).stderr
+    path.write_text(path.read_text().replace('"kernel_size": 5', '"kernel_size": 7', 1))
+    run_config.write_text('{"image_size": 12}')
+    stderr = run(*on, code=2).stderr
+    assert "line 52: arch.blocks[1].mobile_inverted_conv.kernel_size: expected one of" in stderr
