@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,16 @@ from safetensors.torch import save
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
+import search.evolution.run
+import service.catalog.fronts
 from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
 from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
 from models.spaces import SearchSpace
 from models.supernet.supernet import Supernet, initialize
+from search.evolution.evolution import EvolutionSettings
+from search.evolution.run import SearchSettings
+from search.evolution.warm_start import WarmStartSettings
+from search.front import FrontSettings, front
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog.catalog import Catalog, open_catalog
 from service.cli import app as cli
@@ -121,6 +128,21 @@ def keep(home: Path, table: LatencyTable, *, replace: bool = False) -> Revision:
     return catalog_of(home).devices.add(table, replace=replace)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_searches() -> Iterator[None]:
+    """The made-up space has 800 networks: a fraction of the work finds the best of them. Searches
+    and fronts with the default settings are tested in tests/search."""
+    settings = SearchSettings(
+        warm_start=WarmStartSettings(groups=1, candidates=100, evaluated=50),
+        evolution=EvolutionSettings(population=60, isolation_generations=5, cull_interval=3),
+    )
+    small = FrontSettings(samples=300, rounds=1, generations=20, polished=20, searches=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.evolution.run, "DEFAULT_SETTINGS", settings)
+        patch.setattr(service.catalog.fronts, "front", partial(front, settings=small))
+        yield
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that is made once; tests work on copies."""
@@ -195,16 +217,22 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def stored(database_url: str, clock: ManualClock) -> Iterator[SearchStore]:
+def stored(engine: Engine, clock: ManualClock) -> SearchStore:
     """A store on each kind of database, without a queue."""
+    return SearchStore(engine, clock)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A migrated database of each kind, without rows."""
     engine = open_database(database_url)
-    yield SearchStore(engine, clock)
+    yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    """A database made by the real migrations."""
+def home_engine(settings: Settings) -> Iterator[Engine]:
+    """The database of the home."""
     engine = open_database(settings.database)
     migrate(engine)
     yield engine
@@ -212,9 +240,9 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(engine: Engine) -> SearchStore:
+def store(home_engine: Engine) -> SearchStore:
     """A store whose searches are enqueued."""
-    return SearchStore(engine, enqueue=Durable(engine).enqueue)
+    return SearchStore(home_engine, enqueue=Durable(home_engine).enqueue)
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ def test_there_is_a_core():
 
 
 FAULTS = """
-import resource, sys, torch
+import resource, torch
 from models.machine import give_back_memory, keep_freed_memory
 
 def work():
@@ -77,15 +77,18 @@ def faults():
 def size():
     return int(open("/proc/self/statm").read().split()[1])
 
-kept = sys.argv[1] == "keep" and keep_freed_memory()
-for _ in range(8):
-    work()
-before = faults()
-for _ in range(5):
-    work()
-count, full = faults() - before, size()
+def turns():
+    for _ in range(8):
+        work()
+    before = faults()
+    for _ in range(5):
+        work()
+    return faults() - before
+
+plain, kept = turns(), keep_freed_memory()
+faulted, full = turns(), size()
 give_back_memory()
-print(int(kept), count, full - size())
+print(int(kept), plain, faulted, full - size())
 """
 
 
@@ -93,15 +96,9 @@ print(int(kept), count, full - size())
 @pytest.mark.slow
 def test_kept_memory_is_not_mapped_anew_and_can_be_given_back():
     """40 MB are 9,765 pages: each turn takes its three tensors from the kernel, or none does."""
-
-    def run(how):
-        command = [sys.executable, "-c", FAULTS, how]
-        out = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=300
-        ).stdout
-        return tuple(int(word) for word in out.split())
-
-    (kept, faults, given_back), (_, plain, _) = run("keep"), run("plain")
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    kept, plain, faults, given_back = (int(word) for word in done.stdout.split())
     if not kept:
         pytest.skip("this C library keeps nothing")
     assert plain > 5 * 3 * 9_700

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 
 import models.training.trainer
 from models.bundle.bundle import Bundle
+from models.data.datasets import load_dataset
 from models.data.images import (
     FASHION_MNIST_FOLDERS,
     augment,
@@ -31,7 +34,7 @@ from models.supernet.supernet import Supernet, initialize
 from models.training.optim import learning_rate, make_optimizer
 from models.training.recipe import Phase, load_recipe
 from models.training.trainer import Trainer, archs_of_step, training_device
-from models.training.training_run import train
+from models.training.training_run import train, training_folder
 from tests.spaces import DEBUG
 
 HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
@@ -80,12 +83,30 @@ class Killed(Exception):
     """Stands for a kill between two steps."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_the_command_trains() -> Iterator[None]:
+    """On one thread, on which sums have one order. The images are read once for all trainings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.training.trainer, "load_dataset", cache(load_dataset))
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A home where the debug recipe was trained without an interruption."""
+    home = tmp_path_factory.mktemp("trained")
+    train(load_recipe("debug"), home)
+    return home
+
+
 @needs_data
 @pytest.mark.slow
-def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
+def test_resumed_training_equals_the_uninterrupted(trained, tmp_path, monkeypatch):
     recipe = load_recipe("debug")
     monkeypatch.setattr(models.training.trainer, "CHECKPOINT_STEPS", 5)
-    Trainer(recipe, tmp_path / "whole", resume=False).run()
     for kill_at in (3, 16, 19, 41, 60):
 
         def kill(progress, at=kill_at):
@@ -93,21 +114,14 @@ def test_resumed_training_equals_the_uninterrupted(tmp_path, monkeypatch):
                 raise Killed
 
         with pytest.raises(Killed):
-            Trainer(recipe, tmp_path / "cut", resume=True).run(kill)
-    Trainer(recipe, tmp_path / "cut", resume=True).run()
+            Trainer(recipe, tmp_path, resume=True).run(kill)
+    Trainer(recipe, tmp_path, resume=True).run()
     whole, cut = (
-        load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "cut")
+        load_file(folder / "checkpoint.safetensors")
+        for folder in (training_folder(recipe, trained), tmp_path)
     )
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A home where the command has trained the debug recipe."""
-    home = tmp_path_factory.mktemp("trained")
-    assert run_training(home).wait(timeout=240) == 0
-    return home
 
 
 @needs_data
@@ -170,50 +184,54 @@ def test_a_training_under_way_is_not_overwritten(tmp_path):
         Trainer(other, tmp_path, resume=True)
 
 
-@needs_data
-@pytest.mark.slow
-def test_two_processes_train_one_supernet(tmp_path):
-    """The same command under torchrun: one bundle, finite, and both ranks took part."""
-    script = (
-        "from pathlib import Path; from models.training.recipe import load_recipe;"
-        "from models.training.training_run import train; import sys;"
-        "train(load_recipe('debug'), Path(sys.argv[1]))"
-    )
-    (tmp_path / "run.py").write_text(script)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        str(tmp_path / "run.py"),
-        str(tmp_path / "home"),
-    ]
+PROCESS = """
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+import torch.distributed as dist
+from safetensors.torch import save_file
+from models.training.recipe import load_recipe
+from models.training.trainer import average_gradients
+from models.training.training_run import train
+from tests.models.training.test_trainer import HAS_DATA, gradients_of
+folder = Path(sys.argv[1])
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+supernet = gradients_of([rank])
+average_gradients(supernet, world=2)
+grads = {name: weight.grad for name, weight in supernet.named_parameters()}
+save_file({k: v for k, v in grads.items() if v is not None}, folder / f"{rank}.safetensors")
+dist.destroy_process_group()
+recipe = load_recipe("debug")
+if HAS_DATA:  # a phase, and one that learns from the network of the first
+    train(replace(recipe, phases=recipe.phases[:2]), folder / "home")
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What two processes under torchrun have written: averaged gradients, and a bundle."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "run.py").write_text(PROCESS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node", "2", str(folder / "run.py"), str(folder)]
     root = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    weights = load_file(tmp_path / "home/supernets/debug/weights.safetensors")
+    return folder
+
+
+@needs_data
+@pytest.mark.slow
+def test_two_processes_train_one_supernet(two_processes):
+    """One bundle, finite."""
+    weights = load_file(two_processes / "home/supernets/debug/weights.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
-
-
-AVERAGED = """
-import sys, torch
-import torch.distributed as dist
-from safetensors.torch import save_file
-from models.training.trainer import average_gradients
-from tests.models.training.test_trainer import gradients_of
-rank, folder = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-supernet = gradients_of([rank])
-average_gradients(supernet, world=2)
-grads = {name: weight.grad for name, weight in supernet.named_parameters()}
-save_file({k: v for k, v in grads.items() if v is not None}, f"{folder}/{rank}.safetensors")
-dist.destroy_process_group()
-"""
 
 
 def gradients_of(halves: list[int]) -> Supernet:
@@ -231,16 +249,11 @@ def gradients_of(halves: list[int]) -> Supernet:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one_on_the_whole_batch(tmp_path):
+def test_two_processes_have_the_gradients_of_one_on_the_whole_batch(two_processes):
     """Means, not sums; and a weight that neither used keeps no gradient."""
-    root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, "-c", AVERAGED, str(rank), str(tmp_path)] for rank in range(2)]
-    running = [subprocess.Popen(command, cwd=root, env=environment) for command in commands]
-    assert [process.wait(timeout=240) for process in running] == [0, 0]
     whole = gradients_of([0, 1])
     for rank in range(2):
-        averaged = load_file(tmp_path / f"{rank}.safetensors")
+        averaged = load_file(two_processes / f"{rank}.safetensors")
         for name, weight in whole.named_parameters():
             assert (weight.grad is None) == (name not in averaged), name
             if weight.grad is not None:

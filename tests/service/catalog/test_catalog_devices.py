@@ -14,7 +14,6 @@ from latency_tables.table.files import save
 from latency_tables.table.table import Conditions
 from models.errors import Conflict, NotFound
 from service.catalog.devices import Devices
-from service.storage.database import open_database
 from service.storage.devices import DeviceStore
 from service.storage.sessions import unit_of_work
 from service.storage.tables import DeviceTableRow, ProfileRow
@@ -22,13 +21,6 @@ from tests.service.conftest import make_table
 from tests.service.stored import START, ManualClock
 
 INT8 = Conditions(runtime="fake", precision="int8", batch=1)
-
-
-@pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

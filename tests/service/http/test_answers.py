@@ -12,19 +12,11 @@ from latency_tables.table.table import table_to_json
 from service.catalog.descriptions import describe_searches
 from service.catalog.devices import Devices
 from service.http.answers import Answers
-from service.storage.database import open_database
 from service.storage.devices import DeviceStore
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
 from tests.service.conftest import make_table
 from tests.service.stored import PROBLEM, new
-
-
-@pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 class CountingStore(SearchStore):

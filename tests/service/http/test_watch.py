@@ -24,13 +24,6 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def store(engine):
     return SearchStore(engine)
 

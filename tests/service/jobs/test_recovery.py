@@ -16,7 +16,6 @@ from service.jobs.identity import has_ended, new_executor
 from service.jobs.queue import Durable
 from service.jobs.recovery import MISSED_HEARTBEATS, WorkerRecovery
 from service.storage import ExecutorStore
-from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
 from service.storage.sessions import utc_now
@@ -36,13 +35,6 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -48,13 +48,6 @@ def catalog(template):
 
 
 @pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def durable(engine):
     return Durable(engine)
 

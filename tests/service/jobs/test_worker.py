@@ -24,9 +24,9 @@ from service.storage.artifacts import ArtifactStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
+from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_profile, make_table
 
-PATIENCE_S = 60
 ASKED = {"supernet": SUPERNET, "device": DEVICE, "constraints": {"latency_ms": 0.8}}
 
 
@@ -36,18 +36,18 @@ def catalog(settings):
 
 
 @pytest.fixture
-def durable(engine):
-    return Durable(engine)
+def durable(home_engine):
+    return Durable(home_engine)
 
 
 @pytest.fixture
-def worker(engine, durable, catalog, settings):
-    return Worker(engine, durable, catalog, ArtifactStore(settings.artifacts), settings)
+def worker(home_engine, durable, catalog, settings):
+    return Worker(home_engine, durable, catalog, ArtifactStore(settings.artifacts), settings)
 
 
 @pytest.fixture
-def runs(engine, durable):
-    return RunStore(engine, enqueue=durable.enqueue)
+def runs(home_engine, durable):
+    return RunStore(home_engine, enqueue=durable.enqueue)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_step_that_cannot_be_noted_is_no_failure(worker, store, ask, monkeypat
 
 @pytest.mark.slow
 def test_a_network_that_another_search_found_is_not_recalibrated_again(
-    store, ask, engine, durable, catalog, settings, monkeypatch
+    store, ask, home_engine, durable, catalog, settings, monkeypatch
 ):
     """Two searches, two workers, one network: the second finds the statistics of the first."""
     done: list[object] = []
@@ -132,7 +132,7 @@ def test_a_network_that_another_search_found_is_not_recalibrated_again(
     results = []
     for seed in (0, 1):
         artifacts = ArtifactStore(settings.artifacts)
-        worker = Worker(engine, durable, catalog, artifacts, settings)
+        worker = Worker(home_engine, durable, catalog, artifacts, settings)
         results.append(finish(worker, store, ask(seed=seed)).result)
     assert results[0]["arch"] == results[1]["arch"]
     assert results[0]["sha256"] == results[1]["sha256"]
@@ -167,7 +167,7 @@ def test_on_either_database_each_search_is_done_once(database_url, settings, cat
 )
 @pytest.mark.slow
 def test_broken_weights_fail_the_search_and_nothing_else(
-    worker, store, ask, home, damage, words, engine, durable, catalog, settings
+    worker, store, ask, home, damage, words, home_engine, durable, catalog, settings
 ):
     search = ask()
     weights = home / "supernets" / SUPERNET / "weights.safetensors"
@@ -181,7 +181,7 @@ def test_broken_weights_fail_the_search_and_nothing_else(
     # Put back, the same question is asked again and answered.
     weights.write_bytes(whole)
     assert ask().id == search.id
-    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    another = Worker(home_engine, durable, catalog, worker.artifacts, settings)
     done = finish(another, store, search)
     assert (done.status, done.run) == ("succeeded", 2)
 
@@ -261,7 +261,7 @@ def test_a_search_over_its_time_fails_with_the_limit(worker, store, ask, monkeyp
 @pytest.mark.parametrize("shutdown_s", [0.0, 30.0])
 @pytest.mark.slow
 def test_a_stopping_worker_finishes_its_search_or_puts_it_back(
-    worker, store, ask, monkeypatch, settings, shutdown_s, durable, engine, catalog
+    worker, store, ask, monkeypatch, settings, shutdown_s, durable, home_engine, catalog
 ):
     monkeypatch.setattr(worker, "settings", settings.model_copy(update={"shutdown_s": shutdown_s}))
     search, begun = ask(), Event()
@@ -285,14 +285,14 @@ def test_a_stopping_worker_finishes_its_search_or_puts_it_back(
     state = durable.states([search.workflow_id])[search.workflow_id]
     assert (state.status, state.queue_name) == ("ENQUEUED", "searches")
     monkeypatch.undo()
-    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    another = Worker(home_engine, durable, catalog, worker.artifacts, settings)
     assert finish(another, store, search).status == "succeeded"
     assert kinds(store, search) == ["queued", "running", "queued", "running", "succeeded"]
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_after_its_last_finished_step(
-    worker, store, ask, monkeypatch, engine, durable, catalog, settings
+    worker, store, ask, monkeypatch, home_engine, durable, catalog, settings
 ):
     """A worker that dies while it builds does not search again; what it did is used."""
     import service.delivery.delivery
@@ -319,7 +319,7 @@ def test_a_run_goes_on_after_its_last_finished_step(
     with worker.working():
         wait_until(lambda: worker.abandon.is_set() and not worker.running)
     monkeypatch.setattr("service.delivery.model_builder.ModelBuilder.build", real_build)
-    another = Worker(engine, durable, catalog, worker.artifacts, settings)
+    another = Worker(home_engine, durable, catalog, worker.artifacts, settings)
     done = finish(another, store, search)
     assert (done.status, calls) == ("succeeded", ["search"])
 

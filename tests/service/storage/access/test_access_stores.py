@@ -14,20 +14,12 @@ from service.storage.access.api_keys import MAX_DAYS, KeyStore
 from service.storage.access.audit import AuditLog
 from service.storage.access.owners import Owners, claim, identity, own_key
 from service.storage.access.rate_limits import RateLimit
-from service.storage.database import open_database
 from service.storage.sessions import unit_of_work
 from tests.service.stored import START, new
 
 ANN = Caller(owner="ann", scope="search", key_id="k")
 BOB = Caller(owner="bob", scope="search", key_id="k")
 ROOT = Caller(owner="root", scope="admin", key_id="k")
-
-
-@pytest.fixture
-def engine(database_url):
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
