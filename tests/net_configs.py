@@ -10,11 +10,14 @@ INNER = "mobile_inverted_conv"
 ACTS = {"relu": "relu", "relu6": "relu6", "hswish": "h_swish"}
 
 
-def net_config(space: SearchSpace, arch: Arch, inner: str = INNER) -> dict[str, Any]:
-    """The published form of a network.
+def net_config(
+    space: SearchSpace, arch: Arch, inner: str = INNER, dropout: float = 0.1
+) -> dict[str, Any]:
+    """The published form of a network, with its fields in the published order.
 
     Args:
         inner: what a block calls its inverted bottleneck.
+        dropout: in the classifier, while it was fine-tuned.
     """
     assert isinstance(space, MobileSpace)
     v3 = space.feature_width > 0
@@ -45,7 +48,7 @@ def net_config(space: SearchSpace, arch: Arch, inner: str = INNER) -> dict[str, 
         **last,
         "classifier": {
             "name": "LinearLayer", "in_features": features, "out_features": space.classes,
-            "bias": True, "use_bn": False, "act_func": None, "dropout_rate": 0.1,
+            "bias": True, "use_bn": False, "act_func": None, "dropout_rate": dropout,
             "ops_order": "weight_bn_act",
         },
     }  # fmt: skip
@@ -72,7 +75,12 @@ def _mbconv(
 
 def _block(conv: dict[str, Any], inner: str) -> dict[str, Any]:
     skips = conv["stride"] == 1 and conv["in_channels"] == conv["out_channels"]
-    widths = {"in_channels": [conv["in_channels"]], "out_channels": [conv["in_channels"]]}
-    shortcut = {"name": "IdentityLayer", **widths} if skips else None
+    shortcut = None
+    if skips:
+        shortcut = {
+            "name": "IdentityLayer", "in_channels": [conv["in_channels"]],
+            "out_channels": [conv["out_channels"]], "use_bn": False, "act_func": None,
+            "dropout_rate": 0, "ops_order": "weight_bn_act",
+        }  # fmt: skip
     name = "MobileInvertedResidualBlock" if inner == INNER else "ResidualBlock"
     return {"name": name, inner: conv, "shortcut": shortcut}

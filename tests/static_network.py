@@ -83,6 +83,7 @@ class Squeeze(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         small = max(8, (channels // 4 + 4) // 8 * 8)
+        small += 8 if small < 0.9 * (channels // 4) else 0
         self.fc = nn.Sequential()
         self.fc.add_module("reduce", nn.Conv2d(channels, small, 1))
         self.fc.add_module("relu", nn.ReLU())

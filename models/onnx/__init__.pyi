@@ -4,6 +4,7 @@ from .export import CALIBRATION_BATCH as CALIBRATION_BATCH
 from .export import ImageSet as ImageSet
 from .export import calibrated_subnet as calibrated_subnet
 from .export import measure_top1 as measure_top1
+from .export import network_onnx as network_onnx
 from .export import onnx_top1 as onnx_top1
 from .export import run_onnx as run_onnx
 from .export import subnet_onnx as subnet_onnx

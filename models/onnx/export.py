@@ -14,7 +14,7 @@ import torch
 from models.data import preprocess
 from models.machine import in_order
 from models.onnx.builder import build_onnx
-from models.spaces import Arch, layer_plan
+from models.spaces import Arch, SearchSpace, layer_plan
 from models.supernet import Subnet, Supernet, extract, recalibrate
 
 CALIBRATION_BATCH = 256
@@ -78,8 +78,14 @@ def subnet_onnx(
     supernet: Supernet, arch: Arch, subnet: Subnet, metadata: Mapping[str, str]
 ) -> bytes:
     """ONNX bytes of an extracted subnet."""
-    tensors = {name: tensor.detach().numpy() for name, tensor in subnet.state_dict().items()}
-    space = supernet.space
+    return network_onnx(supernet.space, arch, subnet, metadata)
+
+
+def network_onnx(
+    space: SearchSpace, arch: Arch, network: Subnet, metadata: Mapping[str, str]
+) -> bytes:
+    """ONNX bytes of the network `arch` with weights of its own."""
+    tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
 
 

@@ -119,13 +119,18 @@ def key_map(space: SearchSpace, format: KeyFormat) -> dict[str, str]:
 
     Our names are those of `Supernet.state_dict()`, and the norms' counters.
     """
-    modules = space.published_modules(_BLOCK[format])
+    modules = space.published_modules(block_name_of(format))
     return {
         f"layers.{spec.name}.{ours}": theirs
         for spec in layer_plan(space, space.largest)
         if spec.name in modules
         for ours, theirs in kind_of(spec).published_names(spec, modules[spec.name])
     }
+
+
+def block_name_of(format: KeyFormat) -> str:
+    """What the inner module of an inverted bottleneck is called."""
+    return _BLOCK[format]
 
 
 def detect_format(tensors: Mapping[str, Tensor]) -> KeyFormat:
@@ -140,10 +145,28 @@ def from_published(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[st
     Raises:
         InputError: naming the missing, unknown, misshapen or unusable tensors.
     """
-    names = key_map(space, detect_format(tensors))
     with torch.device("meta"):  # shapes only: nothing is allocated or initialized
         supernet = Supernet(space)
     shapes = {name: tuple(tensor.shape) for name, tensor in supernet.state_dict().items()}
+    return matched_tensors(space, key_map(space, detect_format(tensors)), shapes, tensors)
+
+
+def matched_tensors(
+    space: SearchSpace,
+    names: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+    tensors: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Copies of a checkpoint's tensors under our names.
+
+    Args:
+        space: named in messages.
+        names: the checkpoint's name of every tensor that it must have, by ours.
+        shapes: of each, by our name; counters are scalars.
+
+    Raises:
+        InputError: naming the missing, unknown, misshapen or unusable tensors.
+    """
     problems = []
     for ours, theirs in names.items():
         counter = ours.endswith(COUNTER)
