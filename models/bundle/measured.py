@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Interval, Len
 
-from models.errors import InputError, InvalidDocument
+from models.errors import InputError, InputWarning, InvalidDocument
 from models.schema import STRICT, Text, read_each, read_json, validate
-from models.spaces import Arch, GeneMatrix, SearchSpace
+from models.spaces import Arch, ArchReader, GeneMatrix, SearchSpace
 
 Split = Literal["fit", "test", "found"]
 
@@ -135,10 +136,13 @@ def _parse_measurements(value: object, space: SearchSpace) -> Measurements:
     if len(file.arch) != len(file.top1):
         text = f"expected one a network, {len(file.arch)}, got {len(file.top1)}"
         raise InvalidDocument.at("measurements", ("top1",), text)
+    reader = ArchReader(space)
     try:
-        archs = read_each(file.arch, space.read_arch, "measurements.arch")
+        archs = read_each(file.arch, reader, "measurements.arch")
     except InvalidDocument as error:
         raise error.within("measurements", "arch") from error
+    for text in reader.warnings:
+        warnings.warn(f"measurements: {text}", InputWarning, stacklevel=2)
     seen: dict[Arch, int] = {}
     rows = []
     unseen = np.random.default_rng(0).permutation(len(archs)) % UNSEEN_SHARE == 0

@@ -25,11 +25,9 @@ from annotated_types import Interval
 from models.errors import FieldPath, InputError, InvalidDocument
 from models.layers import LayerSpec, PublishedModule
 from models.schema import STRICT, Name
-from models.spaces.arch import Arch, form_of, register_arch_form
+from models.spaces.arch import Arch, OwnField
+from models.spaces.arch_forms import ArchReader
 from models.spaces.genes import Gene, GeneMatrix, GeneName, Resolutions, Scope
-from models.spaces.net_config import is_net_config, read_net_config
-
-register_arch_form("OFA's net.config", is_net_config, read_net_config, with_space=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,18 +225,18 @@ class SearchSpace(ABC):
         stages = {name: len(self.block_counts) * (name in blocks) for name in ("kernel", "expand")}
         return {"depth": names.count("depth"), "width": names.count("width"), **stages}
 
+    @property
+    def own_field(self) -> OwnField:
+        """The field that this family's architectures have and others do not."""
+        return "width" if self._lengths["width"] else "kernel"
+
     def read_arch(self, value: object) -> Arch:
-        """The architecture of this space that a JSON value is.
+        """The architecture of this space that a JSON value is, in any form (`ArchReader`).
 
         Raises:
             InvalidDocument: naming the field that is not as this space has it.
         """
-        if (form := form_of(value)) is not None and form.with_space:
-            arch = form.read(value, self, lambda note: None)
-        else:
-            arch = Arch.from_json(value, "width" if self._lengths["width"] else "kernel")
-        self.validate(arch)
-        return arch
+        return ArchReader(self)(value)
 
     def validate(self, arch: Arch) -> None:
         """Check that `arch` is in this space.

@@ -233,27 +233,37 @@ def _check_precision(precision: str) -> None:
 
 def _read_archs(path: Path, space: SearchSpace) -> list[Arch]:
     from models.schema import read_each
+    from models.spaces import ArchReader
+
+    reader = ArchReader(space)
 
     def read(value: object) -> list[Arch]:
         if isinstance(value, Mapping):
-            return [space.read_arch(_with_image_size(value, path))]
+            return [reader(_with_image_size(value, path))]
         if not isinstance(value, list):
             text = f"expected a JSON list of architectures, got {show_value(value)}"
             raise InvalidDocument.at("archs", (), text)
-        return read_each(value, space.read_arch, "archs")
+        return read_each(value, reader, "archs")
 
-    return read_json(path).read(read)
+    archs = read_json(path).read(read)
+    print_warnings(f"{path}: {text}" for text in reader.warnings)
+    return archs
 
 
 def _read_arch(path: Path, space: SearchSpace) -> Arch:
     from models.schema import read_member
+    from models.spaces import ArchReader
+
+    reader = ArchReader(space)
 
     def read(value: object) -> Arch:
         if isinstance(value, Mapping) and "arch" in value:
-            return read_member(value, "arch", space.read_arch, "search")
-        return space.read_arch(_with_image_size(value, path))
+            return read_member(value, "arch", reader, "search")
+        return reader(_with_image_size(value, path))
 
-    return read_json(path).read(read)
+    arch = read_json(path).read(read)
+    print_warnings(f"{path}: {text}" for text in reader.warnings)
+    return arch
 
 
 def _with_image_size(value: object, path: Path) -> object:

@@ -1,13 +1,21 @@
-"""Foreign forms are added from outside: a CSV table, and architectures as Once-for-All has them."""
+"""Foreign forms are added from outside: a CSV table, and architectures in a text."""
 
 import csv
+import re
 
 import pytest
 from typer.testing import CliRunner
 
 from latency_tables.published import register_table_format, unregister_table_format
 from latency_tables.table import Conditions, LatencyTable, LayerLatency, space_layers
-from models.spaces import Arch, layer_plan, register_arch_form, unregister_arch_form
+from models.errors import InvalidDocument
+from models.spaces import (
+    Arch,
+    ArchReader,
+    layer_plan,
+    register_arch_form,
+    unregister_arch_form,
+)
 from service.catalog import open_catalog
 from service.cli import app
 from service.settings import Settings
@@ -61,35 +69,40 @@ def test_a_csv_of_layers_is_imported(tmp_path, monkeypatch, csv_format):
     assert table.network_ms(plan) == pytest.approx(sum(micros[layer.key] for layer in plan) / 1e3)
 
 
-def is_flat(value):
-    return isinstance(value, dict) and {"r", "d", "ks", "e"} == set(value)
+BLOCK = re.compile(r"k(\d+)e(\d+)")
 
 
-def read_flat(value):
-    """Kernels and expansions in one list each, as many a stage as the deepest stage has blocks."""
-    depth = value["d"]
-    most = len(value["ks"]) // len(depth)
-    kernel, expand = (
-        [value[name][s * most : s * most + d] for s, d in enumerate(depth)] for name in ("ks", "e")
-    )
+def is_text(value):
+    return isinstance(value, dict) and set(value) == {"net"}
+
+
+def read_text(value, space, note):
+    """ "12: k3e4 k5e3, k3e3": the resolution, then the blocks of each stage."""
+    size, _, stages = value["net"].partition(":")
+    blocks = [[tuple(map(int, b)) for b in BLOCK.findall(stage)] for stage in stages.split(",")]
+    if len(blocks) != len(space.block_counts):
+        text = f"expected {len(space.block_counts)} stages, got {len(blocks)}"
+        raise InvalidDocument.at("arch", ("net",), text)
+    if "#" in stages:
+        note("what follows # is ignored")
+    kernel, expand = ([[b[i] for b in stage] for stage in blocks] for i in (0, 1))
+    depth = [len(stage) for stage in blocks]
     return Arch.from_json(
-        {"resolution": value["r"], "depth": depth, "kernel": kernel, "expand": expand}
+        {"resolution": int(size), "depth": depth, "kernel": kernel, "expand": expand}
     )
 
 
 @pytest.fixture
-def flat_form():
-    register_arch_form("flat lists", is_flat, read_flat)
+def text_form():
+    register_arch_form("text", is_text, read_text, with_space=True)
     yield
-    unregister_arch_form("flat lists")
+    unregister_arch_form("text")
 
 
-def test_an_architecture_in_flat_lists_is_read(flat_form):
-    arch = DEBUG.smallest
-    most = max(DEBUG.largest.depth)
-    padded = {
-        name: [v for stage in stages for v in (*stage, *[0] * (most - len(stage)))]
-        for name, stages in (("ks", arch.kernel), ("e", arch.expand))
-    }
-    assert Arch.from_json({"r": arch.resolution, "d": list(arch.depth), **padded}) == arch
-    assert Arch.from_json(arch.to_json()) == arch
+def test_an_architecture_in_a_text_is_read(text_form):
+    arch = Arch(12, (2, 1), ((3, 5), (3,)), ((4, 3), (3,)))
+    reader = ArchReader(DEBUG)
+    assert reader({"net": "12: k3e4 k5e3, k3e3 # small"}) == arch == DEBUG.read_arch(arch.to_json())
+    assert reader.warnings == ["what follows # is ignored"]
+    with pytest.raises(InvalidDocument, match=r"arch\.net: expected 2 stages, got 1"):
+        DEBUG.read_arch({"net": "12: k3e4"})
