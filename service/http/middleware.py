@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from anyio import BrokenResourceError, ClosedResourceError
 from fastapi import HTTPException
 
 from service.contracts import BadRequest
@@ -28,7 +29,8 @@ log = structlog.get_logger(__name__)
 class RequestLog:
     """Gives every request an id, logs it and measures its time.
 
-    An exception that nothing else answered is logged, and its answer says nothing of it.
+    An exception that nothing else answered is logged, and its answer says nothing of it. A client
+    that leaves amid a stream of events is none.
     """
 
     def __init__(self, app: App) -> None:
@@ -54,6 +56,8 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_marked)
             except Exception as error:
+                if status and _is_of_closed_stream(error):
+                    return
                 log.exception("request_crashed")
                 if status:  # the answer has begun
                     raise
@@ -70,6 +74,14 @@ class RequestLog:
                     status=status or 500,
                     ms=round(1000 * seconds, 1),
                 )
+
+
+def _is_of_closed_stream(error: BaseException) -> bool:
+    """Whether this is what FastAPI's event streams raise when what they still had to send can no
+    longer be sent."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_of_closed_stream(one) for one in error.exceptions)
+    return isinstance(error, BrokenResourceError | ClosedResourceError)
 
 
 class RequestLimits:

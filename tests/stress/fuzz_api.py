@@ -3,7 +3,8 @@
     python -m tests.stress.fuzz_api [--cases 10000] [--minutes 20] [--seed 1]
 
 Every check of schemathesis is on: no 5xx, answers as described, bad requests refused and good
-ones taken, keys asked for. The service has one tiny supernet, a worker, and keys.
+ones taken, keys asked for. The service has one tiny supernet, a worker, and keys. Of its names and
+of a search that has ended, many requests use one, so that they come further than to a 404.
 """
 
 from __future__ import annotations
@@ -15,23 +16,45 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
+from service.client import Client
+from service.http import middleware
 from service.settings import Settings
 from service.storage.access.api_keys import open_keys
 from service.storage.database import migrate, open_database
 from service.storage.devices import DeviceStore
-from tests.service.conftest import SUPERNET, make_bundle, make_table
+from tests.service.conftest import DEVICE, SUPERNET, make_bundle, make_table
 from tests.service.serving import serving
 from tests.stress.needs import require_packages
 
 CONFIG = """
+[checks.use_after_free]
+# DELETE cancels a search, which can be read afterwards.
+enabled = false
+
 [checks.positive_data_acceptance]
 # 422: limits that no network meets, and tables that hold but are wrong, are known only to the
 # service.
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "422"]
+
+[dictionaries]
+names = {{ values = ["{supernet}", "{device}"] }}
+searches = {{ values = ["{search}"] }}
+budgets = {{ values = [0.6, 0.8, 1.0, 1.5] }}
+
+[parameters]
+"path.name" = {{ dictionary = "names", probability = 0.7 }}
+"path.device" = {{ dictionary = "names", probability = 0.7 }}
+"path.search_id" = {{ dictionary = "searches", probability = 0.7 }}
+"body.supernet" = {{ dictionary = "names", probability = 0.7 }}
+"body.device" = {{ dictionary = "names", probability = 0.7 }}
+"body.constraints.latency_ms" = {{ dictionary = "budgets", probability = 0.5 }}
 """
 OPERATIONS = 20
 """Roughly; schemathesis spreads its examples over them."""
+PATIENCE_S = 60
+"""For an answer: what it answers is judged here, not how fast a busy machine is."""
 OUT_OF_TIME = 3
 EVENTS = "/v1/searches/{search_id}/events"
 
@@ -58,7 +81,8 @@ def fuzz(
             listen until it comes.
 
     Returns:
-        0 if all held; else schemathesis' exit code, or 3 if time was too short for all.
+        0 if all held; else schemathesis' exit code, 1 if a request crashed whose answer had begun,
+        or 3 if time was too short for all.
     """
     settings = Settings(
         home=folder,
@@ -76,14 +100,18 @@ def fuzz(
     secret, _ = open_keys(engine, settings).create("fuzzer", "admin")
     engine.dispose()
     config = folder / "schemathesis.toml"
-    config.write_text(CONFIG)
     started, passed_s, done, code = time.monotonic(), 0.0, 0, 0
-    with serving(settings) as url:
+    with serving(settings) as url, patch.object(middleware, "log", wraps=middleware.log) as log:
+        search = _search(url, secret, finish=not quick)
+        config.write_text(CONFIG.format(supernet=SUPERNET, device=DEVICE, search=search))
         while done < cases and code == 0:
             examples = max(5, min(60, (cases - done) // OPERATIONS))
             code, ran = _run(url, secret, config, examples, seed, quick)
             done, seed = done + ran, seed + 1
             passed_s = time.monotonic() - started
+            if crashed := log.exception.call_count:
+                sys.stdout.write(f"{crashed} requests crashed\n")
+                code = code or 1
             sys.stdout.write(f"{done} cases, {passed_s:.0f} s, exit code {code}\n")
             sys.stdout.flush()
             if code == 0 and done < cases and (ran == 0 or passed_s > seconds):
@@ -91,6 +119,12 @@ def fuzz(
     verdict = {0: "passed", OUT_OF_TIME: "out of time"}.get(code, "FAILED")
     sys.stdout.write(f"{verdict}: {done} of {cases} cases, {passed_s:.0f} s\n")
     return code
+
+
+def _search(url: str, secret: str, *, finish: bool) -> str:
+    """The id of a search, which has ended if `finish`."""
+    with Client(url, secret) as client:
+        return client.search(SUPERNET, DEVICE, latency_ms=0.8, wait=finish).id
 
 
 def _run(
@@ -101,7 +135,8 @@ def _run(
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)),
         *("run", f"{url}/openapi.json", "--checks", "all", "--no-color"),
-        *("--header", f"Authorization: Bearer {secret}", "--request-timeout", "20"),
+        *("--header", f"Authorization: Bearer {secret}", "--request-timeout", str(PATIENCE_S)),
+        *("--max-response-time", str(PATIENCE_S)),
         *("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure"),
         *("--generation-database", "none", "--max-failures", "60"),
         *("--suppress-health-check", "all", *less),
