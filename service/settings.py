@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     extensions: str | None = None
     """Python files or modules, separated by commas, that every command and worker imports first.
     They may register limits, runtimes, layer kinds, families, predictors and formats."""
+    mirrors: str | None = None
+    """Folders and http(s) URLs, separated by commas, that published files are taken from before
+    the place where they were published. Files lie there by their published path, or by name."""
     access: Literal["auto", "required", "off"] = "auto"
     """Whether requests need an API key. auto: all do, unless `serve` listens on loopback, no proxy
     is named and no key was ever made. off: none does, whoever sends it."""
@@ -103,6 +106,11 @@ class Settings(BaseSettings):
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """`trusted_proxies`; one address is a network of its own."""
         return _networks(self.trusted_proxies)
+
+    @property
+    def mirror_list(self) -> list[str]:
+        """`mirrors`, each by itself."""
+        return _entries(self.mirrors)
 
     def environment(self) -> dict[str, str]:
         """The variables by which another process gets the same settings."""

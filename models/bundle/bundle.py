@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.bundle.card import checked_card, space_of
+from models.bundle.capabilities import Capability, NextStep, capabilities, next_steps
+from models.bundle.card import CALIBRATION, WEIGHTS, checked_card, space_of
 from models.bundle.replacement import (
     WrongContent,
     exclusive,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from models.data import LabelledImages
     from models.supernet import Supernet
 
-WEIGHTS, PREDICTOR = "weights.safetensors", "predictor.safetensors"
 ZOO = Path(__file__).with_name("shipped")
 """Bundles shipped with the project."""
 
@@ -135,7 +135,7 @@ class Bundle:
     def calibration(self) -> npt.NDArray[np.uint8]:
         """Training images (N, H, W) or (N, H, W, C) for batch-norm recalibration."""
         with (
-            self.pinned("calibration.npz") as path,
+            self.pinned(CALIBRATION) as path,
             np.load(path, allow_pickle=False) as arrays,
         ):
             images: npt.NDArray[np.uint8] = arrays["images"]
@@ -155,11 +155,10 @@ class Bundle:
             InputError: if there are no weights, or no images to recalibrate with.
         """
         self.check_weights()
-        if not self.has("calibration.npz"):
+        if not self.has(CALIBRATION):
             raise InputError(
                 f"supernet {self.name!r} has no calibration images, without which a subnet's batch "
-                "norms cannot be recalibrated: add some with `subnet-search supernets import "
-                f"{self.name} none --calibration FOLDER`"
+                f"norms cannot be recalibrated: add some with {self.how_to('deliver')}"
             )
 
     def check_weights(self) -> None:
@@ -170,9 +169,23 @@ class Bundle:
         """
         if not self.has(WEIGHTS):
             raise InputError(
-                f"supernet {self.name!r} has no weights here: import a checkpoint with "
-                f"`subnet-search supernets import {self.name} CHECKPOINT`"
+                f"supernet {self.name!r} has no weights here: add them with {self.how_to('verify')}"
             )
+
+    @property
+    def capabilities(self) -> dict[Capability, bool]:
+        """Whether it can be searched, delivered from and verified against."""
+        return capabilities(self.card["files"])
+
+    @property
+    def next_steps(self) -> list[NextStep]:
+        """The commands that add what it cannot do yet."""
+        return next_steps(self.name, self.card)
+
+    def how_to(self, capability: Capability) -> str:
+        """The command that adds a capability which the bundle lacks, for messages."""
+        step = next(step for step in self.next_steps if capability in step.adds)
+        return f"`{step.command}`" + (f" ({step.needs})" if step.needs else "")
 
     def has(self, file: str) -> bool:
         """Whether the card lists `file`."""

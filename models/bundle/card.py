@@ -17,6 +17,9 @@ from models.errors import InvalidDocument, show_value
 from models.schema import Name, read_member, validate
 from models.spaces import SearchSpace, read_space
 
+WEIGHTS, PREDICTOR = "weights.safetensors", "predictor.safetensors"
+CALIBRATION, MEASURED = "calibration.npz", "measured.jsonl.gz"
+
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

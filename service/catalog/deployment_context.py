@@ -220,7 +220,7 @@ class DeploymentContext:
         if self.predictor is None:
             raise InputError(
                 f"supernet {self.bundle.name!r} has no accuracy predictor, so it cannot be "
-                "searched: fit one with `subnet-search supernets fit-predictor`, or import one"
+                f"searched: add one with {self.bundle.how_to('search')}"
             )
         return self.predictor
 

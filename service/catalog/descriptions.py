@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 from models.bundle import PREDICTOR, Bundle
 from service.catalog.catalog import Catalog
@@ -36,7 +38,16 @@ def _summary(bundle: Bundle) -> SupernetSummary:
         space=bundle.space.name,
         architectures=bundle.space.cardinality,
         searchable=bundle.has(PREDICTOR),
+        **_abilities(bundle),
     )
+
+
+def _abilities(bundle: Bundle) -> dict[str, Any]:
+    """What a supernet can be used for, and what adds the rest."""
+    return {
+        "capabilities": bundle.capabilities,
+        "next_steps": [asdict(step) for step in bundle.next_steps],
+    }
 
 
 def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
@@ -54,6 +65,7 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
         architectures=bundle.space.cardinality,
         predictor=None if predictor is None else predictor.provenance.to_json(),
         card={key: value for key, value in bundle.card.items() if key != "space"},
+        **_abilities(bundle),
     )
 
 

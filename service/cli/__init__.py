@@ -34,7 +34,9 @@ app.command()(operation.backup)
 app.command()(operation.restore)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
-app.add_typer(supernets.app, name="supernets", help="Supernets: list, show, train, import.")
+app.add_typer(
+    supernets.app, name="supernets", help="Supernets: list, show, download, import, train."
+)
 app.add_typer(
     devices_app, name="devices", help="Devices: list, show, measure, check, import, lint."
 )

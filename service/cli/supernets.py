@@ -1,11 +1,11 @@
-"""`supernets`: list, show, import, train and measure supernets."""
+"""`supernets`: list, show, download, import, train and measure supernets."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,18 @@ from service.cli.common import (
     settings,
 )
 from service.cli.completion import complete_recipe, complete_supernet
-from service.cli.output import print_json, print_table, progress_bar
+from service.cli.output import (
+    can_in_words,
+    print_json,
+    print_next_steps,
+    print_table,
+    progress_bar,
+)
 from service.cli.source import open_source
+
+if TYPE_CHECKING:
+    from service.catalog.published import Downloaded
+    from service.contracts import SupernetRead
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,8 +46,13 @@ def list_(server: Server = None, json: Json = False) -> None:
     if json:
         print_json([item.model_dump() for item in items])
     else:
-        rows = [(i.name, i.space, f"{i.architectures:.3g}", i.searchable) for i in items]
-        print_table(("name", "space", "architectures", "searchable"), rows)
+        rows = [
+            (i.name, i.space, f"{i.architectures:.3g}", i.searchable, can_in_words(i.capabilities))
+            for i in items
+        ]
+        print_table(("name", "space", "architectures", "searchable", "can"), rows)
+        for item in items:
+            print_next_steps(item.next_steps)
 
 
 @app.command()
@@ -57,6 +72,8 @@ def show(name: SupernetArgument, server: Server = None, json: Json = False) -> N
     for key in ("licence", "data", "metrics", "energy"):
         if key in supernet.card:
             typer.echo(f"{key}: {supernet.card[key]}")
+    typer.echo(f"can now: {can_in_words(supernet.capabilities)}")
+    print_next_steps(supernet.next_steps)
 
 
 def _expected_error(predictor: Mapping[str, Any]) -> str:
@@ -119,6 +136,80 @@ def import_(
         print_json({"name": name, "path": str(bundle.path), "files": bundle.card["files"]})
     else:
         typer.echo(f"{bundle.path}: {', '.join(bundle.card['files'])}")
+
+
+@app.command()
+def download(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A published supernet, such as ofa-mbv3-w1.2.", autocompletion=complete_supernet
+        ),
+    ],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL|FOLDER",
+            help="The only place to take the files from. Default: the folders and URLs in "
+            "SUBNET_MIRRORS, then the place where they were published.",
+        ),
+    ] = None,
+    predictor_only: Annotated[
+        bool, typer.Option("--predictor-only", help="Leave the weights out.")
+    ] = False,
+    searches: Annotated[int, typer.Option(min=0, help="As for `supernets import`.")] = SEARCHES,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="A folder of training images, one folder a class; needed to deliver."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Download what was published of a supernet, prove it by its Git blob ids, and import it."""
+    from models.errors import NotFound
+    from models.published import published_supernets
+    from service.catalog import describe_supernet
+    from service.catalog.published import download_supernet, read_place, read_places
+
+    known = published_supernets()
+    if name not in known:
+        raise NotFound.named("supernet to download", name, known)
+    configured = settings()
+    places = read_places(configured.mirror_list) if from_ is None else [read_place(from_, "--from")]
+    warnings: list[str] = []
+    with progress_bar(f"downloading {name}") as show_share:
+        done = download_supernet(
+            configured.home,
+            known[name],
+            places,
+            only=from_ is not None,
+            predictor_only=predictor_only,
+            calibration=calibration,
+            searches=searches,
+            on_share=show_share,
+            warn=warnings.extend,
+        )
+    print_warnings([*warnings, *done.notes])
+    _echo_downloaded(done, describe_supernet(catalog(), name), json)
+
+
+def _echo_downloaded(done: Downloaded, supernet: SupernetRead, json: bool) -> None:
+    files = done.bundle.card["files"]
+    if json:
+        answer = {
+            "name": supernet.name,
+            "path": str(done.bundle.path),
+            "files": files,
+            "downloaded": [{"path": file.path, "git_blob": file.blob} for file in done.files],
+        }
+        print_json(answer | supernet.model_dump(include={"capabilities", "next_steps"}))
+        return
+    proved = [f"{file.name}: git blob id {file.blob}, as published" for file in done.files]
+    for line in proved or [f"all that was published of {supernet.name} is here already"]:
+        typer.echo(line)
+    typer.echo(f"{done.bundle.path}: {', '.join(files)}")
+    typer.echo(f"can now: {can_in_words(supernet.capabilities)}")
+    print_next_steps(supernet.next_steps)
 
 
 @app.command("export-checkpoint")

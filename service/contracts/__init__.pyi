@@ -55,7 +55,9 @@ from .searches import SearchQuery as SearchQuery
 from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
+from .supernets import Capabilities as Capabilities
 from .supernets import LedgerRead as LedgerRead
+from .supernets import NextStepRead as NextStepRead
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary

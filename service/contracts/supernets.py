@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+
+class Capabilities(BaseModel):
+    """What a supernet can be used for now."""
+
+    search: bool = Field(description="It has an accuracy predictor.")
+    deliver: bool = Field(
+        description="It has weights, and images to recalibrate batch norms with: models are built."
+    )
+    verify: bool = Field(description="It has weights: finished models are compared with them.")
+
+
+class NextStepRead(BaseModel):
+    """A command of the machine of the service that makes a supernet good for more."""
+
+    adds: list[Literal["search", "deliver", "verify"]]
+    command: str
+    needs: str = Field(description="What it takes besides a network; empty for nothing.")
 
 
 class SupernetRead(BaseModel):
@@ -18,6 +36,10 @@ class SupernetRead(BaseModel):
         description="The accuracy predictor: what it was fitted on and its expected error."
     )
     card: dict[str, Any] = Field(description="Data, recipe, measured metrics, energy, licence.")
+    capabilities: Capabilities | None = Field(
+        None, description="What it can be used for now; null from older services."
+    )
+    next_steps: list[NextStepRead] = Field([], description="What adds the rest, in order.")
 
 
 class SupernetSummary(BaseModel):
@@ -28,6 +50,10 @@ class SupernetSummary(BaseModel):
     space: str = Field(description="Name of its search space.")
     architectures: int
     searchable: bool = Field(description="Whether it has an accuracy predictor.")
+    capabilities: Capabilities | None = Field(
+        None, description="What it can be used for now; null from older services."
+    )
+    next_steps: list[NextStepRead] = Field([], description="What adds the rest, in order.")
 
 
 class SupernetList(BaseModel):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.table import Conditions, LatencyTable, Precision
-from models.bundle import Bundle
+from models.bundle import CALIBRATION, Bundle
 from models.errors import InputError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
@@ -104,7 +104,7 @@ class ModelBuilder:
 
             images, self._calibration_classes = read_calibration(calibration, bundle.space)
             self.calibration = ImageSet(images, bundle.mean, bundle.std)
-        elif bundle.has("calibration.npz"):
+        elif bundle.has(CALIBRATION):
             self.calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
         if bundle.has("validation.npz"):
             data = bundle.validation()

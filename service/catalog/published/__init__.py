@@ -1,6 +1,6 @@
 """Files that others published: fetched, proved to be the published ones, and imported.
 
-Read `places`, `transfer`, then `downloading`."""
+Read `places`, `transfer`, `downloading`, then `supernets`."""
 
 import lazy_loader
 

@@ -42,6 +42,7 @@ def fetch_published(
     places: Sequence[Place] = (),
     *,
     only: bool = False,
+    also: Sequence[PublishedFile] = (),
     on_share: Report = lambda share, word: None,
     patience: Patience = PATIENCE,
 ) -> Path:
@@ -53,6 +54,7 @@ def fetch_published(
     Args:
         home: SUBNET_HOME; the cache is in it.
         only: from `places` alone.
+        also: further files that the caller needs, which the error names too if they are not here.
         on_share: told which share of it is there, 0..1, and what is being done.
 
     Raises:
@@ -72,7 +74,9 @@ def fetch_published(
                 return target
             target.unlink(missing_ok=True)
             if not _is_proved(partial, file):
-                _receive_proved(file, places, partial, out, opened, on_share)
+                if failures := _receive_proved(file, places, partial, out, opened, on_share):
+                    missing = [file, *(other for other in also if not is_cached(other, home))]
+                    raise _failed(places, f"{file.name}: {'; '.join(failures)}", missing)
             os.fsync(out.fileno())
             partial.replace(target)
     except OSError as error:
@@ -89,14 +93,17 @@ def is_cached(file: PublishedFile, home: Path) -> bool:
     return (home / FOLDER / file.blob / file.name).is_file()
 
 
-def by_hand(files: Sequence[PublishedFile]) -> str:
-    """What a user does where there is no network."""
-    listed = ", ".join(f"{file.url} (git blob id {file.blob})" for file in files)
-    it, them = ("it", "it") if len(files) == 1 else ("all of them", "them")
-    return (
-        f"fetch by hand {listed}; put {it} into a folder, and name that folder with --from FOLDER "
-        f"or in SUBNET_MIRRORS; `git hash-object FILE` prints the blob id of {them}"
+def _failed(
+    places: Sequence[Place], reasons: str, missing: Sequence[PublishedFile]
+) -> SubnetSearchError:
+    """Says what a user does without a network. The folders that were named are the user's input."""
+    listed = ", ".join(f"{file.url} (git blob id {file.blob})" for file in missing)
+    text = (
+        f"{reasons}; fetch by hand {listed}, put {'them' if missing[1:] else 'it'} into a folder, "
+        "and run the command again with --from FOLDER or SUBNET_MIRRORS=FOLDER"
     )
+    folders_alone = all(place.url is None for place in places)
+    return InputError(text) if folders_alone else DownloadFailed(text)
 
 
 def _origin(file: PublishedFile) -> Place:
@@ -110,22 +117,23 @@ def _receive_proved(
     out: BinaryIO,
     connections: Connections,
     report: Report,
-) -> None:
-    """Fill `out` with the published content from the first place that gives it."""
+) -> list[str]:
+    """Fill `out` with the published content from the first place that gives it.
+
+    Returns:
+        Why each place failed; empty if one gave it.
+    """
     failures = []
     for place in places:
         try:
             for source in place.sources(file, connections):
                 with suppress(Absent):
                     _receive_from(source, file, partial, out, report)
-                    return
+                    return []
             failures.append(f"{place.shown} does not have it")
         except TransferFailed as error:
             failures.append(str(error))
-    reasons = f"{file.name}: {'; '.join(failures)}"
-    if all(place.url is None for place in places):
-        raise InputError(f"{reasons}; {by_hand([file])}")
-    raise DownloadFailed(f"{reasons}; {by_hand([file])}")
+    return failures
 
 
 def _receive_from(

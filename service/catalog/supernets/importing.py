@@ -22,6 +22,7 @@ from models.bundle import (
     write_bundle,
 )
 from models.errors import Conflict, InputError, show_value
+from models.published import blob_id
 from models.spaces import SearchSpace, load_space
 
 SEARCHES = 200
@@ -121,6 +122,7 @@ def _weights(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
     source = {
         "file": path.name,
         "sha256": file_sha256(path),
+        "git_blob": blob_id(path),
         "key_format": detect_format(tensors),
     }
     return save(ours), source

@@ -4,6 +4,8 @@ from .networks import print_doubts as print_doubts
 from .networks import print_plot as print_plot
 from .networks import print_search as print_search
 from .progress import progress_bar as progress_bar
+from .supernets import can_in_words as can_in_words
+from .supernets import print_next_steps as print_next_steps
 from .tables import print_json as print_json
 from .tables import print_table as print_table
 from .tables import short as short

@@ -18,7 +18,8 @@ import torch
 from rich.progress import Progress
 
 from latency_tables.table.table import LatencyTable
-from models.bundle.bundle import PREDICTOR, Bundle
+from models.bundle.bundle import Bundle
+from models.bundle.card import PREDICTOR
 from models.data.datasets import Dataset
 from models.data.images import LabelledImages, hold_out
 from models.layers import LayerSpec

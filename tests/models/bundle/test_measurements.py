@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.bundle.bundle import PREDICTOR, BundleRegistry
+from models.bundle.bundle import BundleRegistry
+from models.bundle.card import PREDICTOR
 from models.bundle.measured import read_measurements
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces

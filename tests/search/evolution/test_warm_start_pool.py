@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle.bundle import PREDICTOR
+from models.bundle.card import PREDICTOR
 from models.errors import CorruptBundle
 from models.spaces.files import published_spaces
 from search.costs.costs import macs_costs

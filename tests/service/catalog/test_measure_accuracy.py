@@ -12,7 +12,8 @@ from PIL import Image
 
 import models.bundle.measure_accuracy
 import models.onnx.export
-from models.bundle.bundle import PREDICTOR, Bundle, add_to_bundle
+from models.bundle.bundle import Bundle, add_to_bundle
+from models.bundle.card import PREDICTOR
 from models.bundle.measured import Measured, compress, read_measured
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from models.bundle.bundle import PREDICTOR, add_to_bundle, write_bundle
+from models.bundle.bundle import add_to_bundle, write_bundle
+from models.bundle.card import PREDICTOR
 from models.bundle.measured import Measured, compress, read_measured
 from models.errors import InputError
 from models.spaces.plan import macs

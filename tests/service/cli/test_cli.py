@@ -16,7 +16,8 @@ from latency_tables.benchmark import measure, runner
 from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.table.table import space_layers
-from models.bundle.bundle import PREDICTOR, BundleRegistry, add_to_bundle
+from models.bundle.bundle import BundleRegistry, add_to_bundle
+from models.bundle.card import PREDICTOR
 from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch

@@ -204,7 +204,7 @@ async def test_a_published_supernet_needs_weights_and_images(client):
     }
     profile = make_profile(space=space.name, table=table)
     request = body(supernet=space.name, device=profile, constraints={"latency_ms": 1e3})
-    check(await client.post("/v1/searches", json=request), 422, "has no weights here: import")
+    check(await client.post("/v1/searches", json=request), 422, "has no weights here: add")
     shown = (await client.get(f"/v1/supernets/{space.name}")).json()
     assert (shown["sha256"], shown["predictor"]["resolutions"]) == ("", [224])
     assert shown["architectures"] == space.cardinality

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 import models.supernet.extraction
 import service.delivery.bn_cache
 import service.jobs.worker
-from models.bundle.bundle import PREDICTOR
+from models.bundle.card import PREDICTOR
 from models.errors import Conflict, InputError
 from service.contracts.searches import SearchRequest
 from service.jobs.queue import Durable
