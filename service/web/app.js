@@ -28,7 +28,7 @@ const views = {
     },
     (name) => {
       const spaces = catalog.devices.find((d) => d.name === name)?.spaces ?? [];
-      const supernet = catalog.supernets.find((n) => n.searchable && spaces.includes(n.space)) ?? catalog.supernets.find((n) => spaces.includes(n.space));
+      const supernet = catalog.supernets.find((n) => n.capabilities.search && spaces.includes(n.space)) ?? catalog.supernets.find((n) => spaces.includes(n.space));
       go({ view: "explore", supernet: supernet?.name ?? state.supernet, devices: [name], focus: name, budget: null, search: null });
     },
   ),

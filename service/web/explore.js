@@ -1,5 +1,6 @@
 // The Explore view: fronts of devices, a budget, the best network within it, and a search for it.
 
+import { can, notSearchable, whyNot } from "./abilities.js";
 import { get } from "./api.js";
 import { Chart } from "./chart.js";
 import { showChosen } from "./chosen.js";
@@ -43,7 +44,7 @@ export class Explore {
     const { state } = this;
     const usable = (name) => this.#devicesOf(name).length > 0;
     const known = catalog.supernets.find((n) => n.name === state.supernet);
-    const best = known ?? catalog.supernets.find((n) => n.searchable && usable(n.name)) ?? catalog.supernets[0];
+    const best = known ?? catalog.supernets.find((n) => can(n, "search") && usable(n.name)) ?? catalog.supernets[0];
     if (!best) return show($("#chart"), h("p", { class: "empty" }, "There is no supernet yet. Import or train one with the subnet-search command."));
     state.supernet = best.name;
     const names = this.#devicesOf(best.name).map((d) => d.name);
@@ -53,9 +54,20 @@ export class Explore {
     await this.refresh();
   }
 
-  #devicesOf(supernet) {
-    const space = this.catalog.supernets.find((n) => n.name === supernet)?.space;
-    return this.catalog.devices.filter((device) => device.spaces.includes(space));
+  /** The chosen supernet as the catalogue lists it. */
+  get #supernet() {
+    return this.catalog.supernets.find((n) => n.name === this.state.supernet);
+  }
+
+  /** The devices that a supernet can be searched on. */
+  #devicesOf(name) {
+    const supernet = this.catalog.supernets.find((n) => n.name === name);
+    return supernet && can(supernet, "search") ? this.catalog.devices.filter((device) => device.spaces.includes(supernet.space)) : [];
+  }
+
+  #hasTable(device, precision) {
+    const known = device.precisions[this.#supernet.space] ?? [];
+    return precision === "int8" ? known.includes("int8") : known.some((other) => other !== "int8");
   }
 
   #choose(supernet) {
@@ -103,7 +115,7 @@ export class Explore {
     $("#shaded").textContent = state.confidence == null ? "Shaded: expected error." : "Shaded: from the prediction to the bound.";
     show(
       $("#supernet"),
-      catalog.supernets.map((n) => h("option", { value: n.name, selected: n.name === state.supernet }, n.name + (n.searchable ? "" : " (no accuracy predictor)"))),
+      catalog.supernets.map((n) => h("option", { value: n.name, selected: n.name === state.supernet, disabled: !can(n, "search") }, n.name)),
     );
     const chips = state.devices.map((name, i) =>
       h(
@@ -113,16 +125,23 @@ export class Explore {
         state.devices.length > 1 ? h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, onclick: () => this.#remove(name) }, "×") : null,
       ),
     );
-    const usable = this.#devicesOf(state.supernet).map((d) => d.name);
-    const more = usable.filter((name) => !state.devices.includes(name));
+    const tables = this.#devicesOf(state.supernet);
+    for (const option of $("#precision").options) {
+      option.disabled = !tables.some((d) => this.#hasTable(d, option.value));
+      option.textContent = option.value + (option.disabled && tables.length ? " (no table)" : "");
+    }
+    const usable = tables.map((d) => d.name);
+    const more = tables.filter((d) => !state.devices.includes(d.name));
+    const lacking = more.filter((d) => !this.#hasTable(d, state.precision));
     const others = catalog.devices.filter((d) => !usable.includes(d.name));
     const full = state.devices.length >= MOST_DEVICES;
     const add = h(
       "select",
       { class: "add", "aria-label": "Add a device", disabled: full || !(more.length + others.length), onchange: (event) => this.#add(event.target.value) },
       h("option", { value: "" }, full ? `${MOST_DEVICES} at most` : "+ Add device"),
-      more.map((name) => h("option", { value: name }, name)),
-      others.length ? h("optgroup", { label: "No table for this supernet" }, others.map((d) => h("option", { disabled: true }, d.name))) : null,
+      more.filter((d) => !lacking.includes(d)).map((d) => h("option", { value: d.name }, d.name)),
+      notOffered(`No ${state.precision} table`, lacking),
+      notOffered(usable.length ? "No table for this supernet" : "Nothing to search here", others),
     );
     show($("#chips"), chips, add);
     $("#devices-count").textContent = usable.length ? `${state.devices.length} of ${usable.length}` : "";
@@ -169,7 +188,8 @@ export class Explore {
       this.network.hide();
       show($("#compare"));
       const reason = failed[0] ? problem(failed[0]) : null;
-      const none = h("p", { class: "empty" }, "No device has a latency table for this supernet's space. Add one under Devices.");
+      const measure = h("code", {}, `subnet-search devices measure NAME --supernet ${state.supernet}`);
+      const none = h("p", { class: "empty" }, can(this.#supernet, "search") ? ["No device has a latency table for this supernet's space. Add one under Devices, or measure the service's machine: ", measure] : whyNot(this.#supernet, "search"));
       show($("#chart"), reason ?? (waiting.length ? loadingFront(waiting) : none));
       return show($("#chosen-body"), h("p", { class: "empty" }, waiting.length ? "Waiting for the first curve." : "Nothing to choose from."));
     }
@@ -185,13 +205,14 @@ export class Explore {
   }
 
   #facts() {
-    const summary = this.catalog.supernets.find((n) => n.name === this.state.supernet);
+    const summary = this.#supernet;
     const details = this.supernets.get(this.state.supernet);
     const [count, unit] = [Number(summary.architectures).toExponential(1).split("e+"), ""];
     const parts = [`${count[0]} × 10`, h("sup", {}, count[1]), ` networks in space ${summary.space}`, unit];
     const classes = details?.space && `, ${details.space.classes} classes, ${details.space.resolutions.at(0)}–${details.space.resolutions.at(-1)} px`;
     const licence = details?.card?.licence && details.card.licence !== "none" ? `, ${details.card.licence}` : "";
     show($("#supernet-facts"), parts, classes, licence);
+    show($("#supernet-lacks"), notSearchable(this.catalog.supernets));
   }
 
   /** The user has set the budget, in the control `from`. */
@@ -212,7 +233,7 @@ export class Explore {
     this.chart.move(budget);
     this.point = showChosen($("#chosen-body"), focus, budget, (other) => this.setBudget(other));
     this.shown = focus;
-    if (this.point) $("#chosen-body").append(this.form.update(state));
+    if (this.point) $("#chosen-body").append(this.form.update(state, this.#supernet));
     this.#compare();
     if (from !== $("#budget")) $("#budget").value = ms(budget);
     const slider = $("#slider");
@@ -284,6 +305,11 @@ export class Explore {
     this.delivered = search;
     this.#showNetwork();
   }
+}
+
+/** Devices that cannot be chosen, under the reason. */
+function notOffered(label, devices) {
+  return devices.length ? h("optgroup", { label }, devices.map((d) => h("option", { disabled: true }, d.name))) : null;
 }
 
 function swatch(i) {

@@ -1,6 +1,7 @@
 // The form under the chosen network: further limits, a seed, and the button that starts a search.
 
-import { h } from "./dom.js";
+import { can, whyNot } from "./abilities.js";
+import { h, show } from "./dom.js";
 import { ms, share } from "./format.js";
 import { FURTHER } from "./limits.js";
 
@@ -16,12 +17,13 @@ export class SearchForm {
   constructor(onSearch) {
     const field = (name, label, attributes = {}) => h("label", {}, label, h("input", { name, type: "number", min: 0, step: "any", inputmode: "decimal", ...attributes }));
     this.button = h("button", { class: "primary", id: "search-button" });
+    this.hint = h("p", { class: "hint" });
     this.element = h(
       "form",
       { class: "search-form" },
       this.button,
       h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, FURTHER.map((limit) => field(limit.name, label(limit))), field("seed", "Seed", { step: 1, value: 0 }))),
-      h("p", { class: "hint" }, "The search looks again at this budget, then builds the model and checks it."),
+      this.hint,
     );
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -29,8 +31,10 @@ export class SearchForm {
     });
   }
 
-  /** Say on the button what it searches for. */
-  update({ budget, confidence, precision }) {
+  /** Say on the button what it searches for; without what a model is built from, say what is missing. */
+  update({ budget, confidence, precision }, supernet) {
+    this.button.disabled = !can(supernet, "deliver");
+    show(this.hint, this.button.disabled ? whyNot(supernet, "deliver") : "The search looks again at this budget, then builds the model and checks it.");
     this.button.textContent = `Search within ${ms(budget)} ms${confidence ? ` by the upper bound, nominal ${share(confidence, 4)},` : ""} and build the ${precision === "int8" ? "int8 " : ""}ONNX`;
     return this.element;
   }

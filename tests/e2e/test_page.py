@@ -171,6 +171,14 @@ def test_int8_curves_and_searches_where_there_is_a_table(page, url):
     page.reload()
     expect(page.get_by_label("Precision", exact=True)).to_have_value("int8")
 
+    offered = page.get_by_label("Supernet", exact=True).locator("option:not([disabled])")
+    assert "ofa-resnet50" not in offered.all_inner_texts()
+    assert TINY in offered.all_inner_texts()
+    page.goto("/?supernet=ofa-resnet50")
+    expect(page.locator("#chart")).to_contain_text("subnet-search supernets download ofa-resnet50")
+    expect(page.locator("#supernet-lacks summary")).to_contain_text("cannot be searched yet")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
     page.goto(f"/?supernet={TINY}&devices={TINY_DEVICE}&precision=int8")
     expect(page.get_by_role("alert")).to_contain_text("--precision int8")
     expect(page.locator("#search-button")).to_have_count(0)
