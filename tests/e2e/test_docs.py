@@ -35,6 +35,10 @@ SKIPPED = (
     ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
     (
+        r"subnet-search supernets download",
+        "needs a network; tests/service/catalog/published downloads from a server of its own",
+    ),
+    (
         r"subnet-search devices fit",
         "needs measured networks; tests/service/catalog/test_fitted_devices.py fits",
     ),

@@ -76,10 +76,25 @@ def read_place(text: str, what: str) -> Place:
         InputError: if it is neither.
         NotFound: if there is no such folder.
     """
+    place = _parse(text, what)
+    if not text or (place.folder is not None and not place.folder.is_dir()):
+        raise NotFound(f"{what}: expected an http or https URL or a folder, got {text!r}")
+    return place
+
+
+def read_places(mirrors: Sequence[str], what: str = "SUBNET_MIRRORS") -> list[Place]:
+    """Several places, in the order in which they are tried. A folder that is not there now, such
+    as one that is not mounted, has no file.
+
+    Raises:
+        InputError: as `read_place`.
+    """
+    return [_parse(text, what) for text in mirrors]
+
+
+def _parse(text: str, what: str) -> Place:
     if "://" not in text:
-        if not text or not (folder := Path(text)).is_dir():
-            raise NotFound(f"{what}: expected an http or https URL or a folder, got {text!r}")
-        return Place(folder, None)
+        return Place(Path(text), None)
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
@@ -90,15 +105,6 @@ def read_place(text: str, what: str) -> Place:
             "is named by its path"
         )
     return Place(None, url.copy_with(fragment=None))
-
-
-def read_places(mirrors: Sequence[str], what: str = "SUBNET_MIRRORS") -> list[Place]:
-    """Several places, in the order in which they are tried.
-
-    Raises:
-        InputError, NotFound: as `read_place`.
-    """
-    return [read_place(text, what) for text in mirrors]
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,4 +207,8 @@ async def test_a_published_supernet_needs_weights_and_images(client):
     check(await client.post("/v1/searches", json=request), 422, "has no weights here: add")
     shown = (await client.get(f"/v1/supernets/{space.name}")).json()
     assert (shown["sha256"], shown["predictor"]["resolutions"]) == ("", [224])
+    assert shown["capabilities"] == {"search": True, "deliver": False, "verify": False}
+    (step,) = shown["next_steps"]
+    assert step["adds"] == ["deliver", "verify"]
+    assert step["command"] == f"subnet-search supernets download {space.name} --calibration FOLDER"
     assert shown["architectures"] == space.cardinality

@@ -139,7 +139,7 @@ def test_a_spoilt_file_is_refused_before_it_is_read(server, home, monkeypatch):
 def test_mirrors_of_the_setting_are_asked(server, home, tmp_path, monkeypatch, files):
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "tiny").write_bytes(files["ofa/nets/tiny"])
-    monkeypatch.setenv("SUBNET_MIRRORS", f"{server.url}/none, {tmp_path / 'mirror'}")
+    monkeypatch.setenv("SUBNET_MIRRORS", f"unmounted, {server.url}/none, {tmp_path / 'mirror'}")
     assert download().exit_code == 0
     assert {path for path, _ in server.requests} == {
         f"/none/{tail}" for tail in ("ofa/nets/tiny", "nets/tiny", "tiny")
