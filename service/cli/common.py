@@ -6,6 +6,7 @@ Nothing slow is imported here: `subnet-search --help` waits for every import of 
 from __future__ import annotations
 
 import difflib
+import errno
 import itertools
 import os
 import warnings
@@ -50,6 +51,8 @@ Server = Annotated[
 ]
 MEASURE_S = 240.0
 """Seconds that `devices measure` takes by default."""
+NO_DEFECT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
+"""What a full disk or a folder of somebody else's answers: no traceback is of use."""
 MAX_LISTED = 10_000
 """Files of a folder among which the name nearest to a misspelt one is looked for."""
 
@@ -68,6 +71,12 @@ class Group(TyperGroup):
             except SubnetSearchError as error:
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+            except OSError as error:
+                if error.errno not in NO_DEFECT:
+                    raise
+                where = f"{error.filename}: " if error.filename else ""
+                typer.echo(f"error: {where}{error.strerror}", err=True)
+                raise typer.Exit(1) from error
 
 
 def _shown_by(others: Callable[..., None]) -> Callable[..., None]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,18 @@ def test_an_unknown_name_lists_what_can_be_downloaded(home):
     done = download(name="fashion-mbv3")
     assert done.exit_code == 2
     assert "known: tiny" in done.stderr
+
+
+def test_a_disk_that_is_full_when_the_bundle_is_written_is_said(server, home, monkeypatch):
+    from service.catalog.published import supernets
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights.safetensors")
+
+    monkeypatch.setattr(supernets, "import_supernet", full)
+    done = download("--from", server.url)
+    assert done.exit_code == 1
+    assert done.stderr == "error: weights.safetensors: No space left on device\n"
 
 
 def test_weights_from_elsewhere_are_kept(server, home, tmp_path):
