@@ -48,13 +48,8 @@ def load_static(space: SearchSpace, arch: Arch, tensors: Mapping[str, Tensor]) -
     """
     plan = layer_plan(space, arch)
     names = static_key_map(space, arch, block_name_of(detect_format(tensors)))
-    needed = {
-        ours: theirs
-        for ours, theirs in names.items()
-        if not ours.endswith(COUNTER) or theirs in tensors
-    }
     subnet = plain(plan, space.bn_eps)
-    found = matched_tensors(space, needed, tensor_shapes(plan), tensors)
+    found = matched_tensors(space, names, tensor_shapes(plan), tensors)
     counters = {n: t for n, t in subnet.state_dict().items() if n.endswith(COUNTER)}
     subnet.load_state_dict({**counters, **found})
     return channels_last(subnet).eval()

@@ -55,12 +55,14 @@ def good_tensors(kind: str) -> Tensors:
 
 def _tensor_changes(rng: random.Random) -> list[tuple[str, Callable[[Tensor], Any], bool]]:
     """How, the change of a float32 tensor, and whether the file must then be refused."""
-    dtype = rng.choice([torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+    whole = rng.choice([torch.int64, torch.int8, torch.bool])
+    other = rng.choice([torch.float64, torch.float16, torch.bfloat16])
     return [
         ("another shape", lambda t: torch.zeros((*t.shape, 2)), True),
         ("no values", lambda t: torch.zeros((0, *t.shape[1:])), True),
         ("a scalar", lambda t: torch.tensor(1.0), True),
-        (f"{dtype}", lambda t: t.to(dtype), True),
+        (f"{whole}", lambda t: t.to(whole), True),
+        (f"{other}", lambda t: t.to(other), False),
         ("complex", lambda t: t.to(torch.complex64), True),
         ("NaN", lambda t: torch.full_like(t, float("nan")), True),
         ("infinity", lambda t: torch.full_like(t, -float("inf")), True),
@@ -170,7 +172,7 @@ def _damaged(rng: random.Random, content: bytes) -> tuple[bytes, str]:
 
 
 def _other(rng: random.Random, good: Tensors) -> tuple[object, str]:
-    """Values that are no state dict."""
+    """Values that are no state dict of the network."""
     name = rng.choice(sorted(good))
     return rng.choice(
         [
@@ -180,12 +182,14 @@ def _other(rng: random.Random, good: Tensors) -> tuple[object, str]:
             (good[name], "one tensor"),
             ({"state_dict": 3}, "a number as state dict"),
             ({"state_dict": {}}, "an empty state dict"),
-            ({"state_dict": {"state_dict": good}}, "a state dict in a state dict"),
+            ({"state_dict": {"a": {"b": good}}}, "a state dict in others of unknown names"),
+            ({"model": good["classifier.linear.bias"]} | {"ema": {}}, "a tensor for a model"),
             ({**good, 7: good[name]}, "a number as name"),
             ({**good, "a\x1b[31mb": good[name]}, "a name with an escape"),
             ({**good, "x" * 100_000: good[name]}, "a name of 100,000 characters"),
             ({k: v for k, v in good.items() if k != name}, f"{name} removed"),
-            ({f"module.{k}": v for k, v in good.items()}, "every name with a prefix"),
+            ({f"module.{k}x": v for k, v in good.items()}, "every name changed"),
+            ({f"m{i}.{k}": v for i, (k, v) in enumerate(good.items())}, "a prefix for each"),
         ]
     )
 

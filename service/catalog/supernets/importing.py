@@ -49,14 +49,14 @@ def import_supernet(
 
     Args:
         name: a known supernet, or with `space_file` a new one.
-        checkpoint: torch or safetensors file in either published naming.
+        checkpoint: torch or safetensors file in either published naming, or the index of several.
         predictor: a published accuracy predictor.
         space_file: a space of the user's own (docs/spaces.md).
         calibration: a folder of training images, ImageFolder layout.
         replace: put new weights in the place of different ones.
         searches: to explore the predictor with (`search.evolution.warm_start_pool`).
         on_share: told how many of them are done, 0..1.
-        warn: told what is odd about the calibration images.
+        warn: told what was done to the checkpoint, and what is odd about the calibration images.
 
     Raises:
         NotFound: if a name or a file is unknown.
@@ -70,7 +70,7 @@ def import_supernet(
     card, space = dict(base.card), base.space
     files = {file: base.content(file) for file in card["files"]}
     if checkpoint is not None:
-        content, source = _weights(checkpoint, space)
+        content, source = _weights(checkpoint, space, warn)
         if files.get(WEIGHTS, content) != content and not replace:
             raise Conflict(
                 f"supernet {name!r} has other weights already (sha256 {base.sha256[:12]}): "
@@ -80,7 +80,7 @@ def import_supernet(
         card["source"] = source
     if predictor is not None:
         files["predictor.safetensors"], card["predictor"] = _predictor(
-            predictor, space, searches, on_share
+            predictor, space, searches, on_share, warn
         )
     if calibration is not None:
         files["calibration.npz"], images, classes = _calibration(calibration, space)
@@ -112,24 +112,35 @@ def _base(registry: BundleRegistry, name: str, space_file: Path | None) -> Bundl
     return Bundle(registry.folder / name, card, space)
 
 
-def _weights(path: Path, space: SearchSpace) -> tuple[bytes, dict[str, Any]]:
+def _weights(
+    path: Path, space: SearchSpace, warn: Callable[[list[str]], None]
+) -> tuple[bytes, dict[str, Any]]:
+    """The weights as a bundle has them, and where they are from, with what was done to them."""
     from safetensors.torch import save
 
     from models.supernet import detect_format, from_published, read_checkpoint
 
-    tensors = read_checkpoint(path)
-    ours = from_published(space, tensors)
-    source = {
+    changes: list[str] = []
+    tensors = read_checkpoint(path, changes.append)
+    ours = from_published(space, tensors, changes.append)
+    if changes:
+        warn(changes)
+    source: dict[str, Any] = {
         "file": path.name,
         "sha256": file_sha256(path),
         "git_blob": blob_id(path),
         "key_format": detect_format(tensors),
+        **({"changes": changes} if changes else {}),
     }
     return save(ours), source
 
 
 def _predictor(
-    path: Path, space: SearchSpace, searches: int, on_share: Callable[[float], None]
+    path: Path,
+    space: SearchSpace,
+    searches: int,
+    on_share: Callable[[float], None],
+    warn: Callable[[list[str]], None],
 ) -> tuple[bytes, dict[str, Any]]:
     import torch
 
@@ -137,11 +148,16 @@ def _predictor(
     from search.evolution import build_warm_start_pool
     from search.predictors import read_published_mlp
 
-    tensors = {}
-    for name, tensor in read_checkpoint(path).items():
-        if tensor.dtype != torch.float32:
+    changes: list[str] = []
+    tensors, converted = {}, set()
+    for name, tensor in read_checkpoint(path, changes.append).items():
+        if not tensor.is_floating_point():
             raise InputError(f"predictor {show_value(name)}: expected float32, got {tensor.dtype}")
-        tensors[name] = tensor.numpy()
+        converted |= {tensor.dtype} - {torch.float32}
+        tensors[name] = tensor.to(torch.float32, copy=True).numpy()
+    changes += [f"{path.name}: converted from {dtype} to float32" for dtype in converted]
+    if changes:
+        warn(changes)
     source = f"{path.name}, sha256 {file_sha256(path)[:12]}"
     predictor = read_published_mlp(tensors, space, source)
     pool = build_warm_start_pool(predictor, searches, on_share)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.errors import InputError
-from models.supernet.checkpoint import read_checkpoint
+from models.supernet.checkpoint_file import read_checkpoint
 
 
 def saved(value: object) -> bytes:

@@ -148,14 +148,14 @@ class Runs:
             r"classifier.linear.bias: expected 10 torch.float32, got 7 torch.float32",
         ),
         (
-            lambda s: s.update({"classifier.linear.bias": torch.zeros(10).half()}),
-            "expected 10 torch.float32, got 10 torch.float16",
+            lambda s: s.update({"classifier.linear.bias": torch.zeros(10).int()}),
+            "expected 10 torch.float32, got 10 torch.int32",
         ),
         (
             lambda s: s.update({"classifier.linear.bias": torch.full((10,), torch.nan)}),
             "expected finite values",
         ),
-        (lambda s: s.update(number=3), "expected tensors by name, got int at 'number'"),
+        (lambda s: s.update({"a.b": 3}), "expected tensors by name, got int at 'a.b'"),
         (lambda s: s.clear(), "expected a state dict"),
     ],
 )
@@ -189,6 +189,22 @@ def test_a_pickle_with_code_is_refused_unrun(tmp_path, space_file, monkeypatch, 
         import_supernet(tmp_path, "mine", path, space_file=space_file)
     assert not (tmp_path / "run").exists()
     assert stored(tmp_path) == []
+
+
+def test_what_was_done_to_a_file_is_said_and_kept_on_the_card(tmp_path, space_file, state):
+    half = {f"module.{k}": v.half() if v.is_floating_point() else v for k, v in state.items()}
+    path = save({"state_dict": half, "epoch": 3}, tmp_path / "c.pth")
+    done = CliRunner(env={"SUBNET_HOME": str(tmp_path)}).invoke(
+        app, ["supernets", "import", "mine", str(path), "--space", str(space_file)]
+    )
+    assert done.exit_code == 0, done.output
+    source = BundleRegistry(tmp_path).get("mine").card["source"]
+    assert [text.split(",")[0] for text in source["changes"]] == [
+        "c.pth: took the weights in 'state_dict'",
+        f"the names of {len(state)} tensors begin with 'module.'",
+        f"{sum(v.is_floating_point() for v in state.values())} tensors are torch.float16",
+    ]
+    assert all(f"warning: {text}" in done.stderr for text in source["changes"])
 
 
 def test_other_weights_need_a_word(tmp_path, space_file, state):
