@@ -1,172 +1,191 @@
-"""The latency tables of Once-for-All: one YAML file a resolution, one entry a layer, milliseconds.
+"""The latency tables of Once-for-All as YAML or JSON: one file a resolution, or one for all.
 
-There are two dialects. In MobileNetV3, `expand` is the number of middle channels, and keys state
-squeeze-and-excitation and activation. In ProxylessNAS, `expand` is the ratio, and the pooling is
-part of the logits. A layer may have a figure in several files; entries are kept for each
-resolution, since a network's layers are those of one file.
-
-Format: mit-han-lab/once-for-all, tag v0.1.
+An entry is `NAME: {count, mean, std}`, or `var` in place of `std`, or a plain number. Entries may
+stand under a resolution (`224: {NAME: ...}`). Formats differ in what `expand` of a name means;
+`matching` finds it out. Format: mit-han-lab/once-for-all, tag v0.1, and its descendants.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from latency_tables.table import Conditions, LatencyTable, LayerLatency, at_resolution
+from latency_tables.published.assembly import assemble
+from latency_tables.published.rows import (
+    UNITS_MS,
+    Row,
+    Sheet,
+    checked,
+    files_of,
+    latency_of,
+    number_of,
+    sniff,
+    text_of,
+)
+from latency_tables.table import LatencyTable, LayerLatency
 from models.errors import InputError, NotFound, show_value
-from models.layers import LayerSpec
-from models.spaces import SearchSpace, layer_plan
+from models.spaces import SearchSpace
 
-UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3}
-NEGLIGIBLE_MS = 1e-6
-"""Time of a layer that the format includes in another one."""
-FILES = "*.y*ml"
-MAX_FILE_BYTES = 8 << 20
-MAX_NUMBER = 1e300
-CONVOLUTIONS = {"stem": "Conv", "head": "Conv_1", "feature": "Conv_2"}
-"""The format's names of convolutions outside blocks, by the layer's name."""
+SUFFIXES = (".yaml", ".yml", ".json")
+DEPTH = 3
+"""Of mappings around the entries."""
+_FIRST_LINE = re.compile(r"\{|[^,;\t|]*:(\s|$)")
+_RESOLUTION = re.compile(r"[a-z_]*?([0-9]{1,5})(?:x\1)?(?:_lookup_table)?(?:\.ya?ml)?", re.ASCII)
+_TIME = re.compile(r"(?:mean|avg|average|median|p50|latency|time|value)(?:_(ms|us|ns|s))?")
+_OTHERS = {
+    "std": ("std", "std_ms", "stdev", "stddev"),
+    "var": ("var", "variance"),
+    "count": ("count", "n", "runs", "samples"),
+}
+NAMES = ("name", "key", "layer", "block", "op")
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def is_ofa_lut(folder: Path) -> bool:
-    """Whether a folder holds YAML files."""
-    return any(folder.glob(FILES))
+def is_ofa_lut(path: Path) -> bool:
+    """Whether a file, or a file of a folder, is YAML or JSON."""
+    if path.is_dir():
+        return any(item.suffix.lower() in SUFFIXES for item in path.iterdir())
+    text = sniff(path)
+    if text is None or path.suffix.lower() in SUFFIXES:
+        return text is not None
+    lines = (line.strip() for line in text.split("\n"))
+    first = next((line for line in lines if line and line != "---" and line[0] != "#"), "")
+    return _FIRST_LINE.match(first) is not None
 
 
 def import_ofa_lut(
-    folder: Path, space: SearchSpace, *, device: str, source: str, unit: str = "ms"
+    path: Path, space: SearchSpace, *, device: str, source: str, unit: str = "ms"
 ) -> LatencyTable:
-    """Read every YAML file of a folder into one table.
+    """Read a file, or every file of a folder, into one table.
 
     Args:
         source: who measured it, in a sentence.
         unit: of the files' figures: "ms" as published, "s" or "us".
 
     Raises:
-        NotFound: there is no such folder, or no YAML file in it.
+        NotFound: there is no such file or folder, or none of this format in it.
         InputError: naming the file and the wrong entry, or the layers that are missing.
     """
     if unit not in UNITS_MS:
         raise InputError(f"unit: expected one of {sorted(UNITS_MS)}, got {unit!r}")
-    if space.family != "mobile":
-        raise InputError(f"the published tables are of mobile spaces, not of {space.name!r}")
-    if not is_ofa_lut(folder):
-        raise NotFound(f"{str(folder)!r}: expected a folder of YAML files, found none")
-    entries: dict[str, LayerLatency] = {}
-    missing: list[str] = []
-    for path in sorted(folder.glob(FILES)):
-        figures = _read(path, UNITS_MS[unit])
-        resolution = _resolution(path, figures)
-        if resolution not in space.resolutions:
-            raise InputError(
-                f"{path.name}: it is of resolution {resolution}, which space {space.name!r} lacks; "
-                "take it out of the folder"
-            )
-        for layer, key in _keys(space.at([resolution])):
-            if key is None:
-                entries[at_resolution(layer)] = LayerLatency(
-                    p50_ms=NEGLIGIBLE_MS, mean_ms=NEGLIGIBLE_MS, std_ms=0.0, count=1
-                )
-            elif key in figures:
-                entries[at_resolution(layer)] = figures[key]
-            else:
-                missing.append(f"{path.name}: {key}")
-    if missing:
-        raise InputError(
-            f"{len(missing)} layers of space {space.name!r} are missing, first "
-            f"{'; '.join(missing[:3])}"
-        )
-    return LatencyTable(
-        device=device,
-        space=space.name,
-        origin="measured",
-        source=source,
-        conditions=Conditions(runtime="not stated", precision="fp32", batch=1),
-        entries=entries,
-    )
+    if not (path.exists() and is_ofa_lut(path)):
+        raise NotFound(f"{str(path)!r}: expected YAML files, found none")
+    return assemble(read_ofa_lut(path, unit), space, device=device, source=source).table
 
 
-def _read(path: Path, unit_ms: float) -> dict[str, LayerLatency]:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InputError(f"{path.name}: expected at most {MAX_FILE_BYTES} bytes")
+def read_ofa_lut(path: Path, unit: str | None) -> list[Sheet]:
+    """The entries of a file, or of every file of a folder.
+
+    Raises:
+        InputError: naming the file and the wrong entry.
+    """
+    files = files_of(path, *SUFFIXES)
+    return checked(path, (_read(file, UNITS_MS[unit or "ms"]) for file in files))
+
+
+def _read(path: Path, unit_ms: float) -> Sheet:
+    text = text_of(path)
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")  # JSON, which may be indented by tabs
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: too many digits
+        root = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path.name}: not a YAML file of plain values ({reason})") from error
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{path.name}: expected entries by layer, got {type(content).__name__}")
-    return {str(key): _entry(f"{path.name}: {key}", v, unit_ms) for key, v in content.items()}
+    if not isinstance(root, yaml.CollectionNode) or not root.value:
+        raise InputError(f"{path.name}: expected entries by layer, found none")
+    reader = _Reader(path.name, unit_ms)
+    return Sheet(path.name, tuple(reader.rows(root, None, 0)))
 
 
-def _entry(where: str, value: Any, unit_ms: float) -> LayerLatency:
-    if not isinstance(value, Mapping) or not {"mean", "count"} <= set(value):
-        raise InputError(f"{where}: expected count, mean and std, got {show_value(value)}")
-    mean, count = value["mean"], value["count"]
-    std = value.get("std", math.sqrt(v) if _positive(v := value.get("var", 0)) else 0.0)
-    for name, number in (("mean", mean), ("count", count), ("std", std)):
-        if not _positive(number) and not (name == "std" and number == 0):
-            raise InputError(
-                f"{where}: {name}: expected a positive number, got {show_value(number)}"
-            )
-    mean_ms = float(mean) * unit_ms
-    # The format has no median.
-    return LayerLatency(
-        p50_ms=mean_ms, mean_ms=mean_ms, std_ms=float(std) * unit_ms, count=int(count)
+class _Reader:
+    """Goes through the nodes of one file. Nothing is constructed, so no tag and no alias acts."""
+
+    def __init__(self, file: str, unit_ms: float) -> None:
+        self._file, self._unit_ms = file, unit_ms
+
+    def rows(self, node: yaml.Node, resolution: int | None, depth: int) -> Iterator[Row]:
+        """The entries of a mapping or list, and of mappings in it."""
+        if isinstance(node, yaml.SequenceNode):
+            yield from self._listed(node, resolution)
+            return
+        for key, value in node.value:
+            name, line = _text(key), key.start_mark.line + 1
+            if isinstance(value, yaml.MappingNode) and not _is_entry(value):
+                if depth == DEPTH or not value.value:
+                    where = f"{self._file}: line {line}: {name[:200]}"
+                    raise InputError(f"{where}: expected count, mean and std, got an object")
+                inner = _RESOLUTION.fullmatch(name.strip().lower())
+                within = int(inner[1]) if inner else resolution
+                yield from self.rows(value, within, depth + 1)
+            elif isinstance(value, yaml.SequenceNode) and depth < DEPTH and _holds_entries(value):
+                yield from self._listed(value, resolution)
+            else:
+                yield Row(line, name, self._time(name, line, value), resolution)
+
+    def _listed(self, node: yaml.SequenceNode, resolution: int | None) -> Iterator[Row]:
+        for item in node.value:
+            line = item.start_mark.line + 1
+            fields = _fields(item) if isinstance(item, yaml.MappingNode) else {}
+            name = next((_text(fields[n]) for n in NAMES if n in fields), None)
+            if name is None:
+                where = f"{self._file}: line {line}"
+                raise InputError(f"{where}: expected an object with name and mean in the list")
+            stated = number_of(_text(fields["resolution"])) if "resolution" in fields else None
+            own = int(stated) if stated is not None and 0 < stated < 1e5 else resolution
+            yield Row(line, name, self._time(name, line, item), own)
+
+    def _time(self, name: str, line: int, node: yaml.Node) -> LayerLatency | None:
+        """The time of an entry; None if it is a text that is no number."""
+        where = f"{self._file}: line {line}: {name[:200]}"
+        if isinstance(node, yaml.ScalarNode):
+            number = number_of(node.value)
+            return None if number is None else latency_of(where, self._unit_ms, number)
+        if not isinstance(node, yaml.MappingNode):
+            raise InputError(f"{where}: expected a number, or count, mean and std, got a list")
+        fields = _fields(node)
+        times = [match for field in fields if (match := _TIME.fullmatch(field))]
+        if not times:
+            raise InputError(f"{where}: expected count, mean and std, got {sorted(fields)[:3]}")
+        unit_ms = UNITS_MS[times[0][1]] if times[0][1] else self._unit_ms
+        mean = self._number(where, "mean", fields[times[0][0]])
+        figures = {
+            kind: self._number(where, kind, fields[name])
+            for kind, names in _OTHERS.items()
+            for name in [n for n in names if n in fields][:1]
+        }
+        std = figures.get("std", math.sqrt(max(figures.get("var", 0.0), 0.0)))
+        return latency_of(where, unit_ms, mean, std, figures.get("count", 1))
+
+    def _number(self, where: str, what: str, node: yaml.Node) -> float:
+        text = _text(node)
+        if (number := number_of(text)) is None:
+            got = show_value(text)
+            raise InputError(f"{where}: {what}: expected a positive number, got {got}")
+        return number
+
+
+def _text(node: yaml.Node) -> str:
+    return node.value if isinstance(node, yaml.ScalarNode) else ""
+
+
+def _fields(node: yaml.MappingNode) -> dict[str, yaml.Node]:
+    return {_text(key).strip().lower(): value for key, value in node.value}
+
+
+def _is_entry(node: yaml.MappingNode) -> bool:
+    fields = _fields(node)
+    others = {name for names in _OTHERS.values() for name in names}
+    return any(
+        isinstance(value, yaml.ScalarNode) and (name in others or _TIME.fullmatch(name))
+        for name, value in fields.items()
     )
 
 
-def _positive(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value <= MAX_NUMBER  # type: ignore[operator]
-
-
-def _resolution(path: Path, figures: Mapping[str, LayerLatency]) -> int:
-    sizes = {int(m[1]) for key in figures if (m := re.match(r"Conv-input:(\d+)x", key))}
-    if len(sizes) != 1:
-        raise InputError(
-            f"{path.name}: expected one entry Conv-input:RxRx..., which tells the resolution, "
-            f"got {len(sizes)}"
-        )
-    return sizes.pop()
-
-
-def _keys(space: SearchSpace) -> Iterator[tuple[LayerSpec, str | None]]:
-    """Each layer of a space of one resolution, with its published key or None."""
-    proxyless = not getattr(space, "feature_width", 0)
-    seen, pooled = set(), 1
-    for arch in space.covering():
-        ratios = iter(ratio for stage in arch.expand for ratio in stage)
-        for layer in layer_plan(space, arch):
-            ratio = 1 if layer.name == "first" else 0
-            if layer.name.startswith("stage"):
-                ratio = int(next(ratios))
-            if layer.name == "pool":
-                pooled = layer.in_size if proxyless else 1
-            if layer.key not in seen:
-                seen.add(layer.key)
-                yield layer, _key(layer, proxyless, ratio, pooled)
-
-
-def _key(layer: LayerSpec, proxyless: bool, ratio: int, pooled: int) -> str | None:
-    size_in, size_out = layer.in_size, layer.out_size
-    shape = f"input:{size_in}x{size_in}x{layer.in_channels}"
-    full = f"{shape}-output:{size_out}x{size_out}x{layer.out_channels}"
-    if (name := CONVOLUTIONS.get(layer.name)) is not None:
-        return f"{name}-{full}"
-    if layer.name == "pool":
-        return None if proxyless else f"AvgPool2D-{full}"
-    if layer.name == "classifier":
-        return f"Logits-input:{pooled}x{pooled}x{layer.in_channels}-output:{layer.out_channels}"
-    expand = ratio if proxyless else layer.mid_channels
-    key = (
-        f"expanded_conv-{full}-expand:{expand}-kernel:{layer.kernel}"
-        f"-stride:{layer.stride}-idskip:{int(layer.skip)}"
-    )
-    flags = f"-se:{int(layer.se_channels > 0)}-hs:{int(layer.act == 'hswish')}"
-    return key if proxyless else key + flags
+def _holds_entries(node: yaml.SequenceNode) -> bool:
+    return bool(node.value) and isinstance(node.value[0], yaml.MappingNode)

@@ -17,6 +17,7 @@ FindingKind = Literal[
     "trend",
     "bound",
     "drift",
+    "import",
 ]
 
 

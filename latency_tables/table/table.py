@@ -130,7 +130,7 @@ class Conditions:
                 ) from error
 
 
-NoteKind = Literal["unit", "outlier", "order", "trend"]
+NoteKind = Literal["unit", "outlier", "order", "trend", "import"]
 MAX_NOTE = 2000
 
 

@@ -23,6 +23,10 @@ class Bottleneck(LayerKind):
     name = "bottleneck"
     is_block = True
 
+    def expansion_base(self, spec: LayerSpec) -> int:
+        """See `LayerKind`."""
+        return spec.out_channels
+
     def macs(self, spec: LayerSpec) -> int:
         """See `LayerKind`."""
         area_out, mid = self.out_size(spec) ** 2, spec.mid_channels

@@ -94,6 +94,10 @@ class LayerKind(ABC):
         """Output height and width, pixels; by default that of padding k // 2."""
         return (spec.in_size - 1) // spec.stride + 1
 
+    def expansion_base(self, spec: LayerSpec) -> int:
+        """The channels that an expansion ratio of a block multiplies; by default the input's."""
+        return spec.in_channels
+
     @abstractmethod
     def macs(self, spec: LayerSpec) -> int:
         """See `LayerSpec.macs`."""

@@ -1,4 +1,6 @@
-"""`devices import` and `devices fit`: tables from files, and from the times of whole networks."""
+"""`devices import` and `devices fit`: tables from files, and from the times of whole networks.
+
+`importing` has the tables in others' formats."""
 
 from __future__ import annotations
 
@@ -9,6 +11,15 @@ import typer
 
 from models.errors import InputError
 from service.cli.common import Json, catalog, read_json
+from service.cli.devices.importing import (
+    Mapping,
+    Precision,
+    Request,
+    Resolutions,
+    TablePath,
+    Unit,
+    import_foreign,
+)
 from service.cli.devices.listing import show
 
 
@@ -19,10 +30,14 @@ def import_(
     space: Annotated[
         str | None, typer.Option(help="Supernet whose search space the table covers.")
     ] = None,
+    table: TablePath = None,
     ofa_lut: Annotated[
-        Path | None, typer.Option(help="Folder of YAML files, one a resolution.")
+        Path | None, typer.Option(help="The same: a folder of YAML files, one a resolution.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Unit of the files' times: ms, s or us.")] = "ms",
+    unit: Unit = None,
+    mapping: Mapping = None,
+    resolution: Resolutions = None,
+    precision: Precision = "fp32",
     source: Annotated[
         str, typer.Option(help="Who measured it, in a sentence.")
     ] = "imported from files in the published format",
@@ -36,35 +51,47 @@ def import_(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Import a device: a profile's file, or a table in the published YAML format."""
+    """Import a device: a profile's file, or a table of layers in a format of others."""
     known = catalog()
+    if table is not None and ofa_lut is not None:
+        raise InputError("import: expected FILE_OR_FOLDER or --ofa-lut, not both")
+    path = table or ofa_lut
     if sitting:
-        if replace or ofa_lut is not None or space is not None:
+        if replace or path is not None or space is not None:
             raise InputError("import: expected --sitting with a file alone")
         from service.catalog import keep_sitting, read_sitting
 
         show(keep_sitting(known, *read_sitting(known, read_json(Path(name)))).device, json=json)
         return
-    if ofa_lut is None and space is None:
+    if path is None and space is None:
         from service.catalog import read_profile
 
-        table = read_json(Path(name)).read(lambda value: read_profile(known, value))
-    elif ofa_lut is None or space is None:
-        raise InputError("import: expected NAME with both --space and --ofa-lut, or a file alone")
-    else:
-        from latency_tables.published import import_table
-
-        whole = known.supernets.get(space).space
-        table = import_table(ofa_lut, whole, device=name, source=source, unit=unit)
-    known.keep_device(table, replace=replace)
-    show(table.device, json=json)
+        profile = read_json(Path(name)).read(lambda value: read_profile(known, value))
+        known.keep_device(profile, replace=replace)
+        show(profile.device, json=json)
+        return
+    if path is None or space is None:
+        raise InputError(
+            "import: expected NAME with both --space and FILE_OR_FOLDER (or --ofa-lut), or a file "
+            "alone"
+        )
+    import_foreign(
+        known,
+        Request(name, space, path, source, unit, mapping, resolution, precision),
+        replace=replace,
+        json=json,
+    )
 
 
 def fit(
     name: str,
     space: Annotated[str, typer.Option(help="Name of the search space.")],
     measurements: Annotated[
-        Path, typer.Option(help='Whole networks: {"arch": [...], "latency_ms": [...], "batch": 1}.')
+        Path,
+        typer.Option(
+            help='Whole networks: {"arch": [...], "latency_ms": [...], "batch": 1}; or profiles of '
+            "AI Hub: a file, a folder, or a list of them."
+        ),
     ],
     donor: Annotated[
         str | None,
@@ -81,8 +108,14 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a table to times of whole networks, or of a few and a similar device."""
-    document = read_json(measurements)
-    networks = document.value
+    from latency_tables.published import is_ai_hub, read_ai_hub
+
+    document, networks = None, None
+    if is_ai_hub(measurements):
+        networks = read_ai_hub(measurements)
+    else:
+        document = read_json(measurements)
+        networks = document.value
     stated = networks.get("batch") if isinstance(networks, dict) else None
     profile = {
         "name": name,
@@ -96,6 +129,9 @@ def fit(
         **({} if donor is None else {"donor": donor}),
     }
     known = catalog()
-    table = document.read(lambda _: known.read_profile(profile))
+    if document is None:
+        table = known.read_profile(profile)
+    else:
+        table = document.read(lambda _: known.read_profile(profile))
     known.keep_device(table, replace=replace)
     show(name, json=json)

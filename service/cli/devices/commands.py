@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli.devices import adding, checking, listing, measuring
+from service.cli.devices import adding, checking, layer_keys, listing, measuring
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(listing.list_)
@@ -14,4 +14,5 @@ app.command()(measuring.measure)
 app.command()(checking.check)
 app.command()(measuring.kit)
 app.command()(adding.fit)
+app.command()(layer_keys.keys)
 app.command()(listing.lint)

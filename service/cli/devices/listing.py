@@ -32,14 +32,20 @@ def show(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
     if json:
         print_json(device.model_dump())
     else:
-        _print(device)
+        print_device(device)
+    print_findings(device)
+
+
+def print_findings(device: DeviceRead) -> None:
+    """Every finding of a device's tables, on stderr."""
     for finding in device.lint:
         # An error is of a table that is older than the check that finds it.
         refused = " (a new table is refused for this)" if finding.severity == "error" else ""
-        typer.echo(f"warning: {name} for space {_line(finding)}{refused}", err=True)
+        typer.echo(f"warning: {device.name} for space {_line(finding)}{refused}", err=True)
 
 
-def _print(device: DeviceRead) -> None:
+def print_device(device: DeviceRead) -> None:
+    """A device and its tables, for people."""
     for table in device.tables:
         error = "unknown" if table.expected_error is None else f"{table.expected_error:.1%}"
         typer.echo(f"{device.name} for space {table.space}: {table.layers} layers, {table.origin}")

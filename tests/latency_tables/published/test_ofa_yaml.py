@@ -118,13 +118,17 @@ def spoil(path: Path, change) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.pop(next(k for k in c if "kernel:5" in k)), "1 layers .* missing, first 8_"),
-        (lambda c: c.update({next(iter(c)): 3.0}), "expected count, mean and std"),
+        (lambda c: c.pop(next(k for k in c if "kernel:5" in k)), "1 layers .* missing, first .*@8"),
+        (lambda c: c.update({next(iter(c)): [3.0]}), "expected a number, or count, mean and std"),
+        (lambda c: c.update({next(iter(c)): {"std": 3.0}}), "expected count, mean and std"),
         (lambda c: c[next(iter(c))].update(mean=-1.0), "mean: expected a positive number, got -1"),
         (lambda c: c[next(iter(c))].update(mean=float("nan")), "mean: expected a positive"),
         (lambda c: c[next(iter(c))].update(mean="3 ms"), "mean: expected a positive"),
         (lambda c: c[next(iter(c))].update(count=0), "count: expected a positive"),
-        (lambda c: c.pop(next(k for k in c if k.startswith("Conv-"))), "tells the resolution"),
+        (
+            lambda c: c.pop(next(k for k in c if k.startswith("Conv-"))),
+            "1 layers .* missing, first conv-in8x8x1",
+        ),
     ],
 )
 def test_what_does_not_hold_is_named(tmp_path, change, words):
@@ -167,5 +171,16 @@ def test_other_folders_and_spaces_are_refused(tmp_path):
     with pytest.raises(NotFound, match="found none"):
         import_ofa_lut(tmp_path, DEBUG, device="phone", source="made up")
     write_lut(tmp_path, DEBUG)
-    with pytest.raises(InputError, match="resolution 8, which space 'debug' lacks"):
-        import_ofa_lut(tmp_path, DEBUG.at([12]), device="phone", source="made up")
+    space = replace(DEBUG, resolutions=(9,))
+    with pytest.raises(InputError, match="resolutions that space 'debug' lacks, 2 of them: 8, 12"):
+        import_ofa_lut(tmp_path, space, device="phone", source="made up")
+
+
+def test_a_reference_says_nothing_twice(tmp_path):
+    """Anchors and merged mappings are nodes like others; none is written out."""
+    many = "\n".join(
+        f"  m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}" for i in range(1, 9)
+    )
+    (tmp_path / "8.yaml").write_text(f"a:\n  m0: &m0 {{mean: 1}}\n{many}\n")
+    with pytest.raises(InputError):
+        import_ofa_lut(tmp_path, DEBUG, device="phone", source="made up")

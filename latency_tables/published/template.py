@@ -1,0 +1,76 @@
+"""The layers of a space as a table to fill in."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from models.layers import LayerSpec
+from models.spaces import SearchSpace, layer_plan
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One layer of a space. Sizes are pixels."""
+
+    key: str
+    layer: str
+    """Its name in the first network that has it."""
+    kind: str
+    resolutions: tuple[int, ...]
+    """Of the networks that have it."""
+    in_size: int
+    in_channels: int
+    out_size: int
+    out_channels: int
+    mid_channels: int
+    kernel: int
+    stride: int
+    se_channels: int
+    act: str
+    skip: int
+
+
+def key_rows(space: SearchSpace) -> list[KeyRow]:
+    """Every different layer among all networks of a space, in network order."""
+    layers: dict[str, LayerSpec] = {}
+    resolutions: dict[str, set[int]] = {}
+    for arch in space.covering():
+        for layer in layer_plan(space, arch):
+            layers.setdefault(layer.key, layer)
+            resolutions.setdefault(layer.key, set()).add(arch.resolution)
+    return [
+        KeyRow(
+            key=key,
+            layer=layer.name,
+            kind=layer.kind,
+            resolutions=tuple(sorted(resolutions[key])),
+            in_size=layer.in_size,
+            in_channels=layer.in_channels,
+            out_size=layer.out_size,
+            out_channels=layer.out_channels,
+            mid_channels=layer.mid_channels,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            se_channels=layer.se_channels,
+            act=layer.act or "none",
+            skip=int(layer.skip),
+        )
+        for key, layer in layers.items()
+    ]
+
+
+def keys_csv(rows: Sequence[KeyRow]) -> str:
+    """These layers as CSV with an empty column `latency_ms`, which import reads once it is filled.
+
+    Times may be stated for one resolution: repeat a row and write `KEY@RESOLUTION`.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*KeyRow.__dataclass_fields__, "latency_ms"])
+    for row in rows:
+        cells = asdict(row) | {"resolutions": " ".join(map(str, row.resolutions))}
+        writer.writerow([*cells.values(), ""])
+    return out.getvalue()
