@@ -1,6 +1,8 @@
 """Tables in foreign formats, and the tables that come with the program.
 
-Read `builtin`, `shipped`, then `formats`; `publish` makes the shipped figures."""
+Read `builtin` and `shipped`; `publish` makes the shipped figures. For foreign formats read
+`formats`, `rows` and one reader (`ofa_yaml`, `csv_table`, `ai_hub`), then `layer_names` and
+`matching`, which find the layer of a name, and `assembly`. `template` prints a table to fill in."""
 
 import lazy_loader
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from latency_tables.published.layer_names import NotSquare, describe
-from latency_tables.published.matching import LayerIndex, Match, Reading, Unmatched, is_mean
+from latency_tables.published.matching import (
+    READINGS,
+    LayerIndex,
+    Match,
+    Reading,
+    Unmatched,
+    is_mean,
+)
 from latency_tables.published.rows import Row, Sheet
 from latency_tables.table import (
     Conditions,
@@ -121,7 +128,6 @@ class _Assembly:
         self.warnings: list[str] = []
         self._entries: dict[str, _Taken] = {}
         self._repeated: list[str] = []
-        self._odd: list[str] = []
         self._pooled = False
         self._stated: set[int] = set()
         self._used: set[str] = set()
@@ -194,14 +200,17 @@ class _Assembly:
         Raises:
             InputError: both explain as many, but differently.
         """
-        found: dict[Reading, list[Match | None]] = {}
-        for reading in ("channels", "ratio"):
-            found[reading] = [
-                self._try(name, reading, row.resolution or resolution)
-                for sheet, resolution in sheets
-                for row in sheet.rows
-                for name in self._names(row)
-            ]
+        names = [
+            (name, row.resolution or resolution)
+            for sheet, resolution in sheets
+            for row in sheet.rows
+            for name in self._names(row)
+            if name not in self.index.known
+        ]
+        found: dict[Reading, list[Match | None]] = {
+            reading: [self._try(name, reading, resolution) for name, resolution in names]
+            for reading in READINGS
+        }
         count = {reading: sum(m is not None for m in matches) for reading, matches in found.items()}
         if count["channels"] == count["ratio"] and found["channels"] != found["ratio"]:
             raise InputError(

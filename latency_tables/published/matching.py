@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from latency_tables.published.layer_names import Description, Group, NotSquare, describe
 from models.layers import LayerSpec, kind_of
@@ -17,6 +17,7 @@ from models.spaces import SearchSpace, layer_plan, make_divisible
 
 Reading = Literal["channels", "ratio"]
 """What `expand` of a format is: channels in the middle, or their ratio to the input's."""
+READINGS: tuple[Reading, ...] = get_args(Reading)
 
 
 class Unmatched(ValueError):

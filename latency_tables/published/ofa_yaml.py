@@ -16,6 +16,7 @@ import yaml
 
 from latency_tables.published.assembly import assemble
 from latency_tables.published.rows import (
+    MAX_ROWS,
     UNITS_MS,
     Row,
     Sheet,
@@ -33,6 +34,7 @@ from models.spaces import SearchSpace
 SUFFIXES = (".yaml", ".yml", ".json")
 DEPTH = 3
 """Of mappings around the entries."""
+MAX_EVENTS = 10 * MAX_ROWS
 _FIRST_LINE = re.compile(r"\{|[^,;\t|]*:(\s|$)")
 _RESOLUTION = re.compile(r"[a-z_]*?([0-9]{1,5})(?:x\1)?(?:_lookup_table)?(?:\.ya?ml)?", re.ASCII)
 _TIME = re.compile(r"(?:mean|avg|average|median|p50|latency|time|value)(?:_(ms|us|ns|s))?")
@@ -93,8 +95,8 @@ def _read(path: Path, unit_ms: float) -> Sheet:
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # JSON, which may be indented by tabs
     try:
-        root = yaml.compose(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+        root = _compose(text)
+    except yaml.YAMLError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path.name}: not a YAML file of plain values ({reason})") from error
     if not isinstance(root, yaml.CollectionNode) or not root.value:
@@ -103,8 +105,40 @@ def _read(path: Path, unit_ms: float) -> Sheet:
     return Sheet(path.name, tuple(reader.rows(root, None, 0)))
 
 
+def _compose(text: str) -> yaml.Node | None:
+    """The nodes of a document. PyYAML's own composer crashes on a hundred thousand brackets.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, too long, too deep, or refers to itself.
+    """
+    inside: list[list[yaml.Node]] = [[]]
+    starts: list[yaml.CollectionStartEvent] = []
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if count > MAX_EVENTS:
+            raise yaml.YAMLError(f"more than {MAX_ROWS} entries")
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"write out what *{event.anchor} refers to")
+        if isinstance(event, yaml.ScalarEvent):
+            inside[-1].append(yaml.ScalarNode("", event.value, event.start_mark))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(inside) > DEPTH + 2:
+                raise yaml.YAMLError("nested too deep")
+            inside.append([])
+            starts.append(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            values, start = inside.pop(), starts.pop()
+            if isinstance(start, yaml.MappingStartEvent):
+                pairs = list(zip(values[::2], values[1::2], strict=True))
+                inside[-1].append(yaml.MappingNode("", pairs, start.start_mark))
+            else:
+                inside[-1].append(yaml.SequenceNode("", values, start.start_mark))
+    if len(inside[0]) > 1:
+        raise yaml.YAMLError("expected one document")
+    return inside[0][0] if inside[0] else None
+
+
 class _Reader:
-    """Goes through the nodes of one file. Nothing is constructed, so no tag and no alias acts."""
+    """Goes through the nodes of one file. Nothing is constructed, so no tag acts."""
 
     def __init__(self, file: str, unit_ms: float) -> None:
         self._file, self._unit_ms = file, unit_ms

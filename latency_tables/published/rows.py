@@ -15,9 +15,9 @@ from models.errors import InputError, NotFound, show_value
 UNITS_MS = {"ms": 1.0, "s": 1e3, "us": 1e-3, "ns": 1e-6}
 UNITS = ("ms", "s", "us")
 """Those that a user may state; a header may also say ns."""
-MAX_FILE_BYTES = 16 << 20
+MAX_FILE_BYTES = 8 << 20
 MAX_FILES = 512
-MAX_ROWS = 200_000
+MAX_ROWS = 100_000
 MAX_NAME = 500
 MAX_DIGITS = 400
 """A longer number counts as infinite."""

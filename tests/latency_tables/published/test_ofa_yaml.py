@@ -176,11 +176,15 @@ def test_other_folders_and_spaces_are_refused(tmp_path):
         import_ofa_lut(tmp_path, space, device="phone", source="made up")
 
 
-def test_a_reference_says_nothing_twice(tmp_path):
-    """Anchors and merged mappings are nodes like others; none is written out."""
+def test_what_is_nested_without_end_is_refused(tmp_path):
+    """A hundred thousand brackets, and mappings merged into one another."""
+    for text in ("[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000):
+        (tmp_path / "8.yaml").write_text(text)
+        with pytest.raises(InputError, match="nested too deep"):
+            import_ofa_lut(tmp_path, DEBUG, device="phone", source="made up")
     many = "\n".join(
         f"  m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}" for i in range(1, 9)
     )
     (tmp_path / "8.yaml").write_text(f"a:\n  m0: &m0 {{mean: 1}}\n{many}\n")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"write out what \*m0 refers to"):
         import_ofa_lut(tmp_path, DEBUG, device="phone", source="made up")
