@@ -133,6 +133,7 @@ def test_layers_are_found_by_the_names_of_our_files(tmp_path):
     assert imported.table.network_ms(plan) == pytest.approx(expected)
     stem = layer_plan(DEBUG, DEBUG.largest)[0]
     entry = imported.table.entry(stem)
+    assert entry is not None
     assert entry.p50_ms == pytest.approx(2 * (50 + stem.macs / 100) / 1e3)
     assert entry.count == 4
 

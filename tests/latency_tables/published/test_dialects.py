@@ -40,7 +40,7 @@ def read(path, space, **options):
 
 def figures(space, dialect, resolutions=None):
     """By resolution, a time in ms by name: one that says the layer."""
-    found = {}
+    found: dict[int, dict[str, float]] = {}
     for resolution, layer, name in named(space, dialect):
         if resolutions is None or resolution in resolutions:
             own = found.setdefault(resolution, {})
@@ -77,6 +77,7 @@ def test_one_file_a_resolution(space, dialect, tmp_path):
     assert imported.table.covered(space).resolutions == space.resolutions
     check_sums(imported.table, space, dialect)
     entry = imported.table.entry(layer_plan(space, space.largest)[0])
+    assert entry is not None
     assert (entry.std_ms, entry.count) == (pytest.approx(0.02), 9)
     means = [note for note in imported.table.notes if "mean before the classifier" in note.text]
     assert len(means) == (dialect is not by_channels)
@@ -92,13 +93,13 @@ def test_one_file_for_all(dialect, form, tmp_path):
     elif form == "json with tabs":
         path.write_text(json.dumps({f"r{r}": own for r, own in found.items()}, indent="\t"))
     elif form == "list":
-        rows = [
+        listed = [
             {"name": name, "latency_us": 1000 * ms, "resolution": r}
             for r, own in found.items()
             for name, ms in own.items()
         ]
         path = path.with_suffix(".json")
-        path.write_text(json.dumps(rows))
+        path.write_text(json.dumps(listed))
     else:
         rows = [f"{r}\t{n}\t{ms}" for r, own in found.items() for n, ms in own.items()]
         path.write_text("\n".join(["resolution\tblock\tAverage Time (ms)", *rows]))

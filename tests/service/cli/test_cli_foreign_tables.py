@@ -137,10 +137,9 @@ def test_mapping_precision_and_resolution(run, home, tmp_path):
         (("--resolution", 9), "no resolution of [9]"),
         (("--ofa-lut", path), "not both"),
     ):
-        words = ("devices", "import", "f2", "--space", SUPERNET, path, "--mapping", mapping)
-        if options[0] == "--mapping":
-            words = words[:-2]
-        assert text in " ".join(run(*words, *options, code=2).stderr.split())
+        named = () if options[0] == "--mapping" else ("--mapping", mapping)
+        words = ("devices", "import", "f2", "--space", SUPERNET, path, *named, *options)
+        assert text in " ".join(run(*words, code=2).stderr.split())
 
 
 @pytest.mark.slow
