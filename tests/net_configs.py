@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
-from models.spaces import Arch, MobileSpace, SearchSpace
+from models.published import PublishedNetwork
+from models.spaces import Arch, MobileSpace, SearchSpace, published_spaces
 
+DROPOUTS = (0.1, 0.2, 0)
+"""Of the classifier, in the published configurations."""
 INNER = "mobile_inverted_conv"
 ACTS = {"relu": "relu", "relu6": "relu6", "hswish": "h_swish"}
+
+
+def blob_id(content: bytes) -> str:
+    """Git's id of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def published_configs(network: PublishedNetwork) -> dict[str, bytes]:
+    """The published `net.config` and `run.config`, written again, byte for byte, by path.
+
+    The authors indented by four; some files end with a line break.
+    """
+    space = published_spaces()[network.space]
+    size = {"image_size": network.arch.resolution}
+    candidates = {
+        network.net_config: [net_config(space, network.arch, dropout=rate) for rate in DROPOUTS],
+        network.run_config: [size],
+    }
+    found: dict[str, bytes] = {}
+    for file, documents in candidates.items():
+        texts = [json.dumps(document, indent=4).encode() for document in documents]
+        contents = [content for text in texts for content in (text, text + b"\n")]
+        proved = [content for content in contents if blob_id(content) == file.blob]
+        found.update((file.path, content) for content in proved)
+    assert len(found) == 2, f"{network.id}: not what was published"
+    return found
 
 
 def net_config(

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import typer
 
-from service.cli import keys, networks, operation, supernets, verify
+from service.cli import keys, networks, operation, published_networks, supernets, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
 from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet
-from service.cli.gc import gc
 from service.cli.ledger import ledger
 from service.cli.searches import download, searches
 
@@ -40,6 +39,9 @@ app.add_typer(
 app.add_typer(
     devices_app, name="devices", help="Devices: list, show, measure, check, import, lint."
 )
+app.add_typer(
+    published_networks.app, name="networks", help="Networks that others published: list, export."
+)
 app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(searches)
@@ -50,7 +52,7 @@ app.command()(ledger)
 app.command()(networks.export)
 app.command()(verify.verify)
 app.command()(verify.keygen)
-app.command()(gc)
+app.command()(operation.gc)
 
 
 def main() -> None:

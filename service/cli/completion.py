@@ -26,6 +26,13 @@ def complete_device(ctx: Any, incomplete: str) -> list[str]:
     return _starting(incomplete, ctx, _own_devices, lambda client: client.devices())
 
 
+def complete_network(ctx: Any, incomplete: str) -> list[str]:
+    """Published networks whose ids start with `incomplete`."""
+    from models.published import published_networks
+
+    return [id for id in published_networks() if id.startswith(incomplete)]
+
+
 def complete_recipe(ctx: Any, incomplete: str) -> list[str]:
     """Shipped recipes whose names start with `incomplete`; the shell itself completes files."""
     from models.training import RECIPES

@@ -1,4 +1,4 @@
-"""`serve` and `worker`, the long-running processes; `backup` and `restore`."""
+"""`serve` and `worker`, the long-running processes; `backup`, `restore` and `gc`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from socket import socket
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.storage import ArtifactStore, Key
 
+MIN_GRACE_H = 1.0
+"""A worker may take this long from storing a model to recording it."""
 DRAIN_S = 5
 """How long open connections may take to end when the service stops."""
 
@@ -192,3 +196,30 @@ def _wait_for_end_of_stdin(stop: Event) -> None:
     while sys.stdin.buffer.read(1 << 16):
         pass
     stop.set()
+
+
+def gc(
+    grace_h: Annotated[
+        float,
+        typer.Option(
+            "--grace-hours",
+            min=MIN_GRACE_H,
+            help="Keep files younger than this: running work may need them.",
+        ),
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, but remove nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove stored models that no search refers to; safe while the service works."""
+    from service.storage import ArtifactStore, SearchStore, current_database
+
+    configured = settings()
+    with current_database(configured.database) as engine:
+        found = ArtifactStore(configured.artifacts).collect(
+            SearchStore(engine).artifacts, timedelta(hours=grace_h), dry_run=dry_run
+        )
+    if json:
+        print_json({**asdict(found), "dry_run": dry_run})
+        return
+    word = "would remove" if dry_run else "removed"
+    typer.echo(f"{word} {found.removed} files, {found.freed_bytes} bytes; kept {found.kept}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.contracts import (
         DeviceRead,
         DeviceSummary,
+        NetworkSummary,
         SearchRead,
         Status,
         SupernetRead,
@@ -55,6 +56,9 @@ class Source(Protocol):
 
     def device(self, name: str) -> DeviceRead:
         """One device."""
+
+    def networks(self, device: str | None) -> Sequence[NetworkSummary]:
+        """Published networks, of one device or all."""
 
     def front(
         self,
@@ -135,6 +139,12 @@ class LocalSource:
         from service.catalog import describe_device
 
         return describe_device(self._catalog, name)
+
+    def networks(self, device: str | None) -> Sequence[NetworkSummary]:
+        """Published networks, of one device or all."""
+        from service.catalog.published import summarize_networks
+
+        return summarize_networks(self._catalog, device)
 
     def front(
         self,
@@ -226,6 +236,7 @@ class RemoteSource:
         self._client = client
         self.supernets, self.supernet = client.supernets, client.supernet
         self.devices, self.device = client.devices, client.device
+        self.networks = client.networks
 
     def front(
         self,

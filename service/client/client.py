@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import httpx
 
-from models.errors import InputError
-from service.client.answers import Front, Search, Searches
+from service.client.answers import Search, Searches
+from service.client.catalog_client import CatalogClient
 from service.client.errors import (
     NotFinished,
     SearchCancelled,
@@ -26,19 +26,12 @@ from service.client.errors import (
     problem_error,
 )
 from service.client.fetch import Fetched, fetch
-from service.client.wire import MAX_PAUSE_S, RETRIES, Wire
+from service.client.wire import MAX_PAUSE_S, RETRIES, Wire, path_part
 from service.contracts import (
-    CorrectionRead,
-    DeviceList,
-    DeviceRead,
-    DeviceSummary,
     Event,
     SearchPage,
     Sort,
     Status,
-    SupernetList,
-    SupernetRead,
-    SupernetSummary,
     read_moment,
     verify_webhook,
 )
@@ -53,7 +46,7 @@ OnProgress = Callable[[float, str], None]
 """(share of the work done, 0..1; what is being done)."""
 
 
-class Client:
+class Client(CatalogClient):
     """A client of one service. Safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(
@@ -74,7 +67,7 @@ class Client:
         Raises:
             InputError: if `url` is no http or https URL.
         """
-        self._wire = Wire(url, api_key, timeout_s, transport)
+        super().__init__(Wire(url, api_key, timeout_s, transport))
 
     def __repr__(self) -> str:
         return f"Client({self._wire.url!r})"  # without the key
@@ -88,67 +81,6 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
-
-    # -- supernets and devices -----------------------------------------------------------
-
-    def supernets(self) -> list[SupernetSummary]:
-        """The supernets of the service."""
-        return self._wire.get("/v1/supernets", SupernetList).items
-
-    def supernet(self, name: str) -> SupernetRead:
-        """One supernet: its space, its predictor, its card."""
-        return self._wire.get(f"/v1/supernets/{_part(name)}", SupernetRead)
-
-    def devices(self) -> list[DeviceSummary]:
-        """The devices of the service that this key may see."""
-        return self._wire.get("/v1/devices", DeviceList).items
-
-    def device(self, name: str) -> DeviceRead:
-        """One device: its latency tables without their entries, and what is odd about them."""
-        return self._wire.get(f"/v1/devices/{_part(name)}", DeviceRead)
-
-    def add_device(self, profile: Mapping[str, Any]) -> DeviceRead:
-        """Store a device profile under its name.
-
-        Raises:
-            Conflict: if the name is taken.
-            Refused: if the profile is not valid, naming the field.
-        """
-        return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile))
-
-    def add_measurements(self, device: str, measurements: Mapping[str, Any]) -> CorrectionRead:
-        """Correct a device's table by `{"arch": [...], "latency_ms": [...], "batch": 1, ...}`."""
-        path = f"/v1/devices/{_part(device)}/measurements"
-        return self._wire.send("POST", path, CorrectionRead, json=dict(measurements))
-
-    def front(
-        self,
-        supernet: str,
-        device: str,
-        latency_ms: float | None = None,
-        *,
-        latency_confidence: float | None = None,
-        precision: str | None = None,
-    ) -> Front:
-        """The Pareto-optimal networks in latency and accuracy, by ascending latency.
-
-        Args:
-            latency_ms: only the most accurate network within this latency.
-            latency_confidence: nominal, of each point's `latency_upper_ms`, which `latency_ms`
-                then limits.
-            precision: of the device's table; default: fp32 if there is one.
-
-        Raises:
-            Infeasible: if no network is that fast.
-        """
-        path = f"/v1/supernets/{_part(supernet)}/devices/{_part(device)}/front"
-        return self._wire.get(
-            path,
-            Front,
-            latency_ms=latency_ms,
-            latency_confidence=latency_confidence,
-            precision=precision,
-        )
 
     # -- searches ------------------------------------------------------------------------
 
@@ -381,19 +313,8 @@ class SearchPageOf(SearchPage):
 
 
 def _path(search: Search | str) -> str:
-    return f"/v1/searches/{_part(search if isinstance(search, str) else search.id)}"
+    return f"/v1/searches/{path_part(search if isinstance(search, str) else search.id)}"
 
 
 def _moment(given: datetime | date | str) -> str:
     return read_moment(given).isoformat()
-
-
-def _part(name: str) -> str:
-    """A name as one part of a path.
-
-    Raises:
-        InputError: if it cannot be one.
-    """
-    if not name or any(c in "/\\?#%" or ord(c) < 33 for c in name) or name in (".", ".."):
-        raise InputError(f"expected a name or id, got {name!r}")
-    return name

@@ -149,3 +149,14 @@ def _reaching(url: str) -> Iterator[None]:
             f"no answer from {url}: {str(error) or type(error).__name__}; is it served there "
             "(`subnet-search serve`)?"
         ) from error
+
+
+def path_part(name: str) -> str:
+    """A name as one part of a path.
+
+    Raises:
+        InputError: if it cannot be one.
+    """
+    if not name or any(c in "/\\?#%" or ord(c) < 33 for c in name) or name in (".", ".."):
+        raise InputError(f"expected a name or id, got {name!r}")
+    return name

@@ -8,6 +8,7 @@ from .access import is_address as is_address
 from .access import is_loopback as is_loopback
 from .access import normal_host as normal_host
 from .access import read_host as read_host
+from .architectures import MobileArch as MobileArch
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList
@@ -57,6 +58,12 @@ from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
 from .supernets import Capabilities as Capabilities
 from .supernets import LedgerRead as LedgerRead
+from .supernets import NetworkFile as NetworkFile
+from .supernets import NetworkList as NetworkList
+from .supernets import NetworkRead as NetworkRead
+from .supernets import NetworkSummary as NetworkSummary
+from .supernets import PredictedFigures as PredictedFigures
+from .supernets import PublishedFigures as PublishedFigures
 from .supernets import NextStepRead as NextStepRead
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead

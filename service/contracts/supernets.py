@@ -1,10 +1,12 @@
-"""Answers about supernets."""
+"""Answers about supernets, and about networks of theirs that others published."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+from service.contracts.architectures import Arch
 
 
 class Capabilities(BaseModel):
@@ -84,3 +86,81 @@ class LedgerRead(BaseModel):
     break_even_devices: int | None = Field(description="From how many devices on sharing pays.")
     co2e_kg_per_kwh: float | None
     missing: list[str] = Field(description="What was never measured, and what measures it.")
+
+
+class PublishedFigures(BaseModel):
+    """What its authors say of a network."""
+
+    origin: Literal["published"] = "published"
+    latency_ms: float | None = Field(
+        description="Of a forward pass of `batch` images on its device, rounded to whole "
+        "milliseconds; null for a network that was searched by MACs."
+    )
+    batch: int | None
+    conditions: dict[str, Any] = Field(description="Of the latency, as far as published.")
+    top1: float = Field(
+        description="Percent on ImageNet's validation images, after fine-tuning of this network "
+        "alone."
+    )
+    finetune_epochs: int
+    source: str
+
+
+class PredictedFigures(BaseModel):
+    """What a search would have said of a network, which knows nothing of fine-tuning."""
+
+    origin: Literal["predicted"] = "predicted"
+    latency_ms: float | None = Field(
+        description="Of a forward pass of `batch` images, from the device's latency table here; "
+        "null without one."
+    )
+    latency_expected_error: float | None = Field(description="Fraction of the latency (mean).")
+    batch: int | None
+    latency_fitted: bool = Field(
+        description="Whether that table was fitted to the published latency of this network, too: "
+        "then it is no independent prediction."
+    )
+    top1: float | None = Field(
+        description="Percent; null where the supernet here has no predictor that is valid at the "
+        "network's resolution."
+    )
+    top1_expected_error: float | None = Field(description="Percentage points (RMSE).")
+    top1_stands_for: str | None = Field(description="Which accuracy the predictor predicts.")
+
+
+class NetworkSummary(BaseModel):
+    """A published network in a list."""
+
+    id: str
+    supernet: str = Field(description="Of which it is a subnet; its weights are its own.")
+    device: str | None = Field(
+        description="Which it was searched for; null for one that was searched by MACs."
+    )
+    published: PublishedFigures
+    predicted: PredictedFigures
+    macs: int
+    params: int
+    arch: Arch
+
+
+class NetworkFile(BaseModel):
+    """A published file."""
+
+    path: str
+    blob: str = Field(description="Git's blob id of its content.")
+    url: str
+
+
+class NetworkRead(NetworkSummary):
+    """A published network."""
+
+    files: list[NetworkFile] = Field(
+        description="net.config, run.config and the weights; `subnet-search networks export` "
+        "downloads and proves them."
+    )
+
+
+class NetworkList(BaseModel):
+    """Published networks, by device and latency."""
+
+    items: list[NetworkSummary]

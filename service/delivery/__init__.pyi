@@ -3,6 +3,7 @@ from .accuracy_check import Unverified as Unverified
 from .delivery import deliver as deliver
 from .delivery import run_search as run_search
 from .model_builder import ModelBuilder as ModelBuilder
+from .published_network import export_published as export_published
 from .quantization_report import compare as compare
 from .signing import generate as generate
 from .signing import read_private as read_private

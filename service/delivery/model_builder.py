@@ -21,13 +21,12 @@ from models.errors import InputError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
 from service.delivery.accuracy_check import Unverified, accuracy_warnings, check_accuracy
+from service.delivery.parity import check_parity, noise_images
 from service.delivery.quantization_report import compare_logits
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, describe_times
 
-PARITY_IMAGES, PARITY_NOISE = 64, 4
-"""Validation images that logits are compared on; random ones for a bundle without images."""
-PARITY_TOLERANCE = 1e-3
-"""Share of the largest logit: float32 sums are taken in another order over some fifty layers."""
+PARITY_IMAGES = 64
+"""Validation images that logits are compared on."""
 QUANTIZING_IMAGES, QUANTIZING_BATCH = 256, 32
 INT8_TOLERANCE = 0.5
 """Share of the logits' spread: an int8 file whose mean difference is larger is broken."""
@@ -253,8 +252,7 @@ class ModelBuilder:
         """(images, channels, height, width): what the logits of subnet and file are compared on."""
         if self.validation is not None:
             return self.validation.at(arch.resolution)[:PARITY_IMAGES]
-        shape = (PARITY_NOISE, self.bundle.space.channels, arch.resolution, arch.resolution)
-        return np.random.default_rng(0).standard_normal(shape, np.float32)
+        return noise_images(self.bundle.space.channels, arch.resolution)
 
     def _metadata(self, context: DeploymentContext, arch: Arch, precision: str) -> dict[str, str]:
         (predicted,) = context.predict([arch])
@@ -279,31 +277,8 @@ class ModelBuilder:
         return {f"subnet_search.{name}": value for name, value in values.items()}
 
     def _verify(self, built: BuiltModel, arch: Arch) -> dict[str, Any]:
-        import onnx
-        import torch
-
-        from models.onnx import run_onnx
-
-        onnx.checker.check_model(onnx.load_from_string(built.model), full_check=True)
-        images, expected = self.parity_images(arch), built.logits
-        found = run_onnx(built.model, images, self.threads)
-        difference = float(np.abs(found - expected).max())
-        allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
-        if not difference <= allowed:  # also refuses NaN
-            raise Unverified(
-                f"the ONNX file's logits differ from the subnet's by {difference:.3g} on "
-                f"{len(images)} images, expected at most {allowed:.3g}: nothing was delivered"
-            )
-        return {
-            "onnx_checker": "passed",
-            "parity": {
-                "max_difference": difference,
-                "allowed": allowed,
-                "images": len(images),
-                "against": f"torch {torch.__version__}",
-            },
-            "top1": self.top1(built.model, arch, "fp32"),
-        }
+        checked = check_parity(built.model, self.parity_images(arch), built.logits, self.threads)
+        return {**checked, "top1": self.top1(built.model, arch, "fp32")}
 
     def _verify_quantized(
         self, built: BuiltModel, model: bytes, arch: Arch, float_top1: dict[str, Any] | None

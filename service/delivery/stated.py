@@ -49,6 +49,8 @@ class _Stated:
     predicted: _Predicted
     verified: _Verified
     preprocess: dict[str, Any]
+    network: str
+    """Id of a published network, of which the file has the weights; empty for a subnet."""
 
 
 def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
     """
     texts = {p.key.removeprefix(PREFIX): p.value for p in model.metadata_props}
     stated: dict[str, Any] = {}
+    texts.setdefault("network", "")
     for name in (field.name for field in fields(_Stated)):
         if name not in texts:
             raise InputError(f"metadata {PREFIX}{name} is missing")

@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from latency_tables.runtimes import DEFAULT_RUNTIME
 from latency_tables.table import ALIKE, PRECISIONS
-from models.bundle import Bundle
 from models.errors import InputError, NotFound, SubnetSearchError
-from models.spaces import Arch, layer_plan
+from models.published import published_network
+from models.spaces import Arch, SearchSpace, layer_plan, published_spaces
 from service.catalog import Catalog, DeploymentContext
+from service.catalog.published import is_cached
 from service.contracts import images_in_words, outcome_in_words
 from service.delivery.accuracy_check import far_below
-from service.delivery.model_builder import PARITY_TOLERANCE, ModelBuilder
+from service.delivery.model_builder import ModelBuilder
+from service.delivery.parity import difference, noise_images
+from service.delivery.published_network import load_published
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
 from service.delivery.stated import fixed_batch, read_stated
 from service.delivery.timing import (
@@ -78,10 +79,13 @@ def verify_file(
     checks.append(structure)
     if stated is None:
         return checks
+    if stated["network"]:
+        checks += _published(content, stated, catalog.home)
+        return [*checks, _latency(content, stated, timer or HostTimer())]
     try:
         bundle = catalog.supernets.get(stated["supernet"])
         arch = bundle.space.read_arch(stated["arch"])
-        checks.append(_shape(content, bundle, arch))
+        checks.append(_shape(content, bundle.space, arch))
     except (NotFound, InputError) as error:
         return [*checks, Check(name="supernet", passed=False, detail=str(error))]
     if bundle.sha256 != stated["supernet_sha256"]:
@@ -136,12 +140,46 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
     return Check(name="structure", passed=True, detail=detail), stated
 
 
-def _shape(content: bytes, bundle: Bundle, arch: Arch) -> Check:
+def _published(content: bytes, stated: Mapping[str, Any], home: Path) -> list[Check]:
+    """The checks of a file of a published network, against its weights if they are here."""
+    import torch
+
+    from models.onnx import run_onnx
+
+    try:
+        network = published_network(stated["network"])
+        space = published_spaces()[network.space]
+        same = space.read_arch(stated["arch"]) == network.arch
+    except InputError as error:
+        return [Check(name="network", passed=False, detail=str(error))]
+    checks = [
+        Check(name="network", passed=same, detail=f"{network.id}, a subnet of {network.space}"),
+        _shape(content, space, network.arch),
+    ]
+    if not is_cached(network.weights, home):
+        how = f"`subnet-search networks export {network.id}` downloads them"
+        detail = f"the published weights are not on this machine: {how}"
+        return [*checks, Check(name="parity", passed=None, detail=detail)]
+    images = noise_images(space.channels, network.arch.resolution)
+    try:
+        with torch.no_grad():
+            expected = load_published(network, home)(torch.from_numpy(images)).numpy()
+        off, allowed = difference(run_onnx(content, images), expected)
+    except (SubnetSearchError, RuntimeError, ValueError) as error:
+        return [*checks, Check(name="parity", passed=False, detail=f"cannot be compared: {error}")]
+    detail = f"logits on {len(images)} images against the published weights"
+    return [
+        *checks,
+        Check(name="parity", passed=off <= allowed, detail=detail, stated=allowed, found=off),
+    ]
+
+
+def _shape(content: bytes, space: SearchSpace, arch: Arch) -> Check:
     """Whether the graph's input has the shape of the architecture that it states."""
     import onnx
 
     graph = onnx.load_from_string(content).graph
-    first = layer_plan(bundle.space, arch)[0]
+    first = layer_plan(space, arch)[0]
     dims = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
     expected = [first.in_channels, first.in_size, first.in_size]
     detail = f"input {dims}, the architecture's {expected}"
@@ -167,14 +205,13 @@ def _parity(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, ar
         found = run_onnx(content, images, builder.threads)
     except (SubnetSearchError, KeyError, RuntimeError, ValueError) as error:
         return Check(name="parity", passed=False, detail=f"cannot be compared: {error}")
-    difference = float(np.abs(found - expected).max())
-    allowed = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    off, allowed = difference(found, expected)
     return Check(
         name="parity",
-        passed=difference <= allowed,
+        passed=off <= allowed,
         detail=f"logits on {len(images)} images against the subnet made anew, at {precision}",
         stated=allowed,
-        found=difference,
+        found=off,
     )
 
 

@@ -21,7 +21,7 @@ from service.http.dependencies import ServiceDep, open_service, working
 from service.http.metrics import CONTENT_TYPE, exposition
 from service.http.middleware import RequestLimits, RequestLog
 from service.http.request_checks import RequestChecks
-from service.http.routes import devices, explanations, searches, supernets
+from service.http.routes import devices, explanations, networks, searches, supernets
 from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for resource in (searches, supernets, devices, explanations):
+    for resource in (searches, supernets, devices, networks, explanations):
         app.include_router(resource.router)
     app.add_api_route("/healthz", healthz, tags=["operation"])
     app.add_api_route("/readyz", readyz, tags=["operation"], responses={503: {}})

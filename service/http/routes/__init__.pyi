@@ -1,5 +1,6 @@
 # The face of this room: what others may import.
 from . import devices as devices
 from . import explanations as explanations
+from . import networks as networks
 from . import searches as searches
 from . import supernets as supernets
