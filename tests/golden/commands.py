@@ -49,6 +49,7 @@ def ask_every_command(files: Path, run: Run) -> dict[str, Any]:
     for device in (CPU, "samsung-note10", RESNET_DEVICE, "v100"):
         ask(f"devices show ({device})", device)
         ask(f"devices lint ({device})", device)
+    ask("networks list", "--device", "samsung-note10")
     searched = ask("search", *ON, "--latency-ms", "0.4", "--seed", "2")
     archs = write(files / "archs.json", [searched["arch"]])
     ask("predict", *ON, "--archs", archs)

@@ -32,6 +32,7 @@ from tests.service.conftest import DEVICE, SUPERNET, make_profile
 from tests.service.serving import Breaking, serving
 
 ROOT = Path(__file__).resolve().parents[3]
+NETWORK = "note10_lat-8ms_top1-71.4_finetune-25"
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,14 @@ def test_it_is_what_the_api_answers(client, url):
     for path, answer in (
         (f"/v1/supernets/{SUPERNET}", client.supernet(SUPERNET)),
         (f"/v1/devices/{DEVICE}", client.device(DEVICE)),
+        (f"/v1/networks/{NETWORK}", client.network(NETWORK)),
         (f"/v1/supernets/{SUPERNET}/devices/{DEVICE}/front", client.front(SUPERNET, DEVICE)),
     ):
         assert answer.model_dump(mode="json") == httpx.get(url + path).json()
     assert SUPERNET in [item.name for item in client.supernets()]
     assert DEVICE in [item.name for item in client.devices()]
+    assert client.networks(DEVICE) == []
+    assert NETWORK in [item.id for item in client.networks("samsung-note10")]
 
 
 @pytest.mark.slow
@@ -323,6 +327,7 @@ ON = ("--supernet", SUPERNET, "--device", DEVICE)
         ("supernets", "show", SUPERNET),
         ("devices", "show", DEVICE),
         ("devices", "lint", DEVICE),
+        ("networks", "list", "--device", "samsung-note10"),
         ("front", *ON, "--latency-ms", 0.8),
     ],
 )

@@ -47,6 +47,20 @@ async def test_devices(client):
     assert (table["origin"], table["expected_error"], table["layers"]) == ("measured", 0.04, 42)
 
 
+async def test_published_networks(client):
+    items = (await client.get("/v1/networks?device=samsung-note10")).json()["items"]
+    assert [item["published"]["latency_ms"] for item in items] == [8, 11, 16, 22, 30, 41, 50, 64]
+    one = (await client.get(f"/v1/networks/{items[0]['id']}")).json()
+    assert {name: one[name] for name in items[0]} == items[0]
+    assert [file["path"].rpartition("/")[2] for file in one["files"]] == [
+        *("net.config", "run.config", "init")
+    ]
+    assert (await client.get(f"/v1/networks?device={DEVICE}")).json() == {"items": []}
+    for path in ("/v1/networks/note10_lat-8ms", "/v1/networks?device=samsung-note11"):
+        problem = await client.get(path)
+        assert (problem.status_code, "did you mean" in problem.json()["detail"]) == (404, True)
+
+
 async def test_a_posted_device_can_be_searched(client):
     answer = await client.post("/v1/devices", json=make_profile("phone"))
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/devices/phone")

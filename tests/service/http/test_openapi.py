@@ -17,6 +17,8 @@ SURFACE = {
     ("post", "/v1/devices"),
     ("get", "/v1/devices/{name}"),
     ("post", "/v1/devices/{name}/measurements"),
+    ("get", "/v1/networks"),
+    ("get", "/v1/networks/{id}"),
     ("post", "/v1/searches"),
     ("get", "/v1/searches"),
     ("get", "/v1/searches/{search_id}"),
