@@ -3,6 +3,7 @@
 import { s, show } from "./dom.js";
 import { needsLog, within } from "./front.js";
 import { forImages, ms, share, short } from "./format.js";
+import { inWords, mark, shortName } from "./published.js";
 
 const MARGIN = { top: 54, right: 18, bottom: 44, left: 54 };
 
@@ -17,7 +18,7 @@ export class Chart {
     new ResizeObserver(() => this.fronts.length && this.#draw()).observe(container);
   }
 
-  /** Each front: {device, hue, dash, points, expected_error}; `confidence` of their bounds, or null. */
+  /** Each front: {device, hue, dash, points, published, expected_error}; `confidence` of their bounds, or null. */
   update(fronts, focus, budget, confidence) {
     this.confidence = confidence;
     this.fronts = fronts;
@@ -45,7 +46,7 @@ export class Chart {
       { class: "chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#inWords() },
       s("defs", {}, clip),
       this.#axes(width, height),
-      s("g", { "clip-path": "url(#plot)" }, drawn.map((front) => this.#band(front)), drawn.map((front) => this.#curve(front))),
+      s("g", { "clip-path": "url(#plot)" }, drawn.map((front) => this.#band(front)), drawn.map((front) => this.#curve(front)), drawn.map((front) => this.#published(front))),
       (this.line = this.#line()),
       (this.dots = s("g", { class: "dots" })),
     );
@@ -55,7 +56,8 @@ export class Chart {
   }
 
   #scales() {
-    const all = this.fronts.flatMap((front) => front.points);
+    const published = this.fronts.flatMap((front) => front.published).map(({ published: p }) => ({ limited_ms: p.latency_ms, top1: p.top1 }));
+    const all = [...this.fronts.flatMap((front) => front.points), ...published];
     const low = Math.min(...all.map((p) => p.limited_ms));
     const high = Math.max(...all.map((p) => p.limited_ms));
     this.log = needsLog(low, high);
@@ -121,6 +123,14 @@ export class Chart {
     return s("path", { class: `band${front.device === this.focus ? " focus" : ""}`, d: `M${[...over, ...under].join("L")}Z`, fill: `var(--hue-${front.hue})` });
   }
 
+  #published(front) {
+    return front.published.map((item) => {
+      const [x, y] = [this.x(item.published.latency_ms), this.y(item.published.top1)];
+      const name = front.device === this.focus ? s("text", { x: x + 8, y: y + 4 }, shortName(item.id)) : null;
+      return s("g", { class: "published" }, s("title", {}, inWords(item)), mark(x, y, front.hue), name);
+    });
+  }
+
   #line() {
     return s(
       "g",
@@ -164,7 +174,8 @@ export class Chart {
       const [a, b] = [f.points[0], f.points.at(-1)];
       return `${f.device}: from ${a.top1.toFixed(2)} % at ${ms(a.limited_ms)} ms to ${b.top1.toFixed(2)} % at ${ms(b.limited_ms)} ms`;
     });
-    return `Predicted accuracy. ${this.#latencyInWords()}. ${ends.join(". ")}.`;
+    const published = this.fronts.flatMap((front) => front.published).map(inWords);
+    return `Predicted accuracy. ${[this.#latencyInWords(), ...ends, ...published].join(". ")}.`;
   }
 
   #latencyInWords() {

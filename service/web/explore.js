@@ -11,6 +11,7 @@ import { Fronts, lineOf } from "./fronts.js";
 import { forImages, ms, percent, scaled } from "./format.js";
 import { NetworkCard } from "./network.js";
 import { tag } from "./origin.js";
+import { Published, legend } from "./published.js";
 import { SearchCard, deviceName, problem } from "./search.js";
 import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
@@ -23,6 +24,7 @@ export class Explore {
   constructor(state, changed) {
     Object.assign(this, { state, changed });
     this.fronts = new Fronts(state);
+    this.published = new Published();
     this.supernets = new Map();
     this.chart = new Chart($("#chart"), (budget) => this.setBudget(budget));
     this.energy = new Energy($("#energy-card"), $("#energy"), $("#energy-devices"));
@@ -79,6 +81,7 @@ export class Explore {
   /** A device's table has changed. */
   forget(device) {
     this.fronts.forget(device);
+    this.published.forget(device);
     this.network.forget();
   }
 
@@ -87,7 +90,7 @@ export class Explore {
     this.#controls();
     const { supernet } = state;
     this.energy.show(supernet);
-    const loading = [this.#loadSupernet(supernet), ...state.devices.map((device) => this.fronts.load(supernet, device))];
+    const loading = [this.#loadSupernet(supernet), ...state.devices.flatMap((device) => [this.fronts.load(supernet, device), this.published.load(device)])];
     this.#render();
     for (const part of loading) part.then(() => state.supernet === supernet && this.#render());
     if (state.search) this.searchCard.show(state.search);
@@ -180,13 +183,14 @@ export class Explore {
     const failed = state.devices.map((d) => this.fronts.failureOf(d)).filter(Boolean);
     const waiting = state.devices.filter((d) => this.fronts.of(d)?.status === "loading");
     const { ready } = this.fronts;
-    this.chart.fronts = ready;
+    if (!ready.length) this.chart.fronts = [];
     const focus = ready.find((front) => front.device === state.focus) ?? ready[0];
     $("#budget-row").hidden = !focus;
     $("#chosen").classList.toggle("waiting", !focus);
     if (!focus) {
       this.network.hide();
       show($("#compare"));
+      show($("#published"));
       const reason = failed[0] ? problem(failed[0]) : null;
       const measure = h("code", {}, `subnet-search devices measure NAME --supernet ${state.supernet}`);
       const none = h("p", { class: "empty" }, can(this.#supernet, "search") ? ["No device has a latency table for this supernet's space. Add one under Devices, or measure the service's machine: ", measure] : whyNot(this.#supernet, "search"));
@@ -198,7 +202,9 @@ export class Explore {
     state.budget ??= Number((low + 0.4 * (high - low)).toPrecision(3));
     const slider = $("#slider");
     Object.assign(slider, { min: low, max: high, step: (high - low) / 400 });
-    this.chart.update(ready, focus.device, state.budget, state.confidence);
+    const drawn = ready.map((front) => ({ ...front, published: this.published.beside(front, state.supernet) }));
+    show($("#published"), legend(drawn));
+    this.chart.update(drawn, focus.device, state.budget, state.confidence);
     this.notes = [...failed.map(problem), waiting.length ? loadingFront(waiting) : null];
     this.#apply(state.budget);
     if (!performance.getEntriesByName("usable").length) performance.mark("usable");
