@@ -62,9 +62,9 @@ from .supernets import NetworkFile as NetworkFile
 from .supernets import NetworkList as NetworkList
 from .supernets import NetworkRead as NetworkRead
 from .supernets import NetworkSummary as NetworkSummary
+from .supernets import NextStepRead as NextStepRead
 from .supernets import PredictedFigures as PredictedFigures
 from .supernets import PublishedFigures as PublishedFigures
-from .supernets import NextStepRead as NextStepRead
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary

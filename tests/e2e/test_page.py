@@ -35,6 +35,8 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} on this machine"),
 ]
 
+PUBLISHED = "note10_lat-8ms_top1-71.4_finetune-25"
+
 
 def set_budget(page, budget_ms):
     page.get_by_label("Latency budget", exact=True).fill(str(budget_ms))
@@ -329,11 +331,30 @@ def test_uploading_a_good_and_a_bad_device_file(page, tmp_path):
     expect(page.locator("path.curve")).to_have_count(2)
 
 
+def publish_for_the_tiny_device(page, url):
+    """Have the service answer one of the published networks as if it were for that device."""
+    answer = httpx.get(f"{url}/v1/networks", params={"device": "samsung-note10"}).json()
+    item = answer["items"][0]
+    item |= {"supernet": TINY, "device": TINY_DEVICE}
+    item["published"]["latency_ms"] = 0.8
+    answer = {"items": [item]}
+    page.route(f"**/v1/networks?device={TINY_DEVICE}", lambda route: route.fulfill(json=answer))
+
+
 def test_a_link_reproduces_the_view(page, url):
     body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.8}}
     answer = httpx.post(f"{url}/v1/searches", json=body, headers={"Prefer": "wait=50"}, timeout=60)
     search = answer.json()
+    publish_for_the_tiny_device(page, url)
     open_explore(page, f"{EXPLORE_TINY}&budget=0.8765")
+    # The published network, by name: on the chart, in its tooltip, in words, in a table.
+    expect(page.locator("g.published text")).to_have_text("lat-8ms")
+    tooltip = f"{PUBLISHED}: 0.800 ms, 71.4 %, published"
+    expect(page.locator("g.published title")).to_have_text(tooltip)
+    expect(page.locator("svg.chart")).to_have_attribute("aria-label", re.compile(tooltip))
+    expect(page.locator("#published .hint").first).to_contain_text("after fine-tuning each network")
+    page.locator("summary", has_text="1 published network as a table").click()
+    expect(page.locator("#published tbody tr")).to_contain_text("0.800")
     expect(page.get_by_label("Latency budget", exact=True)).to_have_value("0.876")
     expect(page.locator(".budget-line text")).to_have_text("0.876 ms")
 
