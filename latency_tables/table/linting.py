@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from operator import attrgetter, itemgetter
 
 from latency_tables.table.findings import Finding
 from latency_tables.table.plausibility import check_bound, check_networks
 from latency_tables.table.sittings import LEAST_SITTINGS
-from latency_tables.table.table import LatencyTable, LayerLatency, at_resolution
+from latency_tables.table.table import LatencyTable, LayerLatency, covering_plans, layer_keys
 from models.errors import InputError
 from models.layers import LayerSpec, kind_of
-from models.spaces import SearchSpace, layer_plan
+from models.spaces import SearchSpace
 
 SLOWEST_GMACS = 0.02
 """Billion operations a second: the best block of a microcontroller is several times as fast."""
@@ -94,29 +94,30 @@ def lint(table: LatencyTable, space: SearchSpace | None) -> tuple[Finding, ...]:
         return (Finding("space", False, text), *findings)
     part = table.covered(space)
     layers = _layers(table, part)
-    missing = tuple(_missing(table, space, layers))
+    missing = sorted(layers.keys() - table.entries.keys())
     unit = tuple(_unit(table, layers))
-    networks = () if table.missing(space) else tuple(check_networks(table, part))
+    networks = () if missing else tuple(check_networks(table, part))
     if unit:  # an impossible unit says it all
         networks = tuple(finding for finding in networks if finding.kind != "unit")
-    return (*missing, *unit, *_order(table, layers), *networks, *findings)
+    gaps = _gaps(table, missing, layers)
+    return (*gaps, *unit, *_order(table, layers), *networks, *findings)
 
 
 def _layers(table: LatencyTable, part: SearchSpace) -> dict[str, LayerSpec]:
     """Each different layer of `part`, by the key of its entry."""
-    layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
+    layers = (layer for plan in covering_plans(part) for layer in plan)
     return {_entry_key(table, layer): layer for layer in layers}
 
 
 def _entry_key(table: LatencyTable, layer: LayerSpec) -> str:
-    key = at_resolution(layer)
-    return key if key in table.entries else layer.key
+    by_resolution, key = layer_keys(layer)
+    return by_resolution if by_resolution in table.entries else key
 
 
-def _missing(
-    table: LatencyTable, space: SearchSpace, layers: dict[str, LayerSpec]
+def _gaps(
+    table: LatencyTable, missing: list[str], layers: dict[str, LayerSpec]
 ) -> Iterator[Finding]:
-    if missing := table.missing(space):
+    if missing:
         text = f"{len(missing)} layers of the space are missing, first {missing[0]}"
         yield Finding("missing", True, text)
     if unknown := sorted(table.entries.keys() - layers.keys()):
@@ -128,8 +129,8 @@ def _unit(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding
     """Times in microseconds or seconds imply an impossible speed."""
     blocks = [
         (entry.p50_ms, layer.macs * table.conditions.batch / 1e6 / entry.p50_ms)
-        for layer in layers.values()
-        if kind_of(layer).is_block and (entry := table.entry(layer))
+        for key, layer in layers.items()
+        if kind_of(layer).is_block and (entry := table.entries.get(key))
     ]
     if not blocks:
         return
@@ -151,24 +152,27 @@ def _unit(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding
 
 def _order(table: LatencyTable, layers: dict[str, LayerSpec]) -> Iterator[Finding]:
     """Layers that are faster than smaller ones which otherwise equal them."""
-    timed = [layer for layer in layers.values() if table.entry(layer)]
-    total_ms = sum(_entry(table, layer).p50_ms for layer in timed)
+    entries = table.entries
+    timed = [(layer, entries[key]) for key, layer in layers.items() if key in entries]
+    network_ms = _small_network_ms(sum(entry.p50_ms for _, entry in timed), len(timed))
+    blocks = [(layer.macs, layer, entry) for layer, entry in timed if kind_of(layer).is_block]
     for what, alike in (
         ("kernel", _without_kernel),
         ("expansion", _without_expansion),
         ("input size", _without_size),
     ):
-        groups: dict[LayerSpec, list[LayerSpec]] = {}
-        for layer in timed:
-            if kind_of(layer).is_block:
-                groups.setdefault(alike(layer), []).append(layer)
+        groups: dict[tuple[object, ...], list[tuple[int, LayerSpec, LayerLatency]]] = {}
+        for block in blocks:
+            groups.setdefault(alike(block[1]), []).append(block)
         pairs = [
-            (_entry(table, less), _entry(table, more), more)
+            (entry, larger_entry, larger)
             for group in groups.values()
-            for less, more in itertools.pairwise(sorted(group, key=attrgetter("macs")))
-            if less.macs < more.macs  # two resolutions may have one layer
+            for (macs, _, entry), (more, larger, larger_entry) in itertools.pairwise(
+                sorted(group, key=itemgetter(0))
+            )
+            if macs < more  # two resolutions may have one layer
         ]
-        yield from _odd_pairs(what, pairs, _small_network_ms(total_ms, len(timed)))
+        yield from _odd_pairs(what, pairs, network_ms)
 
 
 def _small_network_ms(total_ms: float, layers: int) -> float:
@@ -203,22 +207,18 @@ def _odd_pairs(
         yield Finding("order", False, f"{text}, first {odd[0][2].key}")
 
 
-def _without_kernel(layer: LayerSpec) -> LayerSpec:
-    return replace(layer, name="", kernel=1)
+def _without(*names: str) -> Callable[[LayerSpec], tuple[object, ...]]:
+    """All that a layer has but these and its name."""
+    return attrgetter(*(f.name for f in fields(LayerSpec) if f.name not in ("name", *names)))
 
 
-def _without_expansion(layer: LayerSpec) -> LayerSpec:
-    return replace(layer, name="", mid_channels=0, se_channels=min(layer.se_channels, 1))
+_without_kernel = _without("kernel")
+_without_size = _without("in_size", "resolution")
+_but_channels = _without("mid_channels", "se_channels")
 
 
-def _without_size(layer: LayerSpec) -> LayerSpec:
-    return replace(layer, name="", in_size=1, resolution=0)
-
-
-def _entry(table: LatencyTable, layer: LayerSpec) -> LayerLatency:
-    entry = table.entry(layer)
-    assert entry is not None  # the caller chose layers that have one
-    return entry
+def _without_expansion(layer: LayerSpec) -> tuple[object, ...]:
+    return (*_but_channels(layer), layer.se_channels > 0)
 
 
 def _spread(table: LatencyTable) -> Iterator[Finding]:

@@ -308,17 +308,13 @@ class LatencyTable:
     def covered(self, space: SearchSpace) -> SearchSpace:
         """The resolutions of `space` whose first layer the table has; the whole space if it has
         none."""
-        sizes = {
-            arch.resolution
-            for arch in space.covering()
-            if self.entry(layer_plan(space, arch)[0]) is not None
-        }
+        first = (plan[0] for plan in covering_plans(space))
+        sizes = {layer.resolution for layer in first if self.entry(layer) is not None}
         return space.at(sizes) if sizes else space
 
     def missing(self, space: SearchSpace) -> list[str]:
         """Keys of layers of `covered(space)` that have no entry, sorted."""
-        part = self.covered(space)
-        layers = (layer for arch in part.covering() for layer in layer_plan(part, arch))
+        layers = (layer for plan in covering_plans(self.covered(space)) for layer in plan)
         return sorted({layer.key for layer in layers if self.entry(layer) is None})
 
 
@@ -364,7 +360,14 @@ def layer_keys(layer: LayerSpec) -> Keys:
 def space_layers(space: SearchSpace) -> dict[str, LayerSpec]:
     """One layer for every different key among all networks of `space`, in network order."""
     layers: dict[str, LayerSpec] = {}
-    for arch in space.covering():
-        for layer in layer_plan(space, arch):
+    for plan in covering_plans(space):
+        for layer in plan:
             layers.setdefault(layer.key, layer)
     return layers
+
+
+@lru_cache(maxsize=16)
+def covering_plans(space: SearchSpace) -> tuple[tuple[LayerSpec, ...], ...]:
+    """The layers of each network of `space.covering()`. Cached: a table is compared with them
+    several times, and tables share their space."""
+    return tuple(layer_plan(space, arch) for arch in space.covering())
