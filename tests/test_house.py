@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ def text_files() -> Iterator[Path]:
 def third_party_imports(path: Path) -> set[str]:
     """Top-level names imported anywhere in a file, less the standard library and ours."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -81,16 +83,24 @@ def dependencies() -> dict[str, str]:
     return {IMPORTED_AS.get(name, name.replace("-", "_")): path for name, path in lines}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_module_says_what_it_is_for(path: Path) -> None:
-    source = path.read_text()
-    assert not source.strip() or ast.get_docstring(ast.parse(source)), "no module docstring"
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS, *TESTS], ids=name_of)
-def test_module_is_short_enough_to_read(path: Path) -> None:
-    lines = len(path.read_text().splitlines())
-    assert lines <= MAX_LINES, f"{lines} lines; split it by what its parts are for"
+def test_modules_say_what_they_are_for() -> None:
+    silent = [
+        path for path in SOURCES if tree_of(path).body and not ast.get_docstring(tree_of(path))
+    ]
+    assert not silent, f"no module docstring: {list(map(name_of, silent))}"
+
+
+def test_modules_are_short_enough_to_read() -> None:
+    lines = {
+        name_of(path): len(path.read_text().splitlines()) for path in (*SOURCES, *SCRIPTS, *TESTS)
+    }
+    long = {name: count for name, count in lines.items() if count > MAX_LINES}
+    assert not long, f"split them by what their parts are for: {long}"
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
@@ -173,13 +183,16 @@ def test_readme_tree_names_every_room() -> None:
     assert len(tree.splitlines()) <= 24
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+@cache
+def imports_of(path: Path) -> list[tuple[str, str]]:
     """(module, name) of every absolute import anywhere in a file; name is "" for `import x.y`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from ((node.module, alias.name) for alias in node.names)
+            found += [(node.module, alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
+    return found
 
 
 def module_of(path: Path) -> str:
@@ -201,7 +214,6 @@ def face_of(room: str) -> dict[str, str]:
 ROOMS = sorted(
     module_of(path.with_suffix(".py")) for p in PACKAGES for path in (ROOT / p).rglob("*.pyi")
 )
-IMPORTS = {path: list(imports_of(path)) for path in SOURCES}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -210,9 +222,9 @@ def test_a_room_is_entered_by_its_face(room: str) -> None:
     face, inside = face_of(room), f"{room}."
     wrong = [
         f"{name_of(path)}: from {module} import {name}"
-        for path, imports in IMPORTS.items()
+        for path in SOURCES
         if not f"{module_of(path)}.".startswith(inside)
-        for module, name in imports
+        for module, name in imports_of(path)
         if (module.startswith(inside) and not is_face(module, room))
         or (module == room and name not in face)
     ]
@@ -229,9 +241,7 @@ def test_a_face_offers_what_others_use(room: str) -> None:
     """Other rooms, or users in scripts and extensions; and no name hides a module."""
     outside = [p for p in SOURCES if not f"{module_of(p)}.".startswith(f"{room}.")]
     outside += (ROOT / "tests" / "extension").rglob("*.py")
-    used = {
-        name for p in outside for module, name in IMPORTS.get(p) or imports_of(p) if module == room
-    }
+    used = {name for p in outside for module, name in imports_of(p) if module == room}
     parent, _, own = room.rpartition(".")
     if parent in ROOMS:  # whose face may pass names on
         used |= {name for name, module in face_of(parent).items() if module == own}
@@ -243,10 +253,10 @@ def test_a_face_offers_what_others_use(room: str) -> None:
     assert not hidden, f"names of the face that are modules of the room too: {sorted(hidden)}"
 
 
-@pytest.mark.parametrize("folder", sorted({p.parent for p in SOURCES}), ids=name_of)
-def test_a_folder_is_small_enough_to_know(folder: Path) -> None:
-    modules = [p.stem for p in folder.glob("*.py") if p.stem != "__init__"]
-    assert len(modules) <= MAX_MODULES, f"{len(modules)} modules; make a room of some"
+def test_folders_are_small_enough_to_know() -> None:
+    modules = Counter(name_of(p.parent) for p in SOURCES if p.stem != "__init__")
+    large = {folder: count for folder, count in modules.items() if count > MAX_MODULES}
+    assert not large, f"make rooms of some modules: {large}"
 
 
 @pytest.mark.slow
@@ -254,9 +264,8 @@ def test_functions_are_short_enough_to_read() -> None:
     """Longer ones say why in a comment `# long: ...` on a line of their `def`."""
     wrong = []
     for path in SOURCES:
-        source = path.read_text()
-        lines = source.splitlines()
-        for node in ast.walk(ast.parse(source)):
+        lines = path.read_text().splitlines()
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -1,4 +1,4 @@
-"""The page, opened on a real server."""
+"""A real server, and the page opened on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serv
 from tests.service.conftest import keep, make_bundle, make_table
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(tmp_path_factory):
+    """A server of the shipped supernet and of a made-up one, for all files here that can share
+    what it has stored."""
     home = tmp_path_factory.mktemp("home")
     make_bundle(home / "supernets" / TINY)
     keep(home, make_table())
@@ -22,7 +24,7 @@ def url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     with chromium() as browser:
         yield browser

@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 import models.training.trainer
 from models.bundle.bundle import Bundle
@@ -35,6 +36,7 @@ from models.training.optim import learning_rate, make_optimizer
 from models.training.recipe import Phase, load_recipe
 from models.training.trainer import Trainer, archs_of_step, training_device
 from models.training.training_run import train, training_folder
+from service.cli import app as cli
 from tests.spaces import DEBUG
 
 HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
@@ -126,28 +128,27 @@ def test_resumed_training_equals_the_uninterrupted(trained, tmp_path, monkeypatc
 
 @needs_data
 @pytest.mark.slow
-def test_killed_for_real_and_resumed_it_is_the_same_supernet(trained, tmp_path):
+def test_killed_for_real_and_resumed_it_is_the_same_supernet(trained, tmp_path, monkeypatch):
     """The command itself: kill -9 once there is a checkpoint, then `--resume` to the end."""
-    checkpoint = tmp_path / "cut/training/debug/checkpoint.safetensors"
-    cut = run_training(tmp_path / "cut")
+    command = ["supernets", "train", "debug", "--resume"]
+    monkeypatch.setenv("SUBNET_HOME", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    root = Path(__file__).resolve().parents[3]
+    checkpoint = tmp_path / "training/debug/checkpoint.safetensors"
+    cut = subprocess.Popen(
+        [sys.executable, "-m", "service", *command], cwd=root, stderr=subprocess.DEVNULL
+    )
     while not checkpoint.exists():
         assert cut.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
     cut.kill()
     assert cut.wait(timeout=240) == -signal.SIGKILL
-    assert run_training(tmp_path / "cut").wait(timeout=240) == 0
+    resumed = CliRunner().invoke(cli, command)
+    assert resumed.exit_code == 0, resumed.output
     one, other = (
-        load_file(home / "supernets/debug/weights.safetensors")
-        for home in (trained, tmp_path / "cut")
+        load_file(home / "supernets/debug/weights.safetensors") for home in (trained, tmp_path)
     )
     assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def run_training(home: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "service", "supernets", "train", "debug", "--resume"]
-    environment = {**os.environ, "SUBNET_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    root = Path(__file__).resolve().parents[3]
-    return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL)
 
 
 @needs_data
@@ -185,10 +186,8 @@ def test_a_training_under_way_is_not_overwritten(tmp_path):
 
 
 PROCESS = """
-import sys
-from collections.abc import Iterator
+import os, sys
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 import torch.distributed as dist
 from safetensors.torch import save_file
@@ -197,8 +196,10 @@ from models.training.trainer import average_gradients
 from models.training.training_run import train
 from tests.models.training.test_trainer import HAS_DATA, gradients_of
 folder = Path(sys.argv[1])
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank = int(os.environ["RANK"])
+# Not through torchrun's store, which keeps the addresses of a group that has ended.
+meeting = f"file://{folder}/meeting"
+dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
 supernet = gradients_of([rank])
 average_gradients(supernet, world=2)
 grads = {name: weight.grad for name, weight in supernet.named_parameters()}

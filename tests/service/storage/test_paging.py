@@ -58,14 +58,14 @@ def dumb(store, sort):
     return sorted(items, key=value, reverse=down)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 200])
 @pytest.mark.parametrize(
     "sort", ["created_at", "-created_at", "latency_ms", "-latency_ms", "top1", "-top1"]
 )
-def test_pages_are_the_sorted_whole(filled, sort, limit):
-    items, pages = walk(filled, sort=sort, limit=limit)
-    assert [i.id for i in items] == [i.id for i in dumb(filled, sort)]
-    assert pages == -(-len(items) // limit)
+def test_pages_are_the_sorted_whole(filled, sort):
+    for limit in (1, 2, 3, 200):
+        items, pages = walk(filled, sort=sort, limit=limit)
+        assert [i.id for i in items] == [i.id for i in dumb(filled, sort)], limit
+        assert pages == -(-len(items) // limit)
 
 
 @pytest.mark.parametrize(
