@@ -17,7 +17,7 @@ from latency_tables.published.matching import (
     Unmatched,
     is_mean,
 )
-from latency_tables.published.rows import Row, Sheet
+from latency_tables.published.rows import Row, Sheet, shown
 from latency_tables.table import (
     Conditions,
     LatencyTable,
@@ -68,7 +68,7 @@ class IncompleteTable(InputError):
         self.missing, self.unmapped = tuple(missing), tuple(unmapped)
         text = (
             f"{len(missing)} layers of space {space!r} are missing, first "
-            f"{'; '.join(missing[:SHOWN])}: add them, or leave out their resolution"
+            f"{'; '.join(missing[:SHOWN])}: add them, or take other resolutions (--resolution)"
         )
         if not missing:
             text = f"no row is of a layer of space {space!r}: is it of another supernet?"
@@ -263,7 +263,7 @@ class _Assembly:
                 raise Unmatched(f"{other.where} is of the same layer, and fits better")
             elif other.time != time:
                 raise InputError(
-                    f"{where}: {name[:200]}: {time.p50_ms:g} ms, but {other.where} has "
+                    f"{where}: {shown(name)}: {time.p50_ms:g} ms, but {other.where} has "
                     f"{other.time.p50_ms:g} ms of the same layer ({key}): leave one of them out"
                 )
             else:

@@ -23,6 +23,7 @@ from latency_tables.published.rows import (
     files_of,
     latency_of,
     number_of,
+    shown,
     sniff,
     text_of,
 )
@@ -45,6 +46,7 @@ _TIMES = (("median", "p50"), ("mean", "avg", "average"), ("latency",), ("time", 
 """Words of a header above times, the better first."""
 _NOT_TIMES = {"min", "minimum", "max", "maximum", "std", "stdev", "stddev", "sd", "var", "variance"}
 _NOT_TIMES |= {"p90", "p95", "p99", "total", "sum", "count", "runs", "percent", "share", "number"}
+_RESOLUTIONS = {"resolution", "inputresolution", "imagesize", "imgsize", "res", "r"}
 _NAMES = (("key",), ("layer", "block", "op", "operator", "node", "module"), ("name",), ("type",))
 _DETAILS = re.compile(
     r"in|input|out|output|(input|output)_(shape|size)|mid|mid_channels|expand|expand_ratio|e|ratio"
@@ -185,7 +187,7 @@ def _by_header(file: str, header: list[str], lines: list[Line]) -> _Columns:
         unit=next((_UNITS[w] for w in words[times[0]] if w in _UNITS), None),
         std=first("std", "stdev", "stddev", "sd"),
         count=first("count", "runs", "samples"),
-        resolution=first("resolution"),
+        resolution=next((i for i, w in enumerate(words) if _RESOLUTIONS & {"".join(w)}), None),
         details=tuple(
             (plain, i)
             for i, cell in enumerate(header)
@@ -224,7 +226,7 @@ def _row(file: str, line: int, cells: Sequence[str], columns: _Columns, unit_ms:
         return cells[column] if column is not None and column < len(cells) else ""
 
     name, resolution = cell(columns.name), number_of(cell(columns.resolution))
-    where = f"{file}: line {line}: {name[:200]}"
+    where = f"{file}: line {line}: {shown(name)}"
     time, std, count = (cell(column) for column in (columns.time, columns.std, columns.count))
     return Row(
         line,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latency_tables.published.csv_table import split
-from latency_tables.published.rows import MAX_ROWS, text_of
+from latency_tables.published.rows import MAX_ROWS, shown, text_of
 from models.errors import InputError, show_value
 from models.schema import read_json
 
@@ -39,7 +39,7 @@ def _from_json(path: Path) -> dict[str, tuple[str, ...]]:
         listed = keys if isinstance(keys, list) else [keys]
         if not listed or not all(isinstance(key, str) for key in listed):
             got = show_value(keys)
-            raise InputError(f"{path.name}: {name[:200]!r}: expected a layer's key, got {got}")
+            raise InputError(f"{path.name}: {shown(name)}: expected a layer's key, got {got}")
         found[name] = tuple(dict.fromkeys(listed))
     return found
 

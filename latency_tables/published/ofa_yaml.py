@@ -24,6 +24,7 @@ from latency_tables.published.rows import (
     files_of,
     latency_of,
     number_of,
+    shown,
     sniff,
     text_of,
 )
@@ -152,7 +153,7 @@ class _Reader:
             name, line = _text(key), key.start_mark.line + 1
             if isinstance(value, yaml.MappingNode) and not _is_entry(value):
                 if depth == DEPTH or not value.value:
-                    where = f"{self._file}: line {line}: {name[:200]}"
+                    where = f"{self._file}: line {line}: {shown(name)}"
                     raise InputError(f"{where}: expected count, mean and std, got an object")
                 inner = _RESOLUTION.fullmatch(name.strip().lower())
                 within = int(inner[1]) if inner else resolution
@@ -176,7 +177,7 @@ class _Reader:
 
     def _time(self, name: str, line: int, node: yaml.Node) -> LayerLatency | None:
         """The time of an entry; None if it is a text that is no number."""
-        where = f"{self._file}: line {line}: {name[:200]}"
+        where = f"{self._file}: line {line}: {shown(name)}"
         if isinstance(node, yaml.ScalarNode):
             number = number_of(node.value)
             return None if number is None else latency_of(where, self._unit_ms, number)

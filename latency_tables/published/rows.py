@@ -19,6 +19,7 @@ MAX_FILE_BYTES = 8 << 20
 MAX_FILES = 512
 MAX_ROWS = 100_000
 MAX_NAME = 500
+SHOWN_NAME = 200
 MAX_DIGITS = 400
 """A longer number counts as infinite."""
 
@@ -102,6 +103,11 @@ def files_of(path: Path, *suffixes: str) -> list[Path]:
     if len(found) > MAX_FILES:
         raise InputError(f"{path.name}: expected at most {MAX_FILES} files, got {len(found)}")
     return found
+
+
+def shown(name: str) -> str:
+    """A name of a file's as messages show it."""
+    return name[:SHOWN_NAME] if name.isprintable() else ascii(name[:SHOWN_NAME])
 
 
 def number_of(text: str) -> float | None:

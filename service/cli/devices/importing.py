@@ -12,7 +12,7 @@ import typer
 from models.errors import InputError, NotFound
 from service.cli.common import print_warnings
 from service.cli.devices.listing import print_device, print_findings
-from service.cli.output import print_json
+from service.cli.output import print_json, progress_bar
 from service.cli.source import open_source
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def import_foreign(known: Catalog, request: Request, *, replace: bool, json: boo
     if request.resolutions:
         space = space.at(request.resolutions)
     try:
-        imported = _read(request, space)
+        with progress_bar(f"reading {request.path.name}"):
+            imported = _read(request, space)
     except IncompleteTable as error:
         if json:
             missing, unmapped = list(error.missing), _rows(error.unmapped)

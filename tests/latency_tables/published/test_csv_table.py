@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -209,6 +210,66 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "folder").mkdir()
     assert isinstance(refused(tmp_path / "folder"), NotFound)
     assert isinstance(refused(tmp_path / "nothing.csv"), NotFound)
+
+
+SPOILERS = [
+    *(
+        "\0",
+        "\t",
+        ",",
+        ";",
+        "|",
+        "\n",
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!set ",
+    ),
+    *(
+        "nan",
+        "-1",
+        "1e999",
+        "9" * 400,
+        "\u0661",
+        "\ufeff",
+        "@",
+        "@9",
+        "input:",
+        "kernel:0",
+        "\x1b[31m",
+    ),
+]
+
+
+@pytest.mark.slow
+def test_a_spoilt_file_is_refused_in_words_or_read(tmp_path):
+    """Nothing but an `InputError`, of a bounded length, without control characters."""
+    draw = random.Random(0)
+    goods = [
+        "\n".join(["key,latency_ms", *(f"{k},{ms}" for k, ms in TIMES_MS.items())]),
+        json.dumps({"8": {k: {"mean": ms, "std": 0.1} for k, ms in TIMES_MS.items()}}, indent=1),
+    ]
+    refused = []
+    for number in range(100):
+        text = goods[number % 2]
+        for _ in range(draw.choice([1, 2, 5])):
+            at = draw.randrange(len(text))
+            text = text[:at] + draw.choice(SPOILERS) + text[at + draw.choice([0, 0, 1, 30]) :]
+        path = tmp_path / f"t{draw.choice(['', '.csv', '.yaml', '.json'])}"
+        path.write_text(text)
+        try:
+            read_foreign_table(path, DEBUG, device="d", source="s")
+        except InputError as error:
+            refused.append(str(error))
+    assert 10 < len(refused) < 100
+    assert [text for text in refused if len(text) > 3000 or not text.isprintable()] == []
 
 
 def test_sizes_are_bounded(tmp_path, monkeypatch):
