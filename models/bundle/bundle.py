@@ -184,7 +184,8 @@ class Bundle:
 
     def how_to(self, capability: Capability) -> str:
         """The command that adds a capability which the bundle lacks, for messages."""
-        step = next(step for step in self.next_steps if capability in step.adds)
+        steps = next_steps(self.name, self.card, [capability])
+        step = next(step for step in steps if capability in step.adds)
         return f"`{step.command}`" + (f" ({step.needs})" if step.needs else "")
 
     def has(self, file: str) -> bool:

@@ -35,41 +35,40 @@ def capabilities(files: Collection[str]) -> dict[Capability, bool]:
     return {name: needed <= set(files) for name, needed in NEEDS.items()}
 
 
-def next_steps(name: str, card: Mapping[str, Any]) -> list[NextStep]:
-    """The fewest commands after which the supernet can do everything, in their order."""
+def next_steps(
+    name: str, card: Mapping[str, Any], wanted: Collection[Capability] = tuple(NEEDS)
+) -> list[NextStep]:
+    """The fewest commands after which the supernet can do all that is wanted, in their order."""
     files, steps = set(card["files"]), list[NextStep]()
+    needed = frozenset[str]().union(*(NEEDS[capability] for capability in wanted))
     published = published_supernets().get(name, _NONE)
 
-    def add(parts: Collection[str], command: str, needs: str) -> None:
+    def add(parts: set[str], command: str, needs: str = "") -> None:
+        """A step that brings `parts`, and calibration images too where only they would lack."""
+        if CALIBRATION in needed - files - parts and WEIGHTS in files | parts:
+            parts, command = parts | {CALIBRATION}, f"{command} --calibration FOLDER"
+            needs = "; ".join(filter(None, (needs, _IMAGES_OR_NOT)))
         before = capabilities(files)
         files.update(parts)
         adds = tuple(c for c, can in capabilities(files).items() if can and not before[c])
         steps.append(NextStep(adds, f"subnet-search supernets {command}", needs))
 
     offered = {WEIGHTS: published.weights, PREDICTOR: published.predictor}
-    if downloads := {file for file, where in offered.items() if where and file not in files}:
-        parts, option, needs = _with_calibration(downloads, files)
-        add(parts, f"download {name}{option}", needs)
-    if WEIGHTS not in files:
-        parts, option, needs = _with_calibration({WEIGHTS}, files)
+    downloads = {file for file, where in offered.items() if where and file not in files}
+    if downloads & needed:
+        add(downloads, f"download {name}")
+    if WEIGHTS in needed - files:
         where = published.weights_elsewhere or "a file of its weights"
-        needs = "; ".join(filter(None, (f"CHECKPOINT: {where}", needs)))
-        add(parts, f"import {name} CHECKPOINT{option}", needs)
-    if CALIBRATION not in files:
+        add({WEIGHTS}, f"import {name} CHECKPOINT", f"CHECKPOINT: {where}")
+    if CALIBRATION in needed - files:
         add({CALIBRATION}, f"import {name} none --calibration FOLDER", _IMAGES)
-    if PREDICTOR not in files:
+    if PREDICTOR in needed - files:
         add({PREDICTOR}, *_fit_predictor(name, card))
     return steps
 
 
 _IMAGES = "FOLDER: training images, one folder a class, which cannot be downloaded"
-
-
-def _with_calibration(parts: set[str], files: set[str]) -> tuple[set[str], str, str]:
-    """The same with calibration images, if only they would be missing then."""
-    if CALIBRATION in files or WEIGHTS not in parts | files:
-        return parts, "", ""
-    return parts | {CALIBRATION}, " --calibration FOLDER", _IMAGES
+_IMAGES_OR_NOT = f"{_IMAGES}; without any, leave --calibration out: it will then not deliver"
 
 
 def _fit_predictor(name: str, card: Mapping[str, Any]) -> tuple[str, str]:

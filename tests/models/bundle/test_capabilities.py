@@ -109,6 +109,19 @@ def test_one_command_adds_the_rest(name, files, commands):
     assert [step.command for step in steps] == [f"subnet-search supernets {c}" for c in commands]
 
 
+@pytest.mark.parametrize(
+    ("capability", "command"),
+    [
+        ("search", "download ofa-mbv3-w1.2"),
+        ("verify", "download ofa-mbv3-w1.2"),
+        ("deliver", "download ofa-mbv3-w1.2 --calibration FOLDER"),
+    ],
+)
+def test_a_refusal_asks_for_no_more_than_it_needs(capability, command):
+    said = bundle("ofa-mbv3-w1.2", set()).how_to(capability)
+    assert said.split("` (")[0].strip("`") == f"subnet-search supernets {command}"
+
+
 def test_refusals_name_the_command():
     with pytest.raises(InputError, match="no weights here: .*download ofa-mbv3-w1.0"):
         bundle("ofa-mbv3-w1.0", {PREDICTOR}).check_deliverable()
