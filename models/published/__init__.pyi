@@ -1,7 +1,6 @@
 # The face of this room: what others may import.
 from .files import PublishedFile as PublishedFile
 from .files import blob_id as blob_id
-from .files import published_files as published_files
 from .networks import PublishedNetwork as PublishedNetwork
 from .networks import networks_source as networks_source
 from .networks import published_network as published_network

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.published import blob_id, published_files, published_supernets
+from models.published import blob_id, published_supernets
+from models.published.files import published_files
 from models.spaces import published_spaces
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import NotFound
-from models.published import published_files, published_network, published_networks
+from models.published import published_network, published_networks
+from models.published.files import published_files
 from models.published.networks import DATA
 from models.published.publish import publish
 from models.spaces import layer_plan, published_spaces

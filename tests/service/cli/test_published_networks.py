@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from models.onnx import run_onnx
-from models.published import networks, published_files, published_network
+from models.published import networks, published_network
+from models.published.files import published_files
 from models.published.networks import published_networks
 from models.spaces import published_spaces
 from tests.golden.fill import filled, images

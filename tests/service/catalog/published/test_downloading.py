@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InputError, SubnetSearchError
-from models.published import PublishedFile, published_files
+from models.published import PublishedFile
 from models.published import files as files_module
+from models.published.files import published_files
 from service.catalog.published import downloading, fetch_published, read_place, read_places
 from service.catalog.published.places import Place
 from service.catalog.published.transfer import Patience

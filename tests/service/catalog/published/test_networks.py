@@ -4,6 +4,7 @@ import pytest
 
 from service.catalog import Catalog
 from service.catalog.published import summarize_networks
+from tests.service.catalog.published.networks_table import BEGIN, END, PAGE, table
 
 pytestmark = pytest.mark.slow  # the tables of ten devices are compiled
 
@@ -37,3 +38,9 @@ def test_top1_is_predicted_only_where_a_predictor_is_valid(rows):
     for row in known:
         assert abs(row.predicted.top1 - row.published.top1) < 1
         assert "published weights" in row.predicted.top1_stands_for
+
+
+def test_the_table_of_the_docs_is_current(rows):
+    """`python -m tests.service.catalog.published.networks_table` writes it anew."""
+    text = PAGE.read_text()
+    assert text.partition(BEGIN)[2].partition(END)[0] == table(rows)
