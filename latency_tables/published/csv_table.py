@@ -1,7 +1,7 @@
 """Tables as CSV: a column of names and one of times, in any order, with or without a header.
 
-The delimiter is found; so is the unit, where the header says it (`latency_us`, `Average Time
-(ms)`). `devices keys` writes this format, to be filled in.
+The delimiter is found; so is the unit, where the header or a column of units says it (`latency_us`,
+`Average Time (ms)`). `devices keys` writes this format, to be filled in.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ class _Columns:
     std: int | None = None
     count: int | None = None
     resolution: int | None = None
+    units: int | None = None
     details: tuple[tuple[str, int], ...] = ()
 
 
@@ -147,7 +148,7 @@ def _read(path: Path, unit: str | None) -> Sheet:
         raise InputError(
             f"{path.name}: the header says that times are in {columns.unit}, --unit says {unit}"
         )
-    unit_ms = UNITS_MS[columns.unit or unit or "ms"]
+    usual = columns.unit or unit or "ms"
     width = len(lines[0][1])
     for line, cells in lines if has_header else ():
         if any(cells[width:]):
@@ -155,7 +156,7 @@ def _read(path: Path, unit: str | None) -> Sheet:
                 f"{path.name}: line {line}: expected {width} cells as in the header, got "
                 f"{len(cells)}: write a decimal point, not a comma, and names with commas in quotes"
             )
-    rows = (_row(path.name, *line, columns, unit_ms) for line in lines[has_header:])
+    rows = (_row(path.name, *line, columns, usual) for line in lines[has_header:])
     return Sheet(path.name, tuple(rows))
 
 
@@ -188,6 +189,7 @@ def _by_header(file: str, header: list[str], lines: list[Line]) -> _Columns:
         std=first("std", "stdev", "stddev", "sd"),
         count=first("count", "runs", "samples"),
         resolution=next((i for i, w in enumerate(words) if _RESOLUTIONS & {"".join(w)}), None),
+        units=next((i for i, w in enumerate(words) if w in (["unit"], ["units"])), None),
         details=tuple(
             (plain, i)
             for i, cell in enumerate(header)
@@ -221,12 +223,16 @@ def _words(header: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9µμ]+", header.lower()) if word]
 
 
-def _row(file: str, line: int, cells: Sequence[str], columns: _Columns, unit_ms: float) -> Row:
+def _row(file: str, line: int, cells: Sequence[str], columns: _Columns, usual: str) -> Row:
     def cell(column: int | None) -> str:
         return cells[column] if column is not None and column < len(cells) else ""
 
     name, resolution = cell(columns.name), number_of(cell(columns.resolution))
     where = f"{file}: line {line}: {shown(name)}"
+    unit = cell(columns.units).lower()
+    if unit and unit not in _UNITS:
+        raise InputError(f"{where}: unit: expected ms, us, ns or s, got {show_value(unit)}")
+    unit_ms = UNITS_MS[_UNITS.get(unit, usual)]
     time, std, count = (cell(column) for column in (columns.time, columns.std, columns.count))
     return Row(
         line,

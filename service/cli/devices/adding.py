@@ -130,7 +130,10 @@ def fit(
     }
     known = catalog()
     if document is None:
-        table = known.read_profile(profile)
+        try:
+            table = known.read_profile(profile)
+        except InputError as error:
+            raise InputError(f"{measurements}: {error}") from error
     else:
         table = document.read(lambda _: known.read_profile(profile))
     known.keep_device(table, replace=replace)

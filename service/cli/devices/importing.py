@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -102,6 +102,7 @@ def import_foreign(known: Catalog, request: Request, *, replace: bool, json: boo
             print_json({"name": request.name, "missing": missing, "unmapped": unmapped})
         else:
             _print_unmapped(error.unmapped)
+            _print_some("missing", error.missing)
         raise
     try:
         findings = check(imported.table, space)
@@ -167,8 +168,12 @@ def _rows(rows: Iterable[UnmappedRow]) -> list[dict[str, Any]]:
 
 
 def _print_unmapped(rows: tuple[UnmappedRow, ...]) -> None:
-    for row in rows[:SHOWN_ROWS]:
-        typer.echo(f"not taken: {row.file}: line {row.line}: {row.name!r}: {row.why}", err=True)
-    if more := len(rows) - SHOWN_ROWS:
-        if more > 0:
-            typer.echo(f"not taken: {more} more rows, which --json lists", err=True)
+    texts = [f"{row.file}: line {row.line}: {row.name!r}: {row.why}" for row in rows]
+    _print_some("not taken", texts)
+
+
+def _print_some(what: str, texts: Sequence[str]) -> None:
+    for text in texts[:SHOWN_ROWS]:
+        typer.echo(f"{what}: {text}", err=True)
+    if (more := len(texts) - SHOWN_ROWS) > 0:
+        typer.echo(f"{what}: {more} more, which --json lists", err=True)

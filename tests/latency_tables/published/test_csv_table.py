@@ -43,6 +43,8 @@ def times(path, **options):
         ("", lambda k, ms: (ms / 1e3, k), ";", "s"),
         ("op,milliseconds", lambda k, ms: (f'"{k}"', f'" {ms} "'), ",", "ms"),
         ("layer,value", lambda k, ms: (k, ms * 1e3), ",", "us"),
+        ("layer,time,unit", lambda k, ms: (k, ms * 1e3, "us"), ",", None),
+        ("units;name;duration", lambda k, ms: ("Seconds", k, ms / 1e3), ";", "ms"),
         ("# made up\nlayer,p50_ms,p90_ms", lambda k, ms: (k, ms, 2 * ms), ",", None),
     ],
 )  # fmt: skip
@@ -170,6 +172,7 @@ KEY = next(iter(TIMES_MS))
         (f"{KEY},1,5", "no decimal comma"),
         (f"key,latency_ms,count\n{KEY},1,0", "count: expected a positive"),
         (f"key,latency_ms,std\n{KEY},1,-1", "std: expected a positive"),
+        (f"key,time,unit\n{KEY},1,weeks", "line 2: .*unit: expected ms, us, ns or s, got 'weeks'"),
         (f"key,cpu latency,gpu latency\n{KEY},1,2", "'cpu latency' and 'gpu latency'"),
         (f"key,latency_ms\n{KEY},1\n{KEY},2", "line 3: .*line 2 has 1 ms of the same layer"),
         ("key,latency_ms", "expected entries by layer, found none"),

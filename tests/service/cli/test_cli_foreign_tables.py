@@ -87,7 +87,7 @@ def test_what_is_not_taken_is_listed_whole_in_json_and_bounded_on_the_screen(
     assert len(lines) == 11
     assert f"filled.csv: line {len(text) + 1}: 'strange0': the name states no shape" in lines[0]
     assert "it has no time" in lines[1]
-    assert "5 more rows" in lines[-1]
+    assert "not taken: 5 more, which --json lists" in lines[-1]
     found = run_json("devices", "import", "again", "--space", SUPERNET, filled)
     assert found["name"] == "again"
     assert [row["name"] for row in found["unmapped"]] == [f"strange{i}" for i in range(15)]
@@ -103,6 +103,7 @@ def test_missing_layers_are_listed(run, tmp_path, filled):
     refused = run(*words, code=2)
     assert "2 layers of space 'debug' are missing" in refused.stderr
     assert "'odd'" in refused.stderr
+    assert f"missing: {text[3].partition(',')[0]}\n" in refused.stderr
     found = json.loads(run(*words, "--json", code=2).stdout)
     assert found["missing"] == [row.split(",")[0] for row in text[3:5]]
     assert [row["name"] for row in found["unmapped"]] == ["odd"]
