@@ -25,14 +25,15 @@ _GROUPS: tuple[tuple[Group, str], ...] = (
 )
 """What a name's first words mean; the first that is found counts."""
 
-_SHAPE = r"[0-9]{1,6}(?:\s*[x*]\s*[0-9]{1,6}){0,3}"
+_BY = r"\s*[x*×,]\s*"
+_SHAPE = rf"[0-9]{{1,6}}(?:{_BY}[0-9]{{1,6}}){{0,3}}"
 _FIELD = re.compile(
     rf"""(?<![a-z0-9])(?:
-      (?P<input>input(?:_size|_shape)?|in|ifm)[\s:=_-]*(?P<input_value>{_SHAPE})
-    | (?P<output>output(?:_size|_shape)?|out|ofm)[\s:=_-]*(?P<output_value>{_SHAPE})
+      (?P<input>input(?:_size|_shape)?|in|ifm)[\s:=_([-]*(?P<input_value>{_SHAPE})
+    | (?P<output>output(?:_size|_shape)?|out|ofm)[\s:=_([-]*(?P<output_value>{_SHAPE})
     | (?P<field>
         mid(?:_channels)?|hidden(?:_channels|_dim)?
-      | expand(?:sion)?(?:_ratio)?|exp|ratio|e|t
+      | expan(?:d|sion)(?:_ratio)?|exp|ratio|e|t
       | kernel(?:_size)?|ks|k
       | stride|s
       | id_?skip|skip|shortcut|residual
@@ -110,7 +111,7 @@ def _plain(text: str) -> str:
 
 def _shape(text: str) -> tuple[int | None, int]:
     """Height and channels of a shape, in either order; a leading 1 of four is the batch."""
-    sizes = [int(size) for size in re.split(r"\s*[x*]\s*", text.lower())]
+    sizes = [int(size) for size in re.split(_BY, text.lower())]
     if len(sizes) == 4 and sizes[0] == 1:
         sizes = sizes[1:]
     if len(sizes) == 1:
