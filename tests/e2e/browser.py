@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.processes import PATIENCE_S, server
@@ -61,3 +63,9 @@ def open_explore(page: Page, path: str = EXPLORE) -> None:
     """Go there and wait for the chosen network."""
     page.goto(path)
     expect(page.locator("#chosen-body .headline")).to_be_visible()
+
+
+def search_id(page: Page) -> str:
+    """Of the search that the page shows."""
+    expect(page).to_have_url(re.compile("search="))
+    return httpx.URL(page.url).params["search"]

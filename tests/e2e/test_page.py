@@ -27,6 +27,7 @@ from tests.e2e.browser import (
     TINY_DEVICE,
     headline,
     open_explore,
+    search_id,
 )
 from tests.service.conftest import make_profile
 
@@ -92,11 +93,6 @@ def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     ran = subprocess.run(["bash", "-ec", curl], cwd=tmp_path, capture_output=True, text=True)
     assert "model.onnx: OK" in ran.stdout, ran.stderr
     assert search_id(page) in ran.stdout
-
-
-def search_id(page):
-    expect(page).to_have_url(re.compile("search="))
-    return httpx.URL(page.url).params["search"]
 
 
 def test_a_budget_is_answered_from_the_front_as_the_service_answers_it(page, url):
@@ -172,14 +168,6 @@ def test_int8_curves_and_searches_where_there_is_a_table(page, url):
     expect(page.locator("#search-body .on")).to_contain_text("int8")
     page.reload()
     expect(page.get_by_label("Precision", exact=True)).to_have_value("int8")
-
-    offered = page.get_by_label("Supernet", exact=True).locator("option:not([disabled])")
-    assert "ofa-resnet50" not in offered.all_inner_texts()
-    assert TINY in offered.all_inner_texts()
-    page.goto("/?supernet=ofa-resnet50")
-    expect(page.locator("#chart")).to_contain_text("subnet-search supernets download ofa-resnet50")
-    expect(page.locator("#supernet-lacks summary")).to_contain_text("cannot be searched yet")
-    expect(page.get_by_role("alert")).to_have_count(0)
 
     page.goto(f"/?supernet={TINY}&devices={TINY_DEVICE}&precision=int8")
     expect(page.get_by_role("alert")).to_contain_text("--precision int8")
