@@ -140,6 +140,13 @@ def _read(path: Path, unit: str | None) -> Sheet:
     if not lines:
         raise InputError(f"{path.name}: expected rows of names and times, found none")
     has_header = not any(number_of(cell) is not None for cell in lines[0][1])
+    width = len(lines[0][1])
+    for line, cells in lines if has_header else ():
+        if any(cells[width:]):
+            raise InputError(
+                f"{path.name}: line {line}: expected {width} cells as in the header, got "
+                f"{len(cells)}: write a decimal point, not a comma, and names with commas in quotes"
+            )
     if has_header:
         columns = _by_header(path.name, lines[0][1], lines[1:])
     else:
@@ -149,13 +156,6 @@ def _read(path: Path, unit: str | None) -> Sheet:
             f"{path.name}: the header says that times are in {columns.unit}, --unit says {unit}"
         )
     usual = columns.unit or unit or "ms"
-    width = len(lines[0][1])
-    for line, cells in lines if has_header else ():
-        if any(cells[width:]):
-            raise InputError(
-                f"{path.name}: line {line}: expected {width} cells as in the header, got "
-                f"{len(cells)}: write a decimal point, not a comma, and names with commas in quotes"
-            )
     rows = (_row(path.name, *line, columns, usual) for line in lines[has_header:])
     return Sheet(path.name, tuple(rows))
 

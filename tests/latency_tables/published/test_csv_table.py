@@ -170,6 +170,7 @@ KEY = next(iter(TIMES_MS))
         (f"key;latency_ms\n{KEY};0,5", "expected a number, got '0,5': write a decimal point"),
         (f"key,latency_ms\n{KEY},1,5", "line 2: expected 2 cells as in the header, got 3"),
         (f"{KEY},1,5", "no decimal comma"),
+        (f"a\nb,c\n{KEY},1\n{KEY},1", "line 2: expected 1 cells as in the header, got 2"),
         (f"key,latency_ms,count\n{KEY},1,0", "count: expected a positive"),
         (f"key,latency_ms,std\n{KEY},1,-1", "std: expected a positive"),
         (f"key,time,unit\n{KEY},1,weeks", "line 2: .*unit: expected ms, us, ns or s, got 'weeks'"),
