@@ -127,16 +127,16 @@ class DeviceStore:
         """Every device that has a table, sorted."""
         query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
         query = query.where(_among(seen))
-        with unit_of_work(self._engine) as session:
-            return list(session.scalars(query))
+        with read_connection(self._engine) as connection:
+            return list(connection.scalars(query))
 
     def keys(self, seen: Seen = None) -> list[tuple[str, str, str]]:
         """Device, space and precision of every table, sorted."""
         columns = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
         query = select(*columns).distinct().order_by(*columns).where(_among(seen))
-        with unit_of_work(self._engine) as session:
+        with read_connection(self._engine) as connection:
             return [
-                (device, space, precision) for device, space, precision in session.execute(query)
+                (device, space, precision) for device, space, precision in connection.execute(query)
             ]
 
     def current(self, device: str, seen: Seen = None) -> list[Revision]:
