@@ -104,16 +104,16 @@ def main() -> None:
 
         cut = len(server.requests) + 1
         server.spoil = lambda n, a: replace(a, sent=10_000_000) if n == cut else a
-        started = time.monotonic()
+        started, computing = time.monotonic(), time.process_time()
         assert run(*download).exit_code == 0
         search = ("search", "--supernet", NAME, "--device", DEVICE, "--latency-ms", BUDGET_MS)
         found = run(*search, "--json")
-        spent = time.monotonic() - started
+        spent, computed = time.monotonic() - started, time.process_time() - computing
         assert found.exit_code == 0, found.stderr
         assert any(wanted for _, wanted in server.requests), "nothing was continued"
         answer = json.loads(found.stdout)
-        print(f"{spent:6.1f} s from an empty home to {answer['top1']:.2f} % (predicted) in "
-              f"{answer['latency_ms']:.2f} ms")  # fmt: skip
+        print(f"{spent:6.1f} s, {computed:.1f} s of processor time, from an empty home to")
+        print(f"        {answer['top1']:.2f} % (predicted) in {answer['latency_ms']:.2f} ms")
 
         assert run(*download, "--calibration", images).exit_code == 0
         (root / "arch.json").write_text(found.stdout)
@@ -121,7 +121,9 @@ def main() -> None:
         made = run("export", "--supernet", NAME, "--arch", root / "arch.json", "-o", out, "--json")
         assert made.exit_code == 0, made.stderr
         print(json.loads(made.stdout)["verified"])
-        assert spent < LIMIT_S, f"expected less than {LIMIT_S} s"
+        assert spent < LIMIT_S, (
+            f"expected less than {LIMIT_S} s, on a machine with nothing else to do"
+        )
 
 
 if __name__ == "__main__":
