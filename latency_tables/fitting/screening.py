@@ -38,7 +38,7 @@ def screen(
     donor: str | None = None,
     donor_ms_N: Floats | None = None,
 ) -> tuple[Note, ...]:
-    """What is odd about the measured times.
+    """What is odd about the measured times, and what was ignored of the architectures.
 
     Args:
         macs_N: multiply-accumulates of each network, for one image.
@@ -48,7 +48,9 @@ def screen(
         InputError: the unit must be wrong, or a time is off by `WRONG_FACTOR` or more; names
             entries and networks.
     """
-    notes = [] if donor_ms_N is None else list(_unit(measured, donor_ms_N, donor))
+    notes = [Note("import", f"measurements: {text}") for text in measured.ignored]
+    if donor_ms_N is not None:
+        notes += _unit(measured, donor_ms_N, donor)
     excess_N = _excess(measured.latency_ms_N, macs_N, donor_ms_N)
     spread = 1.4826 * float(np.median(np.abs(excess_N)))
     limit = max(np.log(ODD_FACTOR), ODD_DEVIATIONS * spread)

@@ -11,7 +11,7 @@ import numpy as np
 from latency_tables.fitting.layer_costs import Floats
 from latency_tables.table import MAX_MS
 from models.errors import InputError, InvalidDocument, show_value
-from models.spaces import Arch, SearchSpace
+from models.spaces import Arch, ArchReader, SearchSpace
 
 MAX_NETWORKS = 100_000
 UNEQUAL = 3.0
@@ -29,6 +29,8 @@ class WholeNetworks:
     """Where in the document each network is first."""
     unequal: tuple[str, ...] = ()
     """Times of one network that differ by more than `UNEQUAL`, each with its entry."""
+    ignored: tuple[str, ...] = ()
+    """What was left out of the architectures."""
 
     def entry(self, n: int) -> int:
         """Where in the document the network is."""
@@ -68,10 +70,11 @@ class WholeNetworks:
             raise InputError(
                 f"measurements.batch: expected {batch} as in the profile, got {stated}"
             )
+        reader = ArchReader(space)
         times: dict[Arch, list[tuple[float, int]]] = {}
         for index, (item, latency) in enumerate(zip(archs, latencies, strict=True)):
             try:
-                arch = space.read_arch(item)
+                arch = reader(item)
             except InvalidDocument as error:
                 raise error.within("measurements", "arch", index) from error
             if not _is_time(latency):
@@ -84,7 +87,7 @@ class WholeNetworks:
         medians = [float(np.median([ms for ms, _ in own])) for own in times.values()]
         entries = tuple(own[0][1] for own in times.values())
         unequal = _unequal(times.values(), medians)
-        return cls(tuple(times), np.array(medians), entries, unequal)
+        return cls(tuple(times), np.array(medians), entries, unequal, tuple(reader.warnings))
 
 
 def _unequal(

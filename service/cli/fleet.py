@@ -10,7 +10,13 @@ import typer
 
 from models.errors import InputError
 from service.cli.common import Json, SupernetName, catalog
-from service.cli.output import print_json, print_table, progress_bar
+from service.cli.output import (
+    ArchFormat,
+    in_arch_format,
+    print_json,
+    print_table,
+    progress_bar,
+)
 from service.contracts import images_in_words
 
 
@@ -29,20 +35,23 @@ def fleet(
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")
     ] = 0,
+    arch_format: ArchFormat = "ours",
     json: Json = False,
 ) -> None:
     """Find one network, or the fewest, for several devices with a budget each."""
     from service.catalog import plan_fleet
 
+    known = catalog()
     with progress_bar("searching") as show_share:
         answer = plan_fleet(
-            catalog(),
+            known,
             supernet,
             _budgets(on),
             loss,
             seed,
             lambda done, most: show_share(done / most, f"({done} searches)"),
         )
+    answer = in_arch_format(answer, arch_format, known.supernets.get(supernet).space.to_json())
     if json:
         print_json(answer)
         return

@@ -24,6 +24,8 @@ from service.cli.common import (
 from service.cli.completion import complete_device
 from service.cli.limits import LimitOptions
 from service.cli.output import (
+    ArchFormat,
+    in_arch_format,
     latency_names,
     print_doubts,
     print_json,
@@ -33,7 +35,7 @@ from service.cli.output import (
     progress_bar,
     short,
 )
-from service.cli.source import open_source
+from service.cli.source import Source, open_source
 
 if TYPE_CHECKING:
     from models.spaces import Arch, SearchSpace
@@ -59,13 +61,14 @@ def predict(
             autocompletion=complete_device,
         ),
     ] = None,
+    arch_format: ArchFormat = "ours",
     json: Json = False,
 ) -> None:
     """Predict accuracy and latency of given networks; count MACs and parameters."""
     context = catalog().context(supernet, device)
     rows = context.predict(_read_archs(archs, context.bundle.space))
     if json:
-        print_json(rows)
+        print_json(in_arch_format(rows, arch_format, context.bundle.space.to_json()))
     else:
         columns = latency_names(context.batch) if device else {}
         names = ["top1", *columns, "macs", "params"]
@@ -90,6 +93,7 @@ def search(
     precision: PrecisionName = "fp32",
     seed: Seed = 0,
     allow_low_top1: AllowLowTop1 = False,
+    arch_format: ArchFormat = "ours",
     server: Server = None,
     json: Json = False,
 ) -> None:
@@ -103,14 +107,15 @@ def search(
             answer = source.search(
                 supernet, device, given, precision, seed, show_share, allow_low_top1=allow_low_top1
             )
+            printed = _printed(answer, arch_format, source, supernet)
     except Infeasible as error:
         if json:
             print_json(_infeasible(error, seed))
         raise
     if json:
-        print_json(answer)
+        print_json(printed)
     else:
-        print_search(answer)
+        print_search(answer, printed["arch"])
     print_doubts(answer["provenance"])
     print_warnings(answer["warnings"])
 
@@ -131,6 +136,7 @@ def front(
         str | None, typer.Option(help="Of the device's table. Default: fp32 before others.")
     ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw it in the terminal.")] = False,
+    arch_format: ArchFormat = "ours",
     server: Server = None,
     json: Json = False,
 ) -> None:
@@ -146,9 +152,10 @@ def front(
 
         answer = ask(latency_ms)
         whole = ask(None) if plot else answer
+        printed = _printed(answer, arch_format, source, supernet)
     print_warnings(answer["warnings"])
     if json:
-        print_json(answer)
+        print_json(printed)
         print_doubts(answer["provenance"])
         return
     if plot:
@@ -224,6 +231,13 @@ def export(
         )
     if (lost := made.findings.get("quantization", {}).get("lost_points")) is not None:
         typer.echo(f"int8 lost {lost:+.2f} points of that")
+
+
+def _printed(answer: dict[str, Any], arch_format: str, source: Source, supernet: str) -> Any:
+    """The answer with its architectures as they are asked for."""
+    if arch_format == "ours":
+        return answer
+    return in_arch_format(answer, arch_format, source.supernet(supernet).space)
 
 
 def _check_precision(precision: str) -> None:

@@ -8,6 +8,7 @@ from .access import is_address as is_address
 from .access import is_loopback as is_loopback
 from .access import normal_host as normal_host
 from .access import read_host as read_host
+from .architectures import Measurements as Measurements
 from .architectures import MobileArch as MobileArch
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
@@ -30,6 +31,7 @@ from .errors import UnknownHost as UnknownHost
 from .errors import UnnamedProxy as UnnamedProxy
 from .fields import CONFIDENCE as CONFIDENCE
 from .fields import Confidence as Confidence
+from .fields import DescribedAs as DescribedAs
 from .fronts import Explanation as Explanation
 from .fronts import FrontRead as FrontRead
 from .latency import Outcome as Outcome

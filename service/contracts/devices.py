@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from latency_tables.table import FindingKind
 from models.errors import InputError
-from service.contracts.architectures import Arch
+from service.contracts.architectures import Arch, Measurements
+from service.contracts.fields import DescribedAs
 
 UNFINISHED = {"fingerprint", "spent_s", "visits"}
 """Fields of the file of finished rounds (`latency_tables.benchmark`), `*.partial`."""
@@ -51,7 +52,7 @@ class DeviceProfile(BaseModel):
     rounds: dict[str, Any] | None = Field(
         None, description="Instead of a table: what a measuring kit wrote."
     )
-    measurements: dict[str, Any] | None = Field(
+    measurements: Annotated[dict[str, Any], DescribedAs(Measurements)] | None = Field(
         None,
         description='Instead of a table, whole networks: {"arch": [...], "latency_ms": [...]}. At '
         "least 10, or 3 with a donor.",

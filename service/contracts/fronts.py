@@ -94,3 +94,4 @@ class Explanation(LimitNumbers):
         "latency_ms, top1, and its gain over the front's best without, percentage points."
     )
     provenance: dict[str, Any] = Field(description="Where the numbers come from.")
+    warnings: list[str] = Field([], description="What was ignored of the architecture asked for.")

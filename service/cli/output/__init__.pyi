@@ -1,4 +1,6 @@
 # The face of this room: what others may import.
+from .arch_format import ArchFormat as ArchFormat
+from .arch_format import in_arch_format as in_arch_format
 from .networks import latency_names as latency_names
 from .networks import print_doubts as print_doubts
 from .networks import print_plot as print_plot

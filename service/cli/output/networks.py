@@ -24,8 +24,12 @@ BAR_WIDTH = 20
 """Characters of the longest bar, that of the slowest stage."""
 
 
-def print_search(answer: Mapping[str, Any]) -> None:
-    """Print the answer of `search --json` as text."""
+def print_search(answer: Mapping[str, Any], arch: Mapping[str, Any]) -> None:
+    """Print the answer of `search --json` as text.
+
+    Args:
+        arch: the architecture found, as it is printed.
+    """
     sources, batch = dict(answer["provenance"]), answer.get("batch", 1)
     labels = {**LABELS, **latency_names(batch)}
     first: tuple[str, ...] = FIRST
@@ -58,7 +62,7 @@ def print_search(answer: Mapping[str, Any]) -> None:
     typer.echo("")
     print_table(*layer_table(answer["layers"]))
     typer.echo("")
-    typer.echo(f"arch: {dumps(answer['arch'])}")
+    typer.echo(f"arch: {dumps(arch)}")
 
 
 def print_doubts(sources: Mapping[str, Any]) -> None:

@@ -15,9 +15,11 @@ from service.catalog import (
 )
 from service.contracts import (
     CorrectionRead,
+    DescribedAs,
     DeviceList,
     DeviceProfile,
     DeviceRead,
+    Measurements,
 )
 from service.http.dependencies import CatalogDep, NamePath
 from service.http.problems import problems
@@ -59,7 +61,9 @@ def add_device(profile: DeviceProfile, response: Response, catalog: CatalogDep) 
 @router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404))
 @requires("search")
 def add_measurements(
-    name: NamePath, measurements: Annotated[dict[str, Any], Body()], catalog: CatalogDep
+    name: NamePath,
+    measurements: Annotated[dict[str, Any], Body(), DescribedAs(Measurements)],
+    catalog: CatalogDep,
 ) -> CorrectionRead:
     """Correct a device's table by whole networks timed on it: a new revision.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
 from latency_tables.table import Precision, table_from_json
 from models.errors import Conflict, InputError
-from models.spaces import Arch
+from models.schema import parse_strict
+from models.spaces import Arch, ArchReader, SearchSpace
 from service.catalog import DeploymentContext, explain, picture, read_front
 from service.contracts import Explanation, Search
 from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
@@ -28,7 +28,10 @@ DRAWN: dict[int | str, dict[str, Any]] = {
     304: {"description": "If-None-Match holds the ETag"},
 }
 ArchText = Annotated[
-    str, Query(max_length=MAX_ARCH, description="An architecture's JSON, as answers have it.")
+    str,
+    Query(
+        max_length=MAX_ARCH, description="An architecture's JSON, in any form that requests take."
+    ),
 ]
 IfNoneMatch = Annotated[str | None, Header()]
 
@@ -78,7 +81,7 @@ def draw_network(
 ) -> Response:
     """Any network of a supernet as a picture."""
     context = catalog.context(name, device, precision)
-    return _drawn(picture(context, _read(arch)), if_none_match)
+    return _drawn(picture(context, _read(arch, context.bundle.space)[0]), if_none_match)
 
 
 @router.get(
@@ -103,12 +106,13 @@ def explain_network(
     home = catalog.home
     if (latency_ms is None) == (arch is None):
         raise InputError("expected one of latency_ms and arch: which network to explain")
+    warnings: list[str] = []
     if arch is not None:
-        chosen = _read(arch)
+        chosen, warnings = _read(arch, context.bundle.space)
     else:
         (point,) = read_front(home, context, latency_ms)["points"]
         chosen = Arch.from_json(point["arch"])
-    return Explanation(**explain(home, context, chosen))
+    return Explanation(**explain(home, context, chosen), warnings=warnings)
 
 
 def _found(search: Search, service: Service) -> tuple[Arch, DeploymentContext]:
@@ -126,9 +130,11 @@ def _found(search: Search, service: Service) -> tuple[Arch, DeploymentContext]:
     return Arch.from_json(search.result["arch"]), service.catalog.context_of(bundle, table)
 
 
-def _read(arch: str) -> Arch:
+def _read(text: str, space: SearchSpace) -> tuple[Arch, list[str]]:
+    """The architecture of a query, and what was ignored of it."""
+    reader = ArchReader(space)
     try:
-        return Arch.from_json(json.loads(arch))
+        return reader(parse_strict(text)), reader.warnings
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

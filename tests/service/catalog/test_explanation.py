@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from models.spaces.ofa_form import to_ofa
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_profile
 from tests.spaces import DEBUG
@@ -69,7 +70,15 @@ async def test_any_network_is_explained(client):
     assert told["top1"] == pytest.approx(point["top1"])
     named = {"arch": json.dumps(told["arch"])}
     assert (await client.get(f"{WHERE}/devices/{DEVICE}/explain", params=named)).json() == told
+    theirs = {"arch": json.dumps(to_ofa(DEBUG, DEBUG.read_arch(told["arch"])))}
+    assert (await client.get(f"{WHERE}/devices/{DEVICE}/explain", params=theirs)).json() == told
+    small = {"arch": json.dumps(to_ofa(DEBUG, DEBUG.smallest))}
+    answer = await client.get(f"{WHERE}/devices/{DEVICE}/explain", params=small)
+    assert answer.json()["arch"] == DEBUG.smallest.to_json()
+    (said,) = answer.json()["warnings"]
+    assert "beyond the depth of their stage are ignored" in said
     bare = await client.get(f"{WHERE}/architecture.svg", params=named)
+    assert (await client.get(f"{WHERE}/architecture.svg", params=theirs)).text == bare.text
     timed = await client.get(f"{WHERE}/architecture.svg", params={**named, "device": DEVICE})
     assert 'class="time"' in timed.text
     assert 'class="time"' not in bare.text
@@ -100,6 +109,8 @@ async def test_a_search_is_explained_by_the_table_it_was_made_with(client):
         ("/architecture.svg", {}, 422, "arch"),
         ("/architecture.svg", {"arch": "[" * 3000}, 422, "expected an architecture's JSON"),
         ("/architecture.svg", {"arch": '{"resolution": 7}'}, 422, "is missing"),
+        ("/architecture.svg", {"arch": '{"ks": 3, "e": 3, "d": 9, "r": 8}'}, 422, "arch.d: expec"),
+        ("/architecture.svg", {"arch": '{"ks": NaN}'}, 422, "expected finite numbers"),
         ("/architecture.svg", {"arch": "x" * 20_000}, 422, "at most"),
     ],
 )

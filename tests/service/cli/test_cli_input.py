@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from models.spaces import published_spaces
+from models.spaces import published_spaces, to_ofa
 from models.training.recipe import RECIPES
 from tests.net_configs import net_config
-from tests.service.conftest import SUPERNET
+from tests.service.conftest import DEVICE, SUPERNET
 from tests.spaces import DEBUG
 
 RECIPE = (RECIPES / "debug.toml").read_text()
@@ -105,3 +105,31 @@ def test_a_published_network_is_read_with_the_run_config_beside_it(run, tmp_path
     run_config.write_text('{"image_size": 12}')
     stderr = run(*on, code=2).stderr
     assert "line 52: arch.blocks[1].mobile_inverted_conv.kernel_size: expected one of" in stderr
+
+
+@pytest.mark.slow
+def test_architectures_in_ofas_form_go_in_and_out(run, run_json, tmp_path):
+    on = ("--supernet", SUPERNET, "--device", DEVICE)
+    archs = [DEBUG.smallest, DEBUG.largest]
+
+    def predict(archs: list, *more: str, code: int = 0):
+        path = tmp_path / "archs.json"
+        path.write_text(json.dumps(archs))
+        return run("predict", *on, "--archs", path, *more, code=code)
+
+    theirs = [to_ofa(DEBUG, arch) for arch in archs]
+    told = predict(theirs, "--arch-format", "ofa", "--json")
+    rows, ours = (
+        json.loads(text)
+        for text in (told.stdout, predict([arch.to_json() for arch in archs], "--json").stdout)
+    )
+    assert [row["arch"] for row in rows] == theirs
+    assert [row | {"arch": 0} for row in rows] == [row | {"arch": 0} for row in ours]
+    assert "archs.json: 1 of 2 networks: entries of blocks beyond the depth" in told.stderr
+    found = run_json("search", *on, "--latency-ms", 0.8, "--arch-format", "ofa")
+    assert set(found["arch"]) == {"ks", "e", "d", "r"}
+    points = run_json("front", *on, "--arch-format", "ofa")["points"]
+    assert all(to_ofa(DEBUG, DEBUG.read_arch(p["arch"])) == p["arch"] for p in points)
+    for bad, place in ({"ks": [9] * 4}, "archs[0].ks[0]"), ({"r": None}, "field 'r' is missing"):
+        assert place in predict([theirs[0] | bad], code=2).stderr
+    assert "--arch-format" in run("front", *on, "--arch-format", "x", code=2).stderr

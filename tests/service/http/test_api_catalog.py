@@ -12,6 +12,7 @@ from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.runner import profile_of
 from latency_tables.published.builtin import BuiltinDevices
 from models.bundle.bundle import ZOO, Bundle
+from models.spaces.ofa_form import to_ofa
 from models.spaces.plan import layer_plan
 from service.catalog.energy import ledger
 from service.contracts.records import Worked
@@ -146,6 +147,20 @@ def measured(count, slowness, overhead_ms=0.0, seed=0):
         "latency_ms": [slowness * ms + overhead_ms for ms in times],
         "batch": 1,
     }
+
+
+async def test_measurements_of_networks_in_ofas_form(client):
+    body = measured(12, 1.5)
+    theirs = [to_ofa(DEBUG, DEBUG.read_arch(arch)) for arch in body["arch"]]
+    answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json={**body, "arch": theirs})
+    assert [network["arch"] for network in answer.json()["networks"]] == body["arch"]
+    (said,) = [f["detail"] for f in answer.json()["lint"] if f["kind"] == "import"]
+    assert said.startswith("measurements: ")
+    assert "of 12 networks: entries of blocks beyond the depth of their stage are" in said
+    theirs[7]["d"] = [3, 1]
+    refused = await client.post(f"/v1/devices/{DEVICE}/measurements", json={**body, "arch": theirs})
+    assert refused.status_code == 422
+    assert "measurements.arch[7].d[0]: expected one of [1, 2], got 3" in refused.json()["detail"]
 
 
 async def test_measurements_make_a_new_revision(client):
