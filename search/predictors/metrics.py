@@ -88,8 +88,8 @@ def found_agreement(
     confidence: float = 0.9,
     earlier: Sequence[FoundAgreement] = (),
 ) -> FoundAgreement:
-    """Compare predictions with measurements of networks that searches found with this predictor and
-    that it was not fitted to, both (N,).
+    """Compare predictions with measurements of networks that searches found with this predictor,
+    both (N,).
 
     The interval is that of one more draw from a normal distribution of which mean and variance are
     estimated (Student's t).

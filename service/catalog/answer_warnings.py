@@ -39,7 +39,7 @@ def predictor_warnings(context: DeploymentContext) -> list[str]:
         spearman, sample = origin.spearman, f"{origin.count} measured networks"
     if spearman is not None and spearman < POOR_SPEARMAN:
         found.append(
-            f"the accuracy predictor ranks networks poorly (Spearman {spearman:.2f} on {sample}, "
+            f"the accuracy predictor ranks networks poorly (Spearman {spearman:.3f} on {sample}, "
             f"expected at least {POOR_SPEARMAN:g}): another network may be the better one; measure "
             f"more (`subnet-search supernets collect {context.bundle.name}`)"
         )

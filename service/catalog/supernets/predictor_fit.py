@@ -16,6 +16,7 @@ from models.bundle import (
     Bundle,
     Measured,
     Shift,
+    Split,
     add_to_bundle,
     as_arrays,
     compress,
@@ -25,10 +26,15 @@ from models.bundle import (
     write_bundle,
 )
 from models.errors import InputError, NotFound
-from models.spaces import SearchSpace
+from models.spaces import Arch, SearchSpace
 from service.catalog.answer_warnings import predictor_warnings
 from service.catalog.deployment_context import DeploymentContext
-from service.catalog.supernets.measure_accuracy import keep_rows, measure_jobs, search_budgets
+from service.catalog.supernets.measure_accuracy import (
+    OnCount,
+    keep_rows,
+    measure_jobs,
+    search_budgets,
+)
 
 if TYPE_CHECKING:
     from search.predictors import FoundAgreement, GaussianProcess
@@ -38,6 +44,8 @@ FOUND_SUBNETS = 24
 """Networks that searches find and that are measured, to judge the predictor by."""
 MAX_ROUNDS = 3
 """Times that the predictor is fitted to such networks, at most."""
+FIT_SHARE = 0.1
+"""Share of a round's time that the fit takes, roughly; the rest is measuring."""
 
 
 def fit_predictor(
@@ -46,22 +54,61 @@ def fit_predictor(
     *,
     found_count: int = FOUND_SUBNETS,
     threads: int = 1,
-    on_share: Callable[[float], None] = lambda _: None,
+    on_share: Callable[[float, str], None] = lambda share, doing: None,
 ) -> Bundle:
     """Fit the accuracy predictor to the bundle's measured subnets; the card tells its error.
 
     A search ends where its predictor errs upwards. So networks are searched with the predictor and
     measured. While they score worse than predicted by more than their spread explains, the
-    predictor is fitted to them too and searches again, at most `MAX_ROUNDS` times. The last ones
-    are kept out of the fit: their mean error is subtracted from all predictions, and their spread
-    is the error stated for networks that searches find.
+    predictor is fitted to them too and searches again, at most `MAX_ROUNDS` times. The mean error
+    of the last ones is subtracted from all predictions, and the spread of all rounds is the error
+    stated for networks that searches find.
 
     Args:
         home: the installation, which keeps what was measured; None: nothing is measured.
         found_count: networks to find and measure in a round; 0: none, and no such error is stated.
+        on_share: told how much of all rounds is done, 0..1, and what is being done.
 
     Raises:
         InputError: if too few subnets were measured.
+    """
+    from search.predictors import MIN_FOUND  # scipy takes half a second to load
+
+    rows = _rows_to_fit(bundle)
+    unknown = _why_unmeasured(bundle, home, found_count)
+    judged: list[FoundAgreement] = []
+    for round_ in range(MAX_ROUNDS + 1):
+        on_fitted, on_measured = _shown(on_share, round_, only_fit=unknown is not None)
+        shift = shift_to_test_images(rows)
+        on_test = [replace(row, top1=moved(row.top1, shift)) for row in rows]
+        predictor = _fit(bundle, on_test, _target(bundle, shift), on_fitted, shift)
+        if unknown is not None or home is None:
+            break
+        archs = search_budgets(predictor.space, predictor, found_count)
+        if len(archs) < MIN_FOUND:
+            unknown = "searches found too few different networks"
+            break
+        bundle, rows, agreement = _judge(
+            bundle, home, predictor, archs, threads, judged, on_measured
+        )
+        if agreement.is_fair or round_ == MAX_ROUNDS:
+            predictor = _corrected(predictor, agreement)
+            break
+        judged.append(agreement)
+        rows = [replace(row, split="fit") if row.split == "found" else row for row in rows]
+        bundle = keep_rows(bundle, home, rows)
+    content, report = _report(bundle.space, predictor, on_test)
+    report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
+    if unknown is not None:
+        report["found_unmeasured"] = unknown
+    return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
+
+
+def _rows_to_fit(bundle: Bundle) -> list[Measured]:
+    """What was measured.
+
+    Raises:
+        InputError: if that is too little.
     """
     if not bundle.has("measured.jsonl.gz"):
         raise InputError(
@@ -73,29 +120,24 @@ def fit_predictor(
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
             f"got {count}: {_how_to_measure(bundle)}"
         )
-    unknown = _why_unmeasured(bundle, home, found_count)
-    judged: list[FoundAgreement] = []
-    for round_ in range(MAX_ROUNDS + 1):
-        shift = shift_to_test_images(rows)
-        on_test = [replace(row, top1=moved(row.top1, shift)) for row in rows]
-        predictor = _fit(bundle, on_test, _target(bundle, shift), on_share, shift)
-        if unknown is not None or home is None:
-            break
-        bundle, rows, agreement = _judge(bundle, home, predictor, found_count, threads, judged)
-        if agreement is None:
-            unknown = "searches found too few different networks"
-            break
-        judged.append(agreement)
-        if agreement.is_fair or round_ == MAX_ROUNDS:
-            predictor = _corrected(predictor, agreement)
-            break
-        rows = [replace(row, split="fit") if row.split == "found" else row for row in rows]
-        bundle = keep_rows(bundle, home, rows)
-    content, report = _report(bundle.space, predictor, on_test)
-    report["shift_to_test_images"] = {**asdict(shift), "provenance": "measured"}
-    if unknown is not None:
-        report["found_unmeasured"] = unknown
-    return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
+    return rows
+
+
+def _shown(
+    on_share: Callable[[float, str], None], round_: int, *, only_fit: bool
+) -> tuple[Callable[[float], None], OnCount]:
+    """What a fit and the measuring after it call, of one round of all."""
+    rounds, fit = (1, 1.0) if only_fit else (MAX_ROUNDS + 1, FIT_SHARE)
+
+    def on_fitted(share: float) -> None:
+        on_share((round_ + fit * share) / rounds, "")
+
+    def on_measured(done: int, total: int) -> None:
+        share = fit + (1 - fit) * done / total
+        words = f"(round {round_ + 1}: {done}/{total} networks that searches found)"
+        on_share((round_ + share) / rounds, words)
+
+    return on_fitted, on_measured
 
 
 def _rows(bundle: Bundle) -> list[Measured]:
@@ -120,23 +162,24 @@ def _judge(
     bundle: Bundle,
     home: Path,
     predictor: GaussianProcess,
-    count: int,
+    archs: Sequence[Arch],
     threads: int,
-    earlier: Sequence[FoundAgreement] = (),
-) -> tuple[Bundle, list[Measured], FoundAgreement | None]:
-    """Measure networks that searches find with `predictor`, which predicts for the test images.
+    earlier: Sequence[FoundAgreement],
+    on_measured: OnCount,
+) -> tuple[Bundle, list[Measured], FoundAgreement]:
+    """Measure networks that searches found with `predictor`, which predicts for the test images.
+
+    One that is found again, though the predictor was fitted to it meanwhile, is not measured again
+    and counts: searches of users find it again, too.
 
     Returns:
-        The bundle and its rows with those networks, and how well they were predicted; None in place
-        of that if searches found too few different ones.
+        The bundle and its rows with those networks, and how well they were predicted.
     """
-    from search.predictors import MIN_FOUND, found_agreement
+    from search.predictors import found_agreement
 
-    archs = search_budgets(predictor.space, predictor, count)
-    bundle = measure_jobs(bundle, home, [(arch, "found") for arch in archs], threads=threads)
+    jobs: list[tuple[Arch, Split]] = [(arch, "found") for arch in archs]
+    bundle = measure_jobs(bundle, home, jobs, threads=threads, on_measured=on_measured)
     rows = _rows(bundle)
-    if len(archs) < MIN_FOUND:
-        return bundle, rows, None
     shift, by_arch = shift_to_test_images(rows), {row.arch: row for row in rows}
     found = [by_arch[arch] for arch in archs]
     measured = [
@@ -230,7 +273,7 @@ def _fit(
         shift: what `rows` were moved by. Its spread is then part of the expected error, as if both
             erred on their own: a little too much, since the held-out images' luck is in both.
     """
-    from search.predictors import fit_gaussian_process  # scipy takes half a second to load
+    from search.predictors import fit_gaussian_process
 
     space = _measured_space(bundle.space, rows)
     genes, top1 = as_arrays(space, rows, "fit")

@@ -81,13 +81,13 @@ def test_a_weak_ranking_is_warned_of(context):
     assert predictor_warnings(strong) == []
     weak = with_predictor(context, found=FOUND, spearman=0.49)
     (warning,) = predictor_warnings(weak)
-    assert "ranks networks poorly (Spearman 0.49 on" in warning
+    assert "ranks networks poorly (Spearman 0.490 on" in warning
     # Networks that were not fitted to count more than those that were.
     unseen = {"unseen": {"spearman": 0.5, "count": 30}}
     (warning,) = predictor_warnings(
         with_predictor(context, card=unseen, found=FOUND, spearman=0.97)
     )
-    assert "Spearman 0.50 on 30 unseen networks" in warning
+    assert "Spearman 0.500 on 30 unseen networks" in warning
 
 
 def test_an_error_of_random_networks_is_not_passed_off_as_that_of_found_ones(context):

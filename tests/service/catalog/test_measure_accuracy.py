@@ -15,9 +15,12 @@ import models.onnx.export
 from models.bundle.bundle import Bundle, add_to_bundle
 from models.bundle.card import PREDICTOR
 from models.bundle.measured import Measured, compress, read_measured
+from models.spaces.arch import Arch
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
 from search.predictors.files import load_predictor
+from search.predictors.metrics import MIN_FOUND
+from service.catalog.supernets import predictor_fit
 from service.catalog.supernets.measure_accuracy import found_by_searches, measure_subnets
 from service.catalog.supernets.predictor_fit import fit_predictor
 from tests.service.conftest import SUPERNET, catalog_of
@@ -44,7 +47,7 @@ def bundle(home: Path, tmp_path: Path) -> Bundle:
         "data": {"name": "photos", "held_out_images": recipe["holdout"]},
     }
     genes = np.unique(DEBUG.sample(60, rng), axis=0)
-    rows = [Measured(a, 60 + 5 * np.log10(macs(DEBUG, a)), "fit") for a in DEBUG.decode(genes)]
+    rows = [Measured(arch, made_up_top1(arch), "fit") for arch in DEBUG.decode(genes)]
     plain = catalog_of(home).supernets.get(SUPERNET)
     return fit_predictor(add_to_bundle(plain, card, {"measured.jsonl.gz": compress(rows)}))
 
@@ -111,6 +114,47 @@ def test_found_networks_are_measured_once_and_fitted_to(bundle, home, measured_a
     truth = np.array([row.top1 for row in added]) + shift["points"]
     now = load_predictor(fitted.path / PREDICTOR, DEBUG).predict(DEBUG.encode(new))
     assert np.abs(now - truth).mean() < np.abs(old + shift["points"] - truth).mean()
+
+
+def made_up_top1(arch: Arch) -> float:
+    """What the bundle's networks are said to score."""
+    return 60 + 5 * float(np.log10(macs(DEBUG, arch)))
+
+
+def best_within_budgets(space, predictor, count, draw=0):
+    """Dumb twin of `search_budgets`: every network of a tiny space is looked at."""
+    every = space.decode(np.unique(space.sample(5000, np.random.default_rng(0)), axis=0))
+    top1, costs = predictor.predict(space.encode(every)), np.array([macs(space, a) for a in every])
+    budgets = np.random.default_rng(draw).uniform(1.05 * costs.min(), costs.max(), count)
+    best = [int(np.where(costs <= budget, top1, 0).argmax()) for budget in budgets]
+    return [every[index] for index in dict.fromkeys(best)]
+
+
+@pytest.mark.slow
+def test_the_fit_is_judged_by_networks_that_searches_find(bundle, home, monkeypatch):
+    """They score 0.7 points less than all others say, and differ by 0.3."""
+    told, offs = [], np.random.default_rng(0).normal(-0.7, 0.3, 100_000)
+    truth = lambda arch: made_up_top1(arch) + offs[hash(arch) % len(offs)]  # noqa: E731
+    measuring = models.bundle.measure_accuracy
+    monkeypatch.setattr(measuring, "onnx_top1", lambda model, arch, *_: truth(arch))
+    monkeypatch.setattr(measuring, "calibrated_subnet", lambda *_: None)
+    monkeypatch.setattr(measuring, "subnet_onnx", lambda *_: b"")
+    monkeypatch.setattr(predictor_fit, "search_budgets", best_within_budgets)
+    fitted = fit_predictor(bundle, home, found_count=16, on_share=lambda *now: told.append(now))
+    rows, found = rows_of(fitted), fitted.card["predictor"]["found"]
+    archs = [row.arch for row in rows if row.split == "found"]
+    assert 0 < len(archs) <= found["networks"], "some may be among those fitted to"
+    assert MIN_FOUND <= found["networks"] <= 16
+    assert len(rows) > 60 + len(archs), "those of the first round were fitted to"
+    # Networks for other budgets are as far off as is stated.
+    predictor = load_predictor(fitted.path / PREDICTOR, DEBUG)
+    later = best_within_budgets(DEBUG, predictor, 200, draw=99)
+    errors = predictor.predict(DEBUG.encode(later)) - [truth(arch) for arch in later]
+    assert abs(errors.mean()) < found["rmse"] < 0.6, "0.7 is subtracted or learned"
+    assert np.mean(np.abs(errors) <= found["interval"]) > 0.8
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert f"{found['networks']}/{found['networks']}" in told[-1][1]
 
 
 @pytest.mark.slow
