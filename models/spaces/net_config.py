@@ -115,6 +115,9 @@ def read_net_config(
             `space` has.
     """
     net, resolution = _parts(_Object(value, ()))
+    if "input_stem" in net.fields:
+        text = 'a ResNet is read as {"d", "e", "w", "image_size"}, and not as a net.config'
+        raise InvalidDocument.at("arch", net.path, text)
     blocks = _inner_modules(net)
     arch = _arch(blocks, resolution)
     _check_modules(space, net)

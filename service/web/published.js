@@ -42,8 +42,8 @@ export function legend(fronts) {
   const rows = fronts.flatMap((front) => front.published.map((item) => ({ ...item, front })));
   if (!rows.length) return null;
   const target = rows[0].front.provenance.top1?.predictor?.target;
-  const heads = ["Published network", "Latency, ms", "Predicted, ms", "Top-1, %", "Predicted, %", "MACs"];
-  const cells = ({ published, predicted, macs }) => [ms(published.latency_ms), ms(predicted.latency_ms), published.top1.toFixed(1), percent(predicted.top1), scaled(macs).join(" ")];
+  const heads = ["Published network", "Latency, ms", "Predicted, ms", "Top-1, %", "Predicted, %", "Pixels", "MACs"];
+  const cells = ({ published, predicted, arch, macs }) => [ms(published.latency_ms), ms(predicted.latency_ms), published.top1.toFixed(1), percent(predicted.top1), String(arch.resolution), scaled(macs).join(" ")];
   const body = rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.id), cells(row).map((text) => h("td", { class: "n" }, text))));
   return h(
     "div",

@@ -104,6 +104,9 @@ def test_a_network_of_another_family_is_refused():
     config = net_config(W10, W10.largest) | {"image_size": 224}
     with pytest.raises(InvalidDocument, match=r"expected modules \['classifier', 'input_stem'\]"):
         RESNET.read_arch(config)
+    resnet = {"name": "ResNets", "input_stem": [], "blocks": [], "image_size": 40}
+    with pytest.raises(InvalidDocument, match=r'a ResNet is read as {"d", "e", "w", "image_size"}'):
+        RESNET.read_arch(resnet)
 
 
 def test_the_space_is_found():
