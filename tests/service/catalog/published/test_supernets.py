@@ -125,12 +125,12 @@ def test_after_an_interruption_it_goes_on(server, home, monkeypatch):
 
 
 def test_a_spoilt_file_is_refused_before_it_is_read(server, home, monkeypatch):
-    from models.supernet import checkpoint
+    from service.catalog.published import supernets
 
     spoilt = bytearray(server.files["ofa/nets/tiny"])
     spoilt[len(spoilt) // 2] ^= 4
     server.files["ofa/nets/tiny"] = bytes(spoilt)
-    monkeypatch.setattr(checkpoint, "read_checkpoint", None)
+    monkeypatch.setattr(supernets, "import_supernet", None)
     done = download("--from", server.url)
     assert done.exit_code == 1
     assert "not the published file: expected git blob id" in done.stderr
