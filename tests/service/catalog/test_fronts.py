@@ -159,6 +159,7 @@ def short(monkeypatch):
         return points[::4]
 
     monkeypatch.setattr(fronts, "front", stopped)
+    monkeypatch.setattr(fronts, "_ANSWERS", {})  # of whole fronts that other tests have asked for
 
 
 @pytest.mark.slow
