@@ -101,10 +101,13 @@ def test_a_published_network_is_read_with_the_run_config_beside_it(run, tmp_path
     assert "arch.image_size: expected one of [8, 12], got 13" in run(*on, code=2).stderr
     run_config.write_text("{}")
     assert "run.config: expected an object with 'image_size'" in run(*on, code=2).stderr
-    path.write_text(path.read_text().replace('"kernel_size": 5', '"kernel_size": 7', 1))
+    text = path.read_text().replace('"kernel_size": 5', '"kernel_size": 7', 1)
+    line = 1 + text[: text.index('"kernel_size": 7')].count("\n")
+    path.write_text(text)
     run_config.write_text('{"image_size": 12}')
     stderr = run(*on, code=2).stderr
-    assert "line 52: arch.blocks[1].mobile_inverted_conv.kernel_size: expected one of" in stderr
+    place = "arch.blocks[1].mobile_inverted_conv.kernel_size"
+    assert f"line {line}: {place}: expected one of" in stderr
 
 
 @pytest.mark.slow
