@@ -7,6 +7,8 @@
 2. In as many further sittings, draws fresh networks from the device's front, at budgets drawn by a
    seed, and times each in several openings.
 3. Prints the stated coverage of the bounds against the observed one, with a confidence interval.
+4. Prints the same over all ways to give the table as many of the later sittings and to test it on
+   the others: the drift is that of a whole sitting, so one way tells little.
 
 Run it on a machine that does what it will do later. It takes sittings x 2 x apart; stopped, the
 same command goes on. Prints, asserts nothing.
@@ -15,10 +17,12 @@ same command goes on. Prints, asserts nothing.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ from latency_tables.benchmark.plan import Timing
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.table_assembly import p50_ms
 from latency_tables.table.prediction_bounds import student_t_cdf, upper_factor
+from latency_tables.table.sittings import Sitting
 from latency_tables.table.table import LatencyTable
 from models.machine.files import write_atomically
 from models.spaces.plan import layer_plan
@@ -105,12 +110,38 @@ def interval(shares: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - quantile * error), min(1.0, mean + quantile * error)
 
 
+def as_sitting(timed: Mapping[str, Any]) -> Sitting:
+    """Fresh networks as a table's sitting, each by the median of its openings."""
+    ratios = np.median(np.array(timed["ratios"]), axis=0)
+    return Sitting(
+        measured_at=timed["at"],
+        networks=len(ratios),
+        ratio=float(np.median(ratios)),
+        searched_ratios=tuple(ratios.tolist()),
+    )
+
+
+def other_ways(
+    table: LatencyTable, sittings: Sequence[Sitting], confidence: float
+) -> Iterator[tuple[float, float]]:
+    """Factor and observed coverage of the table with as many later sittings as it has, for each
+    choice of them; tested on those left."""
+    everything = [*table.sittings, *sittings]
+    numbers = range(len(everything))
+    for known in itertools.combinations(numbers, len(table.sittings)):
+        factor = replace(table, sittings=tuple(everything[n] for n in known)).upper_factor(
+            confidence
+        )
+        left = [everything[n].searched_ratios for n in numbers if n not in known]
+        yield factor, float(np.mean([np.mean(np.array(ratios) <= factor) for ratios in left]))
+
+
 def report(table: LatencyTable, sittings: Sequence[Mapping[str, Any]]) -> None:
     """Stated against observed coverage."""
     conditions, drift = table.conditions, table.drift
-    known = "unknown" if drift is None else f"{drift.deviation:.2%}"
+    drifted = "unknown" if drift is None else f"{drift.deviation:.2%}"
     print(f"\n{conditions.runtime} {conditions.runtime_version}, {conditions.processor}")
-    print(f"table: {1 + len(table.sittings)} sittings, drift between them {known}")
+    print(f"table: {1 + len(table.sittings)} sittings, drift between them {drifted}")
     searched, random = len(table.searched_ratios), len(table.residual_ratios)
     print(f"scores of {searched} networks from the front, {random} at random")
     for number, sitting in enumerate(sittings, 1):
@@ -135,6 +166,20 @@ def report(table: LatencyTable, sittings: Sequence[Mapping[str, Any]]) -> None:
         print(
             f"{confidence:6.0%}  {factor:.4f}  {np.mean(shares):8.1%}  {low:.0%} to {high:.0%}"
             f"{'':6} {by_sitting:20}  {before:.1%} below {alone:.4f}"
+        )
+    fresh, known = [as_sitting(sitting) for sitting in sittings], len(table.sittings)
+    print(f"\nover all ways to give the table {known} of {known + len(fresh)} later sittings")
+    print("stated  observed  factors")
+    for confidence in CONFIDENCES:
+        try:
+            ways = list(other_ways(table, fresh, confidence))
+        except ValueError as error:
+            print(f"{confidence:6.0%}  {error}")
+            continue
+        factors = [factor for factor, _ in ways]
+        print(
+            f"{confidence:6.0%}  {np.mean([share for _, share in ways]):8.1%}  "
+            f"{min(factors):.4f} to {max(factors):.4f}, {len(ways)} ways"
         )
 
 
