@@ -18,6 +18,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/v1/supernets/{name}/ledger"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/front"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/explain"): "read",
+    ("GET", "/v1/networks"): "read",
+    ("GET", "/v1/networks/{id}"): "read",
     ("GET", "/v1/devices"): "read",
     ("GET", "/v1/devices/{name}"): "read",
     ("POST", "/v1/devices"): "search",

@@ -153,7 +153,8 @@ async def test_measurements_of_networks_in_ofas_form(client):
     body = measured(12, 1.5)
     theirs = [to_ofa(DEBUG, DEBUG.read_arch(arch)) for arch in body["arch"]]
     answer = await client.post(f"/v1/devices/{DEVICE}/measurements", json={**body, "arch": theirs})
-    assert [network["arch"] for network in answer.json()["networks"]] == body["arch"]
+    different = list({str(arch): arch for arch in body["arch"]}.values())
+    assert [network["arch"] for network in answer.json()["networks"]] == different
     (said,) = [f["detail"] for f in answer.json()["lint"] if f["kind"] == "import"]
     assert said.startswith("measurements: ")
     assert "of 12 networks: entries of blocks beyond the depth of their stage are" in said

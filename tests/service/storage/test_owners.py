@@ -8,6 +8,7 @@ import shutil
 import httpx
 import pytest
 
+from models.published.networks import published_networks
 from service.contracts.access import SCOPES
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, make_profile
@@ -64,6 +65,7 @@ class World:
 
     def path(self, template, kind):
         names = {"search_id": self.things[kind]["search"], "device": self.things[kind]["device"]}
+        names["id"] = next(iter(published_networks()))
         names["name"] = names["device"] if "/devices/{name}" in template else SUPERNET
         return re.sub(r"{(\w+)}", lambda match: names[match[1]], template)
 
