@@ -223,9 +223,13 @@ class Bundle:
             raise CorruptBundle(_missing(self.name, file))
         try:
             opened = open_content(self.path, file, expected)
-        except FileNotFoundError as error:
-            raise CorruptBundle(_missing(self.name, file)) from error
-        except WrongContent as error:
+        except (FileNotFoundError, WrongContent) as error:
+            if Bundle.open(self.path).card["files"].get(file) != expected:
+                raise CorruptBundle(
+                    f"bundle {self.name}: {file} was replaced since it was opened; try again"
+                ) from error
+            if isinstance(error, FileNotFoundError):
+                raise CorruptBundle(_missing(self.name, file)) from error
             raise CorruptBundle(
                 f"bundle {self.name}: {file} does not match its card "
                 f"(sha256 expected {expected[:12]}, got {error.sha256[:12]}, "

@@ -6,7 +6,8 @@ own name. A reader takes a file under its waiting name if there is one with the 
 and looks again if the file was moved before it had opened it (`open_content`). So it never sees a
 mixture, and nothing has to be repaired before it can read.
 
-Files that were replaced stay as `.NAME.SHA` until the next change, for readers of the old card.
+Files that were replaced stay as `.NAME.SHA` until the next change has been made, for readers of the
+old card.
 """
 
 from __future__ import annotations
@@ -97,21 +98,23 @@ def replace_files(
     for name in changed:
         if name not in files:
             (folder / name).unlink(missing_ok=True)
+    kept_for_readers = {_waiting(folder, name, present[name]) for name in changed}
+    for path in folder.iterdir():
+        if _WAITING.fullmatch(path.name) and path not in kept_for_readers:
+            path.unlink(missing_ok=True)
 
 
 def settle(folder: Path) -> dict[str, str]:
-    """Finish what an interrupted change has left to do and remove what else it left; returns the
-    sha256 of every file by the present card."""
+    """Finish what an interrupted change has left to do, and remove what it left half written;
+    returns the sha256 of every file by the present card."""
     card = json.loads((folder / CARD).read_text()) if (folder / CARD).exists() else {"files": {}}
     files: dict[str, str] = card["files"]
     for path in sorted(folder.iterdir()):
         if match := _WAITING.fullmatch(path.name):
             if files.get(match[1], "").startswith(match[2]):
                 os.replace(path, folder / match[1])
-            else:
-                if match[1] not in files and _same_file(path, folder / match[1]):
-                    (folder / match[1]).unlink()
-                path.unlink()
+            elif match[1] not in files and _same_file(path, folder / match[1]):
+                (folder / match[1]).unlink()
         elif _HALF_WRITTEN.fullmatch(path.name):
             path.unlink()
     return files
@@ -177,7 +180,7 @@ def _keep(folder: Path, name: str, sha256: str) -> None:
     old = _waiting(folder, name, sha256)
     try:
         os.link(folder / name, old)
-    except FileNotFoundError:
+    except (FileExistsError, FileNotFoundError):
         return
     except OSError:
         write_atomically(old, (folder / name).read_bytes())

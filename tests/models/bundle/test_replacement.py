@@ -14,6 +14,7 @@ import pytest
 from models.bundle import replacement
 from models.bundle.bundle import Bundle, BundleRegistry, add_to_bundle, write_bundle
 from models.errors import Conflict, CorruptBundle
+from models.machine.files import write_atomically
 from tests.spaces import DEBUG
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -154,11 +155,26 @@ def test_what_is_pinned_stays_whoever_replaces_it(tmp_path):
         assert path.read_bytes() == OLD["predictor.safetensors"]
 
 
+def test_a_reader_of_the_old_card_is_served_until_the_next_change_is_made(tmp_path, monkeypatch):
+    reader, read = written(tmp_path), []
+    old = contents(reader)
+    add(tmp_path)
+
+    def look_first(path: Path, content: bytes) -> None:
+        if path.name == replacement.CARD:
+            read.append(contents(reader))
+        write_atomically(path, content)
+
+    monkeypatch.setattr(replacement, "write_atomically", look_first)
+    add_to_bundle(get(tmp_path), {}, {"predictor.safetensors": b"newer"})
+    assert read == [old]
+
+
 def test_a_reader_of_a_card_before_the_last_is_told(tmp_path):
     reader = written(tmp_path)
     for word in (b"one", b"two"):
         add_to_bundle(get(tmp_path), {}, {"predictor.safetensors": word})
-    with pytest.raises(CorruptBundle, match="does not match its card"):
+    with pytest.raises(CorruptBundle, match="was replaced since it was opened; try again"):
         reader.check("predictor.safetensors")
 
 
