@@ -24,8 +24,9 @@ def url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """For one file: while it is open, its event loop runs, and no test can run another."""
     with chromium() as browser:
         yield browser
 
