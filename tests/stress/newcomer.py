@@ -104,11 +104,11 @@ def main() -> None:
 
         cut = len(server.requests) + 1
         server.spoil = lambda n, a: replace(a, sent=10_000_000) if n == cut else a
-        started, computing = time.monotonic(), time.process_time()
+        started, computing = time.monotonic(), sum(os.times()[:4])
         assert run(*download).exit_code == 0
         search = ("search", "--supernet", NAME, "--device", DEVICE, "--latency-ms", BUDGET_MS)
         found = run(*search, "--json")
-        spent, computed = time.monotonic() - started, time.process_time() - computing
+        spent, computed = time.monotonic() - started, sum(os.times()[:4]) - computing
         assert found.exit_code == 0, found.stderr
         assert any(wanted for _, wanted in server.requests), "nothing was continued"
         answer = json.loads(found.stdout)

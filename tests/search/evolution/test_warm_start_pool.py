@@ -38,12 +38,14 @@ def explored():
 
 
 @pytest.mark.slow
-def test_a_pool_is_of_distinct_networks_and_the_same_every_time(explored):
+def test_a_pool_is_of_distinct_networks_and_the_same_on_two_cores(explored, monkeypatch):
     pool, space = explored.warm_start_pool, explored.space
     assert 1 <= len(pool) <= 3
     assert (pool == space.canonical(pool)).all()
     assert (pool < space.n_choices).all()
     assert len(np.unique(pool, axis=0)) == len(pool)
+    monkeypatch.setattr("search.evolution.warm_start_pool.SEARCHES_A_PROCESS", 1)
+    monkeypatch.setattr("search.evolution.warm_start_pool.cores", lambda: 2)
     assert (build_warm_start_pool(replace(explored, warm_start_pool=pool[:0]), 3) == pool).all()
     assert build_warm_start_pool(explored, 0).shape == (0, len(space.genes))
 
