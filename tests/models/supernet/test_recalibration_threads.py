@@ -95,7 +95,8 @@ print(int(kept), plain, faulted, full - size())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 @pytest.mark.slow
 def test_kept_memory_is_not_mapped_anew_and_can_be_given_back():
-    """40 MB are 9,765 pages: each turn takes its three tensors from the kernel, or none does."""
+    """40 MB are 9,765 pages: each turn takes its three tensors from the kernel, or none does.
+    Two of them are alive at a time, so at least as much is kept."""
     command = [sys.executable, "-c", FAULTS]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     kept, plain, faults, given_back = (int(word) for word in done.stdout.split())
@@ -103,7 +104,7 @@ def test_kept_memory_is_not_mapped_anew_and_can_be_given_back():
         pytest.skip("this C library keeps nothing")
     assert plain > 5 * 3 * 9_700
     assert faults < plain / 10
-    assert given_back > 3 * 9_700
+    assert given_back > 2 * 9_700
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):
