@@ -88,6 +88,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@pytest.mark.slow
 def test_modules_say_what_they_are_for() -> None:
     silent = [
         path for path in SOURCES if tree_of(path).body and not ast.get_docstring(tree_of(path))

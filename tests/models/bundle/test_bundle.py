@@ -54,6 +54,7 @@ def test_writing_to_mapped_weights_leaves_their_file_alone(tmp_path):
         assert torch.equal(tensor, expected[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"\0" + raw[1:]])
 def test_altered_weights_are_named(tmp_path, damage):
     bundle = make(tmp_path / "tiny")

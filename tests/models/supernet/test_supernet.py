@@ -222,6 +222,7 @@ class TestSorting:
         block.sort_channels(spec, bands)
         assert torch.equal(block.project.weight, before[:, expected])
 
+    @pytest.mark.slow
     def test_fixed_bands_keep_their_channels(self):
         """Subnets trained at expansion 3 compute the same after a later sort, whatever grew.
 

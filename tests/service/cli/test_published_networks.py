@@ -76,6 +76,7 @@ def test_export_and_verify(run, run_json, server, twin, tmp_path):
     assert (checks["network"], checks["architecture"], checks["parity"]) == (True, True, True)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_the_published_one_is_refused(run, server, tmp_path):
     path = f"ofa/ofa_specialized/{ID}/net.config"
     server.files[path] = server.files[path].replace(b'"kernel_size": 5', b'"kernel_size": 3', 1)

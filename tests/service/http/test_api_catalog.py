@@ -48,6 +48,7 @@ async def test_devices(client):
     assert (table["origin"], table["expected_error"], table["layers"]) == ("measured", 0.04, 42)
 
 
+@pytest.mark.slow
 async def test_published_networks(client):
     items = (await client.get("/v1/networks?device=samsung-note10")).json()["items"]
     assert [item["published"]["latency_ms"] for item in items] == [8, 11, 16, 22, 30, 41, 50, 64]

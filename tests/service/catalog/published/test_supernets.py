@@ -83,6 +83,7 @@ def download(*options: str, name: str = NAME):
     return CliRunner().invoke(app, ["supernets", "download", name, *options])
 
 
+@pytest.mark.slow
 def test_all_of_it_in_one_command(server: FileServer, home, photos):
     done = download("--from", server.url, "--calibration", str(photos), "--json")
     assert done.exit_code == 0, done.output
