@@ -9,6 +9,7 @@ from threading import Event
 
 import pytest
 from dbos import DBOS
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 import models.supernet.extraction
@@ -24,6 +25,8 @@ from service.storage.artifacts import ArtifactStore
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
+from service.storage.sessions import unit_of_work
+from service.storage.tables import ExecutorRow
 from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_profile, make_table
 
@@ -364,7 +367,9 @@ def test_a_supernet_without_a_predictor_is_not_searched(ask, home, settings, sto
     assert row["latency_ms"] > 0
 
 
-def test_a_worker_whose_name_another_process_uses_ends_without_its_runs(worker, monkeypatch):
+def test_a_worker_whose_name_another_process_uses_ends_without_its_runs(
+    worker, home_engine, monkeypatch
+):
     ended = Event()
 
     def end(code):
@@ -380,6 +385,6 @@ def test_a_worker_whose_name_another_process_uses_ends_without_its_runs(worker, 
         worker._beat()
     worker.executors.remove(worker.executor)
     with worker.working():
-        worker.executors.remove(worker.executor)
-        worker.executors.heartbeat(worker.executor, "another", {"another"})
+        with unit_of_work(home_engine) as session:  # in one statement: the worker beats meanwhile
+            session.execute(update(ExecutorRow).values(token="another"))
         assert ended.wait(PATIENCE_S)
