@@ -30,7 +30,6 @@ class Known:
 
     layer: LayerSpec
     resolutions: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,6 @@ class LayerIndex:
         for layer in plan:
             item = self.known.setdefault(layer.key, Known(layer))
             item.resolutions.add(resolution)
-            item.names.add(layer.name)
             self.needed.setdefault(resolution, {})[layer.key] = layer
             if is_mean(layer):
                 self.pooled_sizes[resolution] = layer.in_size

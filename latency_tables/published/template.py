@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from models.layers import LayerSpec
-from models.spaces import SearchSpace, layer_plan
+from latency_tables.published.matching import LayerIndex
+from models.spaces import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,12 @@ class KeyRow:
 
 def key_rows(space: SearchSpace) -> list[KeyRow]:
     """Every different layer among all networks of a space, in network order."""
-    layers: dict[str, LayerSpec] = {}
-    resolutions: dict[str, set[int]] = {}
-    for arch in space.covering():
-        for layer in layer_plan(space, arch):
-            layers.setdefault(layer.key, layer)
-            resolutions.setdefault(layer.key, set()).add(arch.resolution)
     return [
         KeyRow(
             key=key,
             layer=layer.name,
             kind=layer.kind,
-            resolutions=tuple(sorted(resolutions[key])),
+            resolutions=tuple(sorted(known.resolutions)),
             in_size=layer.in_size,
             in_channels=layer.in_channels,
             out_size=layer.out_size,
@@ -58,7 +52,8 @@ def key_rows(space: SearchSpace) -> list[KeyRow]:
             act=layer.act or "none",
             skip=int(layer.skip),
         )
-        for key, layer in layers.items()
+        for key, known in LayerIndex(space).known.items()
+        for layer in [known.layer]
     ]
 
 

@@ -23,6 +23,7 @@ from service.cli.completion import complete_device, complete_supernet
 if TYPE_CHECKING:
     from models.schema import Document
     from service.catalog import Catalog
+    from service.catalog.published import Place
     from service.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -47,6 +48,15 @@ Server = Annotated[
         "--server",
         envvar="SUBNET_SERVER",
         help="URL of a service to ask instead of this installation, with the key SUBNET_API_KEY.",
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="URL|FOLDER",
+        help="The only place to take the files from. Default: the folders and URLs in "
+        "SUBNET_MIRRORS, then the place where they were published.",
     ),
 ]
 MEASURE_S = 240.0
@@ -113,6 +123,19 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise InputError(f"SUBNET_{name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def places(from_: str | None) -> list[Place]:
+    """Where published files are looked for first; with `--from`, also last.
+
+    Raises:
+        InputError: naming the option or the setting that is neither a URL nor a folder.
+    """
+    from service.catalog.published import read_place, read_places
+
+    if from_ is not None:
+        return [read_place(from_, "--from")]
+    return read_places(settings().mirror_list)
 
 
 def catalog() -> Catalog:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.common import Json, Server, catalog, check_out, settings
+from service.cli.common import From, Json, Server, catalog, check_out, places, settings
 from service.cli.completion import complete_device, complete_network
 from service.cli.output import print_json, print_table, progress_bar, short
 from service.cli.source import open_source
@@ -46,7 +46,8 @@ def list_(
     )
     errors = [i.predicted.latency_expected_error for i in items]
     if known := [error for error in errors if error is not None]:
-        typer.echo(f"expected error of ms here: {min(known):.1%} to {max(known):.1%}", err=True)
+        ends = dict.fromkeys(f"{error:.1%}" for error in (min(known), max(known)))
+        typer.echo(f"expected error of ms here: {' to '.join(ends)}", err=True)
     targets = {i.predicted.top1_stands_for for i in items} - {None}
     for target in sorted(filter(None, targets)):
         typer.echo(f"top1 here stands for {target}", err=True)
@@ -74,33 +75,24 @@ def export(
         typer.Argument(metavar="ID", help="See `networks list`.", autocompletion=complete_network),
     ],
     out: Annotated[Path, typer.Option("-o", help="File to write.")],
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="URL|FOLDER",
-            help="The only place to take the files from. Default: the folders and URLs in "
-            "SUBNET_MIRRORS, then the place where they were published.",
-        ),
-    ] = None,
+    from_: From = None,
     json: Json = False,
 ) -> None:
     """Download a published network, prove it, and write it as a checked ONNX file."""
     from models.machine import cores, write_atomically
     from models.published import published_network
-    from service.catalog.published import describe_network, read_place, read_places
+    from service.catalog.published import describe_network
     from service.delivery import export_published
 
     check_out(out, ".onnx", what="an ONNX model")
     network, configured = published_network(id), settings()
-    places = read_places(configured.mirror_list) if from_ is None else [read_place(from_, "--from")]
     described = describe_network(catalog(), network.id)
     with progress_bar("exporting") as show_share:
         made = export_published(
             network,
             described,
             configured.home,
-            places,
+            places(from_),
             only=from_ is not None,
             threads=configured.threads or cores(),
             on_share=show_share,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.common import (
+    From,
     Json,
     Server,
     SupernetArgument,
     catalog,
     check_out,
+    places,
     print_warnings,
     settings,
 )
@@ -146,15 +148,7 @@ def download(
             help="A published supernet, such as ofa-mbv3-w1.2.", autocompletion=complete_supernet
         ),
     ],
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="URL|FOLDER",
-            help="The only place to take the files from. Default: the folders and URLs in "
-            "SUBNET_MIRRORS, then the place where they were published.",
-        ),
-    ] = None,
+    from_: From = None,
     predictor_only: Annotated[
         bool, typer.Option("--predictor-only", help="Leave the weights out.")
     ] = False,
@@ -169,19 +163,17 @@ def download(
     from models.errors import NotFound
     from models.published import published_supernets
     from service.catalog import describe_supernet
-    from service.catalog.published import download_supernet, read_place, read_places
+    from service.catalog.published import download_supernet
 
     known = published_supernets()
     if name not in known:
         raise NotFound.named("supernet to download", name, known)
-    configured = settings()
-    places = read_places(configured.mirror_list) if from_ is None else [read_place(from_, "--from")]
     warnings: list[str] = []
     with progress_bar(f"downloading {name}") as show_share:
         done = download_supernet(
-            configured.home,
+            settings().home,
             known[name],
-            places,
+            places(from_),
             only=from_ is not None,
             predictor_only=predictor_only,
             calibration=calibration,

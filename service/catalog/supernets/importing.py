@@ -26,7 +26,7 @@ from models.published import blob_id
 from models.spaces import SearchSpace, load_space
 
 SEARCHES = 200
-"""That a predictor is explored with: about a minute and a half."""
+"""That a predictor is explored with: 100 s on two cores."""
 CALIBRATION_IMAGES = 512
 CALIBRATION_SIZE = 256
 """Calibration images are kept at most this large, pixels."""
