@@ -68,7 +68,7 @@ def next_steps(
 
 
 _IMAGES = "FOLDER: training images, one folder a class, which cannot be downloaded"
-_IMAGES_OR_NOT = f"{_IMAGES}; without any, leave --calibration out: it will then not deliver"
+_IMAGES_OR_NOT = f"{_IMAGES}; without them, leave out --calibration: it then delivers no model"
 
 
 def _fit_predictor(name: str, card: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const LACKS = { search: "no accuracy predictor", deliver: "no weights or no calibration images" };
+const LACKS = { search: "an accuracy predictor", deliver: "weights or calibration images" };
 
 /** Whether a supernet of the catalogue can "search" or "deliver". */
 export const can = (supernet, what) => supernet.capabilities[what];
@@ -11,7 +11,7 @@ export const can = (supernet, what) => supernet.capabilities[what];
 export function whyNot(supernet, what) {
   const verb = { search: "be searched", deliver: "deliver models" }[what];
   const step = supernet.next_steps.find(({ adds }) => adds.includes(what));
-  return h("span", {}, `${supernet.name} cannot ${verb} yet: it has ${LACKS[what]}. `, "To add that: ", h("code", {}, step.command), step.needs ? ` (${step.needs})` : null);
+  return h("span", {}, `${supernet.name} cannot ${verb} yet: it lacks ${LACKS[what]}. `, "To add that: ", h("code", {}, step.command), step.needs ? ` (${step.needs})` : null);
 }
 
 /** A list of those that cannot be searched; null if all can. */
