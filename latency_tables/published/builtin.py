@@ -2,6 +2,7 @@
 
 Those of published devices are compiled from compact figures (`latency_tables.published.shipped`).
 Others are files (`latency_tables.table.files`). Users' own tables are in the service's database.
+What reads tables is imported when one is asked for: devices are listed without it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from latency_tables.published.shipped import shipped_table, shipped_tables
-from latency_tables.table import DEFAULT_PRECISION, LatencyTable, TableKey, load_named, read_name
+from latency_tables.published.records import shipped_tables
+from latency_tables.table import DEFAULT_PRECISION, TableKey, read_name
 from models.errors import NotFound
+
+if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable
 
 BUILTIN = Path(__file__).parent / "data"
 
@@ -92,9 +97,21 @@ class BuiltinDevices:
         """How to get the table of each device, space and precision."""
         shipped = {
             (device, (space, record["conditions"]["precision"])): partial(
-                shipped_table, self._folder, device, space
+                _compile, self._folder, device, space
             )
             for (device, space), record in shipped_tables(self._folder).items()
         }
         files = sorted(self._folder.glob("*@*.json"))
-        return {**shipped, **{read_name(path): partial(load_named, path) for path in files}}
+        return {**shipped, **{read_name(path): partial(_load, path) for path in files}}
+
+
+def _compile(folder: Path, device: str, space: str) -> LatencyTable:
+    from latency_tables.published.shipped import shipped_table
+
+    return shipped_table(folder, device, space)
+
+
+def _load(path: Path) -> LatencyTable:
+    from latency_tables.table import load_named
+
+    return load_named(path)

@@ -18,28 +18,30 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latency_tables.fitting import Costs, Floats, as_costs, fit_costs, fit_layers, folds
-from latency_tables.published.builtin import BUILTIN
-from latency_tables.published.figures import Point, read_gpus, read_zoo
-from latency_tables.published.ofa_yaml import import_ofa_lut
-from latency_tables.published.shipped import (
-    FILE,
-    SCHEMA_VERSION,
-    extended,
-    measured_file,
-    table_of_costs,
+from latency_tables.fitting import (
+    Costs,
+    Floats,
+    as_costs,
+    fit_costs,
+    fit_layers,
+    folds,
+    layer_features,
 )
+from latency_tables.published.builtin import BUILTIN
+from latency_tables.published.ofa_yaml import import_ofa_lut
+from latency_tables.published.records import FILE, SCHEMA_VERSION
+from latency_tables.published.shipped import extended, measured_file, table_of_costs
 from latency_tables.table import Conditions, LatencyTable, space_layers, table_to_json
 from models.errors import InputError
 from models.machine import write_atomically
-from models.spaces import layer_plan, published_spaces
+from models.spaces import Arch, layer_plan, published_spaces
 
 NOTE10, W12, PROXYLESS = "samsung-note10", "ofa-mbv3-w1.2", "ofa-proxyless-w1.3"
 SPACES = ("ofa-mbv3-w1.0", W12, PROXYLESS)
@@ -72,7 +74,7 @@ RATIOS = 199
 """How many ratios are shipped; if there are more, a random sample of them."""
 
 
-Predictor = Callable[[Sequence[Point]], Costs]
+Predictor = Callable[[Sequence["Point"]], Costs]
 """Costs of one device from measured points, its own and others'."""
 
 
@@ -260,6 +262,64 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("expected a folder of published figures, or SUBNET_REFERENCE")
     publish(Path(folder))
     return 0
+
+
+# -- the files of published figures: their README.md describes the format -----------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One measured network."""
+
+    device: str
+    batch: int
+    space: str
+    arch: Arch
+    latency_ms: float
+    features_F: Floats
+
+
+def read_zoo(path: Path) -> list[Point]:
+    """The networks of the zoo that were measured on a device."""
+    rows = json.loads(path.read_text())["points"]
+    return [
+        _point(row["device"], row["batch"], row["space"], _arch(row), row["latency_ms"])
+        for row in rows
+        if row["device"] is not None
+    ]
+
+
+def read_gpus(path: Path, names: Iterable[str]) -> dict[str, list[Point]]:
+    """The networks that were measured on each GPU at each batch, by "device_batch"."""
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    networks = [_point("", 1, content["space"], _unpadded(row), 0.0) for row in content["arch"]]
+    points = {}
+    for name in names:
+        device, batch = name.rsplit("_", 1)
+        points[name] = [
+            replace(network, device=device, batch=int(batch), latency_ms=latency_ms)
+            for network, latency_ms in zip(networks, content["latency_ms"][name], strict=True)
+        ]
+    return points
+
+
+def _point(device: str, batch: int, space: str, arch: Arch, latency_ms: float) -> Point:
+    features_LF = layer_features(layer_plan(published_spaces()[space], arch))
+    return Point(device, batch, space, arch, float(latency_ms), features_LF.sum(axis=0))
+
+
+def _arch(row: Mapping[str, Any]) -> Arch:
+    return Arch.from_json({k: row[k] for k in ("resolution", "depth", "kernel", "expand")})
+
+
+def _unpadded(row: Mapping[str, Any]) -> Arch:
+    """The architecture of flat lists that hold inactive blocks too."""
+    most = len(row["kernel"]) // len(row["depth"])
+    cut = {
+        name: [row[name][s * most : s * most + d] for s, d in enumerate(row["depth"])]
+        for name in ("kernel", "expand")
+    }
+    return _arch({**row, **cut})
 
 
 if __name__ == "__main__":

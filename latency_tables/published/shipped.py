@@ -8,14 +8,13 @@ figures.
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from latency_tables.fitting import Costs, Floats, as_vector, layer_features
+from latency_tables.published.records import shipped_tables
 from latency_tables.table import (
     Conditions,
     LatencyTable,
@@ -24,19 +23,10 @@ from latency_tables.table import (
     space_layers,
     table_from_json,
 )
-from models.errors import InputError
 from models.layers import LayerSpec
 from models.spaces import SearchSpace, layer_plan, published_spaces
 
-FILE = "shipped.json"
-SCHEMA_VERSION = 1
 LEAST_MS = 1e-6
-
-
-def shipped_tables(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The record of each (device, space) in a folder of shipped figures; empty without a file."""
-    path = folder / FILE
-    return dict(_read(path)) if path.exists() else {}
 
 
 def measured_file(device: str, space: str) -> str:
@@ -107,17 +97,3 @@ def _design(space: str) -> tuple[tuple[str, ...], Floats]:
     """Keys and features of the different layers of a published space."""
     layers: Mapping[str, LayerSpec] = space_layers(published_spaces()[space])
     return tuple(layers), layer_features(layers.values())
-
-
-@lru_cache
-def _read(path: Path) -> tuple[tuple[tuple[str, str], dict[str, Any]], ...]:
-    content = json.loads(path.read_text())
-    if content["schema_version"] != SCHEMA_VERSION:
-        raise InputError(f"{path.name}: expected version {SCHEMA_VERSION}")
-    return tuple(_flattened(content["tables"]))
-
-
-def _flattened(tables: list[dict[str, Any]]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    for table in tables:
-        for space in table["spaces"]:
-            yield (table["device"], space), table

@@ -1,37 +1,16 @@
-"""Tables as files, one a device, space and precision.
-
-They are named `{device}@{space}.json` at fp32, `{device}@{space}@{precision}.json` at another
-precision. No name can contain "@".
-"""
+"""Tables as files, one a device, space and precision (`latency_tables.table.names`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from latency_tables.table.codec import table_from_json
+from latency_tables.table.names import file_name
 from latency_tables.table.table import LatencyTable, table_to_json
 from models.errors import InputError, NotFound
 from models.machine import write_atomically
 
 MAX_BYTES = 16 * 2**20
-DEFAULT_PRECISION = "fp32"
-
-TableKey = tuple[str, str]
-"""Space and precision: what a device can have one table for."""
-
-
-def file_name(table: LatencyTable) -> str:
-    """What the file of `table` is called."""
-    precision = table.conditions.precision
-    tail = "" if precision == DEFAULT_PRECISION else f"@{precision}"
-    return f"{table.device}@{table.space}{tail}.json"
-
-
-def read_name(path: Path) -> tuple[str, TableKey]:
-    """Device, and space and precision, of which a file's name says that it is."""
-    device, _, rest = path.stem.partition("@")
-    space, _, precision = rest.partition("@")
-    return device, (space, precision or DEFAULT_PRECISION)
 
 
 def load_named(path: Path) -> LatencyTable:
@@ -42,7 +21,7 @@ def load_named(path: Path) -> LatencyTable:
         InputError: the file is not a valid table, or of another device, space or precision.
     """
     table = load(path)
-    if path.name != file_name(table):
+    if path.name != file_name(table.device, (table.space, table.conditions.precision)):
         raise InputError(
             f"{path.name}: expected a table of the device and space in its name, got device "
             f"{table.device!r} and space {table.space!r} at {table.conditions.precision}; rename "

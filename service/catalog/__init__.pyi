@@ -8,9 +8,10 @@ from .descriptions import describe_device as describe_device
 from .descriptions import describe_searches as describe_searches
 from .descriptions import describe_supernet as describe_supernet
 from .descriptions import is_current as is_current
-from .descriptions import summarize_devices as summarize_devices
 from .descriptions import summarize_supernets as summarize_supernets
 from .devices import Devices as Devices
+from .devices import open_devices as open_devices
+from .devices import summarize_devices as summarize_devices
 from .energy import ledger as ledger
 from .explanation import describe_layers as describe_layers
 from .explanation import describe_prices as describe_prices

@@ -6,7 +6,6 @@ The API, the workers and the command line all use it, so their numbers cannot di
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,12 +18,12 @@ from models.bundle import PREDICTOR, Bundle, BundleRegistry
 from models.errors import NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
-from service.catalog.devices import Devices, KeptTable, OpenStore
+from service.catalog.devices import Devices, KeptTable, OpenStore, store_opener
 from service.contracts import Caller
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.storage import DeviceStore, Revision
+    from service.storage import Revision
 
 CONTEXTS_KEPT = 8
 """Compiled deployment contexts kept in memory."""
@@ -33,22 +32,8 @@ FINDINGS_KEPT = 256
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalog of a process without a service. Its database is opened when first needed, and
-    created when first written to."""
-
-    def open_store(create: bool) -> DeviceStore | None:
-        if not create and settings.lacks_default_database:
-            return None
-        from service.storage import DeviceStore, database_exists, open_current  # sqlalchemy
-
-        if not create and not database_exists(settings.database):
-            return None
-        engine = open_current(settings.database)
-        store = DeviceStore(engine)
-        weakref.finalize(store, engine.dispose)
-        return store
-
-    return Catalog(settings.home, open_store)
+    """The catalog of a process without a service; see `store_opener`."""
+    return Catalog(settings.home, store_opener(settings))
 
 
 class Catalog:

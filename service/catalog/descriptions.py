@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -16,7 +16,6 @@ from service.contracts import (
     CorrectionRead,
     DeviceFinding,
     DeviceRead,
-    DeviceSummary,
     DeviceTable,
     MeasuredNetwork,
     Search,
@@ -67,23 +66,6 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
         card={key: value for key, value in bundle.card.items() if key != "space"},
         **_abilities(bundle),
     )
-
-
-def summarize_devices(catalog: Catalog) -> list[DeviceSummary]:
-    """Every device in a line."""
-    return [
-        DeviceSummary(name=name, spaces=list(tables), precisions=tables)
-        for name, tables in _precisions(catalog)
-    ]
-
-
-def _precisions(catalog: Catalog) -> Iterator[tuple[str, dict[str, list[str]]]]:
-    """Each device's name, and by space the precisions of its tables."""
-    for name, keys in catalog.devices.keys().items():
-        tables: dict[str, list[str]] = {}
-        for space, precision in keys:
-            tables.setdefault(space, []).append(precision)
-        yield name, tables
 
 
 def describe_device(catalog: Catalog, name: str) -> DeviceRead:

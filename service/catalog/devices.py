@@ -1,24 +1,53 @@
-"""Devices of an installation: those that come with the program, and the users' own."""
+"""Devices of an installation: those that come with the program, and the users' own.
+
+What reads tables is imported when one is asked for: devices are listed without it.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.published import BuiltinDevices, choose_table
-from latency_tables.table import LatencyTable, TableKey, table_from_json
 from models.errors import Conflict, NotFound
-from service.contracts import LOCAL, Caller, NotAllowed
+from service.contracts import LOCAL, Caller, DeviceSummary, NotAllowed
 
 if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable, TableKey
+    from service.settings import Settings
     from service.storage import DeviceStore, Revision, Seen
 
 OpenStore = Callable[[bool], "DeviceStore | None"]
 """Opens users' tables. If there is no database yet, `True` creates it and `False` returns None."""
+
+
+def store_opener(settings: Settings) -> OpenStore:
+    """How a process without a service opens users' tables: the database is opened when first
+    needed, and created when first written to."""
+
+    def open_store(create: bool) -> DeviceStore | None:
+        if not create and settings.lacks_default_database:
+            return None
+        from service.storage import DeviceStore, database_exists, open_current  # sqlalchemy
+
+        if not create and not database_exists(settings.database):
+            return None
+        engine = open_current(settings.database)
+        store = DeviceStore(engine)
+        weakref.finalize(store, engine.dispose)
+        return store
+
+    return open_store
+
+
+def open_devices(settings: Settings) -> Devices:
+    """The devices of a process without a service."""
+    return Devices(store_opener(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,4 +283,23 @@ class Devices:
 
 @lru_cache(maxsize=64)
 def _read(content: str) -> LatencyTable:
+    from latency_tables.table import table_from_json
+
     return table_from_json(content)
+
+
+def summarize_devices(devices: Devices) -> list[DeviceSummary]:
+    """Every device in a line."""
+    return [
+        DeviceSummary(name=name, spaces=list(tables), precisions=tables)
+        for name, tables in _precisions(devices)
+    ]
+
+
+def _precisions(devices: Devices) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Each device's name, and by space the precisions of its tables."""
+    for name, keys in devices.keys().items():
+        tables: dict[str, list[str]] = {}
+        for space, precision in keys:
+            tables.setdefault(space, []).append(precision)
+        yield name, tables

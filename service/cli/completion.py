@@ -72,6 +72,6 @@ def _own_supernets(configured: Settings) -> Iterable[str]:
 
 
 def _own_devices(configured: Settings) -> Iterable[str]:
-    from service.catalog import open_catalog
+    from service.catalog import open_devices
 
-    return open_catalog(configured).devices.names()
+    return open_devices(configured).names()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,7 +102,7 @@ class Source(Protocol):
 def open_source(server: str | None) -> Iterator[Source]:
     """The service at the URL `server`, or this installation if that is None."""
     if server is None:
-        yield LocalSource(catalog())
+        yield LocalSource()
         return
     from service.client import Client
 
@@ -113,8 +114,9 @@ def open_source(server: str | None) -> Iterator[Source]:
 class LocalSource:
     """This installation."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return catalog()
 
     def supernets(self) -> Sequence[SupernetSummary]:
         """A summary of every supernet."""
@@ -130,9 +132,9 @@ class LocalSource:
 
     def devices(self) -> Sequence[DeviceSummary]:
         """A summary of every device."""
-        from service.catalog import summarize_devices
+        from service.catalog import open_devices, summarize_devices  # slow to open: the catalog
 
-        return summarize_devices(self._catalog)
+        return summarize_devices(open_devices(settings()))
 
     def device(self, name: str) -> DeviceRead:
         """One device."""

@@ -12,16 +12,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, bindparam, func, select, true, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from latency_tables.table import LatencyTable, table_to_json
 from models.errors import Conflict
 from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import DeviceTableRow, ProfileRow
+
+if TYPE_CHECKING:
+    from latency_tables.table import LatencyTable
 
 Seen = Sequence[str] | None
 """Owners whose private devices are looked at; "" stands for the shared ones, None for all."""
@@ -89,6 +91,8 @@ class DeviceStore:
         owner: str | None,
         shared: bool,
     ) -> Revision:
+        from latency_tables.table import table_to_json  # slow to import
+
         precision, content = table.conditions.precision, table_to_json(table)
         private_to = "" if shared else owner
         assert private_to is not None, "what is not shared has an owner"

@@ -22,8 +22,8 @@ from latency_tables.fitting.layer_costs import Floats
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.published import publish
 from latency_tables.published.builtin import BuiltinDevices
-from latency_tables.published.figures import Point, read_gpus, read_zoo
 from latency_tables.published.ofa_yaml import import_ofa_lut
+from latency_tables.published.publish import Point, read_gpus, read_zoo
 from latency_tables.published.shipped import extended, table_of_costs
 from latency_tables.table.table import Conditions, LatencyTable
 from models.layers import LayerSpec

@@ -33,7 +33,7 @@ router = APIRouter(prefix="/v1", responses=problems(422), route_class=StrictRout
 @requires("read")
 def list_devices(catalog: CatalogDep) -> DeviceList:
     """The devices of this installation."""
-    return DeviceList(items=summarize_devices(catalog))
+    return DeviceList(items=summarize_devices(catalog.devices))
 
 
 @router.get("/devices/{name}", tags=["devices"], responses=problems(404))

@@ -13,12 +13,12 @@ from latency_tables.fitting.fit import Costs
 from latency_tables.fitting.layer_costs import as_vector
 from latency_tables.published import publish
 from latency_tables.published.builtin import BUILTIN, BuiltinDevices
-from latency_tables.published.figures import read_zoo
 from latency_tables.published.ofa_yaml import import_ofa_lut
+from latency_tables.published.publish import read_zoo
+from latency_tables.published.records import shipped_tables
 from latency_tables.published.shipped import (
     measured_file,
     shipped_table,
-    shipped_tables,
     table_of_costs,
 )
 from latency_tables.table.table import at_resolution, table_to_json

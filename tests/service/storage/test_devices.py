@@ -11,7 +11,8 @@ import pytest
 from latency_tables.fitting.profiles import parse_profile
 from latency_tables.published.builtin import BuiltinDevices, Device
 from latency_tables.table.codec import table_from_json
-from latency_tables.table.files import file_name, load, read_name, save
+from latency_tables.table.files import load, save
+from latency_tables.table.names import file_name, read_name
 from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, table_to_json
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
@@ -322,14 +323,14 @@ def test_builtin_devices_and_their_tables(builtin, tmp_path) -> None:
     assert builtin.names() == ["shipped"]
     assert builtin.get("shipped").table("debug") == table_of("shipped")
     for table in (table_of("shipped", space="other"), table_of("shipped", precision="int8")):
-        save(table, tmp_path / file_name(table))
+        save(table, tmp_path / file_name("shipped", (table.space, table.conditions.precision)))
     keys = [("debug", "fp32"), ("debug", "int8"), ("other", "fp32")]
     assert builtin.keys("shipped") == keys == list(builtin.get("shipped").tables)
     assert builtin.keys("unknown") == []
     for key in keys:
         table = builtin.table("shipped", key)
         assert (table.space, table.conditions.precision) == key
-        assert read_name(tmp_path / file_name(table)) == ("shipped", key)
+        assert read_name(tmp_path / file_name("shipped", key)) == ("shipped", key)
     assert builtin.table("shipped", ("other", "int8")) is None
 
 
