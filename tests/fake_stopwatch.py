@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from models.layers import LayerSpec
 
 CONDITIONS = Conditions(runtime="fake", precision="fp32", batch=1, processor="none")

@@ -7,6 +7,11 @@ from .codec import parse_conditions as parse_conditions
 from .codec import parse_entries as parse_entries
 from .codec import parse_table as parse_table
 from .codec import table_from_json as table_from_json
+from .conditions import ALIKE as ALIKE
+from .conditions import MAX_MS as MAX_MS
+from .conditions import PRECISIONS as PRECISIONS
+from .conditions import Conditions as Conditions
+from .conditions import Precision as Precision
 from .files import load_named as load_named
 from .findings import Finding as Finding
 from .findings import FindingKind as FindingKind
@@ -19,15 +24,10 @@ from .names import read_name as read_name
 from .sittings import Sitting as Sitting
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text
-from .table import ALIKE as ALIKE
-from .table import MAX_MS as MAX_MS
-from .table import PRECISIONS as PRECISIONS
-from .table import Conditions as Conditions
 from .table import Keys as Keys
 from .table import LatencyTable as LatencyTable
 from .table import LayerLatency as LayerLatency
 from .table import Note as Note
-from .table import Precision as Precision
 from .table import at_resolution as at_resolution
 from .table import layer_keys as layer_keys
 from .table import space_layers as space_layers

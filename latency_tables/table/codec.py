@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from latency_tables.table.conditions import CONDITION_TEXTS, Conditions
 from latency_tables.table.sittings import Sitting
 from latency_tables.table.strict_json import (
     expect_integer,
@@ -17,13 +18,13 @@ from latency_tables.table.strict_json import (
     expect_numbers,
     expect_object,
     expect_text,
+    expect_truth,
     load_strict,
 )
 from latency_tables.table.table import (
     ENTRY_FIELDS,
     MAX_ENTRIES,
     SCHEMA_VERSION,
-    Conditions,
     LatencyTable,
     LayerLatency,
     Note,
@@ -43,14 +44,11 @@ _TABLE_OPTIONAL = (
 )
 _SITTING = ("measured_at", "networks", "ratio")
 CONDITIONS_REQUIRED = ("runtime", "precision", "batch")
+_CONDITION_NUMBERS = ("power_w", "first_session_ms", "first_run_ms", "session_ms", "run_ms")
 CONDITIONS_OPTIONAL = (
-    "runtime_version",
-    "provider",
-    "ran_on",
-    "threads",
-    "processor",
-    "measured_at",
-    "power_w",
+    *CONDITION_TEXTS,
+    *_CONDITION_NUMBERS,
+    *("threads", "cross_origin_isolated"),
 )
 
 
@@ -148,20 +146,22 @@ def _sitting(value: object, where: str) -> Sitting:
 
 
 def parse_conditions(value: Mapping[str, Any], where: str) -> Conditions:
-    texts = {
-        field: None if value.get(field) is None else expect_text(value[field], f"{where}.{field}")
-        for field in ("runtime_version", "provider", "ran_on", "processor", "measured_at")
-    }
-    threads, power_w = value.get("threads"), value.get("power_w")
+    known = {name: value[name] for name in value if value[name] is not None}
+    fields: dict[str, Any] = {}
+    for names, expect in (
+        (CONDITION_TEXTS, expect_text),
+        (_CONDITION_NUMBERS, expect_number),
+        (("threads",), expect_integer),
+        (("cross_origin_isolated",), expect_truth),
+    ):
+        fields |= {n: expect(known[n], f"{where}.{n}") for n in names if n in known}
     return _placed(
         where,
         lambda: Conditions(
             runtime=expect_text(value["runtime"], "runtime"),
             precision=cast(Any, expect_text(value["precision"], "precision")),
             batch=expect_integer(value["batch"], "batch"),
-            threads=None if threads is None else expect_integer(threads, "threads"),
-            power_w=None if power_w is None else expect_number(power_w, "power_w"),
-            **texts,
+            **fields,
         ),
     )
 

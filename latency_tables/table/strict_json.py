@@ -74,3 +74,9 @@ def expect_text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{where}: expected text, got {show_value(value)}")
     return value
+
+
+def expect_truth(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: expected true or false, got {show_value(value)}")
+    return value

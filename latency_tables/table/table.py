@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from latency_tables.table.checks import check_name, check_number, check_text
+from latency_tables.table.conditions import MAX_COUNT, MAX_MS, Conditions
 from latency_tables.table.prediction_bounds import (
     MAX_RATIOS,
     USUAL_CONFIDENCE,
@@ -31,15 +31,6 @@ from models.spaces import SearchSpace, layer_plan
 
 Origin = Literal["measured", "fitted", "estimated"]
 ORIGINS: tuple[Origin, ...] = ("measured", "fitted", "estimated")
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
-
-ALIKE = ("runtime", "provider", "processor", "threads")
-"""Conditions that must be equal for latencies to be comparable."""
-MAX_MS = 1e6
-"""A quarter of an hour: a larger latency is in another unit."""
-MAX_COUNT = 10**9
-MAX_W = 1e5
 MAX_ENTRIES = 50_000
 SCHEMA_VERSION = 1
 ENTRY_FIELDS = ("p50_ms", "mean_ms", "std_ms", "count")
@@ -74,60 +65,6 @@ class LayerLatency:
 
 Keys = tuple[str, str]
 """The two keys of a layer's entry: `layer_keys`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """The conditions under which a table holds; None where its source does not say."""
-
-    runtime: str
-    """What ran the network, such as "onnxruntime"."""
-    precision: Precision
-    batch: int
-    """Images of one forward pass."""
-    runtime_version: str | None = None
-    provider: str | None = None
-    """The runtime's backend with its options, such as "CPUExecutionProvider"."""
-    ran_on: str | None = None
-    """The backend that ran every node, without options, where the runtime tells."""
-    threads: int | None = None
-    processor: str | None = None
-    measured_at: str | None = None
-    """ISO 8601 date or time."""
-    power_w: float | None = None
-    """Mean power of the device while it runs networks, watts; energies are estimated from it."""
-
-    def alike(self, other: Conditions) -> bool:
-        """Whether both have the same machine, runtime, provider and threads."""
-        return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name; `ran_on` is left out if it is not known, as in old files."""
-        known = asdict(self)
-        if self.ran_on is None:
-            del known["ran_on"]
-        return known
-
-    def __post_init__(self) -> None:
-        check_text(self.runtime, "runtime")
-        for name in ("runtime_version", "provider", "ran_on", "processor", "measured_at"):
-            if getattr(self, name) is not None:
-                check_text(getattr(self, name), name)
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision: expected one of {PRECISIONS}, got {self.precision!r}")
-        check_number(self.batch, "batch", MAX_COUNT, positive=True)
-        if self.threads is not None:
-            check_number(self.threads, "threads", MAX_COUNT, positive=True)
-        if self.power_w is not None:
-            check_number(self.power_w, "power_w", MAX_W, positive=True)
-        if self.measured_at is not None:
-            try:
-                datetime.fromisoformat(self.measured_at)
-            except ValueError as error:
-                raise InputError(
-                    f"measured_at: expected ISO 8601 such as 2025-01-31T12:00:00Z, "
-                    f"got {self.measured_at!r}"
-                ) from error
 
 
 NoteKind = Literal["unit", "outlier", "order", "trend", "import"]

@@ -25,7 +25,8 @@ from latency_tables.published.builtin import BuiltinDevices
 from latency_tables.published.ofa_yaml import import_ofa_lut
 from latency_tables.published.publish import Point, read_gpus, read_zoo
 from latency_tables.published.shipped import extended, table_of_costs
-from latency_tables.table.table import Conditions, LatencyTable
+from latency_tables.table.conditions import Conditions
+from latency_tables.table.table import LatencyTable
 from models.layers import LayerSpec
 from models.spaces.files import published_spaces
 from models.spaces.plan import layer_plan

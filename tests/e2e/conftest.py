@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve
 from tests.service.conftest import keep, make_bundle, make_table
 

@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 
 import search.evolution.run
 import service.catalog.fronts
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
+from latency_tables.table.conditions import Conditions
+from latency_tables.table.table import LatencyTable, LayerLatency, space_layers
 from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
 from models.spaces import SearchSpace
 from models.supernet.supernet import Supernet, initialize

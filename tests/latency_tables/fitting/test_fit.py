@@ -20,13 +20,8 @@ from latency_tables.fitting.fit import (
 from latency_tables.fitting.layer_costs import FEATURES, layer_features
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table.codec import table_from_json
-from latency_tables.table.table import (
-    Conditions,
-    LatencyTable,
-    LayerLatency,
-    space_layers,
-    table_to_json,
-)
+from latency_tables.table.conditions import Conditions
+from latency_tables.table.table import LatencyTable, LayerLatency, space_layers, table_to_json
 from models.errors import InputError
 from models.spaces.plan import layer_plan
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET

@@ -13,8 +13,9 @@ from latency_tables.fitting.fit import fit_table
 from latency_tables.fitting.screening import screen
 from latency_tables.fitting.whole_networks import WholeNetworks
 from latency_tables.table.codec import table_from_json
+from latency_tables.table.conditions import Conditions
 from latency_tables.table.linting import BadTable, check
-from latency_tables.table.table import Conditions, Note, table_to_json
+from latency_tables.table.table import Note, table_to_json
 from models.errors import InputError
 from models.spaces.plan import layer_plan
 from tests.latency_tables.fitting.test_fit import measured_on, true_table

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, space_layers
+from latency_tables.table.conditions import Conditions
+from latency_tables.table.table import LatencyTable, LayerLatency, space_layers
 from models.errors import InputError, NotFound
 from models.spaces.plan import layer_plan
 from tests.fake_stopwatch import CONDITIONS, macs_ms

@@ -13,12 +13,9 @@ from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.fitting.profiles import parse_profile
 from latency_tables.table.codec import table_from_json
+from latency_tables.table.conditions import MAX_COUNT, MAX_MS, PRECISIONS, Conditions
 from latency_tables.table.table import (
-    MAX_COUNT,
-    MAX_MS,
     ORIGINS,
-    PRECISIONS,
-    Conditions,
     LatencyTable,
     LayerLatency,
     space_layers,

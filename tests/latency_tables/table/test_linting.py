@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from latency_tables.published.builtin import BuiltinDevices
+from latency_tables.table.conditions import Conditions
 from latency_tables.table.linting import BadTable, check, lint
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, Note, space_layers
+from latency_tables.table.table import LatencyTable, LayerLatency, Note, space_layers
 from models.bundle.bundle import BundleRegistry
 from models.errors import InputError
 from tests.spaces import FASHION_LIKE

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from models.layers import tensor_shapes
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan, macs, params

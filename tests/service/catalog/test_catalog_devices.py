@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from latency_tables.published.builtin import BuiltinDevices
 from latency_tables.table.codec import table_from_json
+from latency_tables.table.conditions import Conditions
 from latency_tables.table.files import save
-from latency_tables.table.table import Conditions
 from models.errors import Conflict, NotFound
 from service.catalog.devices import Devices
 from service.storage.devices import DeviceStore

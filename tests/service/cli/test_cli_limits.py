@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 
 ON = ("--supernet", SUPERNET, "--device", DEVICE)

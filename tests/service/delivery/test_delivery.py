@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from models.errors import Infeasible, InputError
 from models.onnx.export import run_onnx
 from models.supernet.extraction import extract

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from models.errors import InputError
 from models.onnx.export import run_onnx
 from models.spaces.arch import Arch

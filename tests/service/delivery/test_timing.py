@@ -12,7 +12,7 @@ from latency_tables.benchmark.models import random_tensors
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.benchmark.runner import OPENINGS
 from latency_tables.runtimes import register_runtime, unregister_runtime
-from latency_tables.table.table import Conditions
+from latency_tables.table.conditions import Conditions
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan
 from service.delivery.timing import LatencyBudget, measured_p50_ms

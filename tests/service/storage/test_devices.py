@@ -11,9 +11,10 @@ import pytest
 from latency_tables.fitting.profiles import parse_profile
 from latency_tables.published.builtin import BuiltinDevices, Device
 from latency_tables.table.codec import table_from_json
+from latency_tables.table.conditions import Conditions
 from latency_tables.table.files import load, save
 from latency_tables.table.names import file_name, read_name
-from latency_tables.table.table import Conditions, LatencyTable, LayerLatency, table_to_json
+from latency_tables.table.table import LatencyTable, LayerLatency, table_to_json
 from models.errors import InputError, NotFound
 from models.spaces.files import published_spaces
 from models.spaces.plan import macs
