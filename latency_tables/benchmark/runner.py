@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 import platform
 import sys
@@ -254,14 +253,16 @@ def profile_of(
 
 
 def _show(share: float) -> None:
-    """Show the time left on a terminal."""
-    now = time.monotonic()
-    if sys.stderr.isatty() and (share >= 1 or now - _progress["at"] > 0.5):
-        _progress["at"] = now
-        spent_s = now - _progress["start"]
-        left_s = spent_s * (1 - share) / share if share > 0 else math.nan
-        end = "\n" if share >= 1 else ""
-        print(f"\r{share:4.0%} done, {left_s:5.0f} s left ", end=end, file=sys.stderr, flush=True)  # noqa: T201
+    """Show the time left: over the last line of a terminal, elsewhere in a line now and then."""
+    now, terminal = time.monotonic(), sys.stderr.isatty()
+    if share < 1 and now - _progress["at"] < (0.5 if terminal else 2.0):
+        return
+    _progress["at"] = now
+    spent_s = now - _progress["start"]
+    left = f", {spent_s * (1 - share) / share:5.0f} s left" if share > 0 else ""
+    text = f"{share:4.0%} done{left} "
+    shown, end = (f"\r{text}", "\n" if share >= 1 else "") if terminal else (text.strip(), "\n")
+    print(shown, end=end, file=sys.stderr, flush=True)  # noqa: T201
 
 
 _progress = {"at": 0.0, "start": 0.0}

@@ -105,6 +105,7 @@ def test_a_kit_runs_by_itself_and_goes_on_after_a_stop(tmp_path, precision):
     command = [sys.executable, "-I", tmp_path / "kit" / "measure.py", "board", "--seconds", "0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "board.json\n"), done.stderr
+    assert done.stderr.splitlines()[-1].startswith("100% done")  # lines where there is no terminal
     assert sorted(path.name for path in tmp_path.iterdir()) == ["board.json", "kit"]
     table = read(json.loads((tmp_path / "board.json").read_text()))
     assert table.covered(DEBUG).resolutions == (8,)
