@@ -33,6 +33,7 @@ def host_conditions(
     threads: int = 1,
     batch: int = 1,
     precision: str = "fp32",
+    io: str = "host",
 ) -> Conditions:
     """This machine, now, under a runtime.
 
@@ -42,7 +43,7 @@ def host_conditions(
     """
     chosen = find_runtime(runtime)
     try:
-        fields = runner.host_conditions(chosen, provider, threads)
+        fields = runner.host_conditions(chosen, provider, threads, io)
     except ValueError as error:
         raise InputError(str(error)) from error
     # The numbers' checks are those of the table.
@@ -57,6 +58,7 @@ def timed_model(
     threads: int = 1,
     batch: int = 1,
     precision: str = "fp32",
+    io: str = "host",
 ) -> TimedRuns:
     """Times of an ONNX model of this project on random input.
 
@@ -69,8 +71,13 @@ def timed_model(
     """
     chosen = find_runtime(runtime)
     try:
-        opened = chosen.open(
-            chosen.convert(model, precision), provider=provider, threads=threads, batch=batch
+        opened = runner.open_model(
+            chosen,
+            chosen.convert(model, precision),
+            provider=provider,
+            threads=threads,
+            batch=batch,
+            io=io,
         )
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -100,6 +107,7 @@ def time_model(model: bytes, conditions: Conditions, *, max_s: float) -> Floats:
             threads=conditions.threads or 1,
             batch=conditions.batch,
             precision=conditions.precision,
+            io=conditions.io or "host",
         )
         until = started + max_s * (opening + 1) / OPENINGS
         for visit in range(VISITS_OF_A_MODEL // OPENINGS):
@@ -115,8 +123,8 @@ class RuntimeStopwatch:
     def __init__(self, options: MeasureOptions, tensors_for: TensorsFor = random_tensors) -> None:
         """
         Args:
-            options: of these, runtime, provider, threads, batch, precision, and the folder for
-                models that take long to make.
+            options: of these, runtime, provider, threads, batch, precision, io, and the folder
+                for models that take long to make.
 
         Raises:
             NotFound: no such runtime is registered.
@@ -139,6 +147,7 @@ class RuntimeStopwatch:
             threads=options.threads,
             batch=options.batch,
             precision=options.precision,
+            io=options.io,
         )
         return replace(conditions, ran_on=", ".join(sorted(self._ran_on)) or None)
 
@@ -154,11 +163,13 @@ class RuntimeStopwatch:
         if model is None:
             options = self._options
             try:
-                model = self._runtime.open(
+                model = runner.open_model(
+                    self._runtime,
                     self._runtime.convert(self._onnx(chain), options.precision),
                     provider=options.provider,
                     threads=options.threads,
                     batch=options.batch,
+                    io=options.io,
                 )
             except ValueError as error:
                 raise InputError(str(error)) from error

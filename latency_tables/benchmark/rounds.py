@@ -15,6 +15,7 @@ from typing import Protocol
 
 from latency_tables.benchmark.plan import Chain, Timing
 from latency_tables.benchmark.runner import (
+    IO,
     OPENINGS,
     Floats,
     OnProgress,
@@ -44,6 +45,8 @@ class MeasureOptions:
     runtime: str = DEFAULT_RUNTIME
     provider: str | None = None
     """Of the runtime, with its options; None: its usual one."""
+    io: str = "host"
+    """Where input and output lie: host or device."""
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
@@ -70,6 +73,8 @@ class MeasureOptions:
         for field in ("target_s", "warmup", "seed"):
             if not getattr(self, field) >= 0:
                 raise InputError(f"{field}: expected at least 0, got {getattr(self, field)}")
+        if self.io not in IO:
+            raise InputError(f"io: expected {' or '.join(IO)}, got {self.io!r}")
         if self.precision not in ("fp32", "int8"):
             raise InputError(f"precision: expected fp32 or int8, got {self.precision!r}")
 
@@ -132,7 +137,7 @@ def _fingerprint(
             for name, timing in timings.items()
         },
         [conditions.runtime, conditions.runtime_version, conditions.processor],
-        [conditions.provider, conditions.precision],
+        [conditions.provider, conditions.precision, conditions.io],
         [options.threads, options.batch, options.warmup, options.runs, options.seed],
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import json
 import os
 import platform
@@ -40,6 +41,8 @@ OnProgress = Callable[[float], None]
 """Called with the finished share, 0..1, which never falls."""
 Visits = dict[str, list[tuple[float, float]]]
 
+IO = ("host", "device")
+"""Where input and output of a timed inference lie."""
 MAX_ROUNDS = 2000
 OPENINGS = 4
 """How often a measurement opens its models, by default."""
@@ -190,6 +193,26 @@ def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
     return timed
 
 
+def open_model(
+    runtime: Runtime, model: bytes, *, provider: str | None, threads: int, batch: int, io: str
+) -> OpenModel:
+    """A model as a runtime opens it.
+
+    Raises:
+        ValueError: the provider does not run it, or the runtime has no memory for such io.
+    """
+    if io not in IO:
+        raise ValueError(f"io: expected {' or '.join(IO)}, got {io!r}")
+    if io == "host":
+        return runtime.open(model, provider=provider, threads=threads, batch=batch)
+    if "io" not in inspect.signature(runtime.open).parameters:
+        raise ValueError(
+            f"io: expected 'host', since runtime {runtime.name!r} keeps input and output in this "
+            f"machine's memory, got {io!r}"
+        )
+    return runtime.open(model, provider=provider, threads=threads, batch=batch, io=io)
+
+
 def note_provider(model: OpenModel, ran_on: set[str]) -> None:
     """Add to `ran_on` what ran a model, if its runtime tells."""
     provider = getattr(model, "ran_on", None)
@@ -197,7 +220,9 @@ def note_provider(model: OpenModel, ran_on: set[str]) -> None:
         ran_on.add(provider)
 
 
-def host_conditions(runtime: Runtime, provider: str | None, threads: int) -> dict[str, Any]:
+def host_conditions(
+    runtime: Runtime, provider: str | None, threads: int, io: str = "host"
+) -> dict[str, Any]:
     """The conditions of a measurement with a runtime on this machine, now.
 
     Raises:
@@ -206,6 +231,7 @@ def host_conditions(runtime: Runtime, provider: str | None, threads: int) -> dic
     return {
         "processor": processor(),
         **runtime.conditions(provider, threads),
+        "io": io,
         "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017
     }
 
@@ -277,6 +303,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("name", help="of the device: a-z 0-9 . _ -, such as my-board")
     parser.add_argument("-o", "--out", type=Path, help="file to write; default NAME.json")
     parser.add_argument("--provider", help=f"of {runtime.name}; default: its usual one")
+    parser.add_argument("--io", choices=IO, default="host", help="memory of input and output")
     parser.add_argument("--threads", type=int, default=1, help="of one inference")
     parser.add_argument("--seconds", type=float, default=240.0, help="to measure for")
     parser.add_argument("--power-w", type=float, help="mean power when busy, watts, if known")
@@ -298,12 +325,12 @@ def _measure(
 ) -> Path:
     """Measure, and write the file; returns its path."""
     out: Path = given.out or Path(f"{given.name}.json")
-    conditions = host_conditions(runtime, given.provider, given.threads)
+    conditions = host_conditions(runtime, given.provider, given.threads, given.io)
     if given.power_w is not None:
         conditions["power_w"] = given.power_w
     same = [kit["id"], *(conditions[name] for name in ("runtime_version", "processor", "provider"))]
     partial_path = out.with_name(f"{out.name}.partial")
-    partial = Partial(partial_path, json.dumps([*same, given.threads]))
+    partial = Partial(partial_path, json.dumps([*same, given.threads, given.io]))
     settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
     timings: Mapping[str, Mapping[str, str]] = kit["timings"]
     opened: weakref.WeakValueDictionary[str, OpenModel] = weakref.WeakValueDictionary()
@@ -312,11 +339,13 @@ def _measure(
     def open_once(file: str) -> OpenModel:
         model = opened.get(file)
         if model is None:
-            model = opened[file] = runtime.open(
+            model = opened[file] = open_model(
+                runtime,
                 (folder / file).read_bytes(),
                 provider=given.provider,
                 threads=given.threads,
                 batch=kit["batch"],
+                io=given.io,
             )
             note_provider(model, ran_on)
         return model

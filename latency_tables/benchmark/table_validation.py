@@ -22,7 +22,7 @@ from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chai
 from latency_tables.benchmark.runner import Floats, OnProgress
 from latency_tables.benchmark.table_assembly import p50_ms
 from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
-from latency_tables.table import ALIKE, Conditions, LatencyTable, Sitting
+from latency_tables.table import Conditions, LatencyTable, Sitting, differing_conditions
 from models.errors import InputError
 from models.spaces import Arch, SearchSpace, layer_plan
 
@@ -162,6 +162,7 @@ def _options(conditions: Conditions, options: MeasureOptions) -> MeasureOptions:
         openings=1,  # a user opens a model once
         runtime=conditions.runtime if known else DEFAULT_RUNTIME,
         provider=conditions.provider if known else None,
+        io=conditions.io or "host",
         threads=conditions.threads or 1,
         batch=conditions.batch,
         precision=conditions.precision,
@@ -175,11 +176,10 @@ def check_alike(table: LatencyTable, here: Conditions) -> None:
         InputError: naming what differs.
     """
     there = table.conditions
-    if not there.alike(here):
+    if names := differing_conditions(there.to_json(), here.to_json()):
         differing = "; ".join(
             f"{name} {getattr(there, name) or 'not stated'}, here {getattr(here, name)}"
-            for name in ALIKE
-            if getattr(there, name) != getattr(here, name)
+            for name in names
         )
         raise InputError(
             f"device {table.device!r}: its table is of another machine or way to run networks "

@@ -16,6 +16,14 @@ from typing import Any
 import numpy as np
 
 DEFAULT_PROVIDER = "CPUExecutionProvider"
+DEVICE_MEMORY = {
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "cuda",
+    "NvTensorRTRTXExecutionProvider": "cuda",
+    "DmlExecutionProvider": "dml",
+    "CANNExecutionProvider": "cann",
+}
+"""Providers with a memory of their own that `OrtValue` can lie in, and its name there."""
 
 
 class OnnxRuntime:
@@ -49,16 +57,29 @@ class OnnxRuntime:
         return model
 
     def open(
-        self, model: bytes, *, provider: str | None = None, threads: int = 1, batch: int = 1
-    ) -> Session:
+        self,
+        model: bytes,
+        *,
+        provider: str | None = None,
+        threads: int = 1,
+        batch: int = 1,
+        io: str = "host",
+    ) -> Session | BoundSession:
         """A session on random input, run once.
 
         Raises:
-            ValueError: if the provider cannot be loaded, or another runs some of the nodes.
+            ValueError: if the provider cannot be loaded, or another runs some of the nodes, or io
+                is "device" and the provider has no memory of its own.
         """
         import onnxruntime as ort
 
         name, provider_options = _parse(provider)
+        if io != "host" and name not in DEVICE_MEMORY:
+            raise ValueError(
+                f"io: expected 'host', since {name} keeps input and output in this machine's "
+                f"memory, got {io!r}; providers with a memory of their own: "
+                f"{', '.join(DEVICE_MEMORY)}"
+            )
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -78,7 +99,9 @@ class OnnxRuntime:
                 session.run(None, feed)
                 events = json.loads(Path(session.end_profiling()).read_bytes())
                 ran_on = _runner_of_nodes(events, name)
-        return Session(session, feed, ran_on)
+        if io == "host":
+            return Session(session, feed, ran_on)
+        return BoundSession(session, feed, ran_on, _memory(name, provider_options))
 
 
 class Session:
@@ -97,6 +120,58 @@ class Session:
         start = time.perf_counter_ns()
         self._run(None, self._feed)
         return (time.perf_counter_ns() - start) / 1e6
+
+
+class BoundSession:
+    """One inference whose input and output stay in the device's memory.
+
+    It ends when the device has finished: a provider may return from the run before that.
+    """
+
+    def __init__(
+        self, session: Any, feed: dict[str, Any], ran_on: str | None, memory: tuple[str, int]
+    ) -> None:
+        """
+        Args:
+            memory: name and number of the device, as `OrtValue` takes them.
+
+        Raises:
+            ValueError: the device's memory cannot be had.
+        """
+        import onnxruntime as ort
+
+        self._run, self._binding = session.run_with_iobinding, session.io_binding()
+        self.ran_on = ran_on
+        # The output's shape depends on the batch, so a run tells it.
+        (output,) = session.get_outputs()
+        (value,) = session.run([output.name], feed)
+        ((name, image),) = feed.items()
+        try:
+            inside = ort.OrtValue.ortvalue_from_numpy(image, *memory)
+            outside = ort.OrtValue.ortvalue_from_shape_and_type(value.shape, value.dtype, *memory)
+        except RuntimeError as error:
+            raise ValueError(
+                f"io: no memory of {memory[0]!r} {memory[1]} can be had here ({error}); use 'host'"
+            ) from error
+        self._binding.bind_ortvalue_input(name, inside)
+        self._binding.bind_ortvalue_output(output.name, outside)
+        self.run()
+
+    def run(self) -> None:
+        """Run one inference, to its end."""
+        self._run(self._binding)
+        self._binding.synchronize_outputs()
+
+    def time_ms(self) -> float:
+        """Run one inference, to its end; returns its milliseconds."""
+        start = time.perf_counter_ns()
+        self.run()
+        return (time.perf_counter_ns() - start) / 1e6
+
+
+def _memory(provider: str, options: dict[str, str]) -> tuple[str, int]:
+    """Name and number of a provider's memory, as `OrtValue` takes them."""
+    return DEVICE_MEMORY[provider], int(options.get("device_id", 0))
 
 
 def _runner_of_nodes(events: list[dict[str, Any]], provider: str) -> str | None:

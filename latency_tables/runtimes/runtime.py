@@ -52,11 +52,20 @@ class Runtime(Protocol):
         converted models, so its device needs no converter."""
         ...
 
-    def open(self, model: bytes, *, provider: str | None, threads: int, batch: int) -> OpenModel:
+    def open(
+        self, model: bytes, *, provider: str | None, threads: int, batch: int, io: str = "host"
+    ) -> OpenModel:
         """Open what `convert` gave.
 
+        Args:
+            io: where input and output lie: "host", this machine's memory, from which each run
+                copies them, or "device", the memory of the processor that runs the model. A timed
+                run ends when its output is there. A runtime without the second may leave out this
+                argument: `benchmark.runner.open_model` passes it for "device" alone.
+
         Raises:
-            ValueError: if the provider does not run it here, or not the whole of it.
+            ValueError: if the provider does not run it here, or not the whole of it, or has no
+                memory of its own.
         """
         ...
 

@@ -12,6 +12,7 @@ from .conditions import MAX_MS as MAX_MS
 from .conditions import PRECISIONS as PRECISIONS
 from .conditions import Conditions as Conditions
 from .conditions import Precision as Precision
+from .conditions import differing_conditions as differing_conditions
 from .files import load_named as load_named
 from .findings import Finding as Finding
 from .findings import FindingKind as FindingKind

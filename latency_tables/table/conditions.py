@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from latency_tables.table.checks import check_number, check_text
 from models.errors import InputError
@@ -12,15 +13,16 @@ from models.errors import InputError
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
-ALIKE = ("runtime", "provider", "processor", "threads")
+Io = Literal["host", "device"]
+ALIKE = ("runtime", "provider", "processor", "threads", "io")
 """Conditions that must be equal for latencies to be comparable."""
 CONDITION_TEXTS = (
-    *("runtime_version", "provider", "ran_on", "processor", "measured_at"),
+    *("runtime_version", "provider", "ran_on", "processor", "io", "measured_at"),
     *("user_agent", "gpu_adapter"),
 )
 """Conditions that are a line of text or not known."""
 LATER = (
-    *("ran_on", "user_agent", "cross_origin_isolated", "gpu_adapter"),
+    *("ran_on", "io", "user_agent", "cross_origin_isolated", "gpu_adapter"),
     *("first_session_ms", "first_run_ms", "session_ms", "run_ms"),
 )
 """Conditions that are left out of JSON where they are not known, as in files of older versions."""
@@ -46,6 +48,9 @@ class Conditions:
     """The backend that ran every node, without options, where the runtime tells."""
     threads: int | None = None
     processor: str | None = None
+    io: Io | None = None
+    """Where input and output of an inference lie: this machine's memory, from which each run copies
+    them, or the device's. Not stated is compared as "host", which it used to be always."""
     measured_at: str | None = None
     """ISO 8601 date or time."""
     power_w: float | None = None
@@ -66,8 +71,8 @@ class Conditions:
     """Time of a model's first run later."""
 
     def alike(self, other: Conditions) -> bool:
-        """Whether both have the same machine, runtime, provider and threads."""
-        return all(getattr(self, name) == getattr(other, name) for name in ALIKE)
+        """Whether both have the same machine, runtime, provider, threads and io."""
+        return not differing_conditions(self.to_json(), other.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name; of `LATER`, those that are known."""
@@ -86,6 +91,8 @@ class Conditions:
                 check_number(getattr(self, name), name, MAX_MS)
         if self.precision not in PRECISIONS:
             raise InputError(f"precision: expected one of {PRECISIONS}, got {self.precision!r}")
+        if self.io not in (None, *get_args(Io)):
+            raise InputError(f"io: expected one of {get_args(Io)}, got {self.io!r}")
         check_number(self.batch, "batch", MAX_COUNT, positive=True)
         if self.threads is not None:
             check_number(self.threads, "threads", MAX_COUNT, positive=True)
@@ -99,3 +106,15 @@ class Conditions:
                     f"measured_at: expected ISO 8601 such as 2025-01-31T12:00:00Z, "
                     f"got {self.measured_at!r}"
                 ) from error
+
+
+def differing_conditions(
+    one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str] = ALIKE
+) -> list[str]:
+    """Names of the conditions, as `Conditions.to_json` gives them, that differ."""
+    usual = {"io": "host"}
+    return [
+        name
+        for name in names
+        if (one.get(name) or usual.get(name)) != (other.get(name) or usual.get(name))
+    ]

@@ -39,8 +39,8 @@ class DeviceProfile(BaseModel):
     precision: str = Field(description="fp32, fp16, bf16 or int8.")
     batch: int = Field(description="Images of one forward pass.", strict=True)
     conditions: dict[str, Any] = Field(
-        description="runtime_version, provider, threads, processor, measured_at, power_w (mean "
-        "watts when busy); each optional."
+        description="runtime_version, provider, threads, processor, io (host or device), "
+        "measured_at, power_w (mean watts when busy); each optional."
     )
     space: str = Field(description="The search space whose layers these are.")
     shared: bool = Field(

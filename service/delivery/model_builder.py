@@ -338,9 +338,10 @@ class ModelBuilder:
             return None
         there = table.conditions
         here = self._timer.conditions(there.runtime, there.provider, there.threads or 1)
-        if here is None or not here.alike(there):
+        if here is None:
             return None
-        return replace(here, precision=precision, batch=there.batch)
+        here = replace(here, precision=precision, batch=there.batch, io=there.io)
+        return here if here.alike(there) else None
 
     def _time(
         self, model: bytes, here: Conditions, budget: LatencyBudget | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.runtimes import DEFAULT_RUNTIME
-from latency_tables.table import ALIKE, PRECISIONS
+from latency_tables.table import ALIKE, PRECISIONS, differing_conditions
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.published import published_network
 from models.spaces import Arch, SearchSpace, layer_plan, published_spaces
@@ -251,9 +251,11 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
     said = stated["verified"].get("latency_ms")
     there = said["conditions"] if said else {}
     threads = there.get("threads") or 1
-    here = timer.conditions(
-        there.get("runtime", DEFAULT_RUNTIME), there.get("provider"), threads
-    ) or timer.conditions(DEFAULT_RUNTIME, None, threads)
+    here = timer.conditions(there.get("runtime", DEFAULT_RUNTIME), there.get("provider"), threads)
+    if here is not None:
+        here = replace(here, io=there.get("io"))
+    else:
+        here = timer.conditions(DEFAULT_RUNTIME, None, threads)
     if here is None:
         return Check(name="latency", passed=None, detail="no runtime here to time it with")
     if stated["precision"] in PRECISIONS:
@@ -263,8 +265,7 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
     found = measured_p50_ms(times_ms)
     images = images_in_words(here.batch)
     how = f"p50, ms{images} %s under {here.runtime}, {time_in_words(times_ms)}; "
-    comparable = (*ALIKE, "batch")
-    if said is None or any(there.get(name) != getattr(here, name) for name in comparable):
+    if said is None or differing_conditions(there, here.to_json(), (*ALIKE, "batch")):
         predicted = stated["predicted"].get("latency_ms")
         why = "the file states none, it was made for no device"
         if said is not None or predicted is not None:

@@ -23,7 +23,7 @@ class MacCounter:
         macs = sum(weights[node.input[1]] * areas[node.output[0]] for node in layers)
         return json.dumps({"macs": macs}).encode()
 
-    def open(self, model, *, provider, threads, batch):
+    def open(self, model, *, provider, threads, batch, io="host"):
         return CountedModel(json.loads(model)["macs"] * batch)
 
 

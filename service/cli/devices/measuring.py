@@ -55,6 +55,13 @@ def measure(  # long: a parameter for each option
             "as NAME:key=value,key=value. Default: the CPU."
         ),
     ] = None,
+    io: Annotated[
+        str,
+        typer.Option(
+            help="Where input and output lie: host, copied by each inference, or device, in the "
+            "memory of the provider."
+        ),
+    ] = "host",
     threads: Threads = 1,
     precision: Precision = "fp32",
     batch: Batch = 1,
@@ -100,6 +107,7 @@ def measure(  # long: a parameter for each option
         device=name,
         runtime=runtime,
         provider=provider,
+        io=io,
         threads=threads,
         precision=precision,
         batch=batch,

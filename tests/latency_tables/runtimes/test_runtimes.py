@@ -1,8 +1,11 @@
 """Runtimes are found by name; a provider's options are conditions; no runtime replaces another."""
 
+import dataclasses
+
 import onnxruntime as ort
 import pytest
 
+from latency_tables.benchmark import runner
 from latency_tables.benchmark.measure import (
     RuntimeStopwatch,
     host_conditions,
@@ -88,3 +91,39 @@ def test_an_unknown_runtime_times_nothing() -> None:
     with pytest.raises(NotFound, match="no-such-runtime"):
         host_conditions("no-such-runtime")
     assert HostTimer().conditions("no-such-runtime", None, 1) is None
+
+
+def test_input_and_output_in_the_devices_memory_are_another_condition(monkeypatch) -> None:
+    """This machine's own memory stands for a device's."""
+    plan = layer_plan(DEBUG, DEBUG.smallest)
+    model = build_onnx(plan, random_tensors(plan), {})
+    with pytest.raises(InputError, match=f"{CPU} keeps input and output in this machine's memory"):
+        timed_model(model, io="device")
+    with pytest.raises(InputError, match="io: expected host or device, got 'gpu'"):
+        timed_model(model, io="gpu")
+    monkeypatch.setitem(onnxruntime.DEVICE_MEMORY, CPU, "cpu")
+    opened = onnxruntime.RUNTIME.open(model, batch=3, io="device")
+    copied = onnxruntime.RUNTIME.open(model, batch=3)
+    (logits,) = opened._binding.copy_outputs_to_cpu()
+    assert logits.tolist() == copied._run(None, copied._feed)[0].tolist()
+    logits[:] = 0
+    assert opened.time_ms() > 0
+    assert opened._binding.copy_outputs_to_cpu()[0].any(), "the timed run wrote its output there"
+
+    on_device = host_conditions(io="device")
+    assert on_device.to_json()["io"] == "device"
+    assert not on_device.alike(host_conditions())
+    assert dataclasses.replace(on_device, io=None).alike(host_conditions()), "of an older file"
+
+
+def test_a_runtime_without_a_devices_memory_refuses_it() -> None:
+    class Old:
+        name = "old"
+
+        def open(self, model, *, provider, threads, batch):
+            return batch
+
+    given = {"provider": None, "threads": 1, "batch": 2}
+    assert runner.open_model(Old(), b"", **given, io="host") == 2
+    with pytest.raises(ValueError, match="runtime 'old' keeps input and output in this machine's"):
+        runner.open_model(Old(), b"", **given, io="device")
