@@ -93,7 +93,7 @@ def test_an_unknown_runtime_times_nothing() -> None:
     assert HostTimer().conditions("no-such-runtime", None, 1) is None
 
 
-def test_input_and_output_in_the_devices_memory_are_another_condition(monkeypatch) -> None:
+def test_input_and_output_in_the_devices_memory_are_another_condition(monkeypatch):
     """This machine's own memory stands for a device's."""
     plan = layer_plan(DEBUG, DEBUG.smallest)
     model = build_onnx(plan, random_tensors(plan), {})
@@ -116,7 +116,7 @@ def test_input_and_output_in_the_devices_memory_are_another_condition(monkeypatc
     assert dataclasses.replace(on_device, io=None).alike(host_conditions()), "of an older file"
 
 
-def test_a_runtime_without_a_devices_memory_refuses_it() -> None:
+def test_a_runtime_without_a_devices_memory_refuses_it():
     class Old:
         name = "old"
 

@@ -32,7 +32,7 @@ class Busy(MacCounter):
     def __init__(self):
         self.runs, self.opened = 0, 0
 
-    def open(self, model, *, provider, threads, batch):
+    def open(self, model, *, provider, threads, batch, io="host"):
         self.opened += 1
         return BusyModel(self, json.loads(model)["macs"] * batch)
 
