@@ -126,7 +126,8 @@ def test_every_import_is_a_declared_dependency() -> None:
 
 
 def test_every_dependency_is_imported_where_its_comment_says() -> None:
-    declared = (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["notebook"])
+    extras = PROJECT["optional-dependencies"]
+    declared = (*PROJECT["dependencies"], *extras["notebook"], *extras["openvino"])
     assert len(dependencies()) == len(declared), "one comment, one file, for each"
     wrong = {
         name: path

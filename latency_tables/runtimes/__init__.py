@@ -1,7 +1,8 @@
 """What runs and times a model: one file a runtime, found by name.
 
-Read `runtime`, then `onnxruntime`. To add a runtime, write one such file, which imports numpy and
-the runtime alone (a measuring kit carries it), and call `register_runtime` with its `RUNTIME`."""
+Read `runtime`, then `onnxruntime` and `openvino`. To add a runtime, write one such file, which
+imports numpy and the runtime alone (a measuring kit carries it), and call `register_runtime` with
+its `RUNTIME`."""
 
 import lazy_loader
 

@@ -6,4 +6,5 @@ from .runtime import find_runtime as find_runtime
 from .runtime import register_runtime as register_runtime
 from .runtime import runtime_names as runtime_names
 from .runtime import runtime_source as runtime_source
+from .runtime import summarize_runtime as summarize_runtime
 from .runtime import unregister_runtime as unregister_runtime

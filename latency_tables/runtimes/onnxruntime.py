@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 DEFAULT_PROVIDER = "CPUExecutionProvider"
 DEVICE_MEMORY = {
@@ -30,6 +31,14 @@ class OnnxRuntime:
     """Sequential execution of one session, default optimizations."""
 
     name = "onnxruntime"
+    purpose = "ONNX Runtime on CPUs, and on accelerators through its execution providers"
+    install = "pip install onnxruntime"
+
+    def providers(self) -> list[str]:
+        """The execution providers that ONNX Runtime was built with here."""
+        import onnxruntime as ort
+
+        return list(ort.get_available_providers())
 
     def conditions(self, provider: str | None, threads: int) -> dict[str, Any]:
         """Version, provider with its options sorted, and threads.
@@ -120,6 +129,12 @@ class Session:
         start = time.perf_counter_ns()
         self._run(None, self._feed)
         return (time.perf_counter_ns() - start) / 1e6
+
+    def infer(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The logits of images, (batch, channels, height, width)."""
+        (name,) = self._feed
+        logits: npt.NDArray[np.float32] = self._run(None, {name: images})[0]
+        return logits
 
 
 class BoundSession:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from latency_tables.runtimes.onnxruntime import RUNTIME
+from latency_tables.runtimes.openvino import RUNTIME as OPENVINO
 from models.errors import InputError
 from models.registry import Registry
 
@@ -17,7 +19,9 @@ class OpenModel(Protocol):
     """A model that is ready to run on one fixed random input.
 
     It may have `ran_on: str | None`, the provider that ran every node, if the runtime tells: what
-    was asked for is not always what runs.
+    was asked for is not always what runs. And it may have `infer`, which returns the logits of the
+    images given, (batch, channels, height, width): then a delivered file's answers are compared
+    under this runtime too.
     """
 
     def run(self) -> None:
@@ -31,7 +35,11 @@ class OpenModel(Protocol):
 
 class Runtime(Protocol):
     """What opens and times models on this machine. Providers and their options are text, as the
-    runtime itself spells it; None: its usual one. All errors of the user are `ValueError`."""
+    runtime itself spells it; None: its usual one. All errors of the user are `ValueError`.
+
+    For `runtimes list` it may have `purpose` and `install`, what it is for and how to install it,
+    in a few words each, and `providers()`, which lists those that are here.
+    """
 
     @property
     def name(self) -> str:
@@ -43,7 +51,7 @@ class Runtime(Protocol):
         processor where it is not this machine's CPU.
 
         Raises:
-            ValueError: if the provider is not available here.
+            ValueError: if the runtime is not installed or lacks the provider here.
         """
         ...
 
@@ -104,6 +112,40 @@ def runtime_names() -> list[str]:
     return sorted(_RUNTIMES)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSummary:
+    """A runtime as it is on this machine."""
+
+    name: str
+    version: str | None
+    """None where it is not available."""
+    available: bool
+    install: str | None
+    """How to install it; None where it is available, or does not say."""
+    providers: list[str]
+    """Those that it has here."""
+    purpose: str
+
+
+def summarize_runtime(runtime: Runtime) -> RuntimeSummary:
+    """What a runtime is for, and whether it can be used here."""
+    version, providers = None, list[str]()
+    try:
+        version = str(runtime.conditions(None, 1)["runtime_version"])
+        providers = getattr(runtime, "providers", list)()
+        available = True
+    except ValueError:
+        available = False
+    return RuntimeSummary(
+        name=runtime.name,
+        version=version,
+        available=available,
+        install=None if available else getattr(runtime, "install", None),
+        providers=providers,
+        purpose=getattr(runtime, "purpose", "added by an extension"),
+    )
+
+
 def runtime_source(runtime: Runtime) -> bytes:
     """The file of a runtime.
 
@@ -117,3 +159,4 @@ def runtime_source(runtime: Runtime) -> bytes:
 
 
 register_runtime(RUNTIME)
+register_runtime(OPENVINO)

@@ -11,12 +11,11 @@ import gc
 
 import typer
 
-from service.cli import keys, networks, operation, published_networks, supernets, verify
+from service.cli import keys, networks, operation, published_networks, runtimes, supernets, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
 from service.cli.extensions import load_extensions
-from service.cli.fleet import fleet
-from service.cli.ledger import ledger
+from service.cli.fleet import fleet, ledger
 from service.cli.searches import download, searches
 
 __all__ = ["app", "main"]
@@ -48,6 +47,7 @@ app.add_typer(
 app.add_typer(
     published_networks.app, name="networks", help="Networks that others published: list, export."
 )
+app.add_typer(runtimes.app, name="runtimes", help="Runtimes, which run and time models: list.")
 app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(searches)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from latency_tables.runtimes import find_runtime
 from latency_tables.table.table import Note
 from tests.service.conftest import SUPERNET, keep, make_profile, make_table
 from tests.spaces import DEBUG
@@ -61,3 +63,19 @@ def test_what_makes_a_table_doubtful_is_told_with_every_prediction(run, run_json
     assert found[0] == note.text
     lint = run_json("devices", "show", "odd")["lint"]
     assert {item["kind"] for item in lint} >= {"trend", "bound"}
+
+
+def test_runtimes_are_listed_with_what_each_needs(run, run_json, monkeypatch):
+    found = {runtime["name"]: runtime for runtime in run_json("runtimes", "list")}
+    assert found["onnxruntime"]["available"]
+    assert "CPUExecutionProvider" in found["onnxruntime"]["providers"]
+    monkeypatch.setattr(type(find_runtime("openvino")), "conditions", _missing)
+    shown = run("runtimes", "list").stdout
+    assert re.search(r"^openvino +not installed +OpenVINO on ", shown, re.M)
+    assert "openvino: pip install 'subnet-search[openvino]'" in shown
+    (found,) = [item for item in run_json("runtimes", "list") if item["name"] == "openvino"]
+    assert (found["available"], found["version"], found["providers"]) == (False, None, [])
+
+
+def _missing(self, provider, threads):
+    raise ValueError("openvino cannot be imported")
