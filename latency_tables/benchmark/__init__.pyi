@@ -6,8 +6,9 @@ from .measure import RuntimeStopwatch as RuntimeStopwatch
 from .measure import host_conditions as host_conditions
 from .measure import measure_space as measure_space
 from .measure import time_model as time_model
+from .open_models import processor as processor
 from .rounds import MeasureOptions as MeasureOptions
-from .runner import processor as processor
+from .runner import OnProgress as OnProgress
 from .runner import visit_summary as visit_summary
 from .table_assembly import p50_ms as p50_ms
 from .table_validation import TableValidation as TableValidation

@@ -1,8 +1,8 @@
 """A measuring kit, a zip for devices that the service cannot log into, and the file that it writes.
 
-The kit holds the same models, the same runner (`latency_tables.benchmark.runner`, as `measure.py`)
-and the same file of the runtime as a measurement on this machine. Its file holds the times of each
-visit, from which the same functions make the table.
+The kit holds the same models, the same code (`runner`, `open_models`) and the same file of the
+runtime as a measurement on this machine, and `kit_script` as `measure.py`. Its file holds the times
+of each visit, from which the same functions make the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from latency_tables.benchmark import runner
+from latency_tables.benchmark import kit_script, open_models, runner
 from latency_tables.benchmark.plan import BenchmarkPlan, Chain, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.benchmark.runner import MAX_ROUNDS, Floats, OnProgress
@@ -34,7 +34,9 @@ _STAMP = (1980, 1, 1, 0, 0, 0)
 
 
 def build_kit(
-    space: SearchSpace, options: MeasureOptions, on_progress: OnProgress = lambda _: None
+    space: SearchSpace,
+    options: MeasureOptions,
+    on_progress: OnProgress = lambda share, doing="": None,
 ) -> bytes:
     """The zip of a space; its options say runtime, batch, precision, networks, runs and seed.
 
@@ -81,7 +83,9 @@ def build_kit(
         }
         kit["id"] = hashlib.sha256(json.dumps(kit, sort_keys=True).encode()).hexdigest()
         add("kit.json", json.dumps(kit, indent=1).encode())
-        add("measure.py", Path(runner.__file__).read_bytes())
+        add("measure.py", Path(kit_script.__file__).read_bytes())
+        for module in (open_models, runner):
+            add(Path(module.__file__).name, Path(module.__file__).read_bytes())
         add("runtime.py", runtime_source(runtime))
         add("README.md", _readme(space, options).encode())
     return content.getvalue()
@@ -207,8 +211,9 @@ newer with `numpy` and `{options.runtime}`, nothing else, and it sends nothing a
     python measure.py my-board
 
 Let nothing else run meanwhile. It takes about four minutes (`--seconds`), shows the time left, and
-goes on where it was if it is stopped and started again. `--threads` and `--provider` say how
-networks will run on the device; `--power-w` states the power it draws. It writes `my-board.json`.
+goes on where it was if it is stopped and started again. `--threads`, `--provider` and `--io` say
+how networks will run on the device; `--power-w` states the power it draws. It writes
+`my-board.json`, and with `--batch 1 --batch 64` also `my-board-batch-64.json`.
 
 Measured again another day, the same file adds a sitting (`devices import my-board.json --sitting`):
 three of them tell how the device's speed drifts.

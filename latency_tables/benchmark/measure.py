@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 import numpy as np
 
-from latency_tables.benchmark import runner
+from latency_tables.benchmark import open_models
 from latency_tables.benchmark.models import TensorsFor, chain_model, random_tensors
+from latency_tables.benchmark.open_models import OpenModels, TimedRuns
 from latency_tables.benchmark.plan import Chain, plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chains
-from latency_tables.benchmark.runner import OPENINGS, Floats, OnProgress, TimedRuns
+from latency_tables.benchmark.runner import OPENINGS, Floats, OnProgress, Say
 from latency_tables.benchmark.table_assembly import assemble_table
 from latency_tables.runtimes import DEFAULT_RUNTIME, OpenModel, find_runtime
 from latency_tables.table import Conditions, LatencyTable
@@ -43,7 +44,7 @@ def host_conditions(
     """
     chosen = find_runtime(runtime)
     try:
-        fields = runner.host_conditions(chosen, provider, threads, io)
+        fields = open_models.host_conditions(chosen, provider, threads, io)
     except ValueError as error:
         raise InputError(str(error)) from error
     # The numbers' checks are those of the table.
@@ -71,7 +72,7 @@ def timed_model(
     """
     chosen = find_runtime(runtime)
     try:
-        opened = runner.open_model(
+        opened = open_models.open_model(
             chosen,
             chosen.convert(model, precision),
             provider=provider,
@@ -81,7 +82,7 @@ def timed_model(
         )
     except ValueError as error:
         raise InputError(str(error)) from error
-    return runner.timed_runs(opened)
+    return open_models.timed_runs(opened)
 
 
 def time_model(model: bytes, conditions: Conditions, *, max_s: float) -> Floats:
@@ -132,9 +133,8 @@ class RuntimeStopwatch:
         """
         self._runtime = find_runtime(options.runtime)
         self._tensors_for, self._options = tensors_for, options
-        self._open: WeakValueDictionary[Chain, OpenModel] = WeakValueDictionary()
+        self._open: OpenModels[Chain] = OpenModels(self._open_one)
         self._quantized: dict[Chain, bytes] = {}
-        self._ran_on: set[str] = set()
         _ = self.conditions
 
     @property
@@ -149,33 +149,37 @@ class RuntimeStopwatch:
             precision=options.precision,
             io=options.io,
         )
-        return replace(conditions, ran_on=", ".join(sorted(self._ran_on)) or None)
+        return replace(conditions, ran_on=self._open.ran_on)
 
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
         """Open the model of `chain`, with random weights for a prefix layer. One that is still in
         use is not opened again."""
-        return runner.timed_runs(
-            self._opened(chain), None if after is None else self._opened(after)
+        return open_models.timed_runs(
+            self._open.get(chain), None if after is None else self._open.get(after)
         )
 
-    def _opened(self, chain: Chain) -> OpenModel:
-        model = self._open.get(chain)
-        if model is None:
-            options = self._options
-            try:
-                model = runner.open_model(
-                    self._runtime,
-                    self._runtime.convert(self._onnx(chain), options.precision),
-                    provider=options.provider,
-                    threads=options.threads,
-                    batch=options.batch,
-                    io=options.io,
-                )
-            except ValueError as error:
-                raise InputError(str(error)) from error
-            self._open[chain] = model
-            runner.note_provider(model, self._ran_on)
-        return model
+    def make_models(
+        self, chains: Iterable[Chain], on_progress: OnProgress = lambda share, doing="": None
+    ) -> None:
+        """Make the models that take long to make, before the time of the measurement begins."""
+        different = dict.fromkeys(chains) if self._options.precision != "fp32" else {}
+        for made, chain in enumerate(different):
+            on_progress(0.0, f"making model {made + 1} of {len(different)}")
+            self._onnx(chain)
+
+    def _open_one(self, chain: Chain) -> OpenModel:
+        options = self._options
+        try:
+            return open_models.open_model(
+                self._runtime,
+                self._runtime.convert(self._onnx(chain), options.precision),
+                provider=options.provider,
+                threads=options.threads,
+                batch=options.batch,
+                io=options.io,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def _onnx(self, chain: Chain) -> bytes:
         precision, folder = self._options.precision, self._options.models
@@ -197,8 +201,9 @@ def measure_space(
     space: SearchSpace,
     tensors_for: TensorsFor = random_tensors,
     options: MeasureOptions | None = None,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress = lambda share, doing="": None,
     *,
+    say: Say = lambda text: None,
     stopwatch: Stopwatch | None = None,
 ) -> LatencyTable:
     """Measure every layer that networks of `space` can have.
@@ -207,7 +212,9 @@ def measure_space(
 
     Args:
         tensors_for: weights of given layers, by the names of an extracted subnet's state.
-        on_progress: called with the share done, 0..1, never falling.
+        on_progress: called with the share done, 0..1, never falling, and what is being done.
+        say: told what opening the models costs, where it is dear, and whether the time is too
+            short.
         stopwatch: what times a chain; the options' runtime on this machine unless given.
 
     Raises:
@@ -216,9 +223,12 @@ def measure_space(
             the provider.
     """
     options = options or MeasureOptions()
-    stopwatch = stopwatch or RuntimeStopwatch(options, tensors_for)
     plan = plan_benchmark(space, options.networks, options.seed)
-    times = time_chains(plan.timings, stopwatch, options, on_progress)
+    timings = plan.timings
+    stopwatch = stopwatch or RuntimeStopwatch(options, tensors_for)
+    if isinstance(stopwatch, RuntimeStopwatch):
+        stopwatch.make_models((timing.chain for timing in timings.values()), on_progress)
+    times = time_chains(timings, stopwatch, options, on_progress, say=say)
     return assemble_table(
         space,
         plan,

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from latency_tables.benchmark.open_models import IO, TimedRuns
 from latency_tables.benchmark.plan import Chain, Timing
 from latency_tables.benchmark.runner import (
-    IO,
     OPENINGS,
     Floats,
     OnProgress,
     Partial,
     Rounds,
-    TimedRuns,
+    Say,
     WrongPartial,
     time_rounds,
 )
@@ -36,7 +36,8 @@ class MeasureOptions:
 
     device: str = "host"
     target_s: float = 240.0
-    """Time to spend in rounds, seconds. The last round starts before it is over."""
+    """Time for opening the models and for rounds, seconds; 0: as little as a table needs. The last
+    round starts before it is over."""
     min_rounds: int = 10
     warmup: int = 2
     """Untimed runs at the start of each visit of a warm chain."""
@@ -56,7 +57,7 @@ class MeasureOptions:
     predicted from the others, for `expected_error` and upper bounds."""
     seed: int = 0
     openings: int = OPENINGS
-    """How often all models are opened again, spread over the time."""
+    """How often all models are opened again, spread over the time; less often where it is dear."""
     partial: Path | None = None
     """File with the finished rounds, from which an interrupted measurement resumes."""
 
@@ -103,8 +104,9 @@ def time_chains(
     timings: Mapping[str, Timing],
     stopwatch: Stopwatch,
     options: MeasureOptions,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress = lambda share, doing="": None,
     clock: Callable[[], float] = time.monotonic,
+    say: Say = lambda text: None,
 ) -> dict[str, Floats]:
     """Time all of them in rounds until `options.target_s` is over.
 
@@ -123,6 +125,8 @@ def time_chains(
             partial,
             on_progress,
             clock,
+            say=say,
+            models_of=lambda name: filter(None, (timings[name].chain, timings[name].after)),
         )
     except WrongPartial as error:
         raise InputError(str(error)) from error

@@ -5,50 +5,53 @@ go on for a given time, so that a drifting clock or other work on the machine sl
 the same share. Finished rounds can be kept in a file, from which an interrupted measurement
 resumes.
 
-This file imports nothing of its project: a measuring kit carries it as `measure.py`, beside the
-file of the runtime that it times with.
+This file imports nothing of its project: a measuring kit carries it.
 
 Shapes: R rounds.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import inspect
 import json
+import math
 import os
-import platform
-import sys
 import time
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from latency_tables.runtimes import OpenModel, Runtime
-
 Floats = npt.NDArray[np.float64]
 TimedRuns = Callable[[int, int], Floats]
 """(untimed runs, timed runs) -> milliseconds of each timed run."""
-OnProgress = Callable[[float], None]
-"""Called with the finished share, 0..1, which never falls."""
+Say = Callable[[str], None]
+"""Called with a line that the user should read now."""
 Visits = dict[str, list[tuple[float, float]]]
 
-IO = ("host", "device")
-"""Where input and output of a timed inference lie."""
 MAX_ROUNDS = 2000
 OPENINGS = 4
 """How often a measurement opens its models, by default."""
 SAVE_EVERY_S = 10.0
-PREPARING = 0.1
-"""Share of the progress for opening the models."""
+CHEAP_OPENING_S = 5.0
+"""Opening all models is dear where it takes longer: a GPU's runtime searches for the algorithms of
+each model at its first run."""
+OPENING_SHARE = 0.25
+"""Of the time, for opening models; once they are opened in any case."""
+FEWEST_ROUNDS = 5
+"""What a table needs where opening is dear."""
+ESTIMATE_AFTER_S = 1.0
+"""How long models are opened before it is said what opening all of them takes."""
+TOO_LATE = 1.1
+"""Share of the target above which it is said that a table takes longer."""
+
+
+class OnProgress(Protocol):
+    """Called with the finished share, 0..1, which never falls, and what is being done."""
+
+    def __call__(self, share: float, doing: str = "", /) -> None: ...
 
 
 class WrongPartial(ValueError):
@@ -60,7 +63,8 @@ class Rounds:
     """How long and how to time."""
 
     target_s: float = 240.0
-    """Time to spend in rounds, seconds. The last round starts before it is over."""
+    """Time for opening the models and for rounds, seconds; 0: as little as a table needs. The last
+    round starts before it is over."""
     min_rounds: int = 10
     warmup: int = 2
     """Untimed runs at the start of each visit, except where another model runs in between."""
@@ -77,23 +81,45 @@ class Rounds:
         in_time = spent_s / self.target_s if self.target_s > 0 else 1.0
         return min(done / self.min_rounds, in_time, 1.0)
 
+    def beside(self, opening_s: float) -> Rounds:
+        """What is left for rounds where opening all models once takes so long.
+
+        Where it is dear, models are opened less often or once, and fewer rounds are enough: such
+        models run on a processor of their own, which other work on the machine does not disturb.
+        """
+        affordable_s = max(OPENING_SHARE * self.target_s, self.openings * CHEAP_OPENING_S)
+        often = affordable_s / opening_s if opening_s > 0 else math.inf
+        openings = max(1, int(min(self.openings, often)))
+        dear = openings < self.openings
+        return replace(
+            self,
+            target_s=max(self.target_s - openings * opening_s, 0.0),
+            min_rounds=min(self.min_rounds, FEWEST_ROUNDS) if dear else self.min_rounds,
+            openings=openings,
+        )
+
 
 def time_rounds(
     names: Sequence[str],
     prepare: Callable[[str], TimedRuns],
     rounds: Rounds,
     partial: Partial,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress = lambda share, doing="": None,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    say: Say = lambda text: None,
+    models_of: Callable[[str], Iterable[Hashable]] = lambda name: (name,),
 ) -> dict[str, Floats]:
     """Time every model in rounds until `rounds.target_s` is over.
 
     Args:
         prepare: opens the model of a name. It is called again at each opening, after the results of
             earlier calls were released.
+        say: told what opening costs, where it is dear, and whether the time is too short.
+        models_of: which models `prepare` opens for a name, unless they are open.
 
     Returns:
-        (R, 2) milliseconds a model: median and mean of each round's visit.
+        (R, 2) milliseconds a name: median and mean of each round's visit.
 
     Raises:
         WrongPartial: the partial file is damaged, or of another measurement.
@@ -101,30 +127,110 @@ def time_rounds(
     visits, spent_s = partial.load(names)
     prepared: dict[str, TimedRuns] = {}
     saved_s, opening = spent_s, -1
+    pace, first = rounds, Opening(names, models_of, rounds, on_progress, clock, say)
     for done in range(len(visits[names[0]]), MAX_ROUNDS):
-        if (share := rounds.share(done, spent_s)) >= 1:
+        if (share := pace.share(done, spent_s)) >= 1:
             break
-        if opening < int(rounds.openings * share):
-            first, opening = opening < 0, int(rounds.openings * share)
+        if opening < int(pace.openings * share):
+            opening = int(pace.openings * share)
             prepared.clear()
             # In random order as well: models that were opened last ran 1 % faster, from where
             # their weights lay in memory.
             order = np.random.default_rng([rounds.seed, opening, done]).permutation(len(names))
-            for opened, index in enumerate(order):
-                prepared[names[index]] = prepare(names[index])
-                if first:
-                    on_progress(PREPARING * (opened + 1) / len(names))
+            shuffled = [names[index] for index in order]
+            if pace is rounds:
+                pace = first.open(shuffled, prepare, prepared)
+            else:
+                prepared.update((name, prepare(name)) for name in shuffled)
         start = clock()
         for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
             times = prepared[names[index]](rounds.warmup, rounds.runs)
             visits[names[index]].append(visit_summary(times))
-        spent_s += clock() - start
+        round_s = clock() - start
+        spent_s += round_s
+        first.check_time(round_s, pace, done)
         if spent_s - saved_s >= SAVE_EVERY_S:
             partial.save(visits, spent_s)
             saved_s = spent_s
-        on_progress(PREPARING + (1 - PREPARING) * rounds.share(done + 1, spent_s))
+        on_progress(first.progress(pace.share(done + 1, spent_s)), f"round {done + 1}")
     partial.save(visits, spent_s)
     return {name: np.array(rows) for name, rows in visits.items()}
+
+
+class Opening:
+    """The first opening of the models: what it costs decides how the time is divided."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        models_of: Callable[[str], Iterable[Hashable]],
+        rounds: Rounds,
+        on_progress: OnProgress,
+        clock: Callable[[], float],
+        say: Say,
+    ) -> None:
+        self._models_of, self._rounds = models_of, rounds
+        self._on_progress, self._clock, self._say = on_progress, clock, say
+        self._count = len({model for name in names for model in models_of(name)})
+        self._took_s, self._shown, self._checked = 0.0, 0.0, False
+
+    def open(
+        self,
+        names: Iterable[str],
+        prepare: Callable[[str], TimedRuns],
+        prepared: dict[str, TimedRuns],
+    ) -> Rounds:
+        """Open all models, in this order; returns what is left for rounds."""
+        doing = f"opening {self._count} models"
+        self._on_progress(0.0, doing)
+        start = self._clock()
+        opened: set[Hashable] = set()
+        with_first, first_s, estimate_s = 0, 0.0, math.nan
+        for name in names:
+            prepared[name] = prepare(name)
+            opened.update(self._models_of(name))
+            self._took_s = self._clock() - start
+            if not with_first:  # the first one waits until the runtime itself is ready
+                with_first, first_s = len(opened), self._took_s
+            elif math.isnan(estimate_s) and self._took_s >= ESTIMATE_AFTER_S:
+                each_s = (self._took_s - first_s) / max(len(opened) - with_first, 1)
+                estimate_s = first_s + each_s * (self._count - with_first)
+                self._announce(estimate_s)
+            if not math.isnan(estimate_s):
+                whole_s = estimate_s + self._rounds.beside(estimate_s).target_s
+                self._shown = max(self._shown, min(self._took_s, estimate_s) / whole_s)
+                self._on_progress(self._shown, doing)
+        return self._rounds.beside(self._took_s)
+
+    def progress(self, share: float) -> float:
+        """The share of all work that is done with a share of the rounds."""
+        return self._shown + (1 - self._shown) * share
+
+    def check_time(self, round_s: float, pace: Rounds, done: int) -> None:
+        """Say after the first round if a table takes longer than asked for."""
+        target_s, first, self._checked = self._rounds.target_s, not self._checked, True
+        total_s = pace.openings * self._took_s + (pace.min_rounds - done) * round_s
+        if first and 0 < TOO_LATE * target_s < total_s:
+            self._say(
+                f"a round takes {round_s:.0f} s, and a table needs {pace.min_rounds - done}: about "
+                f"{total_s:.0f} s in all, not {target_s:.0f} s; fewer input sizes take less"
+            )
+
+    def _announce(self, estimate_s: float) -> None:
+        """Say what opening costs, where it is dear."""
+        pace, target_s = self._rounds.beside(estimate_s), self._rounds.target_s
+        if estimate_s <= CHEAP_OPENING_S:
+            return
+        often = "" if pace.openings == 1 else f", {pace.openings} times"
+        cost = f"opening {self._count} models takes about {estimate_s:.0f} s{often}"
+        if pace.target_s > 0 or target_s == 0:
+            then = f"for {pace.target_s:.0f} s" if target_s else f"{pace.min_rounds} of them"
+            self._say(f"{cost}, then rounds {then}")
+        else:
+            self._say(
+                f"{cost}, longer than the {target_s:.0f} s asked for, and {pace.min_rounds} rounds "
+                "follow, which a table needs; fewer input sizes take less"
+            )
 
 
 def visit_summary(times_ms: Floats) -> tuple[float, float]:
@@ -162,91 +268,17 @@ class Partial:
         return visits, spent_s
 
     def save(self, visits: Visits, spent_s: float) -> None:
-        """Write the rounds; a reader sees the old file or the new one, never a part."""
+        """Write the rounds."""
         if self.path is not None:
             content = {"fingerprint": self.fingerprint, "spent_s": spent_s, "visits": visits}
-            _write(self.path, json.dumps(content))
+            write(self.path, json.dumps(content))
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a file; a reader sees the old one or the new one, never a part."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
     os.replace(draft, path)
-
-
-# -- one model -----------------------------------------------------------------------------
-
-
-def timed_runs(model: OpenModel, after: OpenModel | None = None) -> TimedRuns:
-    """A function that times `model`; each timed run follows a run of `after`, if that is given."""
-
-    def timed(warmup: int, runs: int) -> Floats:
-        for _ in range(warmup if after is None else 0):
-            model.run()
-        times_ms = np.empty(runs)
-        for index in range(runs):
-            if after is not None:
-                after.run()
-            times_ms[index] = model.time_ms()
-        return times_ms
-
-    return timed
-
-
-def open_model(
-    runtime: Runtime, model: bytes, *, provider: str | None, threads: int, batch: int, io: str
-) -> OpenModel:
-    """A model as a runtime opens it.
-
-    Raises:
-        ValueError: the provider does not run it, or the runtime has no memory for such io.
-    """
-    if io not in IO:
-        raise ValueError(f"io: expected {' or '.join(IO)}, got {io!r}")
-    if io == "host":
-        return runtime.open(model, provider=provider, threads=threads, batch=batch)
-    if "io" not in inspect.signature(runtime.open).parameters:
-        raise ValueError(
-            f"io: expected 'host', since runtime {runtime.name!r} keeps input and output in this "
-            f"machine's memory, got {io!r}"
-        )
-    return runtime.open(model, provider=provider, threads=threads, batch=batch, io=io)
-
-
-def note_provider(model: OpenModel, ran_on: set[str]) -> None:
-    """Add to `ran_on` what ran a model, if its runtime tells."""
-    provider = getattr(model, "ran_on", None)
-    if provider is not None:
-        ran_on.add(provider)
-
-
-def host_conditions(
-    runtime: Runtime, provider: str | None, threads: int, io: str = "host"
-) -> dict[str, Any]:
-    """The conditions of a measurement with a runtime on this machine, now.
-
-    Raises:
-        ValueError: if the runtime lacks the provider here.
-    """
-    return {
-        "processor": processor(),
-        **runtime.conditions(provider, threads),
-        "io": io,
-        "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017
-    }
-
-
-def processor() -> str:
-    """The processor's name as its maker gives it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names and names[0] else platform.processor() or platform.machine()
-
-
-# -- as the runner of a kit ----------------------------------------------------------------
 
 
 def profile_of(
@@ -276,105 +308,3 @@ def profile_of(
             },
         },
     }
-
-
-def _show(share: float) -> None:
-    """Show the time left: over the last line of a terminal, elsewhere in a line now and then."""
-    now, terminal = time.monotonic(), sys.stderr.isatty()
-    if share < 1 and now - _progress["at"] < (0.5 if terminal else 2.0):
-        return
-    _progress["at"] = now
-    spent_s = now - _progress["start"]
-    left = f", {spent_s * (1 - share) / share:5.0f} s left" if share > 0 else ""
-    text = f"{share:4.0%} done{left} "
-    shown, end = (f"\r{text}", "\n" if share >= 1 else "") if terminal else (text.strip(), "\n")
-    print(shown, end=end, file=sys.stderr, flush=True)  # noqa: T201
-
-
-_progress = {"at": 0.0, "start": 0.0}
-
-
-def main(arguments: Iterable[str] | None = None) -> int:
-    """Measure the kit beside this file and write one JSON file."""
-    folder = Path(__file__).resolve().parent
-    kit = json.loads((folder / "kit.json").read_bytes())
-    runtime = _load_runtime(folder / "runtime.py")
-    parser = argparse.ArgumentParser(description=f"Measure this machine for {kit['space']}.")
-    parser.add_argument("name", help="of the device: a-z 0-9 . _ -, such as my-board")
-    parser.add_argument("-o", "--out", type=Path, help="file to write; default NAME.json")
-    parser.add_argument("--provider", help=f"of {runtime.name}; default: its usual one")
-    parser.add_argument("--io", choices=IO, default="host", help="memory of input and output")
-    parser.add_argument("--threads", type=int, default=1, help="of one inference")
-    parser.add_argument("--seconds", type=float, default=240.0, help="to measure for")
-    parser.add_argument("--power-w", type=float, help="mean power when busy, watts, if known")
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    _progress["start"] = time.monotonic()
-    try:
-        out = _measure(folder, kit, runtime, given)
-    except ValueError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)  # noqa: T201
-        return 130
-    print(out)  # noqa: T201
-    return 0
-
-
-def _measure(
-    folder: Path, kit: Mapping[str, Any], runtime: Runtime, given: argparse.Namespace
-) -> Path:
-    """Measure, and write the file; returns its path."""
-    out: Path = given.out or Path(f"{given.name}.json")
-    conditions = host_conditions(runtime, given.provider, given.threads, given.io)
-    if given.power_w is not None:
-        conditions["power_w"] = given.power_w
-    same = [kit["id"], *(conditions[name] for name in ("runtime_version", "processor", "provider"))]
-    partial_path = out.with_name(f"{out.name}.partial")
-    partial = Partial(partial_path, json.dumps([*same, given.threads, given.io]))
-    settings = {name: kit["rounds"][name] for name in ("warmup", "runs", "seed")}
-    timings: Mapping[str, Mapping[str, str]] = kit["timings"]
-    opened: weakref.WeakValueDictionary[str, OpenModel] = weakref.WeakValueDictionary()
-    ran_on: set[str] = set()
-
-    def open_once(file: str) -> OpenModel:
-        model = opened.get(file)
-        if model is None:
-            model = opened[file] = open_model(
-                runtime,
-                (folder / file).read_bytes(),
-                provider=given.provider,
-                threads=given.threads,
-                batch=kit["batch"],
-                io=given.io,
-            )
-            note_provider(model, ran_on)
-        return model
-
-    def prepare(name: str) -> TimedRuns:
-        timing = timings[name]
-        after = open_once(timing["after"]) if "after" in timing else None
-        return timed_runs(open_once(timing["model"]), after)
-
-    rounds = Rounds(target_s=given.seconds, **settings)
-    times = time_rounds(list(timings), prepare, rounds, partial, _show)
-    if ran_on:
-        conditions["ran_on"] = ", ".join(sorted(ran_on))
-    _write(out, json.dumps(profile_of(kit, given.name, conditions, times)))
-    partial_path.unlink(missing_ok=True)
-    return out
-
-
-def _load_runtime(path: Path) -> Runtime:
-    """`RUNTIME` of the file, which need not be on the import path."""
-    spec = importlib.util.spec_from_file_location("kit_runtime", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    runtime: Runtime = module.RUNTIME
-    return runtime
-
-
-if __name__ == "__main__":
-    sys.exit(main())

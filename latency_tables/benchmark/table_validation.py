@@ -84,7 +84,7 @@ def validate_table(
     tensors_for: TensorsFor = random_tensors,
     options: MeasureOptions | None = None,
     stopwatch: Stopwatch | None = None,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress = lambda share, doing="": None,
 ) -> TableValidation:
     """Time `count` random networks of `space` whole and compare them with `table`.
 
@@ -115,6 +115,8 @@ def validate_table(
     chosen = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in searched}
     together = {**networks, **chosen}
     timings = {name: Timing(network) for name, network in together.items()}
+    if isinstance(stopwatch, measure.RuntimeStopwatch):
+        stopwatch.make_models(together.values(), on_progress)
     visits = time_chains(timings, stopwatch, options, on_progress)
     measured = {name: p50_ms(visits[name]) for name in together}
     predicted = {name: table.network_ms(network) for name, network in together.items()}

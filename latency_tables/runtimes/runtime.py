@@ -69,7 +69,7 @@ class Runtime(Protocol):
             io: where input and output lie: "host", this machine's memory, from which each run
                 copies them, or "device", the memory of the processor that runs the model. A timed
                 run ends when its output is there. A runtime without the second may leave out this
-                argument: `benchmark.runner.open_model` passes it for "device" alone.
+                argument: `benchmark.open_models.open_model` passes it for "device" alone.
 
         Raises:
             ValueError: if the provider does not run it here, or not the whole of it, or has no

@@ -6,7 +6,6 @@ them: a search chooses networks that the table takes for fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from service.catalog.catalog import Catalog
 from service.catalog.fronts import FrontStore
 
 if TYPE_CHECKING:
-    from latency_tables.benchmark import MeasureOptions, TableValidation
+    from latency_tables.benchmark import MeasureOptions, OnProgress, TableValidation
 
 NETWORKS, REFERENCES, SEARCHED = 40, 20, 20
 """Networks of a sitting: at random for the error, at random for the drift, from the front."""
@@ -31,7 +30,7 @@ def time_sitting(
     options: MeasureOptions,
     *,
     networks: int = NETWORKS,
-    on_progress: Callable[[float], None] = lambda share: None,
+    on_progress: OnProgress = lambda share, doing="": None,
 ) -> TableValidation:
     """Time networks on this machine, drawn anew in each sitting of a table.
 

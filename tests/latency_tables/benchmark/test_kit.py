@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latency_tables.benchmark import runner
+from latency_tables.benchmark import kit_script, open_models, runner
 from latency_tables.benchmark.kit import build_kit, sitting_from_kit, table_from_kit
 from latency_tables.benchmark.measure import measure_space
 from latency_tables.benchmark.plan import plan_benchmark
@@ -74,12 +74,18 @@ def test_equal_kits_are_equal_bytes_and_small(kit):
         named = json.loads(archive.read("kit.json"))["timings"]
         assert list(named) == list(plan.timings)
         assert {t["model"] for t in named.values()} <= set(archive.namelist())
-        assert archive.read("measure.py") == Path(runner.__file__).read_bytes()
+        assert archive.read("measure.py") == Path(kit_script.__file__).read_bytes()
         assert archive.read("runtime.py") == Path(onnxruntime.__file__).read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("module", "needed"), [(runner, {"numpy"}), (onnxruntime, {"numpy", "onnxruntime"})]
+    ("module", "needed"),
+    [
+        (kit_script, set()),
+        (open_models, {"numpy"}),
+        (runner, {"numpy"}),
+        (onnxruntime, {"numpy", "onnxruntime"}),
+    ],
 )
 def test_what_a_kit_carries_needs_numpy_and_the_runtime_alone(module, needed):
     tree = ast.parse(Path(module.__file__).read_text())
@@ -112,7 +118,7 @@ def test_a_kit_runs_by_itself_and_goes_on_after_a_stop(tmp_path, precision):
     assert table.missing(DEBUG) == []
     conditions = table.conditions
     assert (conditions.runtime, conditions.precision) == ("onnxruntime", precision)
-    assert conditions.processor == runner.processor()
+    assert conditions.processor == open_models.processor()
     refused = subprocess.run(
         [*command, "--provider", "NoProvider"], cwd=tmp_path, capture_output=True, text=True
     )
@@ -147,7 +153,7 @@ def test_a_stopped_kit_goes_on(tmp_path, monkeypatch):
 
 def test_models_are_opened_anew_and_let_go_before():
     """An opening that happened to be slow is one of several, and never two hold memory."""
-    held: weakref.WeakSet[runner.TimedRuns] = weakref.WeakSet()
+    held: weakref.WeakSet[open_models.TimedRuns] = weakref.WeakSet()
     at_once, openings = [], []
 
     def prepare(name):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -157,19 +158,19 @@ def test_few_networks_leave_the_mix_near_what_is_usual() -> None:
 
 
 def test_rounds_stop_when_their_time_is_over_and_progress_never_falls() -> None:
-    seconds = iter(range(1000))
+    device, chains = FakeStopwatch(), chains_of(DEBUG)
     shares: list[float] = []
     visits = time_chains(
-        {name: Timing(chain) for name, chain in chains_of(DEBUG).items()},
-        FakeStopwatch(),
+        {name: Timing(chain) for name, chain in chains.items()},
+        device,
         dataclasses.replace(QUICK, target_s=7),
-        shares.append,
-        clock=lambda: next(seconds),  # every round takes one second
+        lambda share, doing="": shares.append(share),
+        clock=lambda: device.visits / len(chains),  # every round takes one second
     )
     assert {rows.shape for rows in visits.values()} == {(7, 2)}
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert all(0 < share <= 1 for share in shares)
+    assert all(0 <= share <= 1 for share in shares)
 
 
 def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
@@ -184,16 +185,15 @@ def test_a_measurement_cut_off_goes_on(tmp_path) -> None:
             raise Unplugged
         return 1.0
 
-    seconds = iter(range(0, 10_000, 20))
-
-    def clock() -> float:
-        return next(seconds)  # every round takes 20 seconds
+    def clock_of(device: FakeStopwatch) -> Callable[[], float]:
+        return lambda: 20 * device.visits / len(chains)  # every round takes 20 seconds
 
     endless = dataclasses.replace(options, target_s=1000)
+    before, again = FakeStopwatch(drift=unplug), FakeStopwatch(drift=lambda visit: 2.0)
     with pytest.raises(Unplugged):
-        time_chains(chains, FakeStopwatch(drift=unplug), endless, clock=clock)
-    again = FakeStopwatch(drift=lambda visit: 2.0)
-    visits = time_chains(chains, again, dataclasses.replace(options, target_s=100), clock=clock)
+        time_chains(chains, before, endless, clock=clock_of(before))
+    rest = dataclasses.replace(options, target_s=100)
+    visits = time_chains(chains, again, rest, clock=clock_of(again))
     assert again.visits == 2 * len(chains)  # three of five rounds were kept
     rows = next(iter(visits.values()))
     assert len(rows) == 5

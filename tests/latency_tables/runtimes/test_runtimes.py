@@ -6,7 +6,7 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
-from latency_tables.benchmark import runner
+from latency_tables.benchmark import open_models
 from latency_tables.benchmark.measure import (
     RuntimeStopwatch,
     host_conditions,
@@ -129,6 +129,6 @@ def test_a_runtime_without_a_devices_memory_refuses_it():
 
     old: Any = Old()
     given: dict[str, Any] = {"provider": None, "threads": 1, "batch": 2}
-    assert runner.open_model(old, b"", **given, io="host").time_ms() > 0
+    assert open_models.open_model(old, b"", **given, io="host").time_ms() > 0
     with pytest.raises(ValueError, match="runtime 'old' keeps input and output in this machine's"):
-        runner.open_model(old, b"", **given, io="device")
+        open_models.open_model(old, b"", **given, io="device")
