@@ -50,6 +50,9 @@ class FakeStopwatch:
         """A whole network, which runs after itself."""
         return self.chain_ms(network, self.cold_share)
 
+    def make_models(self, chains, on_progress, /):
+        pass
+
     def prepare(self, chain, /, after=None):
         def timed_runs(warmup: int, runs: int):
             self.visits += 1

@@ -84,8 +84,8 @@ def build_kit(
         kit["id"] = hashlib.sha256(json.dumps(kit, sort_keys=True).encode()).hexdigest()
         add("kit.json", json.dumps(kit, indent=1).encode())
         add("measure.py", Path(kit_script.__file__).read_bytes())
-        for module in (open_models, runner):
-            add(Path(module.__file__).name, Path(module.__file__).read_bytes())
+        add("open_models.py", Path(open_models.__file__).read_bytes())
+        add("runner.py", Path(runner.__file__).read_bytes())
         add("runtime.py", runtime_source(runtime))
         add("README.md", _readme(space, options).encode())
     return content.getvalue()

@@ -158,10 +158,8 @@ class RuntimeStopwatch:
             self._open.get(chain), None if after is None else self._open.get(after)
         )
 
-    def make_models(
-        self, chains: Iterable[Chain], on_progress: OnProgress = lambda share, doing="": None
-    ) -> None:
-        """Make the models that take long to make, before the time of the measurement begins."""
+    def make_models(self, chains: Iterable[Chain], on_progress: OnProgress, /) -> None:
+        """Quantize the models at int8; others are made when they are opened."""
         different = dict.fromkeys(chains) if self._options.precision != "fp32" else {}
         for made, chain in enumerate(different):
             on_progress(0.0, f"making model {made + 1} of {len(different)}")
@@ -224,11 +222,8 @@ def measure_space(
     """
     options = options or MeasureOptions()
     plan = plan_benchmark(space, options.networks, options.seed)
-    timings = plan.timings
     stopwatch = stopwatch or RuntimeStopwatch(options, tensors_for)
-    if isinstance(stopwatch, RuntimeStopwatch):
-        stopwatch.make_models((timing.chain for timing in timings.values()), on_progress)
-    times = time_chains(timings, stopwatch, options, on_progress, say=say)
+    times = time_chains(plan.timings, stopwatch, options, on_progress, say=say)
     return assemble_table(
         space,
         plan,

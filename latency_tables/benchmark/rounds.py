@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +95,10 @@ class Stopwatch(Protocol):
         """The conditions of its times."""
         ...
 
+    def make_models(self, chains: Iterable[Chain], on_progress: OnProgress, /) -> None:
+        """Make those models that take long to make: it is no part of the time to measure for."""
+        ...
+
     def prepare(self, chain: Chain, /, after: Chain | None = None) -> TimedRuns:
         """Open the model of `chain`; each timed run follows a run of `after`, if that is given."""
         ...
@@ -117,6 +121,7 @@ def time_chains(
         InputError: the partial file is damaged, or of another measurement.
     """
     partial = Partial(options.partial, _fingerprint(timings, stopwatch.conditions, options))
+    stopwatch.make_models((timing.chain for timing in timings.values()), on_progress)
     try:
         return time_rounds(
             list(timings),

@@ -115,8 +115,6 @@ def validate_table(
     chosen = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in searched}
     together = {**networks, **chosen}
     timings = {name: Timing(network) for name, network in together.items()}
-    if isinstance(stopwatch, measure.RuntimeStopwatch):
-        stopwatch.make_models(together.values(), on_progress)
     visits = time_chains(timings, stopwatch, options, on_progress)
     measured = {name: p50_ms(visits[name]) for name in together}
     predicted = {name: table.network_ms(network) for name, network in together.items()}

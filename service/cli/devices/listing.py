@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,6 +35,21 @@ def show(name: DeviceArgument, server: Server = None, json: Json = False) -> Non
     else:
         print_device(device)
     print_findings(device)
+
+
+def show_all(names: Sequence[str], *, json: bool) -> None:
+    """Show devices; as JSON, a list unless there is one."""
+    if len(names) == 1:
+        show(names[0], json=json)
+        return
+    with open_source(None) as source:
+        devices = [source.device(name) for name in names]
+    if json:
+        print_json([device.model_dump() for device in devices])
+    for device in devices:
+        if not json:
+            print_device(device)
+        print_findings(device)
 
 
 def print_findings(device: DeviceRead) -> None:

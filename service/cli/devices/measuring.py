@@ -11,7 +11,7 @@ import typer
 
 from models.errors import Conflict, InputError
 from service.cli.common import MEASURE_S, Json, SupernetName, catalog, check_out, settings
-from service.cli.devices.listing import show
+from service.cli.devices.listing import show_all
 from service.cli.devices.sittings import add_sittings
 from service.cli.output import print_json, progress_bar
 from service.contracts import read_duration
@@ -19,12 +19,20 @@ from service.contracts import read_duration
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from latency_tables.table import LatencyTable
+    from latency_tables.benchmark import MeasureOptions
     from models.spaces import SearchSpace
     from service.catalog import Catalog
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one inference.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
+Batches = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=1,
+        help="Images of one inference; repeatable: the first is measured as NAME, another one as "
+        "NAME-batch-N. Default: 1.",
+    ),
+]
 Precision = Annotated[str, typer.Option(help="fp32, or int8: networks quantized as delivered.")]
 Resolutions = Annotated[
     list[int] | None,
@@ -64,8 +72,10 @@ def measure(  # long: a parameter for each option
     ] = "host",
     threads: Threads = 1,
     precision: Precision = "fp32",
-    batch: Batch = 1,
-    target_s: Annotated[float, typer.Option(min=0, help="Seconds to measure for.")] = MEASURE_S,
+    batch: Batches = None,
+    target_s: Annotated[
+        float, typer.Option(min=0, help="Seconds to measure for, each batch.")
+    ] = MEASURE_S,
     networks: Networks = 40,
     resolution: Resolutions = None,
     sittings: Annotated[
@@ -90,49 +100,112 @@ def measure(  # long: a parameter for each option
     json: Json = False,
 ) -> None:
     """Measure this machine; --resume continues an interrupted run."""
-    from latency_tables.benchmark import MeasureOptions, measure_space
+    from latency_tables.benchmark import MeasureOptions
+
+    known, folder = catalog(), settings().home / "measuring"
+    space, between = _space(supernet, resolution), _duration(apart)
+    devices = batch_devices(name, batch)
+    work = [
+        MeasureOptions(
+            device=device,
+            runtime=runtime,
+            provider=provider,
+            io=io,
+            threads=threads,
+            precision=precision,
+            batch=images,
+            target_s=target_s,
+            networks=networks,
+            partial=folder / f"{device}@{space.name}@{precision}.json",
+        )
+        for device, images in devices.items()
+    ]
+    if resume:
+        work = _unfinished(known, space, work, sittings)
+    for options in work:
+        _check_start(known, space, options, resume=resume, replace=replace)
+    for options in work:
+        if len(devices) > 1:
+            typer.echo(f"batch {options.batch} is device {options.device}", err=True)
+        _measure_here(known, space, options, power_w, replace=replace)
+    for device in devices:
+        table = known.devices.table(device, space.name, precision)
+        add_sittings(supernet, table, sittings, between, target_s)
+    show_all(list(devices), json=json)
+
+
+def batch_devices(name: str, batches: list[int] | None) -> dict[str, int]:
+    """The batch of each device: the first has the name itself, another one NAME-batch-N."""
+    first, *others = dict.fromkeys(batches or [1])
+    return {name: first, **{f"{name}-batch-{images}": images for images in others}}
+
+
+def _unfinished(
+    known: Catalog, space: SearchSpace, work: list[MeasureOptions], sittings: int
+) -> list[MeasureOptions]:
+    """What an interrupted run has not measured yet: it may have stopped between sittings, or in
+    another batch. All, if nothing is left to do."""
+    rest, tables = [], []
+    for each in work:
+        assert each.partial is not None
+        if each.partial.exists() or not _is_measured(known, space, each):
+            rest.append(each)
+        else:
+            tables.append(known.devices.table(each.device, space.name, each.precision))
+    more = any(1 + len(table.sittings) < sittings for table in tables)
+    return rest if rest or more else work
+
+
+def _is_measured(known: Catalog, space: SearchSpace, options: MeasureOptions) -> bool:
+    return (space.name, options.precision) in known.devices.keys().get(options.device, ())
+
+
+def _check_start(
+    known: Catalog, space: SearchSpace, options: MeasureOptions, *, resume: bool, replace: bool
+) -> None:
+    name = options.device
+    if not replace and _is_measured(known, space, options):
+        raise Conflict(
+            f"device {name!r} has a table for space {space.name!r} at {options.precision}: "
+            "measure with --replace, or under another name"
+        )
+    assert options.partial is not None
+    if options.partial.exists() and not resume:
+        raise Conflict(
+            f"{options.partial}: a measurement of device {name!r} is under way or was stopped: go "
+            "on with --resume, or remove the file"
+        )
+
+
+def _measure_here(
+    known: Catalog,
+    space: SearchSpace,
+    options: MeasureOptions,
+    power_w: float | None,
+    *,
+    replace: bool,
+) -> None:
+    """Measure one table and keep it."""
+    from latency_tables.benchmark import measure_space
     from models.machine import EnergyMeter
 
-    known, home = catalog(), settings().home
-    space, between = _space(supernet, resolution), _duration(apart)
-    partial = home / "measuring" / f"{name}@{space.name}@{precision}.json"
-    stopped = _unfinished(known, name, space, precision) if resume else None
-    if stopped and not partial.exists() and 1 + len(stopped.sittings) < sittings:
-        add_sittings(supernet, stopped, sittings, between, target_s)
-        show(name, json=json)
-        return
-    if not replace:
-        _check_new(known, name, space, precision)
-    options = MeasureOptions(
-        device=name,
-        runtime=runtime,
-        provider=provider,
-        io=io,
-        threads=threads,
-        precision=precision,
-        batch=batch,
-        target_s=target_s,
-        networks=networks,
-        partial=partial,
-    )
-    if partial.exists() and not resume:
-        raise Conflict(
-            f"{partial}: a measurement of device {name!r} is under way or was stopped: go on with "
-            "--resume, or remove the file"
-        )
+    partial = options.partial
+    assert partial is not None
     partial.parent.mkdir(parents=True, exist_ok=True)
     with EnergyMeter(COUNTRY) as meter, progress_bar(f"measuring {space.name}") as show_share:
-        table = measure_space(space, options=options, on_progress=show_share)
+        table = measure_space(
+            space,
+            options=options,
+            on_progress=lambda share, doing="": show_share(share, f"({doing})"),
+            say=lambda text: typer.echo(text, err=True),
+        )
         meter.read()
     power_w = power_w or meter.conditions["mean_power_w"] or None
     conditions = dataclasses.replace(table.conditions, power_w=power_w)
-    table = dataclasses.replace(table, conditions=conditions)
     # The rounds are removed once the table is stored: a refused one can be measured for longer.
-    known.keep_device(table, replace=replace)
+    known.keep_device(dataclasses.replace(table, conditions=conditions), replace=replace)
     partial.unlink(missing_ok=True)
     shutil.rmtree(partial.with_suffix(".models"), ignore_errors=True)
-    add_sittings(supernet, table, sittings, between, target_s)
-    show(name, json=json)
 
 
 def _duration(text: str) -> timedelta:
@@ -140,23 +213,6 @@ def _duration(text: str) -> timedelta:
         return read_duration(text)
     except InputError as error:
         raise InputError(f"--apart: {error}") from error
-
-
-def _unfinished(
-    known: Catalog, name: str, space: SearchSpace, precision: str
-) -> LatencyTable | None:
-    """The table whose measurement may have been stopped between sittings."""
-    if (space.name, precision) not in known.devices.keys().get(name, ()):
-        return None
-    return known.devices.table(name, space.name, precision)
-
-
-def _check_new(known: Catalog, name: str, space: SearchSpace, precision: str) -> None:
-    if (space.name, precision) in known.devices.keys().get(name, ()):
-        raise Conflict(
-            f"device {name!r} has a table for space {space.name!r} at {precision}: "
-            "measure with --replace, or under another name"
-        )
 
 
 def kit(

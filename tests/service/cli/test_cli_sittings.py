@@ -154,3 +154,24 @@ def test_durations_and_contradictions(run):
     assert "--apart: expected a duration such as 90s, 10m or 2h, got 'soon'" in said
     said = run(*CHECK, "--correct", "--dry-run", code=2).stderr
     assert "choose one" in said
+
+
+@pytest.mark.slow
+def test_each_batch_is_a_device_of_its_own(run, home, monkeypatch):
+    """Two batches in one go; what was measured before a stop is not measured again."""
+    opened = []
+
+    def stopwatch(options, _):
+        opened.append((options.device, options.batch))
+        return FakeStopwatch(drift=lambda visit: options.batch)
+
+    monkeypatch.setattr(measure, "RuntimeStopwatch", stopwatch)
+    both = ("devices", "measure", "host", *ON, "--batch", 4, "--batch", 1)
+    run(*both[:-2])
+    refused = run(*both, code=2).stderr
+    assert "device 'host' has a table" in refused
+    said = run(*both, "--resume", "--json")
+    assert opened == [("host", 4), ("host-batch-1", 1)]
+    assert "batch 1 is device host-batch-1" in said.stderr
+    assert [device["name"] for device in json.loads(said.stdout)] == ["host", "host-batch-1"]
+    assert "measure with --replace" in run(*both, "--resume", code=2).stderr
