@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,6 +75,13 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     """What the command line sends to `--server` (SUBNET_SERVER); from `keys create` there."""
 
+    public_url: str | None = None
+    """Address that other devices reach the service by, as `https://subnet.example.com`: links and
+    their QR codes begin with it. Without: the address that the request for a link was sent to."""
+    runtimes: Path | None = None
+    """Folder of runtimes (`subnet-search runtimes install`) that are used beside those under
+    `home`; a container image brings its own."""
+
     webhook_hosts: str | None = None
     """Hosts that webhooks may be sent to, as `hooks.example.com, 10.0.0.7:8080`; without a port,
     on any. Without: requests with a webhook are refused."""
@@ -85,6 +93,15 @@ class Settings(BaseSettings):
     def _check_hosts(cls, value: str | None) -> str | None:
         _hosts(value)
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+                raise ValueError("expected an address such as https://subnet.example.com")
+        return None if value is None else value.rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod

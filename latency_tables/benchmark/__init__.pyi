@@ -7,6 +7,9 @@ from .measure import host_conditions as host_conditions
 from .measure import measure_space as measure_space
 from .measure import time_model as time_model
 from .open_models import processor as processor
+from .remote_plan import RemotePlan as RemotePlan
+from .remote_plan import quick_plan as quick_plan
+from .remote_plan import thorough_plan as thorough_plan
 from .rounds import MeasureOptions as MeasureOptions
 from .runner import OnProgress as OnProgress
 from .runner import visit_summary as visit_summary

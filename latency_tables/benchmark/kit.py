@@ -160,7 +160,7 @@ def _read_rounds(
     part = space.at(sizes)
     counts = _counts(rounds)
     plan = plan_benchmark(part, counts["networks"], counts["seed"])
-    return part, plan, counts["runs"], _times(rounds["times_ms"], list(plan.timings))
+    return part, plan, counts["runs"], read_times(rounds["times_ms"], list(plan.timings))
 
 
 def _counts(rounds: Mapping[str, Any]) -> dict[str, int]:
@@ -174,7 +174,8 @@ def _counts(rounds: Mapping[str, Any]) -> dict[str, int]:
     return {name: rounds[name] for name in most}
 
 
-def _times(value: object, names: list[str]) -> dict[str, Floats]:
+def read_times(value: object, names: list[str]) -> dict[str, Floats]:
+    """Of each name (R, 2) milliseconds, with as many rounds of each."""
     where = "profile.rounds.times_ms"
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: expected an object by model, got {type(value).__name__}")

@@ -1,4 +1,5 @@
 # The face of this room: what others may import.
+from .design import design_networks as design_networks
 from .fit import Costs as Costs
 from .fit import fit_costs as fit_costs
 from .fit import fit_layers as fit_layers

@@ -250,6 +250,10 @@ class Devices:
         key = choose_table(name, keys, space, precision)
         return (own[key] if key in own else self._shipped(name, key)).table
 
+    def holds(self, table: LatencyTable) -> bool:
+        """Whether this very table is a current one of its device."""
+        return table.sha256 in self.current_sha256([table.device]).get(table.device, ())
+
     def current_sha256(self, names: Iterable[str]) -> dict[str, set[str]]:
         """What the current tables of each device hash to; unknown devices are left out.
 

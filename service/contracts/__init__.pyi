@@ -8,8 +8,6 @@ from .access import is_address as is_address
 from .access import is_loopback as is_loopback
 from .access import normal_host as normal_host
 from .access import read_host as read_host
-from .architectures import Measurements as Measurements
-from .architectures import MobileArch as MobileArch
 from .devices import CorrectionRead as CorrectionRead
 from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList
@@ -22,6 +20,7 @@ from .devices import check_finished as check_finished
 from .errors import BadRequest as BadRequest
 from .errors import CrossOrigin as CrossOrigin
 from .errors import DownloadFailed as DownloadFailed
+from .errors import Gone as Gone
 from .errors import InvalidKey as InvalidKey
 from .errors import NotAllowed as NotAllowed
 from .errors import QueueFull as QueueFull
@@ -32,6 +31,8 @@ from .errors import UnnamedProxy as UnnamedProxy
 from .fields import CONFIDENCE as CONFIDENCE
 from .fields import Confidence as Confidence
 from .fields import DescribedAs as DescribedAs
+from .fields import Measurements as Measurements
+from .fields import MobileArch as MobileArch
 from .fronts import Explanation as Explanation
 from .fronts import FrontRead as FrontRead
 from .latency import Outcome as Outcome
@@ -41,6 +42,17 @@ from .latency import measured_in_words as measured_in_words
 from .latency import outcome_in_words as outcome_in_words
 from .latency import sittings_in_words as sittings_in_words
 from .limits import limit_names as limit_names
+from .links import ENDED as ENDED
+from .links import LinkClaim as LinkClaim
+from .links import LinkPlanRead as LinkPlanRead
+from .links import LinkProgress as LinkProgress
+from .links import LinkRead as LinkRead
+from .links import LinkRequest as LinkRequest
+from .links import LinkResultRead as LinkResultRead
+from .links import LinkSessionCreated as LinkSessionCreated
+from .links import LinkSessionRead as LinkSessionRead
+from .links import LinkSessionStatus as LinkSessionStatus
+from .links import LinkTask as LinkTask
 from .problems import Problem as Problem
 from .problems import problem_document as problem_document
 from .problems import problem_of as problem_of

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from latency_tables.table import FindingKind
 from models.errors import InputError
-from service.contracts.architectures import Arch, Measurements
-from service.contracts.fields import DescribedAs
+from service.contracts.fields import Arch, DescribedAs, Measurements
 
 UNFINISHED = {"fingerprint", "spent_s", "visits"}
 """Fields of the file of finished rounds (`latency_tables.benchmark`), `*.partial`."""

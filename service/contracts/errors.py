@@ -7,6 +7,7 @@ SubnetSearchError           500
 │   ├── Infeasible          422, with limit, budget, floor and nearest
 │   ├── BadTable            422, with everything that is wrong with the table
 │   ├── BadRequest          400
+│   ├── Gone                410
 │   ├── InvalidKey          401
 │   ├── NotAllowed          403
 │   ├── CrossOrigin         403
@@ -27,6 +28,10 @@ from models.errors import InputError, SubnetSearchError
 
 class BadRequest(InputError):
     """A request that cannot be read at all."""
+
+
+class Gone(InputError):
+    """A link that was used, has expired or was cancelled."""
 
 
 class InvalidKey(InputError):

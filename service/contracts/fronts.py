@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.contracts.architectures import Arch
+from service.contracts.fields import Arch
 from service.contracts.latency import BATCH
 from service.contracts.limits import LimitNumbers
 

@@ -21,6 +21,7 @@ from service.contracts.errors import (
     BadRequest,
     CrossOrigin,
     DownloadFailed,
+    Gone,
     InvalidKey,
     NotAllowed,
     QueueFull,
@@ -33,6 +34,7 @@ from service.contracts.errors import (
 TYPES = "urn:subnet-search:problem:"
 STATUS: Mapping[type[Exception], int] = {
     BadRequest: 400,
+    Gone: 410,
     InvalidKey: 401,
     NotAllowed: 403,
     CrossOrigin: 403,

@@ -65,6 +65,8 @@ class SearchState:
     status: str
     device: str
     profile_sha256: str
+    tries: int = 0
+    """Counts the devices that its model was tried on."""
 
     @property
     def finished(self) -> bool:

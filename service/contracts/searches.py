@@ -7,8 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.contracts.architectures import Arch
-from service.contracts.fields import Moment, Name, Schema
+from service.contracts.fields import Arch, Moment, Name, Schema
 from service.contracts.latency import BATCH
 from service.contracts.limits import Constraints, LimitNumbers
 from service.contracts.records import Search, Sort, Status

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from service.contracts.architectures import Arch
+from service.contracts.fields import Arch
 
 
 class Capabilities(BaseModel):

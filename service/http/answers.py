@@ -34,8 +34,9 @@ class Answers:
             lambda: self._store.get(state.id),
         )
         write = self._ended if state.finished else self._write
-        return write(state.id, state.run, state.status, current)
+        return write(state.id, state.run, state.status, state.tries, current)
 
-    def _write(self, search_id: str, run: int, status: str, current: bool) -> str:
-        # If the search was run again meanwhile, its new run is another key of the cache.
+    def _write(self, search_id: str, run: int, status: str, tries: int, current: bool) -> str:
+        # If the search was run again or tried on a device meanwhile, that is another key of the
+        # cache.
         return SearchRead.of(self._store.get(search_id), current).model_dump_json()

@@ -76,7 +76,8 @@ class Authentication:
         service, scopes = scope["app"].state.service, scope["app"].state.route_scopes
         assert isinstance(scopes, RouteScopes)
         rule = scopes.rule_of(scope["method"], scope["path"])
-        writes, number = scope["method"] not in READS, None
+        writes = scope["method"] not in READS and scopes.is_audited(scope["method"], scope["path"])
+        number = None
         try:
             caller = await self._caller(scope, rule, service.keys)
             if writes:
@@ -97,9 +98,10 @@ class Authentication:
                 headers = [(name.lower(), value) for name, value in message.get("headers", ())]
                 message["headers"] = _limit_caching(headers, rule)
                 if number is not None:
-                    made = dict(headers).get(b"location")
+                    made, state = dict(headers).get(b"location"), scope["state"]
                     target = None if made is None else made.decode("latin-1")
-                    await _end(service.audit, number, message["status"], target)
+                    target, acts_for = state.get("audit_target", target), state.get("acts_for")
+                    await _end(service.audit, number, message["status"], target, acts_for)
             await send(message)
 
         await self.app(scope, receive, send_marked)
@@ -204,9 +206,15 @@ def _limit_caching(headers: list[tuple[bytes, bytes]], rule: Rule) -> list[tuple
     return [*others, (b"cache-control", b", ".join(said)), *vary]
 
 
-async def _end(audit: AuditLog, number: int, status: int, target: str | None = None) -> None:
+async def _end(
+    audit: AuditLog,
+    number: int,
+    status: int,
+    target: str | None = None,
+    acts_for: Caller | None = None,
+) -> None:
     try:
-        await run_in_threadpool(audit.end, number, status, target)
+        await run_in_threadpool(audit.end, number, status, target, acts_for)
     except SubnetSearchError as error:  # the change is made; the entry stays without an end
         log.error("audit_entry_not_ended", entry=number, error=str(error))
 

@@ -19,6 +19,7 @@ from service.http.answers import Answers
 from service.http.metrics import HttpMetrics, WorkMetrics
 from service.http.watch import SearchWatch
 from service.jobs import Durable, Workers
+from service.links import Links, Places, WebRuntime
 from service.settings import Settings
 from service.storage import (
     ArtifactStore,
@@ -27,6 +28,7 @@ from service.storage import (
     DeviceStore,
     ExecutorStore,
     KeyStore,
+    LinkStore,
     Owners,
     SearchStore,
     WebhookStore,
@@ -61,6 +63,7 @@ class Service:
     answers: Answers
     watch: SearchWatch
     stop: Event
+    links: Links
     workers: Workers = field(default_factory=Workers)
 
     def worker(self) -> Worker:
@@ -94,22 +97,33 @@ def open_service(settings: Settings) -> Iterator[Service]:
         registry.register(
             WorkMetrics(store.counts, CounterStore(engine).all, ExecutorStore(engine).count)
         )
+        catalog, owners = Catalog(settings.home, lambda _: devices), Owners(engine)
+        artifacts = ArtifactStore(settings.artifacts)
+        places = Places(
+            store=LinkStore(engine),
+            catalog=catalog,
+            searches=store,
+            owners=owners,
+            artifacts=artifacts,
+            runtime=WebRuntime.of(settings),
+        )
         yield Service(
             settings,
             engine,
             store,
             durable,
-            Catalog(settings.home, lambda _: devices),
-            ArtifactStore(settings.artifacts),
+            catalog,
+            artifacts,
             registry,
             HttpMetrics(registry),
             open_keys(engine, settings),
             AuditLog(engine),
-            Owners(engine),
+            owners,
             webhooks,
             Answers(store),
             SearchWatch(engine, store, stop),
             stop,
+            Links(places),
         )
     finally:
         engine.dispose()

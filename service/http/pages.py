@@ -7,23 +7,26 @@ content security policy makes the browser enforce that.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
 from html import escape
 from pathlib import Path
 from threading import Thread
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import fastapi_offline
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Header, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from models.bundle import PREDICTOR
+from models.errors import NotFound
 from search.costs import Limit, registered_limits
 from service.catalog import Catalog, FrontStore
+from service.http.dependencies import ServiceDep
 from service.http.middleware import Message
 from service.http.ranges import entity_tag
 from service.http.scopes import requires
@@ -45,6 +48,20 @@ HEADERS = MappingProxyType(
     }
 )
 
+ISOLATED = MappingProxyType(
+    {
+        **HEADERS,
+        "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
+            "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'"
+        ),
+        # With both, browsers give a page threads and a fine clock.
+        "Cross-Origin-Embedder-Policy": "require-corp",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    }
+)
+"""Of the page that measures a device, and of all that its workers run."""
+
 COMPRESSION = 3
 """zlib's level; level 6 takes 1.5 times as long for answers that are 7 % smaller."""
 UNCOMPRESSED = ("application/octet-stream", "text/event-stream", "image/*")
@@ -56,10 +73,14 @@ be sent without a delay."""
 class Assets(StaticFiles):
     """Files of a folder, with the headers of a page."""
 
+    def __init__(self, directory: Path, headers: Mapping[str, str] = HEADERS) -> None:
+        super().__init__(directory=directory, check_dir=False)
+        self._headers = headers
+
     async def get_response(self, path: str, scope: Message) -> Response:
         """One file."""
         response = await super().get_response(path, scope)
-        response.headers.update(HEADERS)
+        response.headers.update(self._headers)
         return response
 
 
@@ -67,6 +88,11 @@ def register(app: FastAPI) -> None:
     """Serve the pages from `app`, whose own documentation pages load scripts from elsewhere."""
     app.add_api_route("/", index, include_in_schema=False, methods=["GET", "HEAD"])
     app.add_api_route("/docs", docs, include_in_schema=False, methods=["GET", "HEAD"])
+    methods = ["GET", "HEAD"]
+    app.add_api_route("/measure", measure, include_in_schema=False, methods=methods)
+    runtime = "/assets/onnxruntime-web/{name}"
+    app.add_api_route(runtime, web_runtime, include_in_schema=False, methods=methods)
+    app.mount("/assets/measure", Assets(WEB / "measure", ISOLATED))
     app.mount("/assets/swagger", Assets(directory=SWAGGER))
     app.mount("/assets", Assets(directory=WEB))
     app.add_middleware(
@@ -98,12 +124,39 @@ def warm(catalog: Catalog) -> None:
 
 
 @requires("public")
-def index() -> HTMLResponse:
+def index(service: ServiceDep) -> HTMLResponse:
     """The page, with the registered limits in it: it asks for nothing before it is drawn."""
     limits = json.dumps([_described(limit) for limit in registered_limits().values()])
     html = (WEB / "index.html").read_text()
     html = html.replace('name="limits" content="[]"', f'name="limits" content="{escape(limits)}"')
+    if service.links.runtime.folder is not None:
+        version = f'name="onnxruntime-web" content="{service.links.runtime.version}"'
+        html = html.replace('name="onnxruntime-web" content=""', version)
     return HTMLResponse(html, headers={**HEADERS, "ETag": entity_tag(html.encode())})
+
+
+@requires("public")
+def measure() -> FileResponse:
+    """The page that a device opens by a link."""
+    page = WEB / "measure" / "index.html"
+    if not page.is_file():
+        raise NotFound("this installation has no page for other devices")
+    return FileResponse(page, headers=dict(ISOLATED))
+
+
+@requires("public")
+def web_runtime(
+    name: str, service: ServiceDep, accept_encoding: Annotated[str | None, Header()] = None
+) -> FileResponse:
+    """A file of onnxruntime-web, as it is installed."""
+    found = service.links.runtime.file(name, compressed="gzip" in (accept_encoding or ""))
+    if found is None:
+        raise NotFound(f"{name[:80]}: no such file of onnxruntime-web is installed here")
+    path, media_type, compressed = found
+    headers = {**ISOLATED, "Vary": "Accept-Encoding"}
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+    return FileResponse(path, headers=headers, media_type=media_type)
 
 
 def _described(limit: Limit) -> dict[str, Any]:

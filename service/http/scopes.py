@@ -16,11 +16,16 @@ from service.contracts import Rule
 E = TypeVar("E", bound=Callable[..., Any])
 
 
-def requires(rule: Rule) -> Callable[[E], E]:
-    """Declare the narrowest scope whose keys may call an endpoint; "public" needs no key."""
+def requires(rule: Rule, *, audited: bool = True) -> Callable[[E], E]:
+    """Declare the narrowest scope whose keys may call an endpoint; "public" needs no key.
+
+    Args:
+        audited: whether the audit log has an entry of each call that may change something.
+    """
 
     def declare(endpoint: E) -> E:
         endpoint.required_scope = rule  # type: ignore[attr-defined]
+        endpoint.is_audited = audited  # type: ignore[attr-defined]
         return endpoint
 
     return declare
@@ -36,6 +41,7 @@ class RouteScopes:
                 frozenset(context.methods or ("GET", "HEAD")),
                 context.path_regex,
                 _declared(context),
+                getattr(context.endpoint, "is_audited", True),
             )
             for context in iter_route_contexts(app.routes)
         ]
@@ -43,14 +49,21 @@ class RouteScopes:
     def rule_of(self, method: str, path: str) -> Rule:
         """What a request requires; HEAD requires what GET does."""
         wanted = "GET" if method == "HEAD" else method
-        for methods, pattern, rule in self._routes:
+        for methods, pattern, rule, _ in self._routes:
             if wanted in methods and pattern.match(path):
                 return rule
         return "admin"
 
+    def is_audited(self, method: str, path: str) -> bool:
+        """Whether a request that may change something is recorded."""
+        for methods, pattern, _, audited in self._routes:
+            if method in methods and pattern.match(path):
+                return audited
+        return True
+
     def methods_of(self, path: str) -> list[str]:
         """The methods that a path answers, sorted."""
-        known = (methods for methods, pattern, _ in self._routes if pattern.match(path))
+        known = (methods for methods, pattern, _, _ in self._routes if pattern.match(path))
         found = set().union(*known)
         return sorted(found | ({"HEAD"} if "GET" in found else set()))
 

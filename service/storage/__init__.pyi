@@ -3,11 +3,15 @@ from . import counters as counters
 from .access import AuditLog as AuditLog
 from .access import Key as Key
 from .access import KeyStore as KeyStore
+from .access import Link as Link
+from .access import LinkStore as LinkStore
 from .access import Owners as Owners
 from .access import claim as claim
 from .access import identity as identity
+from .access import link_gone as link_gone
 from .access import open_keys as open_keys
 from .access import own_key as own_key
+from .access import unknown_link as unknown_link
 from .artifacts import ArtifactStore as ArtifactStore
 from .artifacts import ArtifactUnwritable as ArtifactUnwritable
 from .backup import restore_backup as restore_backup

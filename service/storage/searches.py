@@ -225,6 +225,25 @@ class SearchStore:
                 raise Conflict(f"search {search_id} has {row.status} and cannot be cancelled")
             return read_search(row)
 
+    def note_try(self, search_id: str, found: Mapping[str, Any]) -> None:
+        """Keep what a device found of a finished search's model, as `verified.on_device`. The model
+        stays as it is.
+
+        Raises:
+            NotFound: if there is no such search.
+            Conflict: if it has no model any more.
+        """
+        with self.session_scope() as session:
+            held = update(SearchRow).where(SearchRow.id == search_id, SearchRow.result.is_not(None))
+            if not changed(session, held.values(tries=SearchRow.tries + 1)):
+                row_of(session, search_id)
+                raise Conflict(f"search {search_id} has no model any more: it runs again")
+            row = row_of(session, search_id)
+            assert row.result is not None
+            verified = {**row.result["verified"], "on_device": dict(found)}
+            row.result = {**row.result, "verified": verified}
+            record(session, search_id, "tried", {"passed": found["passed"]}, self._now())
+
     # -- reading -------------------------------------------------------------------------
 
     def get(self, search_id: str) -> Search:

@@ -21,6 +21,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
+LINK_STATUSES = ("open", "opened", "running", "succeeded", "failed", "expired", "cancelled")
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment: aware in Python, UTC in the database, also where it keeps no time zone."""
@@ -113,6 +115,8 @@ class SearchRow(Base):
     top1: Mapped[float | None]
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[dict[str, Any] | None]
+    tries: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Counts the devices that the model was tried on, each of which changes the result."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -218,6 +222,40 @@ class WebhookRow(Base):
             "(status IN ('delivered', 'failed')) = (ended_at IS NOT NULL)", name="ended_at"
         ),
         Index(None, "status", "created_at"),
+    )
+
+
+class LinkRow(Base):
+    """A one-time address that another device opens, and what came of it. Its code and the secret of
+    its session are known by their hashes alone."""
+
+    __tablename__ = "links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    code_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    session_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    owner: Mapped[str | None] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(6))
+    key_id: Mapped[str | None] = mapped_column(String(12))
+    request: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(9))
+    progress: Mapped[dict[str, Any] | None]
+    progress_at_s: Mapped[float]
+    """Unix time of the last progress that was stored, seconds."""
+    results: Mapped[dict[str, Any]]
+    """By backend: the hash of what the device sent, and how it was answered."""
+    error: Mapped[str | None] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    opened_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(f"status IN {LINK_STATUSES}", name="status"),
+        CheckConstraint("(session_sha256 IS NULL) = (opened_at IS NULL)", name="opened_at"),
+        CheckConstraint("scope IN ('read', 'search', 'admin')", name="scope"),
+        Index(None, "owner", "status"),
+        Index(None, "expires_at"),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, select, update
 
@@ -57,10 +58,23 @@ class AuditLog:
             session.flush()
             return row.id
 
-    def end(self, number: int, status: int, target: str | None = None) -> None:
-        """Record what came of an act."""
+    def end(
+        self,
+        number: int,
+        status: int,
+        target: str | None = None,
+        acts_for: Caller | None = None,
+    ) -> None:
+        """Record what came of an act.
+
+        Args:
+            acts_for: on whose behalf it was done, if that became known only meanwhile.
+        """
         shown = None if target is None else target[:MAX_PATH]
-        done = update(AuditRow).where(AuditRow.id == number).values(status=status, target=shown)
+        values: dict[str, Any] = {"status": status, "target": shown}
+        if acts_for is not None:
+            values |= {"owner": acts_for.owner, "key_id": acts_for.key_id}
+        done = update(AuditRow).where(AuditRow.id == number).values(**values)
         with unit_of_work(self._engine) as session:
             session.execute(done)
 

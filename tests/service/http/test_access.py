@@ -151,6 +151,7 @@ def test_what_declares_no_scope_is_for_admins():
 
 def path_of(template, search_id="0" * 32):
     names = {"search_id": search_id, "device": DEVICE, "name": SUPERNET, "path:path": "app.js"}
+    names["number"] = "0"
     names["id"] = "a-network-that-nobody-has"
     if "/devices/{name}" in template:
         names["name"] = "a-device-that-nobody-has"
