@@ -299,8 +299,10 @@ class Links:
             measured_at=link.opened_at,
         )
         catalog, name = self._places.catalog.seen_by(link.caller), _device(request, backend)
-        make = results.assemble if request["mode"] == "thorough" else results.fit
-        table = make(name, plan, measured, catalog)
+        if request["mode"] == "thorough":
+            table = results.assemble(name, plan, measured)
+        else:
+            table = results.fit(name, plan, measured, catalog)
         self._keep(catalog, table, request, link.caller)
         answer = LinkResultRead(
             devices=[name],
@@ -341,7 +343,13 @@ class Links:
             measured_at=link.opened_at,
         )
         self._places.searches.note_try(request["search"], found)
-        answer = LinkResultRead(devices=[], warnings=found.pop("warnings"), try_result=found)
+        answer = LinkResultRead(
+            devices=[],
+            warnings=found.pop("warnings"),
+            expected_error=None,
+            source=None,
+            try_result=found,
+        )
         return {"stored": request["search"], "answer": answer.model_dump(mode="json")}
 
     def _plan_of(self, request: Mapping[str, Any]) -> RemotePlan:

@@ -24,7 +24,7 @@ from models.errors import Conflict, InputError, SubnetSearchError
 from service.settings import Settings
 
 PINNED = json.loads(Path(__file__).with_name("onnxruntime-web.json").read_text())
-NAME, VERSION, INTEGRITY = PINNED["name"], PINNED["version"], PINNED["integrity"]
+NAME, VERSION, INTEGRITY = (str(PINNED[name]) for name in ("name", "version", "integrity"))
 FILES: Mapping[str, str] = PINNED["files"]
 """Media types of the files that browsers load, by name."""
 MAX_PACKAGE_BYTES, MAX_FILE_BYTES = 200 * 2**20, 100 * 2**20
