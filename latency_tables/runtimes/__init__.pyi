@@ -8,3 +8,4 @@ from .runtime import runtime_names as runtime_names
 from .runtime import runtime_source as runtime_source
 from .runtime import summarize_runtime as summarize_runtime
 from .runtime import unregister_runtime as unregister_runtime
+from .runtime import why_fixed_batch as why_fixed_batch

@@ -7,7 +7,10 @@ This file imports nothing of its project: a measuring kit carries it as its runt
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 DEFAULT_PROVIDER = "CPUExecutionProvider"
+BATCH = "batch"
+"""Name of the models' first dimension, where it is not fixed."""
 DEVICE_MEMORY = {
     "CUDAExecutionProvider": "cuda",
     "TensorrtExecutionProvider": "cuda",
@@ -25,12 +30,22 @@ DEVICE_MEMORY = {
     "CANNExecutionProvider": "cann",
 }
 """Providers with a memory of their own that `OrtValue` can lie in, and its name there."""
+FIXED_BATCH = {
+    "NnapiExecutionProvider": "takes no node whose shapes are not fixed",
+    "CoreMLExecutionProvider": "takes no node whose shapes are not fixed, unless asked to",
+    "QNNExecutionProvider": "compiles for fixed shapes alone",
+    "TensorrtExecutionProvider": "builds an engine for each shape",
+    "NvTensorRTRTXExecutionProvider": "builds an engine for each shape",
+    "VitisAIExecutionProvider": "compiles for fixed shapes alone",
+}
+"""Providers that need the batch fixed in the model to run the whole of it, or fast, and why."""
 
 
 class OnnxRuntime:
     """Sequential execution of one session, default optimizations."""
 
     name = "onnxruntime"
+    fixed_batch = FIXED_BATCH
     purpose = "ONNX Runtime on CPUs, and on accelerators through its execution providers"
     install = "pip install onnxruntime"
 
@@ -55,10 +70,12 @@ class OnnxRuntime:
                 f"provider: expected one that ONNX Runtime has here, {known}, got {name!r}"
             )
         text = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
+        gpu = _cuda_device(options) if DEVICE_MEMORY.get(name) == "cuda" else None
         return {
             "runtime_version": ort.__version__,
             "provider": f"{name}:{text}" if text else name,
             "threads": threads,
+            **({} if gpu is None else {"processor": gpu}),
         }
 
     def convert(self, model: bytes, precision: str) -> bytes:
@@ -74,7 +91,7 @@ class OnnxRuntime:
         batch: int = 1,
         io: str = "host",
     ) -> Session | BoundSession:
-        """A session on random input, run once.
+        """A session on random input, with the batch fixed for providers that need it so.
 
         Raises:
             ValueError: if the provider cannot be loaded, or another runs some of the nodes, or io
@@ -93,15 +110,17 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        if name in FIXED_BATCH:
+            options.add_free_dimension_override_by_name(BATCH, batch)
         with tempfile.TemporaryDirectory() as folder:
             # The default provider is the one that others fall back to.
             options.enable_profiling = name != DEFAULT_PROVIDER
             options.profile_file_prefix = f"{folder}/nodes"
-            session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
-            if session.get_providers()[0] != name:
-                raise ValueError(f"provider: ONNX Runtime could not load {name!r} here")
+            session = _session(model, options, name, provider_options)
             (expected,) = session.get_inputs()
             shape = (batch, *expected.shape[1:])
+            if expected.shape[0] not in (batch, BATCH):
+                raise ValueError(f"batch: the model takes {expected.shape[0]} images, got {batch}")
             feed = {expected.name: np.random.default_rng(0).standard_normal(shape, np.float32)}
             ran_on: str | None = name
             if options.enable_profiling:
@@ -111,6 +130,46 @@ class OnnxRuntime:
         if io == "host":
             return Session(session, feed, ran_on)
         return BoundSession(session, feed, ran_on, _memory(name, provider_options))
+
+
+def _session(model: bytes, options: Any, name: str, provider_options: dict[str, str]) -> Any:
+    """An `InferenceSession` of the provider and no other.
+
+    Raises:
+        ValueError: the provider cannot be loaded, or cannot open the model.
+    """
+    import onnxruntime as ort
+
+    if name in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr):
+            ort.preload_dlls()  # those that pip installed lie where no loader looks
+    try:
+        session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
+    except Exception as error:  # each provider raises its own
+        if name == DEFAULT_PROVIDER:
+            raise
+        raise ValueError(f"provider: {name} could not open the model: {error}") from error
+    if session.get_providers()[0] != name:
+        raise ValueError(
+            f"provider: ONNX Runtime could not load {name!r} here: a library that it needs is "
+            "missing, or there is no such device"
+        )
+    return session
+
+
+def _cuda_device(options: dict[str, str]) -> str | None:
+    """The name of a CUDA device, as its driver gives it; None without the driver."""
+    name, device = ctypes.create_string_buffer(100), ctypes.c_int()
+    try:
+        cuda = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        failed = (
+            cuda.cuInit(0)
+            or cuda.cuDeviceGet(ctypes.byref(device), int(options.get("device_id", 0)))
+            or cuda.cuDeviceGetName(name, len(name), device)
+        )
+    except (OSError, AttributeError, ValueError):
+        return None
+    return None if failed else name.value.decode(errors="replace") or None
 
 
 class Session:
@@ -170,6 +229,7 @@ class BoundSession:
             ) from error
         self._binding.bind_ortvalue_input(name, inside)
         self._binding.bind_ortvalue_output(output.name, outside)
+        self._input, self._output = inside, outside
         self.run()
 
     def run(self) -> None:
@@ -182,6 +242,13 @@ class BoundSession:
         start = time.perf_counter_ns()
         self.run()
         return (time.perf_counter_ns() - start) / 1e6
+
+    def infer(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The logits of images, (batch, channels, height, width), which are copied there."""
+        self._input.update_inplace(np.ascontiguousarray(images))
+        self.run()
+        logits: npt.NDArray[np.float32] = self._output.numpy()
+        return logits
 
 
 def _memory(provider: str, options: dict[str, str]) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,8 @@ class Runtime(Protocol):
     runtime itself spells it; None: its usual one. All errors of the user are `ValueError`.
 
     For `runtimes list` it may have `purpose` and `install`, what it is for and how to install it,
-    in a few words each, and `providers()`, which lists those that are here.
+    in a few words each, and `providers()`, which lists those that are here. It may have
+    `fixed_batch`: the providers that need the batch fixed in a model, and why.
     """
 
     @property
@@ -144,6 +146,15 @@ def summarize_runtime(runtime: Runtime) -> RuntimeSummary:
         providers=providers,
         purpose=getattr(runtime, "purpose", "added by an extension"),
     )
+
+
+def why_fixed_batch(runtime: str, provider: str | None) -> str | None:
+    """Why a provider needs the batch fixed in a model, in a few words; None if it does not, or
+    nothing is known of it."""
+    needing: Mapping[str, str] = {}
+    if runtime in _RUNTIMES:
+        needing = getattr(_RUNTIMES[runtime], "fixed_batch", {})
+    return needing.get((provider or "").partition(":")[0])
 
 
 def runtime_source(runtime: Runtime) -> bytes:

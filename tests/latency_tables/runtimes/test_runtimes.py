@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
@@ -15,7 +16,7 @@ from latency_tables.benchmark.measure import (
 )
 from latency_tables.benchmark.models import random_tensors
 from latency_tables.benchmark.rounds import MeasureOptions
-from latency_tables.runtimes import onnxruntime
+from latency_tables.runtimes import onnxruntime, why_fixed_batch
 from models.errors import InputError, NotFound
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan
@@ -111,11 +112,71 @@ def test_input_and_output_in_the_devices_memory_are_another_condition(monkeypatc
     logits[:] = 0
     assert opened.time_ms() > 0
     assert opened._binding.copy_outputs_to_cpu()[0].any(), "the timed run wrote its output there"
+    images = np.random.default_rng(1).standard_normal((3, 1, 8, 8), np.float32)
+    np.testing.assert_array_equal(opened.infer(images), copied.infer(images))
 
     on_device = host_conditions(io="device")
     assert on_device.to_json()["io"] == "device"
     assert not on_device.alike(host_conditions())
     assert dataclasses.replace(on_device, io=None).alike(host_conditions()), "of an older file"
+
+
+def test_providers_that_need_fixed_shapes_get_them(monkeypatch):
+    """The processor stands for one of them; a table's batch is what it is compiled for."""
+    plan = layer_plan(DEBUG, DEBUG.smallest)
+    model = build_onnx(plan, random_tensors(plan), {})
+    sessions = []
+    make = onnxruntime._session
+    monkeypatch.setattr(
+        onnxruntime, "_session", lambda *args: sessions.append(make(*args)) or sessions[-1]
+    )
+    free: Any = onnxruntime.RUNTIME.open(model, batch=4)
+    monkeypatch.setitem(onnxruntime.FIXED_BATCH, CPU, "made up")
+    fixed: Any = onnxruntime.RUNTIME.open(model, batch=4)
+    assert [session.get_inputs()[0].shape for session in sessions] == [
+        ["batch", 1, 8, 8],
+        [4, 1, 8, 8],
+    ]
+    images = np.random.default_rng(1).standard_normal((4, 1, 8, 8), np.float32)
+    np.testing.assert_array_equal(fixed.infer(images), free.infer(images))
+    assert why_fixed_batch("onnxruntime", f"{CPU}:a=1") == "made up"
+    assert why_fixed_batch("onnxruntime", "QNNExecutionProvider") is not None
+    assert why_fixed_batch("onnxruntime", "CUDAExecutionProvider") is None
+    assert why_fixed_batch("of others", "QNNExecutionProvider") is None
+
+
+def test_a_gpu_is_named_by_its_driver(monkeypatch):
+    class Driver:
+        def __init__(self, name):
+            assert "cuda" in name
+
+        def cuInit(self, flags):
+            return 0
+
+        def cuDeviceGet(self, device, number):
+            device._obj.value = number
+            return 101 if number > 1 else 0
+
+        def cuDeviceGetName(self, name, size, device):
+            name.value = b"Made-up GPU %d" % device.value
+            return 0
+
+    monkeypatch.setattr(onnxruntime.ctypes, "CDLL", Driver)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    conditions = host_conditions(provider="CUDAExecutionProvider:device_id=1")
+    assert conditions.processor == "Made-up GPU 1"
+    assert not conditions.alike(host_conditions(provider="CUDAExecutionProvider"))
+    for number in ("7", "x"):
+        unknown = host_conditions(provider=f"CUDAExecutionProvider:device_id={number}")
+        assert unknown.processor == host_conditions().processor
+
+
+def test_a_provider_that_cannot_be_loaded_says_so(monkeypatch):
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    plan = layer_plan(DEBUG, DEBUG.smallest)
+    model = build_onnx(plan, random_tensors(plan), {})
+    with pytest.raises(InputError, match="could (not load|not open).*CUDA|CUDA.*could not"):
+        timed_model(model, provider="CUDAExecutionProvider")
 
 
 def test_a_runtime_without_a_devices_memory_refuses_it():
