@@ -1,5 +1,6 @@
 """Runtimes are found by name; a provider's options are conditions; no runtime replaces another."""
 
+import ctypes
 import dataclasses
 from typing import Any
 
@@ -125,11 +126,13 @@ def test_providers_that_need_fixed_shapes_get_them(monkeypatch):
     """The processor stands for one of them; a table's batch is what it is compiled for."""
     plan = layer_plan(DEBUG, DEBUG.smallest)
     model = build_onnx(plan, random_tensors(plan), {})
-    sessions = []
-    make = onnxruntime._session
-    monkeypatch.setattr(
-        onnxruntime, "_session", lambda *args: sessions.append(make(*args)) or sessions[-1]
-    )
+    sessions, make = [], onnxruntime._session
+
+    def keep(*args: Any) -> Any:
+        sessions.append(make(*args))
+        return sessions[-1]
+
+    monkeypatch.setattr(onnxruntime, "_session", keep)
     free: Any = onnxruntime.RUNTIME.open(model, batch=4)
     monkeypatch.setitem(onnxruntime.FIXED_BATCH, CPU, "made up")
     fixed: Any = onnxruntime.RUNTIME.open(model, batch=4)
@@ -161,7 +164,7 @@ def test_a_gpu_is_named_by_its_driver(monkeypatch):
             name.value = b"Made-up GPU %d" % device.value
             return 0
 
-    monkeypatch.setattr(onnxruntime.ctypes, "CDLL", Driver)
+    monkeypatch.setattr(ctypes, "CDLL", Driver)
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
     conditions = host_conditions(provider="CUDAExecutionProvider:device_id=1")
     assert conditions.processor == "Made-up GPU 1"
