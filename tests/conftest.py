@@ -9,6 +9,7 @@ import typer.testing
 from hypothesis import settings
 
 from search.costs import registered_limits
+from tests.sshd import Sshd, find_sshd, sshd
 
 # Threads of torch that spin while they wait take the cores from whatever runs beside them. It has
 # to be said before torch is imported; processes that tests start inherit it.
@@ -30,6 +31,23 @@ def one_command_tree() -> Iterator[None]:
         get = lambda app: built(app, tuple(registered_limits()))  # noqa: E731
         patch.setattr(typer.testing, "_get_command", get)
         yield
+
+
+@pytest.fixture(scope="session")
+def running_sshd() -> Iterator[Sshd]:
+    """An SSH server of this machine's user."""
+    if find_sshd() is None:
+        pytest.skip("sshd is not installed (on Debian: apt-get install openssh-server)")
+    with sshd() as server:
+        yield server
+
+
+@pytest.fixture
+def ssh_server(running_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
+    """The server with an empty home, for `ssh` as tests find it on the path."""
+    running_sshd.reset()
+    monkeypatch.setenv("PATH", running_sshd.path)
+    return running_sshd
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

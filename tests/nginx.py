@@ -64,7 +64,7 @@ def nginx(target: str, directives: str = "") -> Iterator[str]:
         raise FileNotFoundError("no nginx: on Debian, apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="subnet-nginx-") as folder:
         os.chmod(folder, 0o711)  # its workers may enter, whoever they are
-        port = _free_port()
+        port = free_port()
         text = CONFIG.format(
             user=f"user {WORKER};" if OTHER_USER else "",
             folder=folder,
@@ -77,21 +77,23 @@ def nginx(target: str, directives: str = "") -> Iterator[str]:
         command = [program, "-p", folder, "-c", str(config), "-e", f"{folder}/errors"]
         running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(port, running, Path(folder) / "errors")
+            wait_for_port(port, running, Path(folder) / "errors")
             yield f"http://127.0.0.1:{port}"
         finally:
             running.terminate()
             running.wait(PATIENCE_S)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, running: subprocess.Popen[bytes], errors: Path) -> None:
+def wait_for_port(port: int, running: subprocess.Popen[bytes], errors: Path) -> None:
+    """Wait until a server answers; `errors` is where it writes."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         assert running.poll() is None, errors.read_text()
@@ -99,4 +101,4 @@ def _wait_for(port: int, running: subprocess.Popen[bytes], errors: Path) -> None
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.01)
-    raise AssertionError("nginx did not start")
+    raise AssertionError("the server did not start")

@@ -12,6 +12,7 @@ import typer
 from models.errors import Conflict, InputError
 from service.cli.common import MEASURE_S, Json, SupernetName, catalog, check_out, settings
 from service.cli.devices.listing import show_all
+from service.cli.devices.remote import Python, Ssh, check_alone, measure_over_ssh
 from service.cli.devices.sittings import add_sittings
 from service.cli.output import print_json, progress_bar
 from service.contracts import read_duration
@@ -89,6 +90,8 @@ def measure(  # long: a parameter for each option
     apart: Annotated[
         str, typer.Option(metavar="DURATION", help="Between sittings: 90s, 10m, 2h.")
     ] = "10m",
+    ssh: Ssh = None,
+    python: Python = "python3",
     power_w: Annotated[
         float | None,
         typer.Option(
@@ -99,9 +102,11 @@ def measure(  # long: a parameter for each option
     replace: Annotated[bool, typer.Option("--replace", help="Replace a table of yours.")] = False,
     json: Json = False,
 ) -> None:
-    """Measure this machine; --resume continues an interrupted run."""
+    """Measure this machine, or another over SSH; --resume continues an interrupted run."""
     from latency_tables.benchmark import MeasureOptions
 
+    if ssh is not None:
+        check_alone(sittings)
     known, folder = catalog(), settings().home / "measuring"
     space, between = _space(supernet, resolution), _duration(apart)
     devices = batch_devices(name, batch)
@@ -124,6 +129,10 @@ def measure(  # long: a parameter for each option
         work = _unfinished(known, space, work, sittings)
     for options in work:
         _check_start(known, space, options, resume=resume, replace=replace)
+    if ssh is not None:
+        measure_over_ssh(known, space, work, ssh, python, power_w, resume=resume, replace=replace)
+        show_all(list(devices), json=json)
+        return
     for options in work:
         if len(devices) > 1:
             typer.echo(f"batch {options.batch} is device {options.device}", err=True)

@@ -1,0 +1,2 @@
+# The face of this room: what others may import.
+from .board import Board as Board
