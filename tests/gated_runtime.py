@@ -20,7 +20,7 @@ class GatedRuntime:
 
         return onnx.load_from_string(model).graph.SerializeToString()[:2000]
 
-    def open(self, model, *, provider, threads, batch):
+    def open(self, model, *, provider, threads, batch, io="host"):
         deadline = time.monotonic() + PATIENCE_S
         while not Path(provider).exists():
             if time.monotonic() > deadline:

@@ -240,7 +240,7 @@ def start(request: dict[str, Any], run: Path, lock: IO[bytes]) -> None:
         with (run / "log").open("wb") as log:
             code = subprocess.call(
                 [*command, *request["arguments"], "--", request["name"]],
-                stdout=log,
+                stdout=subprocess.DEVNULL,  # the name of its file
                 stderr=log,
                 cwd=run,
                 pass_fds=[lock.fileno()],

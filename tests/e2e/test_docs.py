@@ -28,6 +28,10 @@ SKIPPED = (
     (r"docker ", "needs Docker"),
     (r"subnet-search keygen", "before the server starts, which then signs: see url() below"),
     (r".*(postgresql|0\.0\.0\.0)", "needs other machines"),
+    (
+        r".* --ssh ",
+        "needs another machine; tests/service/cli/test_cli_measure_ssh.py measures over SSH",
+    ),
     (r"subnet-search worker\b", "stays; tests/service/jobs/test_worker_processes.py runs workers"),
     (
         r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--arch arch\.json)",
