@@ -32,6 +32,8 @@ def command(gate):
 
 @pytest.mark.slow
 def test_ctrl_c_stops_it_there_and_resume_goes_on(run, run_json, ssh_server, command, gate):
+    said: list[str] = []
+
     def interrupted(share, word=""):
         if share > 0:
             raise KeyboardInterrupt
@@ -42,7 +44,7 @@ def test_ctrl_c_stops_it_there_and_resume_goes_on(run, run_json, ssh_server, com
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote, "progress_bar", bar)
-        patch.setattr(remote, "_say", (said := []).append)
+        patch.setattr(remote, "_say", said.append)
         stopped = CliRunner().invoke(cli, [str(word) for word in command])
     assert stopped.exit_code in (1, 130), stopped.output
     assert said[-2:] == [
