@@ -21,7 +21,7 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 400, 60, 14
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-SCRIPTS = sorted((ROOT / "service" / "web").glob("*.js"))
+SCRIPTS = sorted((ROOT / "service" / "web").rglob("*.js"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

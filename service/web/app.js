@@ -4,7 +4,7 @@ import { get, onKeyNeeded, savedKey, saveKey } from "./api.js";
 import { $, announce, show } from "./dom.js";
 import { Devices } from "./devices.js";
 import { Explore } from "./explore.js";
-import { problem } from "./search.js";
+import { problem } from "./problems.js";
 import { Searches } from "./searches.js";
 import { readState, writeState } from "./state.js";
 

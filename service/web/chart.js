@@ -4,6 +4,7 @@ import { s, show } from "./dom.js";
 import { needsLog, within } from "./front.js";
 import { forImages, ms, share, short } from "./format.js";
 import { inWords, mark, shortName } from "./published.js";
+import { logTicks, ticks } from "./ticks.js";
 
 const MARGIN = { top: 54, right: 18, bottom: 44, left: 54 };
 
@@ -183,25 +184,4 @@ export class Chart {
     const images = batches.length === 1 ? forImages(batches[0]) : ", each for its own batch";
     return this.confidence == null ? `Latency, ms${images}, predicted` : `Upper bound of the latency, ms${images}, nominal ${share(this.confidence, 4)}`;
   }
-}
-
-/** About `count` round numbers between `low` and `high`. */
-export function ticks(low, high, count) {
-  const raw = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const unit = [1, 2, 5, 10].find((u) => u * power >= raw) * power;
-  const found = [];
-  for (let i = Math.ceil(low / unit); i * unit <= high; i++) found.push(Number((i * unit).toPrecision(12)));
-  return found;
-}
-
-/** 1, 2, 5 times powers of ten between `low` and `high`. */
-export function logTicks(low, high) {
-  const found = [];
-  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p++)
-    for (const unit of [1, 2, 5]) {
-      const value = Number((unit * 10 ** p).toPrecision(6));
-      if (value >= low && value <= high) found.push(value);
-    }
-  return found;
 }

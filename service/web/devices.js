@@ -3,8 +3,9 @@
 import { Problem, get, post } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
 import { share } from "./format.js";
+import { LinkView, lacksRuntime, linkForm } from "./links.js";
 import { conditionsInWords, tag } from "./origin.js";
-import { problem } from "./search.js";
+import { problem } from "./problems.js";
 
 export class Devices {
   /** `added(name)` is called after a device was stored, `explore(name)` to open one under Explore. */
@@ -14,7 +15,10 @@ export class Devices {
 
   async open(catalog) {
     this.catalog = catalog;
-    if (!$("#devices").firstChild) this.#frame($("#devices"));
+    if (!$("#devices").firstChild) {
+      this.#frame($("#devices"));
+      this.#byLink();
+    }
     await this.#list();
   }
 
@@ -43,8 +47,22 @@ export class Devices {
       this.#take(event.dataTransfer.files);
     });
     this.results = h("div", { id: "upload-results", "aria-live": "polite" });
+    this.link = h("details", { class: "card", id: "by-link" });
     this.body = h("div", {});
-    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "Latency tables: the time of each layer, and where the times come from.")), zone, this.results, this.body);
+    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "Latency tables: the time of each layer, and where the times come from.")), this.link, zone, this.results, this.body);
+  }
+
+  #byLink() {
+    const place = h("div", { class: "link-place" });
+    const made = (link) => {
+      const view = new LinkView(
+        link,
+        (ended) => ended.devices.forEach((name) => this.added(name)),
+        (ended) => ended.devices.map((name) => h("button", { type: "button", class: "quiet", onclick: () => this.explore(name) }, `See ${ended.devices.length > 1 ? name : "it"} under Explore`)),
+      );
+      show(place, view.element);
+    };
+    show(this.link, h("summary", {}, "Measure a phone or another computer"), lacksRuntime() ?? [linkForm(this.catalog.supernets, made), place]);
   }
 
   async #take(files) {

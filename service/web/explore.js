@@ -12,7 +12,8 @@ import { forImages, ms, percent, scaled } from "./format.js";
 import { NetworkCard } from "./network.js";
 import { tag } from "./origin.js";
 import { Published, legend } from "./published.js";
-import { SearchCard, deviceName, problem } from "./search.js";
+import { problem } from "./problems.js";
+import { SearchCard, deviceName } from "./search.js";
 import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
 

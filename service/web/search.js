@@ -4,7 +4,9 @@ import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
 import { bytes, moment, ms, percent, scaled, short } from "./format.js";
 import { FURTHER, limits, quantity } from "./limits.js";
+import { tryOnDevice } from "./links.js";
 import { doubts, figure, latencyFigures, latencyTag, measuredTag, tag, top1Tag } from "./origin.js";
+import { problem } from "./problems.js";
 import { curl, python } from "./snippets.js";
 
 const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
@@ -111,18 +113,6 @@ export class SearchCard {
 export const finished = (search) => ["succeeded", "failed", "cancelled"].includes(search.status);
 export const deviceName = (search) => (typeof search.request.device === "string" ? search.request.device : (search.request.device?.name ?? "inline profile"));
 
-/** A problem document (RFC 9457) as a notice. */
-export function problem(document) {
-  const nearest = Object.entries(document?.nearest ?? {});
-  return h(
-    "div",
-    { class: "notice bad", role: "alert" },
-    h("p", {}, h("b", {}, document?.title && document.title !== "about:blank" ? `${document.title}. ` : ""), document?.detail ?? "The request failed without a stated reason."),
-    nearest.length ? h("p", {}, `The nearest limits that can be met: ${limits(document.nearest)}.`) : null,
-    document?.errors?.length ? h("ul", {}, document.errors.slice(0, 20).map((e) => h("li", {}, typeof e === "string" ? e : `${e.pointer ?? ""} ${e.detail ?? ""}`))) : null,
-  );
-}
-
 function result(search) {
   const { result: found, request: wanted } = search;
   const { verified, provenance } = found;
@@ -156,6 +146,7 @@ function result(search) {
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
       figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),
     ),
+    tryOnDevice(search),
     download(search),
     snippet("curl", curl(search)),
     snippet("Python", python(search)),

@@ -4,7 +4,8 @@ import { get } from "./api.js";
 import { $, announce, h, show } from "./dom.js";
 import { ago, bytes, forImages, moment, ms, percent } from "./format.js";
 import { limits } from "./limits.js";
-import { deviceName, problem } from "./search.js";
+import { problem } from "./problems.js";
+import { deviceName } from "./search.js";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const PAGE = 25;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ async def test_pages_run_scripts_of_this_host_alone(client, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["index.html", "docs.html"])
+@pytest.mark.parametrize("page", ["index.html", "docs.html", "measure/index.html"])
 async def test_pages_name_files_that_are_there_and_no_script_inline(client, page):
     html = (WEB / page).read_text()
     links = re.findall(r'(?:src|href)="(/[^"#]*)"', html)
@@ -45,17 +46,35 @@ async def test_pages_name_files_that_are_there_and_no_script_inline(client, page
     assert not re.search(r"<script(?![^>]*\bsrc=)|\bon\w+=|style=|https?://", html)
 
 
+def named_modules(page):
+    """Those that a page loads by itself, by their paths under the folder of pages."""
+    html = (WEB / page).read_text()
+    return set(re.findall(r'(?:modulepreload" href|module" src)="/assets/([^"]+)"', html))
+
+
 def test_every_module_is_loaded_at_once():
     """One that is found by reading another costs a round trip more."""
-    html = (WEB / "index.html").read_text()
     modules = {path.name for path in WEB.glob("*.js")} - {"theme.js", "docs.js"}
-    assert modules == set(
-        re.findall(r'(?:modulepreload" href|module" src)="/assets/([^"]+)"', html)
-    )
+    assert named_modules("index.html") == modules
+
+
+def test_a_devices_page_loads_what_it_imports_and_no_more():
+    """What its worker alone imports is loaded when it starts."""
+    wanted, known = ["measure/main.js"], set()
+    while wanted:
+        path = wanted.pop()
+        known.add(path)
+        text = (WEB / path).read_text()
+        imported = re.findall(r'^import .* from "(\.{1,2}/[^"]+)";$', text, re.MULTILINE)
+        found = {
+            str((WEB / path).parent.joinpath(name).resolve().relative_to(WEB)) for name in imported
+        }
+        wanted += found - known
+    assert named_modules("measure/index.html") == known
 
 
 def test_no_file_of_the_page_names_another_host():
-    for path in WEB.iterdir():
+    for path in filter(Path.is_file, WEB.rglob("*")):
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not a place
         assert "://" not in text, path.name
 
