@@ -1,4 +1,4 @@
-"""The measuring page's arithmetic, run in a browser: orders, medians, clocks, rounds, throttling."""
+"""The measuring page's arithmetic in a browser: orders, medians, clocks, rounds, throttling."""
 
 from __future__ import annotations
 
