@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from service.links.web_runtime import WebRuntime
+from service.settings import Settings
 from tests.processes import PATIENCE_S, server
 from tests.service import conftest as made_up
 
@@ -40,6 +42,13 @@ def serve(home: Path, **environment: str) -> Iterator[str]:
     """The URL of a server process with this home."""
     with server(home, **environment) as (_, client):
         yield str(client.base_url).rstrip("/")
+
+
+def web_runtimes() -> Path | None:
+    """The folder of runtimes in which this installation has onnxruntime-web, if it has it."""
+    settings = Settings()
+    folders = [settings.home.resolve() / "runtimes", settings.runtimes]
+    return next((each for each in folders if each and WebRuntime(each).folder), None)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from latency_tables.table.conditions import Conditions
-from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve
+from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve, web_runtimes
 from tests.service.conftest import keep, make_bundle, make_table
 
 
@@ -20,7 +20,8 @@ def url(tmp_path_factory):
     int8 = Conditions(runtime="fake", precision="int8", batch=1)
     keep(home, make_table(BOUNDED, residual_ratios=RATIOS))
     keep(home, make_table(BOUNDED, conditions=int8, network_overhead_ms=0.05))
-    with serve(home) as url:
+    runtimes = web_runtimes()
+    with serve(home, **({"SUBNET_RUNTIMES": str(runtimes)} if runtimes else {})) as url:
         yield url
 
 

@@ -85,7 +85,7 @@ export class Work {
 
   /** Tell those who made the link why nothing more comes. */
   stopped(error) {
-    if (error.status == null) this.session.progress({ ...this.#report(), phase: `Stopped: ${error.message}`.slice(0, 300) }).catch(() => {});
+    if (![404, 410].includes(error.status)) this.session.progress({ ...this.#report(), phase: `Stopped: ${error.message}`.slice(0, 300) }).catch(() => {});
   }
 
   #stop(error) {

@@ -1,0 +1,108 @@
+"""Another device by a link, in a real browser: measured, searched for, and a model tried there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.e2e.browser import CHROMIUM, PATIENCE_MS, TINY, web_runtimes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} on this machine"),
+    pytest.mark.skipif(
+        web_runtimes() is None,
+        reason="onnxruntime-web is not installed (subnet-search runtimes install onnxruntime-web)",
+    ),
+]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "reduced_motion": "reduce"}
+TARGET_S = 4
+DEVICE = "pocket-phone"
+
+
+@pytest.fixture
+def phone(browser, url):
+    """A page on another device, whose measurements are short; its requests are in `asked`."""
+    context = browser.new_context(**PHONE)
+    context.set_default_timeout(PATIENCE_MS)
+
+    def shorten(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "target_s": TARGET_S})
+
+    context.route("**/link-sessions/current/plan", shorten)
+    phone = context.new_page()
+    errors = []
+    phone.on("pageerror", lambda error: errors.append(str(error)))
+    yield phone
+    context.close()
+    assert not errors
+
+
+def violations(page):
+    """What axe finds at both themes, and whether the page is wider than the screen."""
+    found = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        found += [(theme, v["id"], v["nodes"]) for v in Axe().run(page).response["violations"]]
+    width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return found + ([("wide", width, "")] if width > 0 else [])
+
+
+def open_link(phone, address):
+    """Open an address on the device and start; its code is then gone from the address."""
+    phone.goto(address)
+    start = phone.get_by_role("button", name="Start")
+    expect(start).to_be_visible()
+    assert not violations(phone)
+    start.click()
+    expect(phone).to_have_url(re.compile("/measure$"))
+
+
+def test_a_phone_is_measured_by_a_link_searched_for_and_tries_the_model(page, phone):
+    page.goto("/?view=devices")
+    page.locator("summary", has_text="Measure a phone").click()
+    form = page.get_by_role("form", name="Measure a phone")
+    form.get_by_label("Supernet").select_option(TINY)
+    form.get_by_label("Name of the device").fill(DEVICE)
+    form.get_by_role("button", name="Make a link").click()
+    expect(page.get_by_alt_text("QR code")).to_be_visible()
+    address = page.locator(".link-address code").inner_text()
+
+    open_link(phone, address)
+    expect(phone.locator("#phase")).to_have_text(re.compile(r"round [2-9]"))
+    assert not violations(phone)
+    expect(page.locator(".link-card .small-chart circle").nth(9)).to_be_visible()
+    expect(page.locator(".link-card .step")).to_contain_text("left")
+    fetched: list[str] = []
+    phone.on("request", lambda request: fetched.append(request.url))
+    phone.reload()
+    expect(phone.get_by_role("heading", name=f"{DEVICE} is measured")).to_be_visible()
+    assert not [url for url in fetched if "/models/" in url], "they were kept"
+    assert not violations(phone)
+
+    page.locator(".link-card").get_by_role("button", name="See it under Explore").click()
+    expect(page.locator("#chosen-body .on")).to_contain_text(DEVICE)
+    expect(page.locator("#chosen-body .conditions").last).to_contain_text("onnxruntime-web")
+    page.get_by_role("button", name="Search within").click()
+    expect(page.get_by_role("button", name="Download ONNX")).to_be_visible()
+    page.get_by_role("button", name="Try it on the device").click()
+    open_link(phone, page.locator(".link-address code").inner_text())
+    # Whether it is as fast as predicted depends on what else this machine does.
+    expect(phone.get_by_role("heading", name=re.compile("runs? here as found"))).to_be_visible()
+    expect(phone.locator(".verdict").last).to_contain_text("answers to 64 images are those of")
+    assert not violations(phone)
+    verdict = page.locator("#search-body .notice").filter(has_text="on the device.").first
+    expect(verdict).to_contain_text("Its answers to 64 images are equal")
+    page.reload()
+    expect(verdict).to_contain_text("Its answers to 64 images are equal")
+
+    # The link was for one device, once.
+    phone.goto(address)
+    phone.get_by_role("button", name="Start").click()
+    expect(phone.get_by_role("alert")).to_be_visible()
+    expect(phone.locator("#view")).to_contain_text("A link works once")
