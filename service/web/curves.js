@@ -38,8 +38,8 @@ function trend(dots) {
 class Plot {
   constructor(title, across, unit) {
     this.box = h("div", { class: "plot-box" });
-    this.words = h("figcaption", { class: "hint" });
-    this.element = h("figure", { class: "plot" }, h("h3", {}, title), this.box, this.words);
+    this.words = h("span", { class: "hint" });
+    this.element = h("figure", { class: "plot" }, h("figcaption", {}, h("span", { class: "label" }, title), this.words), this.box);
     Object.assign(this, { title, across, unit, drawn: null });
     new ResizeObserver(() => this.drawn && this.draw(...this.drawn)).observe(this.box);
   }

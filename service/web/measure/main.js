@@ -83,4 +83,6 @@ function end(element) {
   announce(title.textContent);
 }
 
+// Another link, opened in the same tab: only the part after # changes, and nothing is loaded by itself.
+addEventListener("hashchange", () => location.hash && location.reload());
 start();

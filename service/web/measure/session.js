@@ -2,6 +2,8 @@
 
 const HERE = "/v1/link-sessions";
 const WAITS_S = [1, 2, 4, 8, 15, 30];
+const MOST_ERRORS = 5;
+/** How often a request is repeated that the service answers with an error of its own (500). */
 
 export class Refused extends Error {
   /** `document` is a problem document (RFC 9457). */
@@ -43,7 +45,7 @@ export class Session {
         if (tries) this.onWait(null);
         return response;
       } catch (error) {
-        if (!repeated || !passing(error) || Date.now() > this.until) throw error;
+        if (!repeated || !passing(error) || Date.now() > this.until || (error.status === 500 && tries >= MOST_ERRORS)) throw error;
         this.onWait(error);
         await new Promise((wake) => setTimeout(wake, 1000 * WAITS_S[Math.min(tries, WAITS_S.length - 1)]));
       }

@@ -10,7 +10,7 @@ const OVER = ["cancelled", "expired", "failed", "succeeded"];
 export class Work {
   constructor(given) {
     Object.assign(this, given, { reported: -Infinity, last: {}, running: null });
-    this.session.onWait = (error) => this.#note("waiting", error && `No connection to the service (${error.message}). Nothing is lost: it is tried again.`);
+    this.session.onWait = (error) => this.#note("waiting", error && `The service does not answer as it should (${error.message}). Nothing is lost: it is tried again.`);
     if (this.saved.opening) this.#tight(Math.floor((this.saved.capacity ?? this.plan?.models.length ?? 16) / 2)); // the browser ended the page while models were opened
     document.addEventListener("visibilitychange", () => this.#visibility());
     addEventListener("pagehide", () => this.#remember({ opening: false }));
