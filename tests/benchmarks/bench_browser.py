@@ -107,7 +107,8 @@ def opened(browser: Browser, extra: Extra | None = None) -> Iterator[Page]:
                 route.fulfill(body=extra.models[number], content_type="application/octet-stream")
 
         def result(route: Route) -> None:
-            route.continue_(post_data=json.dumps(extra.take_from(route.request.post_data_json)))
+            body: dict[str, Any] = json.loads(route.request.post_data or "{}")
+            route.continue_(post_data=json.dumps(extra.take_from(body)))
 
         context.route("**/current/plan", plan)
         context.route(re.compile(r"/current/models/\d+$"), model)
