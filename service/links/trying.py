@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,6 @@ from service.contracts import Search
 from service.delivery import LatencyBudget, describe_times, difference
 from service.links.plans import RUNTIME
 from service.links.results import read_conditions
-
-if TYPE_CHECKING:
-    from models.bundle import Bundle
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,14 +76,10 @@ def request_of(search: Search) -> dict[str, Any]:
 def images_of(catalog: Catalog, request: Mapping[str, Any]) -> npt.NDArray[np.float32]:
     """The first validation images of the model's supernet as it takes them, (N, C, r, r); N is 0
     where there are none."""
-    bundle = catalog.supernets.get(request["supernet"])
-    return _images(bundle, request["resolution"])
-
-
-@lru_cache(8)
-def _images(bundle: Bundle, resolution: int) -> npt.NDArray[np.float32]:
     from models.onnx import ImageSet
 
+    bundle = catalog.supernets.get(request["supernet"])
+    resolution = request["resolution"]
     if not bundle.has("validation.npz"):
         return np.empty((0, bundle.space.channels, resolution, resolution), np.float32)
     few = ImageSet(bundle.validation().images[:IMAGES], bundle.mean, bundle.std)
