@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import UTC, datetime
 
 import pytest
 import structlog
+from sqlalchemy.dialects import sqlite
 
 from service.storage.database import (
     _without_foreign_keys,
@@ -16,6 +19,7 @@ from service.storage.database import (
     open_database,
 )
 from service.storage.dbos_schema import _ToStructlog, quieten_dbos
+from service.storage.tables import UtcDateTime
 
 
 def test_a_sqlite_database_exists_once_there_is_a_file(tmp_path):
@@ -54,6 +58,25 @@ def test_foreign_keys_are_suspended_no_longer_than_a_migration_takes(tmp_path):
             raise RuntimeError
         assert enforced() == 1
     engine.dispose()
+
+
+@pytest.fixture
+def far_east(monkeypatch):
+    """This process is in a zone whose time is not UTC."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_stored_moments_are_utc_whatever_the_zone_of_the_machine(far_east):
+    column, noon = UtcDateTime(), datetime(2026, 1, 2, 12, tzinfo=UTC)
+    assert column.process_bind_param(noon.astimezone(), sqlite.dialect()) == noon
+    for stored in (noon, noon.replace(tzinfo=None), noon.astimezone()):  # SQLite keeps no zone
+        read = column.process_result_value(stored, sqlite.dialect())
+        assert read == noon
+        assert read.tzinfo is UTC
 
 
 def warning(created_s: float, line: int = 1, text: str = "the database is gone\nand so on"):
