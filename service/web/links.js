@@ -30,12 +30,12 @@ export function linkForm(supernets, made) {
       { class: "controls" },
       field("Supernet", select("supernet", supernets.map(({ name }) => [name, name]))),
       field("Name of the device", h("input", { name: "device", required: true, maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*", placeholder: "my-phone", autocomplete: "off", spellcheck: "false", title: "a-z 0-9 . _ -, such as my-phone" })),
-      field("How", select("mode", [["quick", "quick: about a minute, whole networks"], ["thorough", "thorough: some minutes, every layer"]])),
+      field("How", select("mode", [["quick", "quick, a minute"], ["thorough", "thorough, minutes"]])),
       field("Runs on", select("backends", [["wasm", "processor (WASM)"], ["wasm,webgpu", "processor, and GPU if it has WebGPU"]])),
       field("Threads", h("input", { name: "threads", type: "number", min: 1, max: 64, value: 1, required: true, inputmode: "numeric" })),
       h("button", { class: "primary" }, "Make a link"),
     ),
-    h("p", { class: "hint" }, "The other device opens an address once, without key or installation, times networks in its browser, and is stored under its name. More than one thread needs HTTPS."),
+    h("p", { class: "hint" }, "The other device opens an address once, without key or installation, times networks in its browser, and is stored under its name. Quick fits a table to whole networks; thorough times every layer. More than one thread needs HTTPS."),
     h("div", { class: "refusal" }),
   );
   form.addEventListener("submit", async (event) => {
@@ -95,16 +95,15 @@ export class LinkView {
     this.update?.(link);
   }
 
-  code({ purpose, device }) {
+  code({ purpose, device, warnings }) {
     const { url, qr_svg } = this.first;
     const left = h("b", {});
     this.update = ({ expires_at }) => (left.textContent = countdown(expires_at));
-    const local = /^https?:\/\/(localhost|127\.|\[::1\])/.test(url);
     announce("The link is ready");
     return [
       h("h2", {}, purpose === "try" ? "Open this on the device" : `Open this on ${device ?? "the device"}`),
       h("div", { class: "link-code" }, h("img", { class: "qr", src: `data:image/svg+xml,${encodeURIComponent(qr_svg)}`, alt: "QR code of the address" }), h("div", { class: "link-address" }, h("p", {}, h("code", {}, url)), h("p", { class: "actions" }, copyButton(() => url, "Copy the address"), this.#cancel()), h("p", { class: "hint" }, "Scan it with the camera, or open the address in the device’s browser. It works once, for ", left, "."))),
-      local ? h("p", { class: "notice" }, "This address reaches this computer alone. For another device, open this page by an address that it can reach, then make the link there.") : null,
+      warnings.map((text) => h("p", { class: "notice" }, text)),
     ];
   }
 
@@ -135,7 +134,7 @@ export class LinkView {
     return [
       h("h2", {}, title),
       link.error ? h("p", { class: "notice bad", role: "alert" }, link.error) : null,
-      link.warnings.map((text) => h("p", { class: "notice" }, text)),
+      link.warnings.filter((text) => !this.first.warnings.includes(text)).map((text) => h("p", { class: "notice" }, text)),
       link.try_result ? onDevice(link.try_result) : null,
       curves ? [curves.networks.element] : null,
       h("p", { class: "actions" }, this.actions(link)),
@@ -195,8 +194,8 @@ export function tryOnDevice(search) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await submit(form, { search: search.id }, (link) => {
-      const view = new LinkView(link, (ended) => ended.try_result && show(found, onDevice(ended.try_result)));
-      show(place, view.element);
+      const ended = ({ try_result }) => try_result && (show(found, onDevice(try_result)), show(place));
+      show(place, new LinkView(link, ended).element);
     });
   });
   return h("div", { class: "try" }, found, form);

@@ -79,7 +79,9 @@ class Extra:
         return plan
 
     def take_from(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The result without these networks, whose times are kept."""
+        """The result without these networks, whose times are kept; a try's result as it is."""
+        if "rounds" not in result:
+            return result
         times = result["rounds"]["times_ms"]
         self.times_ms = {name: times[name]["p50"] for name in self.plans}
         for name in set(self.plans) - self.shared:

@@ -20,7 +20,9 @@ pytestmark = [
 ]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "reduced_motion": "reduce"}
-TARGET_S = 4
+TARGET_S = 6
+HIDE = """Object.defineProperty(document, "hidden", { configurable: true, get: () => IS_HIDDEN });
+  document.dispatchEvent(new Event("visibilitychange"));"""
 DEVICE = "pocket-phone"
 
 
@@ -76,6 +78,13 @@ def test_a_phone_is_measured_by_a_link_searched_for_and_tries_the_model(page, ph
     open_link(phone, address)
     expect(phone.locator("#phase")).to_have_text(re.compile(r"round [2-9]"))
     assert not violations(phone)
+    phone.context.set_offline(True)
+    expect(phone.locator("#view")).to_contain_text("No connection to the service at the moment")
+    phone.context.set_offline(False)
+    expect(phone.locator("#view")).not_to_contain_text("No connection to the service")
+    for is_hidden, said in (("true", "Paused"), ("false", "This page was hidden for a while")):
+        phone.evaluate(HIDE.replace("IS_HIDDEN", is_hidden))
+        expect(phone.locator("#view")).to_contain_text(said)
     expect(page.locator(".link-card .small-chart circle").nth(9)).to_be_visible()
     expect(page.locator(".link-card .step")).to_contain_text("left")
     fetched: list[str] = []

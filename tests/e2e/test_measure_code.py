@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 
 import numpy as np
@@ -83,19 +84,19 @@ def test_throttling_is_three_rounds_running_a_fifth_slower(run):
 @pytest.mark.parametrize("step_ms", [0.005, 0.1, 1.0])
 def test_a_clock_of_any_step_gives_the_same_times(run, step_ms):
     """Warm and cold ones, of a short model and of a long one."""
-    for true_ms in (0.03, 0.7, 12.0):
+    for true_ms, after_ms in itertools.product((0.03, 0.7, 12.0), (0.5, 5.0)):
         seen, warm, cold = run(
             """const clock = clockOf(given.step_ms, 7);
             const watch = new Stopwatch(clock.now);
             const visits = { warm: [], cold: [] };
-            const [run, after] = [clock.takes(given.true_ms), clock.takes(0.5)];
+            const [run, after] = [clock.takes(given.true_ms), clock.takes(given.after_ms)];
             for (let round = 0; round < given.rounds; round++) {
-              const after_ms = watch.fine ? null : await watch.sample("after", after, 200);
+              const after_ms = watch.isFine() ? 0 : await watch.sample("after", after, 200);
               visits.warm.push((await watch.warm("w", run, { warmup: 2, runs: 4 }))[0]);
               visits.cold.push((await watch.cold("c", run, after, { runs: 4, after_ms }))[1]);
             }
             return [watch.clock_ms, mean(visits.warm), mean(visits.cold)];""",
-            {"step_ms": step_ms, "true_ms": true_ms, "rounds": 40},
+            {"step_ms": step_ms, "true_ms": true_ms, "after_ms": after_ms, "rounds": 40},
         )
         assert seen == pytest.approx(step_ms, rel=1e-6)
         assert warm == pytest.approx(true_ms, rel=0.01)

@@ -1,17 +1,18 @@
 // Timing with a clock whose steps may be longer than what is timed.
 //
-// A browser's clock has steps of 5 microseconds in an isolated page, and of 0.1 to 1 ms in others. A
-// sample is therefore a loop of runs that takes at least TICKS steps: a step at either end is then
-// below one percent of it. A single run that follows a run of another model cannot be looped. With a
-// fine clock it is timed singly, and short ones are averaged: where the steps fall is random, so the
-// mean is right, and the median is not. With a coarse clock, pairs of both models are looped, and the
-// other model's time, looped likewise, is subtracted.
+// A browser's clock has steps of 5 to 20 microseconds in an isolated page, and of 0.1 to 1 ms in others.
+// A sample is therefore a loop of runs that takes at least TICKS steps: a step at either end is then
+// below one percent of it. A single run that follows a run of another model cannot be looped. It is timed
+// singly, and short ones are averaged: where the steps fall is random, so the mean is right, and the
+// median is not. Where a step is long even beside the other model's run, pairs of both are looped, and the
+// other model's time, looped likewise, is subtracted; its own noise is then in the difference.
 
 import { mean, median } from "./statistics.js";
 
 export const TICKS = 50;
-export const FINE_MS = 0.01;
-/** Longest step for which single runs are timed, milliseconds. */
+const FINE_MS = 0.01;
+const FINE_SHARE = 0.05;
+/** Longest step for which single runs are timed: milliseconds, or a share of the other model's run. */
 const MOST_RUNS = 100_000;
 const LEAST_MS = 1e-4;
 
@@ -35,8 +36,9 @@ export class Stopwatch {
     Object.assign(this, { now, clock_ms, counts: new Map() });
   }
 
-  get fine() {
-    return this.clock_ms <= FINE_MS;
+  /** Whether single runs are timed that follow a run of `after_ms`. */
+  isFine(after_ms = 0) {
+    return this.clock_ms <= Math.max(FINE_MS, FINE_SHARE * after_ms);
   }
 
   /** Milliseconds of a run, as the mean of a loop of at least `least_ms`; `name` remembers how many
@@ -66,7 +68,7 @@ export class Stopwatch {
 
   /** The same of runs that each follow a run of `after`, which alone takes `after_ms`. */
   async cold(name, run, after, { runs, after_ms }) {
-    if (!this.fine) {
+    if (!this.isFine(after_ms)) {
       const pair_ms = await this.sample(name, async () => (await after(), await run()));
       const left = Math.max(LEAST_MS, pair_ms - after_ms);
       return [left, left];

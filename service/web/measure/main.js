@@ -5,7 +5,7 @@ import { gpuAdapter, sizeOf } from "./engine.js";
 import { Session, claim } from "./session.js";
 import { Storage, savedSession, saveSession } from "./storage.js";
 import * as views from "./views.js";
-import { Work } from "./work.js";
+import { Work, tellStopped } from "./work.js";
 
 const LASTS_MS = 30 * 60 * 1000;
 const view = $("#view");
@@ -40,10 +40,12 @@ async function welcome(code) {
 /** Do what the session is for, or go on with it. */
 async function go(saved, task = null) {
   const session = new Session(saved.secret, saved.until);
+  let storage = null;
   let work = null;
+  show(view, views.connecting());
   try {
     task ??= await current(session);
-    const storage = await Storage.open();
+    storage = await Storage.open();
     const plan = task.purpose === "measure" ? ((await storage.get("notes", "plan")) ?? (await session.plan())) : null;
     if (plan) await storage.put("notes", "plan", plan);
     const backends = await usable(task.backends);
@@ -55,7 +57,9 @@ async function go(saved, task = null) {
     await storage.clear();
     end(task.purpose === "measure" ? views.measured(task, answers) : views.tried(task, answers[0]));
   } catch (error) {
-    work?.stopped(error);
+    if (work) work.stopped(error);
+    else tellStopped(session, error);
+    storage?.clear();
     end(views.refused(error));
   }
 }
@@ -67,11 +71,12 @@ async function current(session) {
   return task;
 }
 
-/** Those that this browser has; WASM where it has none of them. */
+/** Those that this browser has. */
 async function usable(backends) {
   const gpu = backends.includes("webgpu") && (await gpuAdapter());
   const found = backends.filter((backend) => backend !== "webgpu" || gpu);
-  return found.length ? found : ["wasm"];
+  if (!found.length) throw new Error("This browser has no WebGPU on this page, and the link asks for nothing else. WebGPU needs HTTPS and a recent browser.");
+  return found;
 }
 
 function end(element) {

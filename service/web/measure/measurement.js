@@ -111,7 +111,7 @@ class Measurement {
     const found = [];
     for (let i = 0; i < CANARY.samples; i++) found.push(await watch.sample("canary", run));
     const cold = Object.values(plan.timings).find((timing) => timing.after != null);
-    if (cold && !watch.fine) {
+    if (cold && !watch.isFine()) {
       const after = await this.pool.get(cold.after);
       this.after_ms = await watch.sample("after", after.run, CANARY.after_ms);
     }
@@ -131,14 +131,14 @@ class Measurement {
 
   // -- what the page is told -------------------------------------------------------------
 
-  #report({ rounds, times, visited, spent_s }) {
+  #report({ rounds, times, visited, elapsed_s }) {
     if (performance.now() - this.told < TELL_MS && visited) return;
     const { settings } = this;
-    const spent = spent_s ?? rounds.reduce((sum, round) => sum + round.spent_s, 0);
-    const typical = rounds.length ? median(rounds.map((round) => round.spent_s)) : null;
     const part = visited / settings.count;
-    const share = shareOf(settings, rounds.length + part, spent + part * (typical ?? 0));
-    const left_s = typical == null ? settings.target_s : Math.max(settings.target_s - spent, typical * (settings.min_rounds - rounds.length)) - part * typical;
+    const spent = rounds.reduce((sum, round) => sum + round.spent_s, 0) + elapsed_s;
+    const typical = rounds.length ? median(rounds.map((round) => round.spent_s)) : elapsed_s / part;
+    const share = shareOf(settings, rounds.length + part, spent);
+    const left_s = Math.max(settings.target_s - spent, typical * (settings.min_rounds - rounds.length - part));
     const networks = this.networks.slice(0, SHOWN).map(({ index, macs }) => ({ macs, latency_ms: latest(rounds, times, index) }));
     const canary_ms = rounds.map((round) => round.canary_ms);
     this.#say(`Timing, round ${rounds.length + (visited ? 1 : 0)}`, LOADING + (1 - LOADING) * share, false, {

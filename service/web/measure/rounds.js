@@ -44,7 +44,7 @@ export async function timeRounds(plan, kept, does) {
     if (!round) continue;
     rounds.push(round);
     await does.keep(rounds.length - 1, round);
-    does.report({ rounds, visited: 0, spent_s: spent() });
+    does.report({ rounds, visited: 0, elapsed_s: 0 });
     if (throttled(rounds.map((r) => r.canary_ms))) {
       rounds.splice(-ROUNDS_RUNNING);
       if (pauses === COOL_S.length) return { rounds, stopped: "throttled" };
@@ -63,7 +63,7 @@ async function oneRound(plan, rounds, tries, does) {
   let visited = 0;
   for (const i of shuffled(plan.count, plan.seed, tries)) {
     times.set(await does.visit(i), 2 * i);
-    does.report({ rounds, times, visited: ++visited });
+    does.report({ rounds, times, visited: ++visited, elapsed_s: does.now() - start });
     await does.gate.breathe();
     if (does.gate.closings !== closings) return null;
   }

@@ -36,6 +36,9 @@ export function welcome(runtime_bytes, begin) {
   );
 }
 
+/** While the service is asked what is to be done. */
+export const connecting = () => card(h("h1", {}, "Asking the service"), h("p", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), "This goes on by itself once the service answers."));
+
 /** The panel of a running measurement or try. */
 export function running(task, plan) {
   const measuring = task.purpose === "measure";

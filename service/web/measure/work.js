@@ -85,7 +85,7 @@ export class Work {
 
   /** Tell those who made the link why nothing more comes. */
   stopped(error) {
-    if (![404, 410].includes(error.status)) this.session.progress({ ...this.#report(), phase: `Stopped: ${error.message}`.slice(0, 300) }).catch(() => {});
+    tellStopped(this.session, error, this.#report());
   }
 
   #stop(error) {
@@ -133,4 +133,10 @@ export class Work {
       this.#note("screen", "This browser cannot keep the screen on by itself: touch it now and then.");
     }
   }
+}
+
+/** Tell those who made a link why nothing more comes; a link that has ended needs no telling. */
+export function tellStopped(session, error, report = { share: 0 }) {
+  if ([404, 410].includes(error.status)) return;
+  session.progress({ ...report, phase: `Stopped: ${error.message}`.slice(0, 300) }).catch(() => {});
 }
