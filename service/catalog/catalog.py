@@ -134,6 +134,8 @@ class Catalog:
         if table is not None and table.conditions.precision != "fp32":
             with suppress(NotFound):
                 float_table = self.devices.resolve(table.device, table.space, "fp32")
+                if float_table and float_table.conditions.runtime != table.conditions.runtime:
+                    float_table = None  # one runtime's times say nothing about another's
         key = (
             bundle.path,
             bundle.sha256,

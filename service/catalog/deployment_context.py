@@ -52,6 +52,11 @@ class DeploymentContext:
         return "fp32" if self.table is None else self.table.conditions.precision
 
     @property
+    def runtime(self) -> str | None:
+        """What runs the networks that the table times; None without a table."""
+        return None if self.table is None else self.table.conditions.runtime
+
+    @property
     def batch(self) -> int:
         """Images of one forward pass, for which the table's milliseconds are."""
         return 1 if self.table is None else self.table.conditions.batch
@@ -161,7 +166,7 @@ class DeploymentContext:
         ]
         for row in found if "latency_ms" in names else ():
             ms = row["latency_ms"]
-            row["batch"] = self.batch
+            row["batch"], row["runtime"] = self.batch, self.runtime
             row["latency_ms_per_image"] = None if ms is None else ms / self.batch
         return found
 

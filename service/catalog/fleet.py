@@ -84,6 +84,7 @@ def _network(
             device: {
                 "latency_ms": latency_ms[device],
                 "batch": contexts[device].batch,
+                "runtime": contexts[device].runtime,
                 "latency_ms_per_image": latency_ms[device] / contexts[device].batch,
                 "budget_ms": member.budget_ms,
                 "loss": share.loss.get(device),

@@ -89,6 +89,7 @@ def read_front(
         "layers": _layers(context, archs) if layers else None,
         "network_overhead_ms": table.network_overhead_ms,
         "batch": context.batch,
+        "runtime": context.runtime,
         "method": "dynamic programming over an additive surrogate, refined by the predictor and by "
         "what searches found",
         "expected_error": {

@@ -57,7 +57,7 @@ def fleet(
         print_json(answer)
         return
     print_table(
-        ("network", "top1", "device", "latency_ms", "budget_ms", "loss"),
+        ("network", "top1", "device", "runtime", "latency_ms", "budget_ms", "loss"),
         [row for index, found in enumerate(answer["networks"], 1) for row in _rows(index, found)],
     )
     for index, found in enumerate(answer["networks"], 1):
@@ -88,6 +88,7 @@ def _rows(index: int, found: dict[str, Any]) -> list[tuple[object, ...]]:
             index,
             f"{found['top1']:.2f}",
             device,
+            at["runtime"],
             f"{at['latency_ms']:.4g}{images_in_words(at['batch'])}",
             f"{at['budget_ms']:.4g}",
             "unknown" if at["loss"] is None else f"{at['loss']:.2f}",

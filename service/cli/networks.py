@@ -36,6 +36,7 @@ from service.cli.output import (
     short,
 )
 from service.cli.source import Source, open_source
+from service.contracts import under_runtime
 
 if TYPE_CHECKING:
     from models.spaces import Arch, SearchSpace
@@ -159,7 +160,7 @@ def front(
         print_doubts(answer["provenance"])
         return
     if plot:
-        print_plot(whole["points"], latency_ms, whole["batch"])
+        print_plot(whole["points"], latency_ms, whole["batch"], whole["runtime"])
     if not plot or latency_ms is not None:
         points = answer["points"]
         columns = latency_names(answer["batch"])
@@ -312,6 +313,7 @@ def _echo_provenance(sources: Mapping[str, Any]) -> None:
         if (source := sources.get(name)) is not None:
             error = source["expected_error"]
             words = "unknown" if error is None else f"{error:.3g}{unit}"
-            typer.echo(f"{name} is {source['origin']}, expected error {words}", err=True)
+            how = under_runtime(source.get("conditions", {}).get("runtime"))
+            typer.echo(f"{name} is {source['origin']}{how}, expected error {words}", err=True)
     if "top1" in sources:
         typer.echo(f"top1 stands for {sources['top1']['predictor']['target']}", err=True)

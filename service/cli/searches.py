@@ -65,7 +65,8 @@ def searches(
     if not shown:
         typer.echo("no stored search is like that", err=True)
         return
-    names = ("asked (UTC)", "id", "supernet", "device", "limits", "status", "top1", "latency_ms")
+    numbers = ("top1", "latency_ms", "runtime")
+    names = ("asked (UTC)", "id", "supernet", "device", "limits", "status", *numbers)
     print_table(names, map(_row, shown))
     if len(found) > limit:
         typer.echo(f"there are more: ask for more than --limit {limit}", err=True)
@@ -112,4 +113,5 @@ def _row(search: SearchRead) -> tuple[str, ...]:
         "unknown"
         if result is None
         else f"{short(result.latency_ms)}{images_in_words(result.batch)}",
+        "unknown" if result is None else result.runtime or "not stated",
     )

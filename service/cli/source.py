@@ -282,7 +282,7 @@ class RemoteSource:
         numbers = ["top1", "latency_ms", "latency_upper_ms", *search.found.limit_numbers()]
         numbers.remove("model_bytes")  # of the file, which this command does not fetch
         names = (
-            *("arch", *dict.fromkeys(numbers), "batch", "latency_ms_per_image"),
+            *("arch", *dict.fromkeys(numbers), "batch", "runtime", "latency_ms_per_image"),
             *("footprint", "top1_interval"),
         )
         return {

@@ -20,8 +20,8 @@ class Front(FrontRead):
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a network: top1 (percent, predicted), latency_ms (predicted, for a whole batch),
-        macs, params, ..., latency_ms_per_image, arch. `.attrs` has the expected errors and the
-        batch.
+        macs, params, ..., latency_ms_per_image, arch. `.attrs` has the expected errors, the
+        batch and the runtime.
 
         Raises:
             SubnetSearchError: if pandas is not installed.
@@ -40,7 +40,7 @@ class Front(FrontRead):
         names = dict.fromkeys(["latency_ms", "top1", *limit_names(), *last, *further])
         frame = _pandas().DataFrame(rows, columns=list(names))
         frame.attrs["expected_error"] = dict(self.expected_error)
-        frame.attrs["batch"] = self.batch
+        frame.attrs["batch"], frame.attrs["runtime"] = self.batch, self.runtime
         return frame
 
     def _repr_html_(self) -> str:
@@ -116,8 +116,8 @@ class Searches(Iterator[Search]):
         Columns: status, supernet, device, seed, `limit_...` for each limit, top1 and latency_ms
         (predicted), `measured_top1` and `measured_latency_ms` (p50; where they were measured),
         macs, params, model_bytes, peak_memory_bytes, energy_mj, batch (images of the latencies),
-        latency_ms_per_image, latency_outcome (of the measured p50: met, met_within_error), current,
-        created_at, finished_at, sha256, arch.
+        runtime (of the latencies), latency_ms_per_image, latency_outcome (of the measured p50: met,
+        met_within_error), current, created_at, finished_at, sha256, arch.
 
         Raises:
             SubnetSearchError: if pandas is not installed.
@@ -135,7 +135,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         *(f"limit_{name}" for name in limits),
         *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
         *(name for name in limits if name != "latency_ms"),
-        *("batch", "latency_ms_per_image", "latency_outcome"),
+        *("batch", "runtime", "latency_ms_per_image", "latency_outcome"),
         *("current", "created_at", "finished_at", "sha256", "arch"),
     ]
     further = dict.fromkeys(name for row in rows for name in row if name not in known)
@@ -167,6 +167,7 @@ def _row(search: Search) -> dict[str, Any]:
         "measured_top1": notebook.measured(result.verified, "top1"),
         "measured_latency_ms": notebook.measured(result.verified, "latency_ms"),
         "batch": result.batch,
+        "runtime": result.runtime,
         "latency_ms_per_image": result.latency_ms_per_image,
         "latency_outcome": (result.verified.get("latency_ms") or {}).get("outcome"),
         "arch": result.arch.model_dump(),

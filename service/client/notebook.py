@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from models.layers import LayerSpec
 from models.spaces import plan_svg
-from service.contracts import bound_in_words, images_in_words, measured_in_words
+from service.contracts import (
+    bound_in_words,
+    images_in_words,
+    measured_in_words,
+    under_runtime,
+)
 
 if TYPE_CHECKING:
     from service.contracts import FrontRead, SearchRead
@@ -36,7 +41,7 @@ def front_html(front: FrontRead) -> str:
     error = front.expected_error.get("top1") or 0.0
     about = (
         f"{len(front.points)} networks, {latency_ms[0]:.4g} to {latency_ms[-1]:.4g} ms"
-        f"{images_in_words(front.batch)}, "
+        f"{images_in_words(front.batch)}{under_runtime(front.runtime)}, "
         f"top1 {top1[0]:.2f} to {top1[-1]:.2f} %. Both predicted; expected error: "
         f"{_error_in_words(front.expected_error)}."
     )
@@ -50,8 +55,10 @@ def search_html(search: SearchRead) -> str:
     """A search as a card: its numbers with origin and error, its network drawn."""
     request = search.request
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in request["constraints"].items())
+    runtime = under_runtime(search.result and search.result.runtime)
     head = (
-        f"<b>{escape(request['supernet'])}</b> on <b>{escape(str(request['device']))}</b>, "
+        f"<b>{escape(request['supernet'])}</b> on <b>{escape(str(request['device']))}</b>"
+        f"{escape(runtime)}, "
         f"{escape(limits)}, seed {request['seed']}: <b>{escape(search.status)}</b> "
         f"<code>{escape(search.id)}</code>"
     )

@@ -41,6 +41,7 @@ from .latency import images_in_words as images_in_words
 from .latency import measured_in_words as measured_in_words
 from .latency import outcome_in_words as outcome_in_words
 from .latency import sittings_in_words as sittings_in_words
+from .latency import under_runtime as under_runtime
 from .limits import limit_names as limit_names
 from .links import ENDED as ENDED
 from .links import LinkClaim as LinkClaim

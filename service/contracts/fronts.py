@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from service.contracts.fields import Arch
-from service.contracts.latency import BATCH
+from service.contracts.latency import BATCH, RUNTIME
 from service.contracts.limits import LimitNumbers
 
 
@@ -61,6 +61,7 @@ class FrontRead(BaseModel):
         description="What a latency has beyond the sum of its layers."
     )
     batch: int = Field(1, description=BATCH)
+    runtime: str | None = Field(None, description=RUNTIME)
     method: str
     expected_error: dict[str, float | None] = Field(
         description="Of latency_ms, a fraction of it; of top1, percentage points."
@@ -78,6 +79,7 @@ class Explanation(LimitNumbers):
         description="Predicted from the device's table, for all images of a batch."
     )
     batch: int = Field(1, description=BATCH)
+    runtime: str | None = Field(None, description=RUNTIME)
     latency_ms_per_image: float | None = Field(
         None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
     )

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 BATCH = "Images of one inference, for all of which together every latency and its budget is."
+RUNTIME = (
+    "What runs the networks on the device: all latencies here are its, such as onnxruntime; null "
+    "without a latency."
+)
 Outcome = Literal["met", "met_within_error", "missed"]
 
 _OUTCOMES: Mapping[str, str] = {
@@ -23,6 +27,7 @@ def outcome_in_words(outcome: str) -> str:
 def measured_in_words(measured: Mapping[str, Any]) -> str:
     """One line about `verified.latency_ms`: p50, p90, p99 and the outcome."""
     images = images_in_words(measured.get("batch", 1))
+    images += under_runtime(measured.get("conditions", {}).get("runtime"))
     # Earlier versions stated the least of the visits' medians.
     name = measured.get("statistic", "least p50 of a visit")
     line = (
@@ -37,6 +42,11 @@ def measured_in_words(measured: Mapping[str, Any]) -> str:
 def images_in_words(batch: int) -> str:
     """For how many images the milliseconds of a table are; empty for one."""
     return f" for {batch} images" if batch > 1 else ""
+
+
+def under_runtime(runtime: str | None) -> str:
+    """By what a latency is, after the latency; empty where it is not known."""
+    return f" under {runtime}" if runtime not in (None, "not stated") else ""
 
 
 def bound_in_words(bound: Mapping[str, Any]) -> str:

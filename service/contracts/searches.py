@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from service.contracts.fields import Arch, Moment, Name, Schema
-from service.contracts.latency import BATCH
+from service.contracts.latency import BATCH, RUNTIME
 from service.contracts.limits import Constraints, LimitNumbers
 from service.contracts.records import Search, Sort, Status
 
@@ -90,6 +90,7 @@ class SearchResult(LimitNumbers):
         "`verified.latency_ms`."
     )
     batch: int = Field(1, description=BATCH)
+    runtime: str | None = Field(None, description=RUNTIME)
     latency_ms_per_image: float | None = Field(
         None, description="`latency_ms` divided by `batch`: what a single image takes of a batch."
     )
@@ -153,10 +154,11 @@ class SearchResult(LimitNumbers):
     sha256: str = Field(description="Of the ONNX file, which is also its ETag.")
 
     @model_validator(mode="after")
-    def _name_batch(self) -> Self:
-        """Results stored by earlier versions say it in their provenance alone."""
+    def _name_batch_and_runtime(self) -> Self:
+        """Results stored by earlier versions say them in their provenance alone."""
+        conditions = (self.provenance.get("latency_ms") or {}).get("conditions") or {}
+        self.runtime = self.runtime or conditions.get("runtime")
         if self.latency_ms_per_image is None:
-            conditions = (self.provenance.get("latency_ms") or {}).get("conditions") or {}
             self.batch = conditions.get("batch") or 1
             self.latency_ms_per_image = self.latency_ms / self.batch
         return self

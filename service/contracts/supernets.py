@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from service.contracts.fields import Arch
+from service.contracts.latency import RUNTIME
 
 
 class Capabilities(BaseModel):
@@ -116,6 +117,7 @@ class PredictedFigures(BaseModel):
     )
     latency_expected_error: float | None = Field(description="Fraction of the latency (mean).")
     batch: int | None
+    runtime: str | None = Field(None, description=RUNTIME)
     latency_fitted: bool = Field(
         description="Whether that table was fitted to the published latency of this network, too: "
         "then it is no independent prediction."

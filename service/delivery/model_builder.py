@@ -21,15 +21,18 @@ from models.errors import InputError
 from models.spaces import Arch
 from service.catalog import DeploymentContext
 from service.delivery.accuracy_check import Unverified, accuracy_warnings, check_accuracy
-from service.delivery.parity import check_parity, noise_images
+from service.delivery.parity import (
+    INT8_TOLERANCE,
+    check_parity,
+    check_under_runtime,
+    noise_images,
+)
 from service.delivery.quantization_report import compare_logits
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, describe_times
 
 PARITY_IMAGES = 64
 """Validation images that logits are compared on."""
 QUANTIZING_IMAGES, QUANTIZING_BATCH = 256, 32
-INT8_TOLERANCE = 0.5
-"""Share of the logits' spread: an int8 file whose mean difference is larger is broken."""
 
 Report = Callable[[str, float], None]
 """(step, share of the whole done, 0..1); may raise to stop the work."""
@@ -215,8 +218,15 @@ class ModelBuilder:
             findings |= self._verify_quantized(built, model, arch, findings["top1"])
         if built.recalibrated and not allow_low_top1:
             check_accuracy(context, arch, findings["top1"])
+        precision: Precision = "fp32" if built.quantized is None else "int8"
+        warnings: list[str] = []
+        if context.table is not None:
+            device = replace(context.table.conditions, precision=precision)
+            images = self.parity_images(arch)
+            under, warnings = check_under_runtime(model, images, built.logits, device)
+            findings |= under
         timed = None
-        here = self._as_device(context.table, "fp32" if built.quantized is None else "int8")
+        here = self._as_device(context.table, precision)
         if here is not None:
             timed = findings["latency_ms"] = self._time(model, here, budget)
             if built.quantized is not None:
@@ -231,6 +241,7 @@ class ModelBuilder:
             warnings=(
                 *(self.calibration_warnings() if built.recalibrated else ()),
                 *accuracy_warnings(context, arch, findings["top1"]),
+                *warnings,
             ),
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from latency_tables.runtimes import DEFAULT_RUNTIME
 from models.errors import InputError, InvalidDocument
 from models.schema import parse_strict, validate
 
@@ -23,14 +25,37 @@ class _Number:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Conditions:
+    """What `verify` reads of them."""
+
+    runtime: str = DEFAULT_RUNTIME
+    provider: str | None = None
+    processor: str | None = None
+    io: str | None = None
+    threads: int | None = None
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    conditions: _Conditions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Provenance:
+    latency_ms: _Source | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Predicted:
     latency_ms: float | None = None
+    provenance: _Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Latency:
     value: float
-    conditions: dict[str, Any]
+    conditions: _Conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +108,12 @@ def fixed_batch(model: onnx.ModelProto) -> int | None:
     if batch > MAX_BATCH:
         raise InputError(f"expected a batch of at most {MAX_BATCH} images, got {batch}")
     return batch or None
+
+
+def stated_conditions(stated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The conditions of the latency that a file states: the measured, else the predicted one.
+    Empty for a file that was made for no device."""
+    measured = stated["verified"].get("latency_ms")
+    predicted = (stated["predicted"].get("provenance") or {}).get("latency_ms") or {}
+    conditions: Mapping[str, Any] = (measured or predicted).get("conditions") or {}
+    return conditions

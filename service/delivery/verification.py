@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latency_tables.runtimes import DEFAULT_RUNTIME
-from latency_tables.table import ALIKE, PRECISIONS, differing_conditions
+from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
+from latency_tables.table import ALIKE, PRECISIONS, Conditions, differing_conditions
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.published import published_network
 from models.spaces import Arch, SearchSpace, layer_plan, published_spaces
@@ -18,10 +18,16 @@ from service.catalog.published import is_cached
 from service.contracts import images_in_words, outcome_in_words
 from service.delivery.accuracy_check import far_below
 from service.delivery.model_builder import ModelBuilder
-from service.delivery.parity import difference, noise_images
+from service.delivery.parity import (
+    Images,
+    difference,
+    noise_images,
+    runtime_difference,
+    runtime_here,
+)
 from service.delivery.published_network import load_published
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
-from service.delivery.stated import fixed_batch, read_stated
+from service.delivery.stated import fixed_batch, read_stated, stated_conditions
 from service.delivery.timing import (
     HostTimer,
     LatencyBudget,
@@ -98,7 +104,7 @@ def verify_file(
     builder = ModelBuilder(bundle, threads=threads, calibration=calibration)
     if calibration is not None:
         warn(builder.calibration_warnings())
-    checks.append(_parity(content, stated, builder, arch))
+    checks += _parity(content, stated, builder, arch)
     checks.append(_top1(content, stated, builder, arch, allow_low_top1))
     checks.append(_latency(content, stated, timer or HostTimer()))
     return checks
@@ -186,13 +192,16 @@ def _shape(content: bytes, space: SearchSpace, arch: Arch) -> Check:
     return Check(name="architecture", passed=dims == expected, detail=detail)
 
 
-def _parity(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch: Arch) -> Check:
-    """The file's logits against those of the network built again."""
+def _parity(
+    content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, arch: Arch
+) -> list[Check]:
+    """The file's logits against those of the network built again, also under the runtime that it
+    was made for."""
     from models.onnx import run_onnx
 
     precision, how = stated["precision"], stated["verified"]
     if precision not in ("fp32", "int8"):
-        return Check(name="parity", passed=False, detail=f"unknown precision {precision!r}")
+        return [Check(name="parity", passed=False, detail=f"unknown precision {precision!r}")]
     try:
         built = builder.build(
             DeploymentContext.open(builder.bundle, None),
@@ -204,15 +213,46 @@ def _parity(content: bytes, stated: Mapping[str, Any], builder: ModelBuilder, ar
         expected = built.logits if built.quantized is None else run_onnx(built.quantized, images)
         found = run_onnx(content, images, builder.threads)
     except (SubnetSearchError, KeyError, RuntimeError, ValueError) as error:
-        return Check(name="parity", passed=False, detail=f"cannot be compared: {error}")
+        return [Check(name="parity", passed=False, detail=f"cannot be compared: {error}")]
     off, allowed = difference(found, expected)
-    return Check(
-        name="parity",
-        passed=off <= allowed,
-        detail=f"logits on {len(images)} images against the subnet made anew, at {precision}",
-        stated=allowed,
-        found=off,
+    against = f"logits on {len(images)} images against the subnet made anew, at {precision}"
+    parity = Check(name="parity", passed=off <= allowed, detail=against, stated=allowed, found=off)
+    return [parity, *_under_runtime(content, stated, images, built.logits, against)]
+
+
+def _under_runtime(
+    content: bytes, stated: Mapping[str, Any], images: Images, float_logits: Images, against: str
+) -> list[Check]:
+    """The same under the runtime of the device, unless that is ONNX Runtime, or not known here."""
+    there = stated_conditions(stated)
+    runtime = there.get("runtime", DEFAULT_RUNTIME)
+    if runtime == DEFAULT_RUNTIME or runtime not in runtime_names():
+        return []
+    name = "runtime_parity"
+    device = Conditions(
+        runtime=runtime,
+        precision=stated["precision"],
+        batch=stated["batch"] or there.get("batch") or 1,
+        provider=there.get("provider"),
+        threads=there.get("threads"),
     )
+    if (here := runtime_here(device)) is None:
+        return [Check(name=name, passed=None, detail=f"{runtime} is not here")]
+    try:
+        found = runtime_difference(content, images, float_logits, here)
+    except InputError as error:
+        return [Check(name=name, passed=False, detail=f"cannot be compared: {error}")]
+    if found is None:
+        return [Check(name=name, passed=None, detail=f"{runtime} gives no logits")]
+    return [
+        Check(
+            name=name,
+            passed=found["passed"],
+            detail=f"{against}, under {runtime}",
+            stated=found["allowed"],
+            found=found.get("max_difference", found.get("mean_difference")),
+        )
+    ]
 
 
 def _top1(
@@ -248,10 +288,9 @@ def _top1(
 def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
     """The file's p50 under the stated runtime; without that here, under the usual one, which says
     nothing about what is stated."""
-    said = stated["verified"].get("latency_ms")
-    there = said["conditions"] if said else {}
-    threads = there.get("threads") or 1
-    here = timer.conditions(there.get("runtime", DEFAULT_RUNTIME), there.get("provider"), threads)
+    said, there = stated["verified"].get("latency_ms"), stated_conditions(stated)
+    runtime, threads = there.get("runtime", DEFAULT_RUNTIME), there.get("threads") or 1
+    here = timer.conditions(runtime, there.get("provider"), threads)
     if here is not None:
         here = replace(here, io=there.get("io"))
     else:
@@ -269,7 +308,9 @@ def _latency(content: bytes, stated: Mapping[str, Any], timer: Timer) -> Check:
         predicted = stated["predicted"].get("latency_ms")
         why = "the file states none, it was made for no device"
         if said is not None or predicted is not None:
-            why = "what is stated is of another device"
+            why = f"what is stated is of another device, under {runtime}"
+            if here.runtime != runtime:
+                why += ", which is not here"
         detail = how % "here" + why
         return Check(name="latency", passed=None, detail=detail, stated=predicted, found=found)
     detail = how % "on this device" + f"at most {SLOWER:g} times what is stated"

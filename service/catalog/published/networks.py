@@ -104,13 +104,14 @@ def _published(network: PublishedNetwork, source: str, item: KeptTable | None) -
 
 def _latency(network: PublishedNetwork, item: KeptTable | None) -> dict[str, Any]:
     if item is None:
-        unknown = dict.fromkeys(("latency_ms", "latency_expected_error", "batch"))
+        unknown = dict.fromkeys(("latency_ms", "latency_expected_error", "batch", "runtime"))
         return {**unknown, "latency_fitted": False}
     table, space = item.table, published_spaces()[network.space]
     return {
         "latency_ms": table.network_ms(layer_plan(space, network.arch)),
         "latency_expected_error": table.expected_error,
         "batch": table.conditions.batch,
+        "runtime": table.conditions.runtime,
         "latency_fitted": network.latency_fitted and item.revision is None,
     }
 

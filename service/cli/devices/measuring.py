@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from models.spaces import SearchSpace
     from service.catalog import Catalog
 
+RuntimeName = Annotated[str, typer.Option(help="What runs the networks, see `runtimes list`.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one inference.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images of one inference.")]
 Batches = Annotated[
@@ -56,7 +57,7 @@ Networks = Annotated[
 def measure(  # long: a parameter for each option
     name: Annotated[str, typer.Argument(help="Name for this machine, such as host.")],
     supernet: SupernetName,
-    runtime: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
+    runtime: RuntimeName = "onnxruntime",
     provider: Annotated[
         str | None,
         typer.Option(
@@ -227,24 +228,27 @@ def _duration(text: str) -> timedelta:
 def kit(
     supernet: Annotated[str, typer.Argument(help="Supernet whose search space is measured.")],
     out: Annotated[Path, typer.Option("-o", help="Zip file to write.")],
+    runtime: RuntimeName = "onnxruntime",
     precision: Precision = "fp32",
     batch: Batch = 1,
     networks: Networks = 40,
     resolution: Resolutions = None,
     json: Json = False,
 ) -> None:
-    """Write a kit that measures another machine with Python, numpy and onnxruntime alone."""
+    """Write a kit that measures another machine with Python, numpy and the runtime alone."""
     from latency_tables.benchmark import MeasureOptions, build_kit
     from models.machine import write_atomically
 
     check_out(out, ".zip", what="a zip archive")
-    options = MeasureOptions(precision=precision, batch=batch, networks=networks)
+    options = MeasureOptions(runtime=runtime, precision=precision, batch=batch, networks=networks)
     space = _space(supernet, resolution)
     with progress_bar(f"making models of {space.name}") as show_share:
         content = build_kit(space, options, show_share)
     write_atomically(out, content)
     if json:
-        print_json({"path": str(out), "bytes": len(content), "space": space.name})
+        print_json(
+            {"path": str(out), "bytes": len(content), "space": space.name, "runtime": runtime}
+        )
     else:
         typer.echo(f"{out}: {len(content)} bytes; unpack it there and run `python measure.py NAME`")
 

@@ -11,7 +11,12 @@ import typer
 
 from service.cli.output.plot import plot_front
 from service.cli.output.tables import print_table, short, stdout_is_utf8
-from service.contracts import bound_in_words, images_in_words, measured_in_words
+from service.contracts import (
+    bound_in_words,
+    images_in_words,
+    measured_in_words,
+    under_runtime,
+)
 
 FIRST = ("top1", "latency_ms", "latency_upper_ms")
 """Numbers that the table lists before the others."""
@@ -57,7 +62,7 @@ def print_search(answer: Mapping[str, Any], arch: Mapping[str, Any]) -> None:
         typer.echo(f"search: {answer['id']}")
     typer.echo("")
     bar = "█" if stdout_is_utf8() else "#"
-    for line in draw_arch(answer["arch"], answer["layers"], bar, batch):
+    for line in draw_arch(answer["arch"], answer["layers"], bar, batch, answer.get("runtime")):
         typer.echo(line)
     typer.echo("")
     print_table(*layer_table(answer["layers"]))
@@ -92,7 +97,10 @@ def footprint_in_words(footprint: Mapping[str, Any]) -> str:
 
 
 def print_plot(
-    points: Sequence[Mapping[str, Any]], budget_ms: float | None, batch: int = 1
+    points: Sequence[Mapping[str, Any]],
+    budget_ms: float | None,
+    batch: int = 1,
+    runtime: str | None = None,
 ) -> None:
     """Print a front as a plot that is as wide as the terminal."""
     width = min(max(get_terminal_size().columns - 10, MIN_WIDTH), MAX_WIDTH)
@@ -109,7 +117,8 @@ def print_plot(
     )
     budget = "" if budget_ms is None else f"; upright: {budget_ms:g} ms"
     ends = f"{points[0]['latency_ms']:.4g} to {points[-1]['latency_ms']:.4g} ms"
-    typer.echo(f"{latency_names(batch)['latency_ms']}; {len(points)} networks, {ends}{budget}")
+    name = f"{latency_names(batch)['latency_ms']}{under_runtime(runtime)}"
+    typer.echo(f"{name}; {len(points)} networks, {ends}{budget}")
 
 
 def origin(source: Mapping[str, Any]) -> tuple[str, str]:
@@ -135,6 +144,7 @@ def draw_arch(
     layers: Sequence[Mapping[str, Any]],
     bar: str = "█",
     batch: int = 1,
+    runtime: str | None = None,
 ) -> list[str]:
     """One line a stage: its blocks, each kernel x expansion, its channels and its time.
 
@@ -143,6 +153,7 @@ def draw_arch(
         layers: image to logits, as `service.catalog.explanation.describe_layers` has them.
         bar: the character that bars are drawn with.
         batch: images that the times are for.
+        runtime: what they are of.
 
     Returns:
         Lines: the layers before the first stage ("stem"), one a stage, those after the last
@@ -163,8 +174,8 @@ def draw_arch(
     total, longest = sum(times), max(times)
     wide = max(len(blocks) for _, blocks, _ in rows)
     size = f"{arch['resolution']} x {arch['resolution']}"
-    images = images_in_words(batch)
-    lines = [f"{size} pixels; a block is kernel x expansion, times are predicted{images}"]
+    how = f"{images_in_words(batch)}{under_runtime(runtime)}"
+    lines = [f"{size} pixels; a block is kernel x expansion, times are predicted{how}"]
     for (name, blocks, some), ms in zip(rows, times, strict=True):
         if not some:
             continue

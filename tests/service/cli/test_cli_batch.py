@@ -30,7 +30,7 @@ def test_commands(run, run_json, eight, tmp_path):
     shown = run("search", *ON, "--latency-ms", 0.8).stdout
     for words in ("latency_ms (8 images)", "latency_ms (1 image)", "latency_upper_ms (8 images)"):
         assert words in shown
-    assert "times are predicted for 8 images" in shown
+    assert "times are predicted for 8 images under fake" in shown
 
     (tmp_path / "archs.json").write_text(json.dumps([found["arch"]]))
     (row,) = run_json("predict", *ON, "--archs", tmp_path / "archs.json")
@@ -42,7 +42,7 @@ def test_commands(run, run_json, eight, tmp_path):
     for point in front["points"]:
         assert point["latency_ms_per_image"] == pytest.approx(point["latency_ms"] / BATCH)
     assert "latency_ms (8 images)  latency_ms (1 image)" in run("front", *ON).stdout
-    assert "latency_ms (8 images); " in run("front", *ON, "--plot").stdout
+    assert "latency_ms (8 images) under fake; " in run("front", *ON, "--plot").stdout
     for asked in (("search", *ON), ("front", *ON)):
         said = run(*asked, "--latency-ms", 0.001, code=2).stderr
         assert "for a batch of 8 images" in " ".join(said.split())

@@ -70,11 +70,13 @@ def test_a_table_for_people(run, stored):
     printed = run("searches", "--limit", 1)
     head, row = printed.stdout.splitlines()
     assert head.split() == [
-        *("asked", "(UTC)", "id", "supernet", "device", "limits", "status", "top1", "latency_ms")
+        *("asked", "(UTC)", "id", "supernet", "device", "limits", "status", "top1", "latency_ms"),
+        "runtime",
     ]
     assert row.split() == [
         *f"{NOW - AGES[2]:%Y-%m-%d %H:%M}".split(),
-        *(stored[0], SUPERNET, "other-device", "latency_ms", "0.8", "queued", "unknown", "unknown"),
+        *(stored[0], SUPERNET, "other-device", "latency_ms", "0.8", "queued"),
+        *("unknown", "unknown", "unknown"),
     ]
     assert "there are more" in printed.stderr
     assert "there are more" not in run("searches").stderr

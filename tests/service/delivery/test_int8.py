@@ -129,7 +129,7 @@ def test_elsewhere_the_tables_are_compared(bundle):
 
 
 def test_the_search_goes_by_the_int8_table(home):
-    keep(home, int8_table(0.5, DEVICE))
+    keep(home, int8_table(0.5, DEVICE, conditions=replace(HERE, runtime="fake")))
     catalog = catalog_of(home)
     int8 = catalog.context(SUPERNET, DEVICE, "int8")
     fp32 = catalog.context(SUPERNET, DEVICE, "fp32")
@@ -139,6 +139,13 @@ def test_the_search_goes_by_the_int8_table(home):
     overhead = make_table().network_overhead_ms
     a, b = (p.costs["latency_ms"].evaluate(genes)[0] - overhead for p in (int8, fp32))
     assert a == pytest.approx(0.5 * b)
+
+
+def test_another_runtime_is_no_comparison(home):
+    keep(home, int8_table(0.5, DEVICE, conditions=replace(HERE, runtime="openvino")))
+    catalog = catalog_of(home)
+    assert catalog.context(SUPERNET, DEVICE, "fp32").runtime == "fake"
+    assert catalog.context(SUPERNET, DEVICE, "int8").float_table is None
 
 
 @pytest.mark.slow
