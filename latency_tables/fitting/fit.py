@@ -159,8 +159,7 @@ def fit_table(
         predicted_N[held_out] = costs.predict(features_NF[held_out], residual_N[held_out])
     ratios_N = measured.latency_ms_N / predicted_N
     costs = fitted(np.ones(len(plans), bool))
-    like = "" if donor is None else f" near the costs of device {donor.device!r}"
-    method = f"layer costs fitted{like} to {len(plans)} whole networks"
+    method = f"layer costs fitted{_near(donor, conditions.runtime)} to {len(plans)} whole networks"
     return LatencyTable(
         device=device,
         space=space.name,
@@ -173,6 +172,15 @@ def fit_table(
         residual_ratios=tuple(np.round(ratios_N, 5).tolist()),
         notes=(*notes, *trend(ratios_N)),
     )
+
+
+def _near(donor: LatencyTable | None, runtime: str) -> str:
+    """The donor in words, with its runtime where that is another one."""
+    if donor is None:
+        return ""
+    there = donor.conditions.runtime
+    how = "" if there == runtime else f" under another runtime ({there})"
+    return f" near the costs of device {donor.device!r}{how}"
 
 
 def _check_enough(measured: WholeNetworks, donor: LatencyTable | None) -> None:

@@ -90,7 +90,9 @@ def _profile_with_networks(
             f"profile.space: whole networks need a known space, expected one of "
             f"{', '.join(sorted(spaces))}, got {profile['space'][:80]!r}"
         )
-    measured = WholeNetworks.from_json(profile["measurements"], space, batch=conditions.batch)
+    measured = WholeNetworks.from_json(
+        profile["measurements"], space, batch=conditions.batch, runtime=conditions.runtime
+    )
     donor = None
     if "donor" in profile:
         name = expect_text(profile["donor"], "profile.donor")

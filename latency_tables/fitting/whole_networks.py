@@ -38,14 +38,19 @@ class WholeNetworks:
 
     @classmethod
     def from_json(
-        cls, value: object, space: SearchSpace, *, batch: int | None = None
+        cls,
+        value: object,
+        space: SearchSpace,
+        *,
+        batch: int | None = None,
+        runtime: str | None = None,
     ) -> WholeNetworks:
-        """Read `{"arch": [...], "latency_ms": [...], "batch": 1}`; the batch is optional.
+        """Read `{"arch": [...], "latency_ms": [...]}`, optionally with "batch" and "runtime".
 
         A repeated network counts once, with the median of its times.
 
         Args:
-            batch: that of the profile; the document's batch, if stated, must equal it.
+            batch, runtime: those of the profile; the document's, if stated, must equal them.
 
         Raises:
             InputError: naming the place, what was expected there and what was found.
@@ -63,13 +68,7 @@ class WholeNetworks:
             raise InputError(
                 f"measurements: expected 1 to {MAX_NETWORKS} networks, got {len(archs)}"
             )
-        stated = fields.get("batch", batch)
-        if isinstance(stated, bool) or not (stated is None or isinstance(stated, int)):
-            raise InputError(f"measurements.batch: expected an integer, got {stated!r}")
-        if batch is not None and stated != batch:
-            raise InputError(
-                f"measurements.batch: expected {batch} as in the profile, got {stated}"
-            )
+        _check_stated(fields, batch, runtime)
         reader = ArchReader(space)
         times: dict[Arch, list[tuple[float, int]]] = {}
         for index, (item, latency) in enumerate(zip(archs, latencies, strict=True)):
@@ -88,6 +87,22 @@ class WholeNetworks:
         entries = tuple(own[0][1] for own in times.values())
         unequal = _unequal(times.values(), medians)
         return cls(tuple(times), np.array(medians), entries, unequal, tuple(reader.warnings))
+
+
+def _check_stated(fields: Mapping[str, Any], batch: int | None, runtime: str | None) -> None:
+    """Whether the document's batch and runtime, if it states them, are those of the device."""
+    stated = fields.get("batch", batch)
+    if isinstance(stated, bool) or not (stated is None or isinstance(stated, int)):
+        raise InputError(f"measurements.batch: expected an integer, got {stated!r}")
+    if batch is not None and stated != batch:
+        raise InputError(f"measurements.batch: expected {batch} as in the profile, got {stated}")
+    ran = fields.get("runtime", runtime)
+    if runtime is not None and ran != runtime:
+        raise InputError(
+            f"measurements.runtime: expected {runtime!r}, which the device is measured with, "
+            f"got {show_value(ran)}: times of one runtime say nothing about another; fit them "
+            "as a device of its own"
+        )
 
 
 def _unequal(
@@ -115,8 +130,7 @@ def _checked(value: object) -> Mapping[str, Any]:
         )
     if missing := [name for name in _REQUIRED if name not in value]:
         raise InputError(f"measurements: field {missing[0]!r} is missing; expected {_REQUIRED}")
-    if unknown := sorted(set(map(str, value)) - {*_REQUIRED, "batch"}):
-        raise InputError(
-            f"measurements: unknown field {unknown[0][:80]!r}; expected {(*_REQUIRED, 'batch')}"
-        )
+    known = (*_REQUIRED, "batch", "runtime")
+    if unknown := sorted(set(map(str, value)) - set(known)):
+        raise InputError(f"measurements: unknown field {unknown[0][:80]!r}; expected {known}")
     return value

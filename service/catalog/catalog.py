@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latency_tables.fitting import parse_profile
 from latency_tables.table import Finding, LatencyTable, check, lint
 from models.bundle import PREDICTOR, Bundle, BundleRegistry
-from models.errors import NotFound
+from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.devices import Devices, KeptTable, OpenStore, store_opener
@@ -64,23 +64,29 @@ class Catalog:
         supernet: str,
         device: str | Mapping[str, Any] | None,
         precision: str | None = None,
+        runtime: str | None = None,
     ) -> DeploymentContext:
         """A supernet on a device (by name, as an inline profile, or none).
 
         Args:
             precision: of the device's table, as `Devices.resolve` takes it.
+            runtime: which the device's table must be of; None: any.
 
         Raises:
             NotFound: if there is no such supernet, device, or table of that device.
-            InputError: if the profile or its table does not fit the supernet.
+            InputError: if the profile or its table does not fit the supernet, or the table is of
+                another runtime.
             BadTable: if the profile's table does not hold.
         """
         bundle = self.supernets.get(supernet)
         if isinstance(device, Mapping):
             table = self.read_profile(device)
+            check_runtime(table, runtime, supernet)
             check(table, bundle.space if table.space == bundle.space.name else None)
             return self.context_of(bundle, table)
-        return self.context_of(bundle, self.devices.resolve(device, bundle.space.name, precision))
+        kept = self.devices.resolve(device, bundle.space.name, precision)
+        check_runtime(kept, runtime, supernet)
+        return self.context_of(bundle, kept)
 
     def read_profile(self, profile: object) -> LatencyTable:
         """The table of a posted or inline profile, of any form (`parse_profile`).
@@ -149,3 +155,19 @@ class Catalog:
             while len(self._contexts) > CONTEXTS_KEPT:
                 self._contexts.pop(next(iter(self._contexts)))
         return context
+
+
+def check_runtime(table: LatencyTable | None, runtime: str | None, supernet: str) -> None:
+    """Refuse the table of one runtime for another.
+
+    Raises:
+        InputError: the table is of another runtime than `runtime`; says how to get one of it.
+    """
+    if table is None or runtime is None or table.conditions.runtime == runtime:
+        return
+    name, there = table.device, table.conditions.runtime
+    raise InputError(
+        f"runtime: device {name!r} was measured with {there}; for {runtime} measure it by "
+        f"`subnet-search devices measure {name}-{runtime} --supernet {supernet} --runtime "
+        f"{runtime}`, or name a device of {runtime}"
+    )

@@ -208,6 +208,8 @@ class Devices:
                 f"device {table.device!r} has a table for space {table.space!r} at {precision} "
                 "that is built in: choose another name"
             )
+        if not replace:
+            self._check_runtime(table)
         owner = self._caller.owner
         if shared is None and replace:
             present = self._current(table.device)[-1:]  # what the caller means by the name
@@ -221,6 +223,19 @@ class Devices:
             owner=owner,
             shared=bool(shared) or owner is None,
         )
+
+    def _check_runtime(self, table: LatencyTable) -> None:
+        """Refuse a second runtime for one name, space and precision, naming both runtimes."""
+        key = (table.space, table.conditions.precision)
+        if (kept := self._own(table.device).get(key)) is None:
+            return
+        there, here = kept.table.conditions.runtime, table.conditions.runtime
+        if there != here:
+            raise Conflict(
+                f"device {table.device!r} has a table for space {table.space!r} at {key[1]}, of "
+                f"{there}: a device is hardware and a runtime, so choose another name for {here}, "
+                f"such as {table.device}-{here}"
+            )
 
     def resolve(
         self, device: str | None, space: str, precision: str | None = None

@@ -87,8 +87,8 @@ def correct_device(
     """Fit a device's current table to networks timed on it, and keep it as a new revision.
 
     Args:
-        measurements: `{"arch": [...], "latency_ms": [...], "batch"}`, and "space" and "precision"
-            where the device has several tables.
+        measurements: `{"arch": [...], "latency_ms": [...], "batch", "runtime"}`, and "space" and
+            "precision" where the device has several tables. Without a runtime, the table's counts.
         conditions: under what they were timed; None: the table's.
         stored: as `Devices.add` takes it.
 
@@ -102,12 +102,15 @@ def correct_device(
     table = _table(catalog, name, measurements)
     space = _space(catalog, table.space)
     rest = {k: v for k, v in measurements.items() if k not in ("space", "precision")}
-    measured = WholeNetworks.from_json(rest, space, batch=table.conditions.batch)
+    there, here = table.conditions, conditions or table.conditions
+    if here.runtime != there.runtime:
+        raise InputError(f"device {name!r}: {here.runtime} corrects no table of {there.runtime}")
+    measured = WholeNetworks.from_json(rest, space, batch=there.batch, runtime=there.runtime)
     corrected = fit_table(
         space,
         measured,
         device=table.device,
-        conditions=conditions or table.conditions,
+        conditions=here,
         donor=table,
     )
     plans = [layer_plan(space, arch) for arch in measured.archs]

@@ -36,12 +36,19 @@ from service.cli.output import (
     short,
 )
 from service.cli.source import Source, open_source
-from service.contracts import under_runtime
+from service.contracts import measured_in_words, under_runtime
 
 if TYPE_CHECKING:
     from models.spaces import Arch, SearchSpace
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="What will run the network: refused if the device was measured with another one.",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")]
 AllowLowTop1 = Annotated[
     bool,
@@ -92,6 +99,7 @@ def search(
         ),
     ] = None,
     precision: PrecisionName = "fp32",
+    runtime: RuntimeName = None,
     seed: Seed = 0,
     allow_low_top1: AllowLowTop1 = False,
     arch_format: ArchFormat = "ours",
@@ -106,7 +114,14 @@ def search(
     try:
         with open_source(server) as source, progress_bar("searching") as show_share:
             answer = source.search(
-                supernet, device, given, precision, seed, show_share, allow_low_top1=allow_low_top1
+                supernet,
+                device,
+                given,
+                precision,
+                seed,
+                show_share,
+                allow_low_top1=allow_low_top1,
+                runtime=runtime,
             )
             printed = _printed(answer, arch_format, source, supernet)
     except Infeasible as error:
@@ -173,10 +188,18 @@ def front(
     print_doubts(answer["provenance"])
 
 
-def export(
+def export(  # long: a parameter for each option
     supernet: SupernetName,
     arch: Annotated[Path, typer.Option(help="An architecture, or what `search --json` printed.")],
     out: Annotated[Path, typer.Option("-o", help="File to write.")],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="That it is for: the file states its latency there. Default: none.",
+            autocompletion=complete_device,
+        ),
+    ] = None,
+    runtime: RuntimeName = None,
     precision: PrecisionName = "fp32",
     no_recalibrate: Annotated[
         bool, typer.Option("--no-recalibrate", help="Keep the supernet's batch-norm statistics.")
@@ -190,7 +213,9 @@ def export(
     """Write one network as a checked ONNX file."""
     _check_precision(precision)
     check_out(out, ".onnx", what="an ONNX model")
-    context = catalog().context(supernet, None)
+    if device is None and runtime is not None:
+        raise InputError("--runtime is of a device: name it with --device")
+    context = catalog().context(supernet, device, None if device is None else precision, runtime)
     chosen = _read_arch(arch, context.bundle.space)
     from models.machine import write_atomically
     from service.delivery import ModelBuilder
@@ -230,6 +255,8 @@ def export(
             f"top1 {top1['value']:.2f} +- {top1['expected_error']:.2f}, measured on "
             f"{top1['images']} held-out images"
         )
+    if (timed := made.findings.get("latency_ms")) is not None:
+        typer.echo(measured_in_words(timed))
     if (lost := made.findings.get("quantization", {}).get("lost_points")) is not None:
         typer.echo(f"int8 lost {lost:+.2f} points of that")
 

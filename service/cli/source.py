@@ -83,12 +83,14 @@ class Source(Protocol):
         on_share: OnShare,
         *,
         allow_low_top1: bool = False,
+        runtime: str | None = None,
     ) -> dict[str, Any]:
         """What `search --json` prints of a feasible search.
 
         Args:
             allow_low_top1: of a service, which builds the file: deliver it also if it is far less
                 accurate than predicted.
+            runtime: that the device's table must be of.
         """
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
@@ -179,13 +181,14 @@ class LocalSource:
         on_share: OnShare,
         *,
         allow_low_top1: bool = False,
+        runtime: str | None = None,
     ) -> dict[str, Any]:
         """A network; no file is built, so no accuracy is measured."""
         from service.catalog import FrontStore, describe_layers, search_warnings
         from service.contracts import DEPRECATED_CERTIFICATE
         from service.delivery import compare, run_search
 
-        plain = self._catalog.context(supernet, device, precision)
+        plain = self._catalog.context(supernet, device, precision, runtime)
         context, given = plain.with_confidence(limits)
         context.check_limits(given)
         found = run_search(context, given, seed, lambda now: on_share(now.share, ""))
@@ -266,6 +269,7 @@ class RemoteSource:
         on_share: OnShare,
         *,
         allow_low_top1: bool = False,
+        runtime: str | None = None,
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
@@ -275,6 +279,7 @@ class RemoteSource:
             precision=precision,
             seed=seed,
             allow_low_top1=allow_low_top1,
+            runtime=runtime,
             on_progress=on_share,
         )
         result = search.found.model_dump(mode="json", exclude_none=True)

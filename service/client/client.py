@@ -98,6 +98,7 @@ class Client(CatalogClient):
         latency_confidence: float | None = None,
         limits: Mapping[str, float] | None = None,
         precision: str = "fp32",
+        runtime: str | None = None,
         seed: int = 0,
         allow_low_top1: bool = False,
         shared: bool = False,
@@ -112,6 +113,7 @@ class Client(CatalogClient):
         Args:
             device: a name, or a whole profile.
             limits: further limits by name, such as those that only the service knows.
+            runtime: what will run the network; refused if the device's table is of another.
             allow_low_top1: deliver also what is far less accurate than predicted.
             shared: whether everybody with a key sees it.
             webhook: a URL that is called when the search ends; the receiver checks the call with
@@ -134,10 +136,10 @@ class Client(CatalogClient):
             "device": device if isinstance(device, str) else dict(device),
             "constraints": {name: limit for name, limit in given.items() if limit is not None},
             **{"precision": precision, "seed": seed, "shared": shared},
-            **({"allow_low_top1": True} if allow_low_top1 else {}),  # new: not every service has it
+            # Later fields, which not every service has.
+            **({"allow_low_top1": True} if allow_low_top1 else {}),
+            **{k: v for k, v in (("runtime", runtime), ("webhook", webhook)) if v is not None},
         }
-        if webhook is not None:
-            body["webhook"] = webhook
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)
         return self.wait(search, timeout_s=timeout_s, on_progress=on_progress) if wait else search

@@ -99,6 +99,11 @@ class Measurements(BaseModel):
     arch: list[MobileArch | ResnetArch | OfaMobileArch | OfaResnetArch]
     latency_ms: list[float] = Field(description="Of one batch, a time for each network.")
     batch: int = Field(1, description="Images of one forward pass: that of the device's table.")
+    runtime: str | None = Field(
+        None,
+        description="What ran them; refused if the device is measured with another. Default: the "
+        "device's.",
+    )
     space: str | None = Field(
         None, description="Of the table to correct, where the device has several."
     )

@@ -24,6 +24,14 @@ class SearchRequest(Schema):
         description="A name from /v1/devices, or a whole device profile as POST /v1/devices takes."
     )
     constraints: Constraints
+    runtime: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="What will run the network, such as onnxruntime or openvino: the device's "
+        "table must be of it. Default: whatever the table is of. No part of what makes requests "
+        "the same.",
+    )
     precision: Literal["fp32", "int8"] = Field(
         "fp32",
         description="Of the ONNX file. int8 needs a device with a latency table at int8, and "

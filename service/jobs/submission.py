@@ -58,7 +58,7 @@ def submit(
     key = None if key is None else own_key(key, caller)
     if key is not None and (stored := store.find_by_key(key, body, also)) is not None:
         return stored
-    context = catalog.context(request.supernet, request.device, request.precision)
+    context = catalog.context(request.supernet, request.device, request.precision, request.runtime)
     table, bundle = context.table, context.bundle
     assert table is not None
     _check_table(request, table)

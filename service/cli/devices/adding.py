@@ -99,7 +99,10 @@ def fit(
             help="A similar device to start from: then 3 networks are enough, otherwise 10."
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option(help="What ran the networks.")] = "not stated",
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="What ran the networks. Default: what the file says, else not stated."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp32",
     source: Annotated[
         str, typer.Option(help="Who measured, in a sentence.")
@@ -116,13 +119,13 @@ def fit(
     else:
         document = read_json(measurements)
         networks = document.value
-    stated = networks.get("batch") if isinstance(networks, dict) else None
+    stated = networks if isinstance(networks, dict) else {}
     profile = {
         "name": name,
         "space": space,
-        "runtime": runtime,
+        "runtime": runtime or stated.get("runtime", "not stated"),
         "precision": precision,
-        "batch": 1 if stated is None else stated,
+        "batch": 1 if stated.get("batch") is None else stated["batch"],
         "conditions": {},
         "source": source,
         "measurements": networks,

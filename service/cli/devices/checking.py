@@ -119,6 +119,7 @@ def _report(table: LatencyTable, found: TableValidation) -> dict[str, Any]:
             "arch": [jsonlib.loads(arch) for arch in found.archs],
             "latency_ms": found.measured_ms.tolist(),
             "batch": table.conditions.batch,
+            "runtime": table.conditions.runtime,
             "space": table.space,
             "precision": table.conditions.precision,
         },
