@@ -55,7 +55,7 @@ def search_html(search: SearchRead) -> str:
     """A search as a card: its numbers with origin and error, its network drawn."""
     request = search.request
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in request["constraints"].items())
-    runtime = under_runtime(search.result and search.result.runtime)
+    runtime = under_runtime(None if search.result is None else search.result.runtime)
     head = (
         f"<b>{escape(request['supernet'])}</b> on <b>{escape(str(request['device']))}</b>"
         f"{escape(runtime)}, "
