@@ -19,11 +19,13 @@ export class Curves {
   /** `networks`: [{macs, latency_ms}], `speed`: [share of the best, one a round]. */
   update({ networks = [], speed = [] }) {
     const dots = networks.map(({ macs, latency_ms }) => [macs / 1e6, latency_ms]).sort((a, b) => a[0] - b[0]);
-    this.networks.draw(dots, trend(dots), networks.length ? `${networks.length} networks, ${ms(Math.min(...dots.map((d) => d[1])))} to ${ms(Math.max(...dots.map((d) => d[1])))} ms` : "No network yet");
+    this.networks.draw(dots, trend(dots), networks.length ? `${count(networks.length, "network")}, ${ms(Math.min(...dots.map((d) => d[1])))} to ${ms(Math.max(...dots.map((d) => d[1])))} ms` : "No network yet");
     const rounds = speed.map((share, i) => [i + 1, 100 * share]);
-    this.speed.draw(rounds, rounds, speed.length ? `${speed.length} rounds, least ${short(Math.min(...speed) * 100, 3)} % of the best` : "No round yet");
+    this.speed.draw(rounds, rounds, speed.length ? `${count(speed.length, "round")}, least ${short(Math.min(...speed) * 100, 3)} % of the best` : "No round yet");
   }
 }
+
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 /** The ends of the straight line with the least squares. */
 function trend(dots) {

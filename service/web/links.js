@@ -35,13 +35,14 @@ export function linkForm(supernets, made) {
       field("Threads", h("input", { name: "threads", type: "number", min: 1, max: 64, value: 1, required: true, inputmode: "numeric" })),
       h("button", { class: "primary" }, "Make a link"),
     ),
+    h("label", { class: "check" }, h("input", { name: "replace", type: "checkbox" }), "Replace a table that this device has already"),
     h("p", { class: "hint" }, "The other device opens an address once, without key or installation, times networks in its browser, and is stored under its name. Quick fits a table to whole networks; thorough times every layer. More than one thread needs HTTPS."),
     h("div", { class: "refusal" }),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { supernet, device, mode, backends, threads } = Object.fromEntries(new FormData(form));
-    const asked = { supernet, device, mode, backends: backends.split(","), threads: Number(threads) };
+    const { supernet, device, mode, backends, threads, replace } = Object.fromEntries(new FormData(form));
+    const asked = { supernet, device, mode, backends: backends.split(","), threads: Number(threads), replace: replace === "on" };
     await submit(form, asked, made);
   });
   return form;

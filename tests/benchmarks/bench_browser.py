@@ -48,16 +48,20 @@ UNSEEN = {"quick": 20, "thorough": 30}
 MEAN_BAR, WORST_BAR = {"quick": 0.05, "thorough": 0.015}, {"quick": None, "thorough": 0.05}
 BUDGETS = (0.3, 0.5, 0.7)
 """Places within the native front's range of latencies."""
-COMPARE_S = 30.0
+COMPARE_S = 40.0
+"""Seconds of rounds in which both networks of each budget take turns."""
 Timed = Mapping[str, Any]
 
 
 class Extra:
     """Whole networks that the page times beside a plan's own, and that the service does not see."""
 
-    def __init__(self, space: SearchSpace, archs: Sequence[Arch]) -> None:
+    def __init__(
+        self, space: SearchSpace, archs: Sequence[Arch], target_s: float | None = None
+    ) -> None:
         self.plans = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in archs}
         self.models = [chain_model(plan, random_tensors) for plan in self.plans.values()]
+        self.target_s = target_s
         self.times_ms: dict[str, list[float]] = {}
         """Median of each round's visit, by the architecture's JSON text."""
 
@@ -76,6 +80,7 @@ class Extra:
                 }
             )
         self.first = first
+        plan["target_s"] = self.target_s or plan["target_s"]
         return plan
 
     def take_from(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +257,7 @@ def compared(
         better = [p for p in ours if p["top1"] >= theirs["top1"]]
         pairs.append((share, theirs, better[0] if better else ours[-1]))
     archs = [Arch.from_json(point["arch"]) for _, *both in pairs for point in both]
-    extra = Extra(space, list(dict.fromkeys(archs)))
+    extra = Extra(space, list(dict.fromkeys(archs)), COMPARE_S)
     asked = {"supernet": SUPERNET, "device": f"{BROWSER}-again", "threads": args.threads}
     with opened(browser, extra) as page:
         follow(page, make_link(client, **asked), "measured$")

@@ -162,3 +162,39 @@ def test_a_device_that_gets_hot_rests_and_then_stops_with_what_is_sound(run):
     assert stays["stopped"] == "throttled"
     assert stays["cooled"] == [20, 40, 60]
     assert [round["canary_ms"] for round in stays["rounds"]] == [1] * 5
+
+
+def test_models_that_do_not_fit_in_memory_are_opened_in_turn(run):
+    found = run(
+        """const { Pool } = await from("models");
+        const told = [];
+        let [open, most, opened] = [0, 0, 0];
+        const engine = { open: async (bytes) => {
+          if (open >= 20) throw new RangeError("out of memory");
+          most = Math.max(most, ++open);
+          opened += 1;
+          return { bytes, release: async () => void (open -= 1) };
+        } };
+        const models = Array.from({ length: 60 }, () => ({ input: [1] }));
+        const tell = (capacity) => told.push(capacity);
+        const pool = new Pool(engine, models, async (i) => i, models.length, tell);
+        let wrong = 0;
+        for (let round = 0; round < 3; round++)
+          for (const i of shuffled(60, round)) wrong += (await pool.get(i)).bytes !== i;
+        const again = opened;
+        await pool.get(shuffled(60, 2).at(-1));
+        const reopened = opened - again;
+        await pool.clear();
+        return { wrong, told, most, open, reopened };"""
+    )
+    assert found == {"wrong": 0, "told": [12], "most": 20, "open": 0, "reopened": 0}
+
+
+def test_a_model_that_cannot_be_opened_at_all_is_said_so(run):
+    said = run(
+        """const { Pool } = await from("models");
+        const engine = { open: async () => { throw new Error("no such operator"); } };
+        const pool = new Pool(engine, [{}, {}], async (i) => i, 2, () => {});
+        return pool.get(0).catch((error) => error.message);"""
+    )
+    assert said == "no such operator"
