@@ -29,8 +29,9 @@ export function linkForm(supernets, made) {
       "div",
       { class: "controls" },
       field("Supernet", select("supernet", supernets.map(({ name }) => [name, name]))),
-      field("Name of the device", h("input", { name: "device", required: true, maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*", placeholder: "my-phone", autocomplete: "off", spellcheck: "false", title: "a-z 0-9 . _ -, such as my-phone" })),
+      field("Name of the device", h("input", { name: "device", maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*", placeholder: "after its browser", autocomplete: "off", spellcheck: "false", title: "a-z 0-9 . _ -, such as my-phone" })),
       field("How", select("mode", [["quick", "quick, a minute"], ["thorough", "thorough, minutes"]])),
+      field("Precision", select("precision", [["fp32", "fp32"], ["int8", "int8"]])),
       field("Runs on", select("backends", [["wasm", "processor (WASM)"], ["wasm,webgpu", "processor, and GPU if it has WebGPU"]])),
       field("Threads", h("input", { name: "threads", type: "number", min: 1, max: 64, value: 1, required: true, inputmode: "numeric" })),
       h("button", { class: "primary" }, "Make a link"),
@@ -41,8 +42,8 @@ export function linkForm(supernets, made) {
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { supernet, device, mode, backends, threads, replace } = Object.fromEntries(new FormData(form));
-    const asked = { supernet, device, mode, backends: backends.split(","), threads: Number(threads), replace: replace === "on" };
+    const { supernet, device, mode, precision, backends, threads, replace } = Object.fromEntries(new FormData(form));
+    const asked = { supernet, device: device || null, mode, precision, backends: backends.split(","), threads: Number(threads), replace: replace === "on" };
     await submit(form, asked, made);
   });
   return form;
@@ -123,13 +124,13 @@ export class LinkView {
       curves?.update(progress);
       show(notes, progress.warnings.map((text) => h("p", { class: "notice" }, `On the device: ${text}`)), silence(progress));
     };
-    return [h("h2", {}, purpose === "try" ? "The device tries the model" : `${device ?? "The device"} is measured`), h("div", { class: "progress" }, step, bar, this.#cancel()), notes, curves ? plots : null];
+    return [h("h2", {}, purpose === "try" ? "The device tries the model" : `${device ?? "The device"} is being measured`), h("div", { class: "progress" }, step, bar, this.#cancel()), notes, curves ? plots : null];
   }
 
   end(link) {
     this.update = null;
     announce(`The link ${link.status}`);
-    const title = { succeeded: link.purpose === "try" ? "Tried on the device" : `${link.devices.join(" and ")} added`, failed: "The device could not be measured", expired: "The link has expired", cancelled: "The link was cancelled" }[link.status];
+    const title = { succeeded: link.purpose === "try" ? "Tried on the device" : `${link.devices.join(" and ")} added`, failed: link.purpose === "try" ? "The model could not be tried" : "The device could not be measured", expired: "The link has expired", cancelled: "The link was cancelled" }[link.status];
     const curves = link.progress?.networks.length ? new Curves(h("div", {})) : null;
     curves?.update(link.progress);
     return [

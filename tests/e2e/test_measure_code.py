@@ -104,6 +104,27 @@ def test_a_clock_of_any_step_gives_the_same_times(run, step_ms):
         assert cold == pytest.approx(true_ms, rel=0.03, abs=0.012)
 
 
+def test_a_long_run_is_timed_once_a_visit(run):
+    counts = run(
+        """const clock = clockOf(0.005, 1);
+        const watch = new Stopwatch(clock.now);
+        const count = async (ms) => {
+          const takes = clock.takes(ms);
+          let runs = 0;
+          const visits = [];
+          for (let visit = 0; visit < 2; visit++) {
+            runs = 0;
+            const counted = () => ((runs += 1), takes());
+            await watch.warm(String(ms), counted, { warmup: 2, runs: 4, long_ms: 15 });
+            visits.push(runs);
+          }
+          return visits;
+        };
+        return [await count(1), await count(40)];"""
+    )
+    assert counts == [[6, 6], [6, 2]]
+
+
 ROUNDS = """
   const times = new Float64Array(2 * given.count);
   const log = { visits: [], opened: [], kept: [], cooled: [], shares: [] };

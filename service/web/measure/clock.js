@@ -33,7 +33,7 @@ export function resolution(now, steps = 20) {
 
 export class Stopwatch {
   constructor(now = () => performance.now(), clock_ms = resolution(now)) {
-    Object.assign(this, { now, clock_ms, counts: new Map() });
+    Object.assign(this, { now, clock_ms, counts: new Map(), latest: new Map() });
   }
 
   /** Whether single runs are timed that follow a run of `after_ms`. */
@@ -52,17 +52,20 @@ export class Stopwatch {
       const elapsed = this.now() - start;
       if (elapsed >= 0.8 * enough || count >= MOST_RUNS) {
         this.counts.set(name, Math.max(1, Math.min(MOST_RUNS, Math.ceil((count * enough) / elapsed))));
+        this.latest.set(name, elapsed / count);
         return elapsed / count;
       }
       count = Math.min(MOST_RUNS, Math.max(2 * count, Math.ceil((count * enough) / Math.max(elapsed, enough / 8))));
     }
   }
 
-  /** Median and mean of `runs` samples, run after run, after `warmup` runs; together at least `least_ms`. */
-  async warm(name, run, { warmup, runs, least_ms = 0 }) {
-    for (let i = 0; i < warmup; i++) await run();
+  /** Median and mean of `runs` samples, run after run, after `warmup` runs; together at least `least_ms`.
+   * Of a model whose run takes longer than `long_ms`, one of each is enough. */
+  async warm(name, run, { warmup, runs, least_ms = 0, long_ms = Infinity }) {
+    const once = this.latest.get(name) > long_ms;
+    for (let i = 0; i < (once ? 1 : warmup); i++) await run();
     const found = [];
-    for (let i = 0; i < runs; i++) found.push(await this.sample(name, run, least_ms / runs));
+    for (let i = 0; i < (once ? 1 : runs); i++) found.push(await this.sample(name, run, least_ms / runs));
     return [median(found), mean(found)];
   }
 

@@ -2,7 +2,7 @@
 
 import { Stopwatch } from "./clock.js";
 import { RUNTIME, gpuAdapter, startEngine } from "./engine.js";
-import { Pool, download } from "./models.js";
+import { Pool, download, keyOf } from "./models.js";
 import { MODES, shareOf, timeRounds } from "./rounds.js";
 import { median, shuffled, speeds } from "./statistics.js";
 
@@ -37,9 +37,9 @@ class Measurement {
 
   async run() {
     const { models } = this.plan;
-    await download(models, this.session, this.storage, (done) => this.#say("Downloading models", (0.5 * LOADING * done) / models.reduce((sum, m) => sum + m.bytes, 0)));
+    await download(this.plan, this.session, this.storage, (done) => this.#say(`Downloading models, ${done} of ${models.length}`, (0.5 * LOADING * done) / models.length));
     const starts = await this.#start();
-    this.pool = new Pool(this.engine, models, (i) => this.storage.get("models", models[i].sha256), this.capacity ?? models.length, (capacity) => this.tell("tight", { capacity }));
+    this.pool = new Pool(this.engine, models, (i) => this.storage.get("models", keyOf(this.plan, i)), this.capacity ?? models.length, (capacity) => this.tell("tight", { capacity }));
     const { rounds, stopped } = await timeRounds(this.settings, await this.#kept(), {
       open: (part) => this.#open(part),
       canary: () => this.#canary(),
@@ -59,7 +59,7 @@ class Measurement {
   async #start() {
     this.#say("Starting ONNX Runtime", 0.5 * LOADING);
     const { canary, models } = this.plan;
-    const bytes = await this.storage.get("models", models[canary].sha256);
+    const bytes = await this.storage.get("models", keyOf(this.plan, canary));
     const timed = async (work) => {
       const start = performance.now();
       const value = await work();
@@ -102,8 +102,8 @@ class Measurement {
     this.opened = true;
   }
 
-  /** The canary's time: the least of some samples, which other work on the device hardly changes. With
-   * a coarse clock, cold visits need that of the network that runs before them, too. */
+  /** The canary's time: the least of some samples, which other work on the device hardly changes. Cold
+   * visits need that of the network that runs before them, too. */
   async #canary() {
     const { plan, watch } = this;
     const { run } = await this.pool.get(plan.canary);
@@ -111,7 +111,7 @@ class Measurement {
     const found = [];
     for (let i = 0; i < CANARY.samples; i++) found.push(await watch.sample("canary", run));
     const cold = Object.values(plan.timings).find((timing) => timing.after != null);
-    if (cold && !watch.isFine()) {
+    if (cold) {
       const after = await this.pool.get(cold.after);
       this.after_ms = await watch.sample("after", after.run, CANARY.after_ms);
     }
@@ -122,11 +122,12 @@ class Measurement {
     const name = this.names[i];
     const timing = this.plan.timings[name];
     const { warmup, runs } = this.plan.rounds;
+    const long_ms = this.plan.min_sample_ms;
     const { run } = await this.pool.get(timing.model);
-    if (timing.after == null) return this.watch.warm(name, run, { warmup, runs, least_ms: this.task.mode === "quick" ? this.plan.min_sample_ms : 0 });
+    if (timing.after == null) return this.watch.warm(name, run, { warmup, runs, long_ms, least_ms: this.task.mode === "quick" ? long_ms : 0 });
     const after = await this.pool.get(timing.after);
     if (this.pool.capacity < this.pool.models.length) await (await this.pool.get(timing.model)).run(); // may just have been opened
-    return this.watch.cold(name, run, after.run, { runs, after_ms: this.after_ms });
+    return this.watch.cold(name, run, after.run, { runs: this.after_ms > long_ms ? 1 : runs, after_ms: this.after_ms });
   }
 
   // -- what the page is told -------------------------------------------------------------

@@ -3,26 +3,31 @@
 const AT_ONCE = 6;
 const LEAST_OPEN = 8;
 
-/** Download what is not stored yet; `onBytes(done)` after each. */
-export async function download(models, session, storage, onBytes) {
+/** The key under which a model of a plan is stored. */
+export const keyOf = (plan, i) => `${plan.id} ${i}`;
+
+/** Download what is not stored yet; `onEach(count)` after each. */
+export async function download(plan, session, storage, onEach) {
+  const { models } = plan;
   let next = 0;
   let done = 0;
   async function some() {
     while (next < models.length) {
       const i = next++;
-      const { sha256, bytes } = models[i];
-      if (!(await storage.get("models", sha256))) await storage.put("models", sha256, await whole(session, i, models[i]));
-      onBytes((done += bytes));
+      const key = keyOf(plan, i);
+      if (!(await storage.get("models", key))) await storage.put("models", key, await whole(session, i, models[i]));
+      onEach((done += 1));
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, some));
 }
 
-/** A model as it is stated; downloaded once more if it came damaged. */
+/** A model as it is stated, where it is (one that is quantized on demand is not); downloaded once more if
+ * it came damaged. */
 async function whole(session, i, { bytes, sha256 }) {
   for (let tries = 0; tries < 3; tries++) {
     const content = await session.bytesOf(i);
-    if (content.length === bytes && (!globalThis.crypto?.subtle || (await sha256Of(content)) === sha256)) return content;
+    if (sha256 == null || (content.length === bytes && (!globalThis.crypto?.subtle || (await sha256Of(content)) === sha256))) return content;
   }
   throw new Error(`Model ${i} arrives damaged: three times its sha256 was not the one stated.`);
 }

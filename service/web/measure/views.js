@@ -48,10 +48,10 @@ export function running(task, plan) {
   const warnings = h("div", {});
   const plots = h("div", {});
   const texts = new Map();
-  const size = plan?.models.reduce((sum, model) => sum + model.bytes, 0);
+  const size = plan?.models.reduce((sum, model) => sum + model.bytes, 0); // 0 where they are made on demand
   const title = measuring ? `Measuring ${task.device ?? "this device"}` : "Trying a model on this device";
   const what = measuring
-    ? `${Object.keys(plan.timings).length} timings of ${task.supernet}, ${plan.models.length} models of ${bytes(size).join(" ")} together; timed for about ${short(task.target_s ?? plan.target_s)} s once they are open, longer on a slow device.`
+    ? `${Object.keys(plan.timings).length} timings of ${task.supernet}, ${plan.models.length} models${size ? ` of ${bytes(size).join(" ")} together, sent compressed` : ""}; timed for about ${short(task.target_s ?? plan.target_s)} s once they are open, longer on a slow device.`
     : `A network of ${task.supernet} that was found for this device: opened, timed, and its answers compared.`;
   const element = h("div", { class: "card" }, h("h1", {}, title), h("p", { class: "hint" }, what), h("p", { class: "now" }, phase, left), bar, warnings, measuring ? plots : null, h("p", { class: "hint" }, "A reload or a lost connection loses nothing that is finished."));
   const curves = measuring ? new Curves(plots) : null;
