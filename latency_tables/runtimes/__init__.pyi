@@ -2,6 +2,7 @@
 from .runtime import DEFAULT_RUNTIME as DEFAULT_RUNTIME
 from .runtime import OpenModel as OpenModel
 from .runtime import Runtime as Runtime
+from .runtime import RuntimeSummary as RuntimeSummary
 from .runtime import find_runtime as find_runtime
 from .runtime import register_runtime as register_runtime
 from .runtime import runtime_names as runtime_names

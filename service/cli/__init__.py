@@ -16,6 +16,7 @@ from service.cli.common import Group
 from service.cli.devices import app as devices_app
 from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet, ledger
+from service.cli.links import try_
 from service.cli.searches import download, searches
 
 __all__ = ["app", "main"]
@@ -42,7 +43,7 @@ app.add_typer(
     supernets.app, name="supernets", help="Supernets: list, show, download, import, train."
 )
 app.add_typer(
-    devices_app, name="devices", help="Devices: list, show, measure, check, import, lint."
+    devices_app, name="devices", help="Devices: list, show, measure, link, check, import, lint."
 )
 app.add_typer(
     published_networks.app, name="networks", help="Networks that others published: list, export."
@@ -52,6 +53,7 @@ app.command()(networks.predict)
 app.command()(networks.search)
 app.command()(searches)
 app.command()(download)
+app.command("try")(try_)
 app.command()(networks.front)
 app.command()(fleet)
 app.command()(ledger)

@@ -51,6 +51,7 @@ def serve(
 
     configured = guarded(settings(), host)
     app = create_app(configured)
+    app.state.listens_everywhere = host in EVERY_ADDRESS
 
     class AnnouncedServer(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:

@@ -7,6 +7,7 @@ from .client import verify_webhook as verify_webhook
 from .errors import Conflict as Conflict
 from .errors import DamagedDownload as DamagedDownload
 from .errors import Infeasible as Infeasible
+from .errors import LinkUnfinished as LinkUnfinished
 from .errors import NotFinished as NotFinished
 from .errors import NotFound as NotFound
 from .errors import ProblemError as ProblemError

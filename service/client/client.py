@@ -16,7 +16,6 @@ from typing import Any, Self
 import httpx
 
 from service.client.answers import Search, Searches
-from service.client.catalog_client import CatalogClient
 from service.client.errors import (
     NotFinished,
     SearchCancelled,
@@ -26,6 +25,7 @@ from service.client.errors import (
     problem_error,
 )
 from service.client.fetch import Fetched, fetch
+from service.client.links_client import LinksClient
 from service.client.wire import MAX_PAUSE_S, RETRIES, Wire, path_part
 from service.contracts import (
     Event,
@@ -46,7 +46,7 @@ OnProgress = Callable[[float, str], None]
 """(share of the work done, 0..1; what is being done)."""
 
 
-class Client(CatalogClient):
+class Client(LinksClient):
     """A client of one service. Safe to share between threads; close it, or use it in a `with`."""
 
     def __init__(

@@ -12,6 +12,7 @@ SubnetSearchError
 ├── Unreachable             no answer from the URL, or not in time
 ├── UnexpectedAnswer        the answer is not one of this service's version
 ├── NotFinished             a search has not ended in time: `search`
+├── LinkUnfinished          a link ended without a device, or not in time: `link`
 ├── SearchCancelled         the search was cancelled: `search`
 └── DamagedDownload         the received bytes have another sha256
 """
@@ -28,6 +29,7 @@ from service.contracts import Problem
 
 if TYPE_CHECKING:
     from service.client.answers import Search
+    from service.contracts import LinkRead
 
 
 class ProblemError(SubnetSearchError):
@@ -104,6 +106,19 @@ class NotFinished(SubnetSearchError):
     def __init__(self, message: str, search: Search) -> None:
         super().__init__(message)
         self.search = search
+
+
+class LinkUnfinished(SubnetSearchError):
+    """A link failed, has expired or was cancelled, or its device is not done."""
+
+    def __init__(self, link: LinkRead) -> None:
+        why = {
+            "failed": f"failed: {link.error}",
+            "expired": "has expired before the device was done: make a new one",
+            "cancelled": "was cancelled",
+        }.get(link.status, f"is {link.status}; it goes on: follow it again, or cancel it")
+        super().__init__(f"link {link.id} {why}")
+        self.link = link
 
 
 class SearchCancelled(SubnetSearchError):

@@ -40,19 +40,24 @@ def address_of(
         lan = lan or lan_address()
         port = f":{parts.port}" if parts.port else ""
         there = None if lan is None else f"{parts.scheme}://{_in_url(lan)}{port}"
+        named = "SUBNET_PUBLIC_URL=URL, the address that other devices reach it by"
         if there is not None and listens_everywhere and public_url is None:
             base = there
             warnings.append(
                 f"the address {lan} was found out from this machine: if the device cannot open it, "
-                "start the service with SUBNET_PUBLIC_URL=URL, the address that it is reached by"
+                f"start the service with {named}"
+            )
+        elif listens_everywhere:
+            warnings.append(
+                f"{base} is reached from this machine alone, and which address others reach it by "
+                f"was not found out, as in a container: start the service with {named}"
             )
         else:
-            reached = "that address" if there is None else f"this machine's address, as {there}"
             warnings.append(
-                f"{base} is reached from this machine alone. For a phone, serve with "
-                "`subnet-search serve --host 0.0.0.0`, make a key (`subnet-search keys create "
-                f"NAME`), and make the link at {reached}; or name the address that others reach in "
-                "SUBNET_PUBLIC_URL"
+                f"{base} is reached from this machine alone. For a phone, make a key "
+                "(`subnet-search keys create NAME`), serve with `subnet-search serve --host "
+                f"0.0.0.0`, and make the link there{'' if there is None else f' ({there})'}; or "
+                f"start the service with {named}"
             )
     secure = parts.scheme == "https" or is_loopback(urlsplit(base).hostname or "")
     if not secure:

@@ -342,10 +342,11 @@ class Links:
             self.images(link),
             measured_at=link.opened_at,
         )
+        warnings = found.pop("warnings")
         self._places.searches.note_try(request["search"], found)
         answer = LinkResultRead(
             devices=[],
-            warnings=found.pop("warnings"),
+            warnings=warnings,
             expected_error=None,
             source=None,
             try_result=found,

@@ -24,13 +24,13 @@ from models.errors import Conflict, InputError, SubnetSearchError
 from service.settings import Settings
 
 PINNED = json.loads(Path(__file__).with_name("onnxruntime-web.json").read_text())
-NAME, VERSION, INTEGRITY = (str(PINNED[name]) for name in ("name", "version", "integrity"))
+WEB_NAME, VERSION, INTEGRITY = (str(PINNED[name]) for name in ("name", "version", "integrity"))
 FILES: Mapping[str, str] = PINNED["files"]
 """Media types of the files that browsers load, by name."""
 MAX_PACKAGE_BYTES, MAX_FILE_BYTES = 200 * 2**20, 100 * 2**20
 NPM_S = 600
 """Seconds that npm may take."""
-INSTALL = f"subnet-search runtimes install {NAME}"
+WEB_INSTALL = f"subnet-search runtimes install {WEB_NAME}"
 Report = Callable[[str], None]
 
 
@@ -42,7 +42,7 @@ class WebRuntime:
     """
 
     def __init__(self, *folders: Path) -> None:
-        self._folders = [folder / NAME / VERSION for folder in folders]
+        self._folders = [folder / WEB_NAME / VERSION for folder in folders]
 
     @classmethod
     def of(cls, settings: Settings) -> WebRuntime:
@@ -66,8 +66,8 @@ class WebRuntime:
         """
         if (folder := self.folder) is None:
             raise Conflict(
-                f"{NAME} {VERSION}, which runs networks in a browser, is not installed: "
-                f"`{INSTALL}` on the service's machine fetches it"
+                f"{WEB_NAME} {VERSION}, which runs networks in a browser, is not installed: "
+                f"`{WEB_INSTALL}` on the service's machine fetches it"
             )
         return folder
 
@@ -105,7 +105,7 @@ class WebRuntime:
         """
         with tempfile.TemporaryDirectory() as folder:
             if package is None:
-                report(f"npm fetches {NAME} {VERSION}")
+                report(f"npm fetches {WEB_NAME} {VERSION}")
                 package = _fetched(Path(folder))
             report(f"checking {package.name}")
             content = _checked(package)
@@ -122,14 +122,14 @@ def _fetched(folder: Path) -> Path:
         SubnetSearchError: npm is missing or fails.
     """
     by_hand = (
-        f"fetch {NAME}-{VERSION}.tgz on a machine that can (`npm pack {NAME}@{VERSION}`), and "
-        f"`{INSTALL} --from {NAME}-{VERSION}.tgz`"
+        f"fetch {WEB_NAME}-{VERSION}.tgz on a machine that can (`npm pack {WEB_NAME}@{VERSION}`), "
+        f"and `{WEB_INSTALL} --from {WEB_NAME}-{VERSION}.tgz`"
     )
     if (npm := shutil.which("npm")) is None:
         raise SubnetSearchError(
-            f"npm is not installed, which fetches {NAME}: install it, or {by_hand}"
+            f"npm is not installed, which fetches {WEB_NAME}: install it, or {by_hand}"
         )
-    command = [npm, "pack", f"{NAME}@{VERSION}", "--pack-destination", str(folder), "--silent"]
+    command = [npm, "pack", f"{WEB_NAME}@{VERSION}", "--pack-destination", str(folder), "--silent"]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=NPM_S, check=False
@@ -141,7 +141,7 @@ def _fetched(folder: Path) -> Path:
     packed = sorted(folder.glob("*.tgz"))
     if done.returncode or len(packed) != 1:
         said = " ".join((done.stderr or done.stdout).split())[:300]
-        raise SubnetSearchError(f"npm could not fetch {NAME} {VERSION} ({said}): {by_hand}")
+        raise SubnetSearchError(f"npm could not fetch {WEB_NAME} {VERSION} ({said}): {by_hand}")
     return packed[0]
 
 
@@ -153,14 +153,14 @@ def _checked(package: Path) -> bytes:
     """
     try:
         if package.stat().st_size > MAX_PACKAGE_BYTES:
-            raise InputError(f"{package}: expected {NAME}-{VERSION}.tgz, got a far larger file")
+            raise InputError(f"{package}: expected {WEB_NAME}-{VERSION}.tgz, got a far larger file")
         content = package.read_bytes()
     except OSError as error:
         raise InputError(f"{package}: not readable ({error.strerror})") from error
     found = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
     if found != INTEGRITY:
         raise InputError(
-            f"{package}: expected {NAME}-{VERSION}.tgz with {INTEGRITY}, got {found}: it is "
+            f"{package}: expected {WEB_NAME}-{VERSION}.tgz with {INTEGRITY}, got {found}: it is "
             "another version, or damaged; nothing was unpacked"
         )
     return content
