@@ -41,7 +41,7 @@ PUBLIC = {
         "unregister_limit",
     },
     "search.predictors": {"Explored"},
-    "service.client": {"Front", "Search", "Searches", "verify_webhook"},
+    "service.client": {"Front", "LinkUnfinished", "Search", "Searches", "verify_webhook"},
 }
 # Still to be split.
 IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "pyyaml": "yaml"}

@@ -14,9 +14,9 @@ import typer
 from service.cli import keys, networks, operation, published_networks, runtimes, supernets, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
+from service.cli.devices import try_
 from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet, ledger
-from service.cli.links import try_
 from service.cli.searches import download, searches
 
 __all__ = ["app", "main"]

@@ -25,6 +25,7 @@ from service.settings import Settings
 
 BAR = 0.05
 UNSEEN = 200
+Figures = tuple[float, float, float]
 DEVICES = (
     ("fashion-mbv3", "cpu-x86-64-ort", "fp32"),
     ("fashion-mbv3", "cpu-x86-64-ort", "int8"),
@@ -53,7 +54,7 @@ def run(
     archs: list[Arch],
     noise: float,
     seed: int,
-) -> tuple[float, float, float]:
+) -> Figures:
     """Mean and worst error on unseen networks, and the error that the table states."""
     rng = np.random.default_rng(seed)
     true = np.array([truth.network_ms(layer_plan(space, arch)) for arch in archs])
@@ -80,14 +81,17 @@ def main() -> int:
         for name, device, precision in DEVICES:
             space, truth = spaces[name], truth_of(catalog, device, name, precision)
             part = truth.covered(space)
-            donors = [None]
+            donors: list[LatencyTable | None] = [None]
             if name == "fashion-mbv3":
                 other = "int8" if precision == "fp32" else "fp32"
                 donors.append(truth_of(catalog, device, name, other))
             for count in (12, 24):
                 designed = design_networks(part, count)
                 for donor in donors:
-                    rows = {"designed": [], "random": []}
+                    rows: dict[str, list[tuple[float, float, float]]] = {
+                        "designed": [],
+                        "random": [],
+                    }
                     for seed in range(given.repeats):
                         rng = np.random.default_rng(seed)
                         random = list(dict.fromkeys(part.decode(part.sample(count, rng))))

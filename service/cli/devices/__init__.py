@@ -1,6 +1,7 @@
 """`devices`: list, show and lint (`listing`); import and fit (`adding`; others' formats in
 `importing`); a table to fill in (`layer_keys`); measure this machine and write kits for others
-(`measuring`); check a table against this machine (`checking`)."""
+(`measuring`), or measure them in their browsers (`linking`); check a table against this machine
+(`checking`)."""
 
 import lazy_loader
 

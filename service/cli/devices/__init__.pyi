@@ -1,2 +1,3 @@
 # The face of this room: what others may import.
 from .commands import app as app
+from .linking import try_ as try_

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli import links
-from service.cli.devices import adding, checking, layer_keys, listing, measuring
+from service.cli.devices import adding, checking, layer_keys, linking, listing, measuring
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(listing.list_)
@@ -13,7 +12,7 @@ app.command()(listing.show)
 app.command("import")(adding.import_)
 app.command()(measuring.measure)
 app.command()(checking.check)
-app.command()(links.link)
+app.command()(linking.link)
 app.command()(measuring.kit)
 app.command()(adding.fit)
 app.command()(layer_keys.keys)
