@@ -1,4 +1,12 @@
 # syntax=docker/dockerfile:1
+
+# What browsers of other devices run (`devices link`). Its version and hash are pinned in the code,
+# which checks the package again when it is installed below.
+FROM node:22-slim AS web-runtime
+WORKDIR /package
+COPY service/links/onnxruntime-web.json .
+RUN npm pack "onnxruntime-web@$(node -p "require('./onnxruntime-web.json').version")"
+
 FROM python:3.11-slim
 
 # On x86-64 the package index serves torch as its CUDA build, gigabytes larger than a search
@@ -32,6 +40,12 @@ RUN pip install --no-deps --no-build-isolation --editable . \
     && python -m compileall -q models latency_tables search service \
     && useradd --system --uid 10001 --no-create-home subnet \
     && install --directory --owner=subnet /data
+RUN --mount=type=bind,from=web-runtime,source=/package,target=/package \
+    SUBNET_HOME=/opt/subnet-search subnet-search runtimes install onnxruntime-web \
+        --from /package/onnxruntime-web-*.tgz
+
+# Beside the volume, which would hide it.
+ENV SUBNET_RUNTIMES=/opt/subnet-search/runtimes
 
 ENV SUBNET_HOME=/data
 VOLUME /data

@@ -10,6 +10,7 @@ from service.links import links as links_module
 from service.storage.access.links import MAX_OPEN
 from tests.service.conftest import DEVICE, SUPERNET, client_on
 from tests.service.links.phone import Phone
+from tests.stress import fuzz_links
 
 pytestmark = pytest.mark.anyio
 
@@ -233,3 +234,11 @@ async def test_the_devices_page_and_its_runtime(client, web_home):
     for strange in ("package.json", "..%2f..%2fsubnet-search.sqlite", "x.wasm"):
         assert (await client.get(f"/assets/onnxruntime-web/{strange}")).status_code == 404
     assert links_module.PATH == "/measure"
+
+
+@pytest.mark.slow
+async def test_tampered_results_are_refused_or_stored(tmp_path):
+    """A little of what tests/stress/fuzz_links.py does at length."""
+    ended = await fuzz_links.run(40, 1, tmp_path / "home")
+    assert all(kind.startswith(("201", "422", "400")) for kind in ended), ended
+    assert len(ended) >= 2
