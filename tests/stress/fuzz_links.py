@@ -41,9 +41,8 @@ EVERY_S = 2.0
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths to everything in a JSON value."""
     found = [path] if path else []
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for key, item in items:
+    listed = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, item in listed.items() if isinstance(listed, dict) else ():
         found += places(item, (*path, key))
     return found
 
