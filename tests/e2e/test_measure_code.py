@@ -130,7 +130,7 @@ ROUNDS = """
   const log = { visits: [], opened: [], kept: [], cooled: [], shares: [] };
   let now = 0;
   let tries = 0;
-  const gate = { closings: 0, late: false, wait: async () => {}, breathe: async () => {
+  const gate = { closings: 0, isLate: (s) => now + s > (given.until ?? 1e9), wait: async () => {}, breathe: async () => {
     if (log.visits.length === given.hidden_at) gate.closings += 1;
   } };
   const { count, target_s } = given;
@@ -161,6 +161,12 @@ def test_rounds_visit_everything_until_there_is_enough(run):
     assert found["rounds"][0]["times"] == [1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
     few = run(ROUNDS, {"count": 50, "target_s": 28, "canary_ms": [1]})
     assert len(few["rounds"]) == 4, "as many as a table needs"
+
+
+def test_rounds_end_before_the_session_does(run):
+    found = run(ROUNDS, {"count": 5, "target_s": 28, "canary_ms": [1], "until": 23})
+    assert found["stopped"] == "time"
+    assert len(found["rounds"]) == 4, "a fifth would end after 23 s"
 
 
 def test_rounds_go_on_from_those_kept_and_repeat_the_one_that_was_interrupted(run):

@@ -12,9 +12,9 @@ export class Gate {
     this.channel.port1.onmessage = () => this.breathed?.();
   }
 
-  /** Whether it is too late to begin something more. */
-  get late() {
-    return Date.now() > this.until - RESERVE_MS;
+  /** Whether it is too late to begin something that takes so many seconds. */
+  isLate(seconds = 0) {
+    return Date.now() + 1000 * seconds > this.until - RESERVE_MS;
   }
 
   pause(on) {
@@ -38,7 +38,7 @@ export class Gate {
 
   /** Rest for some seconds, calling `left(seconds)` each second. */
   async rest(seconds, left) {
-    for (; seconds > 0 && !this.late; seconds--) {
+    for (; seconds > 0 && !this.isLate(); seconds--) {
       left(seconds);
       await new Promise((wake) => setTimeout(wake, 1000));
     }

@@ -24,10 +24,10 @@ async function welcome(code) {
   const begin = async () => {
     try {
       const { session, task } = await claim(code);
+      await (await Storage.open()).clear(); // of a link before
       const opened = { secret: session, until: Date.now() + LASTS_MS, finished: {} };
       saveSession(opened);
       history.replaceState(null, "", location.pathname); // a code is good once
-      await (await Storage.open()).clear(); // of a link before
       await go(opened, task);
     } catch (error) {
       end(views.refused(error));

@@ -22,7 +22,7 @@ export const shareOf = ({ target_s, min_rounds }, done, spent_s) => Math.min(don
  * `plan`: {count, seed, target_s, min_rounds, openings}.
  * `kept`: finished rounds [{times: (2 x count) p50 and mean alternating, canary_ms, spent_s}].
  * `does`: {open(part), canary(), visit(i) -> [p50, mean], gate, keep(i, round), cool(seconds), report(state), now() in seconds};
- * `gate` is {passes: whether the round may go on, count of closings, wait()}; `wait` throws where all has to end.
+ * `gate`: {closings: how often the page was hidden, wait(): until it is shown, breathe(), isLate(seconds)}.
  * Returns {rounds, stopped: null | "throttled" | "time"}.
  */
 export async function timeRounds(plan, kept, does) {
@@ -34,7 +34,7 @@ export async function timeRounds(plan, kept, does) {
   while (rounds.length < MOST_ROUNDS) {
     const share = shareOf(plan, rounds.length, spent());
     if (share >= 1) break;
-    if (does.gate.late) return { rounds, stopped: "time" };
+    if (does.gate.isLate(Math.max(0, ...rounds.map((round) => round.spent_s)))) return { rounds, stopped: "time" };
     await does.gate.wait();
     if (opened < Math.floor(plan.openings * share)) {
       opened = Math.floor(plan.openings * share);
