@@ -130,9 +130,12 @@ ROUNDS = """
   const log = { visits: [], opened: [], kept: [], cooled: [], shares: [] };
   let now = 0;
   let tries = 0;
-  const gate = { closings: 0, isLate: (s) => now + s > (given.until ?? 1e9), wait: async () => {}, breathe: async () => {
-    if (log.visits.length === given.hidden_at) gate.closings += 1;
-  } };
+  const gate = {
+    closings: 0,
+    isLate: (seconds) => now + seconds > (given.until ?? 1e9),
+    wait: async () => {},
+    breathe: async () => void (gate.closings += log.visits.length === given.hidden_at ? 1 : 0),
+  };
   const { count, target_s } = given;
   const plan = { count, seed: 3, target_s, min_rounds: 4, openings: 2 };
   const { rounds, stopped } = await timeRounds(plan, given.kept ?? [], {
