@@ -15,7 +15,7 @@ import numpy as np
 from latency_tables.fitting.layer_costs import Floats, layer_features
 from models.spaces import Arch, SearchSpace, layer_plan
 
-CANDIDATES = 1500
+CANDIDATES = 600
 PRIOR_SPREAD = 0.5
 """Prior standard deviation of each cost's part, as a share of a network's time."""
 NOISE = 0.03

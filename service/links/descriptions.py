@@ -13,17 +13,19 @@ from service.storage import Link
 if TYPE_CHECKING:
     from latency_tables.benchmark import RemotePlan
 
-MODELS_OF_A_PHONE = 1000
-"""Models that a phone may be asked to open in one page."""
+MODELS_OF_A_PHONE, BYTES_OF_A_PHONE = 1000, 512 * 2**20
+"""Models that a phone may be asked to open in one page, and their weights."""
 
 
 def size_warnings(plan: RemotePlan) -> list[str]:
     """What to know of a plan before a device is asked to carry it out."""
-    if len(plan.chains) <= MODELS_OF_A_PHONE:
+    weights = sum(4 * layer.params for chain in plan.chains for layer in chain)
+    if len(plan.chains) <= MODELS_OF_A_PHONE and weights <= BYTES_OF_A_PHONE:
         return []
     return [
-        f"a thorough measurement of this space opens {len(plan.chains)} models in the browser, "
-        "more than a phone has memory for: quick is likely to do better there"
+        f"the device opens {len(plan.chains)} models with {weights / 2**20:.0f} MB of weights "
+        "together, for which a phone may lack the memory: a computer's browser will do, and quick "
+        "needs less than thorough"
     ]
 
 

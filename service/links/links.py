@@ -173,7 +173,8 @@ class Links:
         link = self._store.find_by_code(code)
         request = {**link.request, "processor": user_agents.processor_of(user_agent)}
         if request["purpose"] == "measure" and request["device"] is None:
-            taken = self._places.catalog.devices.keys()
+            known = self._places.catalog.seen_by(link.caller).devices.keys()
+            taken = {*known, *self._store.names_in_use(link.owner)}
             request["device"] = user_agents.name_of(user_agent, taken)
         link, secret = self._store.claim(link, request)
         return link, LinkSessionCreated(session=secret, **self.describe(link).model_dump())

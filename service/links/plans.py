@@ -11,14 +11,19 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from models.errors import NotFound
-from models.spaces import SearchSpace
+from models.spaces import SearchSpace, layer_plan
 
 if TYPE_CHECKING:
     from latency_tables.benchmark import RemotePlan
 
 RUNTIME = "onnxruntime-web"
-QUICK_NETWORKS = 24
+QUICK_NETWORKS, LEAST_NETWORKS = 24, 12
+QUICK_BYTES = 256 * 2**20
+"""Weights of a quick measurement's networks, which a browser holds all at once; fewer networks than
+usual are timed of spaces whose networks are large."""
 KEPT_BYTES = 96 * 2**20
 """Compressed models kept in memory."""
 KEPT_PLANS = 16
@@ -105,4 +110,7 @@ def _plan(space: SearchSpace, mode: str, precision: str) -> RemotePlan:
         return thorough_plan(space, precision)
     from latency_tables.fitting import design_networks
 
-    return quick_plan(space, design_networks(space, QUICK_NETWORKS), precision)
+    archs = design_networks(space, QUICK_NETWORKS)
+    bytes_ = np.cumsum([4 * sum(spec.params for spec in layer_plan(space, arch)) for arch in archs])
+    count = max(int((bytes_ <= QUICK_BYTES).sum()), LEAST_NETWORKS)
+    return quick_plan(space, archs[:count], precision)

@@ -190,7 +190,7 @@ def _is_time(value: object) -> bool:
 def _undisturbed(canary_R: Floats) -> int:
     """How many rounds came before the device slowed down for good."""
     usual_ms = float(np.median(canary_R[:FIRST_ROUNDS]))
-    for done in range(1, len(canary_R)):
+    for done in range(1, len(canary_R) - 1):  # a single slow round at the end is noise
         rest_R = canary_R[done:] / usual_ms
         if rest_R[0] > SLOWED and float(np.median(rest_R)) > SLOWED:
             return done

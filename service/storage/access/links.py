@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from models.errors import Conflict, NotFound
 from service.contracts import ENDED, Caller, Gone, Scope, TooManyRequests
 from service.storage.access.api_keys import sha256_of_secret
-from service.storage.sessions import unit_of_work, utc_now
+from service.storage.sessions import read_connection, unit_of_work, utc_now
 from service.storage.tables import ApiKeyRow, LinkRow
 
 OPEN_FOR = timedelta(minutes=30)
@@ -119,6 +119,14 @@ class LinkStore:
             if row is None:
                 raise unknown_link(link_id)
             return self._read(row)
+
+    def names_in_use(self, owner: str | None) -> set[str]:
+        """Devices that an owner's open links name."""
+        mine = LinkRow.owner.is_(None) if owner is None else LinkRow.owner == owner
+        requests = select(LinkRow.request).where(mine, LinkRow.status.in_(ACTIVE))
+        with read_connection(self._engine) as connection:
+            names = [request.get("device") for request in connection.scalars(requests)]
+        return {name for name in names if name is not None}
 
     def cancel(self, link_id: str) -> Link:
         """End a link; twice is once.

@@ -82,6 +82,7 @@ async def test_a_device_is_named_after_its_browser(client, phone, link):
         made = await link()
         assert made["device"] is None
         await phone.open(made["code"])
+        assert (await client.get(f"/v1/links/{made['id']}")).json()["device"] is not None
         plan = (await phone.get("/plan")).json()
         names += (await phone.send(phone.result(plan))).json()["devices"]
     assert names == ["android-phone", "android-phone-2"]

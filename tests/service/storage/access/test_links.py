@@ -95,6 +95,16 @@ def test_each_caller_has_so_many(links, clock):
     links.add(REQUEST, ANN)
 
 
+def test_names_in_use(links, clock):
+    links.add({**REQUEST, "device": "anns"}, ANN)
+    links.add({**REQUEST, "device": "mine"}, LOCAL)
+    links.add(REQUEST, LOCAL)
+    made, _ = links.add({**REQUEST, "device": "ended"}, LOCAL)
+    links.cancel(made.id)
+    assert links.names_in_use("ann") == {"anns"}
+    assert links.names_in_use(None) == {"mine"}
+
+
 def test_stopped_by_the_device(links):
     made, _ = links.add(REQUEST, LOCAL)
     opened, _ = links.claim(made, REQUEST)
