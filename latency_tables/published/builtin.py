@@ -15,7 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from latency_tables.published.records import shipped_tables
-from latency_tables.table import DEFAULT_PRECISION, TableKey, read_name
+from latency_tables.table import (
+    DEFAULT_PRECISION,
+    HEAD_CHARS,
+    TableKey,
+    read_name,
+    runtime_in,
+)
 from models.errors import NotFound
 
 if TYPE_CHECKING:
@@ -74,6 +80,17 @@ class BuiltinDevices:
     def keys(self, device: str) -> list[TableKey]:
         """Space and precision of every table of a device, sorted; none if it is unknown."""
         return sorted(key for name, key in self._known() if name == device)
+
+    def runtimes(self) -> dict[tuple[str, TableKey], str | None]:
+        """The runtime of every table, by device, space and precision; none is read."""
+        stated: dict[tuple[str, TableKey], str | None] = {
+            (device, (space, record["conditions"]["precision"])): record["conditions"]["runtime"]
+            for (device, space), record in shipped_tables(self._folder).items()
+        }
+        for path in self._folder.glob("*@*.json"):
+            with path.open() as file:
+                stated[read_name(path)] = runtime_in(file.read(HEAD_CHARS))
+        return stated
 
     def get(self, device: str) -> Device:
         """A device with all its tables.

@@ -20,8 +20,10 @@ from .linting import BadTable as BadTable
 from .linting import check as check
 from .linting import lint as lint
 from .names import DEFAULT_PRECISION as DEFAULT_PRECISION
+from .names import HEAD_CHARS as HEAD_CHARS
 from .names import TableKey as TableKey
 from .names import read_name as read_name
+from .names import runtime_in as runtime_in
 from .sittings import Sitting as Sitting
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.published import BuiltinDevices, choose_table
+from latency_tables.table import HEAD_CHARS, runtime_in
 from models.errors import Conflict, NotFound
 from service.contracts import LOCAL, Caller, DeviceSummary, NotAllowed
 
@@ -84,6 +85,8 @@ class Devices:
         self._builtin = builtin or BuiltinDevices()
         self._caller = LOCAL
         self._files: dict[tuple[str, TableKey], KeptTable] = {}
+        self._runtimes: dict[str, str | None] = {}
+        """Of users' tables, by the hash of their text, which never changes."""
 
     def seen_by(self, caller: Caller) -> Devices:
         """The same devices as far as `caller` sees them."""
@@ -122,6 +125,17 @@ class Devices:
         for device, space, precision in [] if self.store is None else self.store.keys(self._seen):
             found.setdefault(device, []).append((space, precision))
         return {device: sorted(set(found[device])) for device in sorted(found)}
+
+    def runtimes(self) -> dict[tuple[str, TableKey], str | None]:
+        """The runtime of every table, by device, space and precision; none is read."""
+        found = self._builtin.runtimes()
+        if self.store is None:
+            return found
+        own = self.store.current_sha256(self.store.names(self._seen), self._seen)
+        if new := set(own.values()) - set(self._runtimes):
+            heads = self.store.heads(new, HEAD_CHARS)
+            self._runtimes |= {sha256: runtime_in(head) for sha256, head in heads.items()}
+        return found | {key: self._runtimes.get(sha256) for key, sha256 in own.items()}
 
     def get(self, name: str) -> list[KeptTable]:
         """The current tables of a device, by space and precision.
@@ -309,8 +323,17 @@ def _read(content: str) -> LatencyTable:
 
 def summarize_devices(devices: Devices) -> list[DeviceSummary]:
     """Every device in a line."""
+    runtimes = devices.runtimes()
     return [
-        DeviceSummary(name=name, spaces=list(tables), precisions=tables)
+        DeviceSummary(
+            name=name,
+            spaces=list(tables),
+            precisions=tables,
+            runtimes={
+                space: {each: runtimes.get((name, (space, each))) for each in precisions}
+                for space, precisions in tables.items()
+            },
+        )
         for name, tables in _precisions(devices)
     ]
 

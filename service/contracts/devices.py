@@ -150,6 +150,9 @@ class DeviceSummary(BaseModel):
     name: str
     spaces: list[str] = Field(description="Those that it has latency tables for.")
     precisions: dict[str, list[str]] = Field(description="Of its tables, by space.")
+    runtimes: dict[str, dict[str, str | None]] = Field(
+        {}, description="What runs the networks that its tables time, by space and precision."
+    )
 
 
 class DeviceList(BaseModel):

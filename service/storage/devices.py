@@ -158,6 +158,13 @@ class DeviceStore:
             row = session.get(ProfileRow, sha256)
             return None if row is None else row.content
 
+    def heads(self, sha256: Iterable[str], length: int) -> dict[str, str]:
+        """The first characters of tables' texts, by their hashes."""
+        query = select(ProfileRow.sha256, func.substr(ProfileRow.content, 1, length))
+        with read_connection(self._engine) as connection:
+            rows = connection.execute(query.where(ProfileRow.sha256.in_(set(sha256))))
+            return {known: head for known, head in rows}
+
     def current_sha256(
         self, devices: Iterable[str], seen: Seen = None
     ) -> dict[tuple[str, tuple[str, str]], str]:

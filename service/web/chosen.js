@@ -2,7 +2,7 @@
 
 import { h, show } from "./dom.js";
 import { trades, within } from "./front.js";
-import { forImages, ms, percent, share } from "./format.js";
+import { forImages, ms, percent, share, underRuntime } from "./format.js";
 import { limitFigures } from "./limits.js";
 import { conditionsInWords, doubts, figure, latencyFigures, latencyTag, tag, top1Tag } from "./origin.js";
 
@@ -21,7 +21,7 @@ export function showChosen(body, front, budget, onBudget) {
   const source = front.provenance;
   show(
     body,
-    h("p", { class: "on" }, `within ${ms(budget)} ms${forImages(front.batch)} on `, h("b", {}, front.device), front.confidence == null ? "" : ` by the upper bound, nominal ${share(front.confidence, 4)}`, front.precision === "int8" ? ", int8" : ""),
+    h("p", { class: "on" }, `within ${ms(budget)} ms${forImages(front.batch)} on `, h("b", {}, front.device), underRuntime(front.runtime), front.confidence == null ? "" : ` by the upper bound, nominal ${share(front.confidence, 4)}`, front.precision === "int8" ? ", int8" : ""),
     h(
       "dl",
       { class: "figures headline" },

@@ -8,7 +8,7 @@ import { $, announce, h, s, show } from "./dom.js";
 import { Energy } from "./energy.js";
 import { within } from "./front.js";
 import { Fronts, lineOf } from "./fronts.js";
-import { forImages, ms, percent, scaled } from "./format.js";
+import { forImages, ms, percent, scaled, underRuntime } from "./format.js";
 import { NetworkCard } from "./network.js";
 import { tag } from "./origin.js";
 import { Published, legend } from "./published.js";
@@ -68,6 +68,12 @@ export class Explore {
     return supernet && can(supernet, "search") ? this.catalog.devices.filter((device) => device.spaces.includes(supernet.space)) : [];
   }
 
+  /** What runs the networks of a device's table for this supernet. */
+  #runtimeOf(device) {
+    const known = device?.runtimes?.[this.#supernet?.space] ?? {};
+    return known[this.state.precision] ?? Object.values(known)[0];
+  }
+
   #hasTable(device, precision) {
     const known = device.precisions[this.#supernet.space] ?? [];
     return precision === "int8" ? known.includes("int8") : known.some((other) => other !== "int8");
@@ -125,7 +131,7 @@ export class Explore {
       h(
         "span",
         { class: `chip${name === state.focus ? " focus" : ""}` },
-        h("button", { type: "button", "aria-pressed": String(name === state.focus), onclick: () => this.#focus(name) }, swatch(i), name),
+        h("button", { type: "button", "aria-pressed": String(name === state.focus), onclick: () => this.#focus(name) }, swatch(i), name, h("small", {}, underRuntime(this.#runtimeOf(catalog.devices.find((d) => d.name === name))))),
         state.devices.length > 1 ? h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, onclick: () => this.#remove(name) }, "×") : null,
       ),
     );
@@ -143,7 +149,7 @@ export class Explore {
       "select",
       { class: "add", "aria-label": "Add a device", disabled: full || !(more.length + others.length), onchange: (event) => this.#add(event.target.value) },
       h("option", { value: "" }, full ? `${MOST_DEVICES} at most` : "+ Add device"),
-      more.filter((d) => !lacking.includes(d)).map((d) => h("option", { value: d.name }, d.name)),
+      more.filter((d) => !lacking.includes(d)).map((d) => h("option", { value: d.name }, d.name + underRuntime(this.#runtimeOf(d)))),
       notOffered(`No ${state.precision} table`, lacking),
       notOffered(usable.length ? "No table for this supernet" : "Nothing to search here", others),
     );
@@ -261,7 +267,7 @@ export class Explore {
   #row(front) {
     const point = front.points[within(front.points, this.state.budget)];
     const i = this.state.devices.indexOf(front.device);
-    const name = h("th", { scope: "row" }, swatch(i), front.device, front.batch > 1 ? h("small", {}, forImages(front.batch)) : null);
+    const name = h("th", { scope: "row" }, swatch(i), front.device, h("small", {}, underRuntime(front.runtime), forImages(front.batch)));
     const origin = front.provenance.latency_ms.table_origin;
     const table = h("td", {}, tag(origin));
     if (!point) return h("tr", {}, name, table, h("td", { colspan: 3, class: "n" }, `floor ${ms(front.points[0].limited_ms)} ms`));

@@ -17,6 +17,9 @@ export function ms(value) {
 /** " for 8 images", where a latency is for more than one. */
 export const forImages = (batch) => (batch > 1 ? ` for ${batch} images` : "");
 
+/** " under openvino": what every latency beside it is of. */
+export const underRuntime = (runtime) => (runtime && runtime !== "not stated" ? ` under ${runtime}` : "");
+
 export const percent = (value) => (value == null ? "–" : value.toFixed(2));
 export const share = (fraction, digits = 2) => `${short(100 * fraction, digits)} %`;
 

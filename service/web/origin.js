@@ -1,7 +1,7 @@
 // What a number is: measured, fitted, predicted, estimated or exact, and how far it may be off.
 
 import { h } from "./dom.js";
-import { forImages, ms, share, short } from "./format.js";
+import { forImages, ms, share, short, underRuntime } from "./format.js";
 
 /** A small label beside a number; `about` says how it came to be. */
 export function tag(origin, error = "", about = "") {
@@ -51,10 +51,10 @@ export function latencyFigures(name, latency_ms, batch, label, origin = "predict
 }
 
 /** "p50", and whether it met the budget, of a measured latency. */
-export function measuredTag({ p90, p99, outcome, budget_ms, statistic }) {
+export function measuredTag({ p90, p99, outcome, budget_ms, statistic, conditions }) {
   const words = { met: "budget met", met_within_error: "budget met only within the table's stated error", missed: "budget missed" };
   return [
-    tag("measured", "", `${statistic ?? "least p50 of a visit"} on this host`),
+    tag("measured", "", `${statistic ?? "least p50 of a visit"} on this host${underRuntime(conditions?.runtime)}`),
     h("span", { class: "bound" }, `p90 ${ms(p90)}, p99 ${ms(p99)} ms`),
     outcome ? h("span", { class: "bound", title: `${ms(budget_ms)} ms` }, words[outcome] ?? outcome) : null,
   ];

@@ -13,7 +13,7 @@ from service.cli.source import open_source
 from service.contracts import sittings_in_words
 
 if TYPE_CHECKING:
-    from service.contracts import DeviceFinding, DeviceRead
+    from service.contracts import DeviceFinding, DeviceRead, DeviceSummary
 
 
 def list_(server: Server = None, json: Json = False) -> None:
@@ -23,7 +23,14 @@ def list_(server: Server = None, json: Json = False) -> None:
     if json:
         print_json([item.model_dump() for item in items])
     else:
-        print_table(("name", "spaces"), [(i.name, ", ".join(i.spaces)) for i in items])
+        rows = [(item.name, ", ".join(item.spaces), _runtimes(item)) for item in items]
+        print_table(("name", "spaces", "runtime"), rows)
+
+
+def _runtimes(item: DeviceSummary) -> str:
+    """Different runtimes of a device's tables; earlier services do not tell."""
+    known = {each or "not stated" for by in item.runtimes.values() for each in by.values()}
+    return ", ".join(sorted(known)) or "not stated"
 
 
 def show(name: DeviceArgument, server: Server = None, json: Json = False) -> None:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from latency_tables.table.conditions import Conditions
+from latency_tables.table.names import HEAD_CHARS, runtime_in
+from latency_tables.table.table import table_to_json
+from models.schema import MAX_TEXT, is_text
 from models.spaces.plan import layer_plan
-from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
+from tests.service.conftest import (
+    DEVICE,
+    SUPERNET,
+    catalog_of,
+    client_on,
+    keep,
+    make_profile,
+    make_table,
+)
 from tests.spaces import DEBUG
 
 OTHER = "openvino"
+CONDITIONS = Conditions(runtime=OTHER, precision="fp32", batch=1)
 ON = ("--supernet", SUPERNET, "--device", DEVICE)
 
 
@@ -126,3 +143,29 @@ def test_a_file_of_whole_networks_may_say_what_ran_them(run, run_json, tmp_path)
     run(*fit)
     (table,) = run_json("devices", "show", "board")["tables"]
     assert table["conditions"]["runtime"] == OTHER
+
+
+def test_devices_are_listed_with_their_runtimes(run, run_json, home):
+    keep(home, make_table("board", conditions=CONDITIONS))
+    keep(home, make_table("board", conditions=replace(CONDITIONS, precision="int8")))
+    listed = {item["name"]: item["runtimes"] for item in run_json("devices", "list")}
+    assert listed["board"] == {DEBUG.name: {"fp32": OTHER, "int8": OTHER}}
+    assert listed["cpu-x86-64-ort"]["fashion-mbv3"]["fp32"] == "onnxruntime"
+    assert listed["google-pixel"]["ofa-mbv3-w1.0"]["fp32"] == "not stated"
+    assert re.search(rf"^board +{DEBUG.name} +openvino$", run("devices", "list").stdout, re.M)
+    keep(home, make_table("board", conditions=replace(CONDITIONS, runtime="ncnn")), replace=True)
+    assert catalog_of(home).devices.runtimes()["board", (DEBUG.name, "fp32")] == "ncnn"
+
+
+@given(st.text(max_size=50).filter(is_text), st.text(max_size=50).filter(is_text))
+def test_the_runtime_is_read_from_a_tables_head(runtime, source):
+    """Whatever else the head says."""
+    table = make_table(conditions=replace(CONDITIONS, runtime=runtime), source=source)
+    assert runtime_in(table_to_json(table)[:HEAD_CHARS]) == runtime
+    assert runtime_in(table_to_json(table)[:60]) is None
+
+
+def test_a_head_with_a_longest_source_has_the_conditions():
+    for source in ("x" * MAX_TEXT, "\x7e\u00e9" * (MAX_TEXT // 2)):
+        table = make_table(conditions=CONDITIONS, source=source)
+        assert runtime_in(table_to_json(table)[:HEAD_CHARS]) == OTHER
