@@ -35,13 +35,13 @@ MAX_ROUNDS = 2000
 OPENINGS = 4
 """How often a measurement opens its models, by default."""
 SAVE_EVERY_S = 10.0
+CHEAP_OPENING_S = 5.0
+"""Models that open faster, all of them, are opened as often as asked, and nothing is said of it."""
 OPENING_SHARE = 0.25
-"""Of the time, for opening models. Opening is dear where it takes longer: a GPU's runtime searches
-for the algorithms of each model at its first run."""
+"""Of the time, for opening models that do not open so fast: a GPU's runtime searches for the
+algorithms of each model at its first run. They are opened once in any case."""
 FEWEST_ROUNDS = 5
-"""What a table needs where opening is dear."""
-SAID_FROM_S = 5.0
-"""What opening costs is said where it takes longer."""
+"""What a table needs where opening once takes more than that."""
 ESTIMATE_AFTER_S = 1.0
 """How long models are opened before it is said what opening all of them takes."""
 TOO_LATE = 1.1
@@ -84,10 +84,10 @@ class Rounds:
     def beside(self, opening_s: float) -> Rounds:
         """What is left for rounds where opening all models once takes so long.
 
-        Where it is dear, models are opened less often, or once, and fewer rounds are enough: such
-        models run on a processor of their own, which other work on the machine does not disturb.
+        Where it is dear, models are opened less often. Where once is too dear, fewer rounds are
+        enough: such models run on a processor of their own, which other work here hardly disturbs.
         """
-        affordable_s = OPENING_SHARE * self.target_s if self.target_s > 0 else math.inf
+        affordable_s = max(OPENING_SHARE * self.target_s, self.openings * CHEAP_OPENING_S)
         often = affordable_s / opening_s if opening_s > 0 else math.inf
         dear = often < 1
         openings = max(1, int(min(self.openings, often)))
@@ -219,7 +219,7 @@ class Opening:
     def _announce(self, estimate_s: float) -> None:
         """Say what opening costs, where it is dear."""
         pace, target_s = self._rounds.beside(estimate_s), self._rounds.target_s
-        if estimate_s <= SAID_FROM_S:
+        if estimate_s <= CHEAP_OPENING_S:
             return
         often = "" if pace.openings == 1 else f", {pace.openings} times"
         cost = f"opening {self._count} models takes about {estimate_s:.0f} s{often}"

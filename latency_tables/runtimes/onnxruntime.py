@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,7 @@ def _session(model: bytes, options: Any, name: str, provider_options: dict[str, 
     import onnxruntime as ort
 
     if name in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
-        with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr):
-            ort.preload_dlls()  # those that pip installed lie where no loader looks
+        _preload_cuda()
     try:
         session = ort.InferenceSession(model, options, providers=[(name, provider_options)])
     except Exception as error:  # each provider raises its own
@@ -155,6 +155,15 @@ def _session(model: bytes, options: Any, name: str, provider_options: dict[str, 
             "missing, or there is no such device"
         )
     return session
+
+
+@cache
+def _preload_cuda() -> None:
+    """Load the libraries that pip installed for CUDA: they lie where no loader looks."""
+    import onnxruntime as ort
+
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr):
+        ort.preload_dlls()
 
 
 def _cuda_device(options: dict[str, str]) -> str | None:

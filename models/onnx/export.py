@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
 import torch
 
@@ -87,6 +88,15 @@ def network_onnx(
     """ONNX bytes of the network `arch` with weights of its own."""
     tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+
+
+def fix_batch(model: bytes, batch: int) -> bytes:
+    """The same model for exactly so many images: mobile runtimes compile for fixed shapes alone."""
+    proto = onnx.load_from_string(model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    fixed: bytes = proto.SerializeToString(deterministic=True)
+    return fixed
 
 
 def run_onnx(

@@ -36,10 +36,11 @@ from service.cli.output import (
     short,
 )
 from service.cli.source import Source, open_source
-from service.contracts import measured_in_words, under_runtime
+from service.contracts import MAX_BATCH, measured_in_words, providers_in_words, under_runtime
 
 if TYPE_CHECKING:
     from models.spaces import Arch, SearchSpace
+    from service.contracts import FileBatch
 
 PrecisionName = Annotated[str, typer.Option("--precision", help="Of the file: fp32 or int8.")]
 RuntimeName = Annotated[
@@ -50,6 +51,15 @@ RuntimeName = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")]
+FileBatchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="N|dynamic",
+        help="Images that the file is fixed to, as mobile runtimes need it. Default: any number, "
+        "unless the device was measured by such a provider.",
+    ),
+]
 AllowLowTop1 = Annotated[
     bool,
     typer.Option(
@@ -101,6 +111,7 @@ def search(
     precision: PrecisionName = "fp32",
     runtime: RuntimeName = None,
     seed: Seed = 0,
+    batch: FileBatchOption = None,
     allow_low_top1: AllowLowTop1 = False,
     arch_format: ArchFormat = "ours",
     server: Server = None,
@@ -108,7 +119,7 @@ def search(
 ) -> None:
     """Find the most accurate network within budgets."""
     _check_precision(precision)
-    given = {"latency_ms": latency_ms, **limits}
+    given, images = {"latency_ms": latency_ms, **limits}, _read_batch(batch)
     if confidence is not None:
         given["latency_confidence"] = confidence
     try:
@@ -122,6 +133,7 @@ def search(
                 show_share,
                 allow_low_top1=allow_low_top1,
                 runtime=runtime,
+                batch=images,
             )
             printed = _printed(answer, arch_format, source, supernet)
     except Infeasible as error:
@@ -195,12 +207,13 @@ def export(  # long: a parameter for each option
     device: Annotated[
         str | None,
         typer.Option(
-            help="That it is for: the file states its latency there. Default: none.",
+            help="Where it will run: the file states its latency there, measured if it is here.",
             autocompletion=complete_device,
         ),
     ] = None,
     runtime: RuntimeName = None,
     precision: PrecisionName = "fp32",
+    batch: FileBatchOption = None,
     no_recalibrate: Annotated[
         bool, typer.Option("--no-recalibrate", help="Keep the supernet's batch-norm statistics.")
     ] = False,
@@ -216,9 +229,12 @@ def export(  # long: a parameter for each option
     if device is None and runtime is not None:
         raise InputError("--runtime is of a device: name it with --device")
     context = catalog().context(supernet, device, None if device is None else precision, runtime)
+    images = _read_batch(batch)
     chosen = _read_arch(arch, context.bundle.space)
     from models.machine import write_atomically
-    from service.delivery import ModelBuilder
+    from service.delivery import ModelBuilder, deliverable_batch
+
+    fixed = deliverable_batch(images, context.table)
 
     with progress_bar("exporting") as show_share:
         builder = ModelBuilder(
@@ -232,6 +248,7 @@ def export(  # long: a parameter for each option
             chosen,
             precision=precision,
             recalibrate=not no_recalibrate,
+            batch=fixed,
             report=lambda step, share: show_share(share, step),
             allow_low_top1=allow_low_top1,
         )
@@ -246,18 +263,25 @@ def export(  # long: a parameter for each option
     }
     if json:
         print_json(answer)
-        return
-    typer.echo(f"{out}: {len(made.model)} bytes, sha256 {answer['sha256']}")
-    if (top1 := made.findings["top1"]) is None:
+    else:
+        _print_export(answer)
+
+
+def _print_export(answer: Mapping[str, Any]) -> None:
+    verified = answer["verified"]
+    typer.echo(f"{answer['path']}: {answer['model_bytes']} bytes, sha256 {answer['sha256']}")
+    if (top1 := verified["top1"]) is None:
         typer.echo("top1 was not measured: the supernet has no held-out images")
     else:
         typer.echo(
             f"top1 {top1['value']:.2f} +- {top1['expected_error']:.2f}, measured on "
             f"{top1['images']} held-out images"
         )
-    if (timed := made.findings.get("latency_ms")) is not None:
-        typer.echo(measured_in_words(timed))
-    if (lost := made.findings.get("quantization", {}).get("lost_points")) is not None:
+    if measured := verified.get("latency_ms"):
+        typer.echo(measured_in_words(measured))
+    if words := providers_in_words(verified):
+        typer.echo(words)
+    if (lost := verified.get("quantization", {}).get("lost_points")) is not None:
         typer.echo(f"int8 lost {lost:+.2f} points of that")
 
 
@@ -266,6 +290,14 @@ def _printed(answer: dict[str, Any], arch_format: str, source: Source, supernet:
     if arch_format == "ours":
         return answer
     return in_arch_format(answer, arch_format, source.supernet(supernet).space)
+
+
+def _read_batch(text: str | None) -> FileBatch | None:
+    if text is None or text == "dynamic":
+        return text  # type: ignore[return-value]  # mypy does not narrow a str to the literal
+    if text.isdecimal() and 1 <= int(text[:9]) <= MAX_BATCH:
+        return int(text)
+    raise InputError(f"--batch: expected 1 to {MAX_BATCH}, or dynamic, got {text!r:.40}")
 
 
 def _check_precision(precision: str) -> None:

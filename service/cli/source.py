@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from service.contracts import (
         DeviceRead,
         DeviceSummary,
+        FileBatch,
         NetworkSummary,
         SearchRead,
         Status,
@@ -84,6 +85,7 @@ class Source(Protocol):
         *,
         allow_low_top1: bool = False,
         runtime: str | None = None,
+        batch: FileBatch | None = None,
     ) -> dict[str, Any]:
         """What `search --json` prints of a feasible search.
 
@@ -91,6 +93,7 @@ class Source(Protocol):
             allow_low_top1: of a service, which builds the file: deliver it also if it is far less
                 accurate than predicted.
             runtime: that the device's table must be of.
+            batch: of a service, too: images that the file is fixed to.
         """
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
@@ -182,13 +185,15 @@ class LocalSource:
         *,
         allow_low_top1: bool = False,
         runtime: str | None = None,
+        batch: FileBatch | None = None,
     ) -> dict[str, Any]:
         """A network; no file is built, so no accuracy is measured."""
         from service.catalog import FrontStore, describe_layers, search_warnings
         from service.contracts import DEPRECATED_CERTIFICATE
-        from service.delivery import compare, run_search
+        from service.delivery import compare, deliverable_batch, run_search
 
         plain = self._catalog.context(supernet, device, precision, runtime)
+        deliverable_batch(batch, plain.table)
         context, given = plain.with_confidence(limits)
         context.check_limits(given)
         found = run_search(context, given, seed, lambda now: on_share(now.share, ""))
@@ -270,6 +275,7 @@ class RemoteSource:
         *,
         allow_low_top1: bool = False,
         runtime: str | None = None,
+        batch: FileBatch | None = None,
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
@@ -280,6 +286,7 @@ class RemoteSource:
             seed=seed,
             allow_low_top1=allow_low_top1,
             runtime=runtime,
+            batch=batch,
             on_progress=on_share,
         )
         result = search.found.model_dump(mode="json", exclude_none=True)

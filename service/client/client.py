@@ -29,6 +29,7 @@ from service.client.links_client import LinksClient
 from service.client.wire import MAX_PAUSE_S, RETRIES, Wire, path_part
 from service.contracts import (
     Event,
+    FileBatch,
     SearchPage,
     Sort,
     Status,
@@ -100,6 +101,7 @@ class Client(LinksClient):
         precision: str = "fp32",
         runtime: str | None = None,
         seed: int = 0,
+        batch: FileBatch | None = None,
         allow_low_top1: bool = False,
         shared: bool = False,
         webhook: str | None = None,
@@ -114,10 +116,10 @@ class Client(LinksClient):
             device: a name, or a whole profile.
             limits: further limits by name, such as those that only the service knows.
             runtime: what will run the network; refused if the device's table is of another.
+            batch: images that the file is fixed to, or "dynamic"; None: as the device needs it.
             allow_low_top1: deliver also what is far less accurate than predicted.
             shared: whether everybody with a key sees it.
-            webhook: a URL that is called when the search ends; the receiver checks the call with
-                `verify_webhook`.
+            webhook: a URL called when the search ends; `verify_webhook` checks the call.
             wait: until the search ends; otherwise a new search is returned as queued.
             timeout_s: longest wait; the search continues after it.
 
@@ -131,14 +133,14 @@ class Client(LinksClient):
             **{"model_bytes": model_bytes, "peak_memory_bytes": peak_memory_bytes},
             **{"energy_mj": energy_mj, "latency_confidence": latency_confidence, **(limits or {})},
         }
+        later = {"runtime": runtime, "batch": batch, "webhook": webhook}  # not all services have it
         body = {
             "supernet": supernet,
             "device": device if isinstance(device, str) else dict(device),
             "constraints": {name: limit for name, limit in given.items() if limit is not None},
             **{"precision": precision, "seed": seed, "shared": shared},
-            # Later fields, which not every service has.
             **({"allow_low_top1": True} if allow_low_top1 else {}),
-            **{k: v for k, v in (("runtime", runtime), ("webhook", webhook)) if v is not None},
+            **{name: value for name, value in later.items() if value is not None},
         }
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         search = self._wire.send("POST", "/v1/searches", Search, json=body, headers=headers)

@@ -29,8 +29,10 @@ from .errors import TooManyRequests as TooManyRequests
 from .errors import UnknownHost as UnknownHost
 from .errors import UnnamedProxy as UnnamedProxy
 from .fields import CONFIDENCE as CONFIDENCE
+from .fields import MAX_BATCH as MAX_BATCH
 from .fields import Confidence as Confidence
 from .fields import DescribedAs as DescribedAs
+from .fields import FileBatch as FileBatch
 from .fields import Measurements as Measurements
 from .fields import MobileArch as MobileArch
 from .fronts import Explanation as Explanation
@@ -71,6 +73,7 @@ from .searches import SearchQuery as SearchQuery
 from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
+from .searches import providers_in_words as providers_in_words
 from .supernets import Capabilities as Capabilities
 from .supernets import LedgerRead as LedgerRead
 from .supernets import NetworkFile as NetworkFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,9 @@ CONFIDENCE = (
     "Nominal confidence, such as 0.9, of the upper bound of the latency, which latency_ms then "
     "limits. With n networks measured on the device, at most n / (n + 1)."
 )
+MAX_BATCH = 1024
+"""Images that a file can be fixed to."""
+FileBatch = Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH)] | Literal["dynamic"]
 Budget = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.contracts.fields import Arch, Moment, Name, Schema
+from service.contracts.fields import Arch, FileBatch, Moment, Name, Schema
 from service.contracts.latency import BATCH, RUNTIME
 from service.contracts.limits import Constraints, LimitNumbers
 from service.contracts.records import Search, Sort, Status
@@ -46,6 +47,12 @@ class SearchRequest(Schema):
         description="The same request and seed: the same answer.",
     )
 
+    batch: FileBatch | None = Field(
+        None,
+        description="Images that the ONNX file is fixed to, as mobile runtimes need it: the "
+        "batch of the device's table; or `dynamic`, any number. Default: fixed where the table "
+        "was measured by such a provider (NNAPI, CoreML, QNN, TensorRT), else dynamic.",
+    )
     allow_low_top1: bool = Field(
         False,
         strict=True,
@@ -137,7 +144,9 @@ class SearchResult(LimitNumbers):
         "the p50, the statistic that the table predicts, with `p90`, `p99`, `budget_ms` and "
         "`outcome`: `met`, `met_within_error` (by no more than `stated_error`, the table's) or, of "
         "`stepped_down` networks, `missed`. Of an int8 "
-        "file, `quantization` compares it with the file that it was made from."
+        "file, `quantization` compares it with the file that it was made from. `file_batch` is the "
+        "number of images that the file is fixed to, or `dynamic`; `providers` says which of a "
+        "phone's accelerators takes how much of the graph, estimated by ONNX Runtime's checker."
     )
     int8: dict[str, Any] | None = Field(
         None,
@@ -235,3 +244,23 @@ class SearchQuery(Schema):
     sort: Sort = Field("-created_at", description="A leading minus: descending.")
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
+
+
+def providers_in_words(verified: Mapping[str, Any]) -> str | None:
+    """One line about `verified.providers`: which takes how much of the graph. None of a search that
+    an earlier version answered."""
+    providers: Sequence[Mapping[str, Any]] = verified.get("providers") or ()
+    if not providers:
+        return None
+    fixed = verified.get("file_batch", "dynamic") != "dynamic"
+    if not any(each["nodes_taken"] for each in providers):
+        *others, last = (each["provider"] for each in providers)
+        names = f"{', '.join(others)} and {last}"
+        return f"{names} take no node of it" + ("" if fixed else ": its batch is not fixed")
+    taken = "; ".join(
+        f"{each['provider']} {each['nodes_taken'] / each['nodes']:.0%} of the nodes in "
+        f"{each['partitions']} part{'' if each['partitions'] == 1 else 's'}"
+        for each in providers
+    )
+    batch = f"a batch of {verified['file_batch']}" if fixed else "any batch"
+    return f"for {batch}, estimated: {taken}"

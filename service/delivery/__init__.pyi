@@ -2,6 +2,7 @@
 from .accuracy_check import Unverified as Unverified
 from .delivery import deliver as deliver
 from .delivery import run_search as run_search
+from .file_batch import deliverable_batch as deliverable_batch
 from .model_builder import ModelBuilder as ModelBuilder
 from .parity import difference as difference
 from .published_network import export_published as export_published

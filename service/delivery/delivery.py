@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,7 +19,9 @@ from service.catalog import (
     describe_prices,
     search_warnings,
 )
+from service.contracts import FileBatch
 from service.delivery.accuracy_check import Unverified
+from service.delivery.file_batch import deliverable_batch
 from service.delivery.model_builder import BuiltModel, ModelBuilder, Report
 from service.delivery.quantization_report import compare
 from service.delivery.timing import LatencyBudget
@@ -82,6 +84,7 @@ def deliver(
     step: StepRunner = run_without_storing,
     report: Report = lambda step, share: None,
     allow_low_top1: bool = False,
+    batch: FileBatch | None = None,
 ) -> dict[str, Any]:
     """Search, build the model and verify it; where this host is the device, time it too.
 
@@ -92,19 +95,22 @@ def deliver(
         intermediates: stores what one step hands to the next; default: in memory.
         step: runs "search", "build" and "verify", again for each step down.
         allow_low_top1: deliver the model also if it is far less accurate than predicted.
+        batch: images that the file is fixed to, or "dynamic"; None: as the device needs it.
 
     Raises:
+        InputError: if the batch is another one than the device's.
         Infeasible: if no network meets the limits together.
         Unverified: if the model fails a check, or all networks tried missed the budget when timed.
     """
     intermediates = intermediates or MemoryBlobs()
+    fixed = deliverable_batch(batch, context.table)
     bounded, limits = context.with_confidence(limits)
     budget, budgets = _budget(bounded, limits), dict(limits)
     too_slow: list[dict[str, Any]] = []
     for _ in range(1 + STEPS_DOWN):
         best = step("search", partial(_search, bounded, budgets, seed, report))
         arch = Arch.from_json(best["arch"])
-        built = step("build", partial(_build, context, builder, arch, intermediates, report))
+        built = step("build", partial(_build, context, builder, arch, fixed, intermediates, report))
         verified_by = (context, builder, arch, built, budget, intermediates, artifacts, report)
         model = step("verify", partial(_verify, *verified_by, allow_low_top1))
         timed_ms = model["latency_ms"]
@@ -126,10 +132,14 @@ def deliver(
             math.nextafter(best["latency_ms"], 0.0),
         )
         bounded.check_limits(budgets)
-    raise Unverified(
-        f"{len(too_slow)} networks predicted to meet {limits['latency_ms']:g} ms all missed it on "
-        f"this host, the last with a p50 of {too_slow[-1]['latency_ms']:.3g} ms: measure its table "
-        "again (`subnet-search devices measure`), or ask for more"
+    raise _all_missed(too_slow, limits["latency_ms"])
+
+
+def _all_missed(too_slow: Sequence[Mapping[str, Any]], budget_ms: float) -> Unverified:
+    return Unverified(
+        f"{len(too_slow)} networks predicted to meet {budget_ms:g} ms all missed it on this host, "
+        f"the last with a p50 of {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
+        "(`subnet-search devices measure`), or ask for more"
     )
 
 
@@ -187,10 +197,11 @@ def _build(
     context: DeploymentContext,
     builder: Callable[[], ModelBuilder],
     arch: Arch,
+    batch: int | None,
     intermediates: BlobStore,
     report: Report,
 ) -> dict[str, Any]:
-    built = builder().build(context, arch, precision=context.precision, report=report)
+    built = builder().build(context, arch, precision=context.precision, batch=batch, report=report)
     logits = io.BytesIO()
     np.save(logits, built.logits, allow_pickle=False)
     return {
@@ -198,6 +209,7 @@ def _build(
         "quantized": None if built.quantized is None else intermediates.put(built.quantized),
         "logits": intermediates.put(logits.getvalue()),
         "recalibrated": built.recalibrated,
+        "batch": built.batch,
     }
 
 
@@ -219,6 +231,7 @@ def _verify(
         quantized=None if quantized is None else intermediates.get(quantized),
         logits=np.load(io.BytesIO(intermediates.get(stored["logits"])), allow_pickle=False),
         recalibrated=stored["recalibrated"],
+        batch=stored.get("batch"),
     )
     verified = builder().verify(
         context, arch, built, budget=budget, report=report, allow_low_top1=allow_low_top1

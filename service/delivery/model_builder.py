@@ -50,6 +50,8 @@ class BuiltModel:
     """(images, classes): of the torch subnet on `ModelBuilder.parity_images`."""
     recalibrated: bool
     """Whether batch-norm statistics were recomputed for this network."""
+    batch: int | None = None
+    """Images that the files are fixed to; None: any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +123,13 @@ class ModelBuilder:
         *,
         precision: str = "fp32",
         recalibrate: bool = True,
+        batch: int | None = None,
         report: Report = lambda step, share: None,
         allow_low_top1: bool = False,
     ) -> VerifiedModel:
         """The verified ONNX file of one network: `build`, then `verify`."""
         built = self.build(
-            context, arch, precision=precision, recalibrate=recalibrate, report=report
+            context, arch, precision=precision, recalibrate=recalibrate, batch=batch, report=report
         )
         return self.verify(context, arch, built, report=report, allow_low_top1=allow_low_top1)
 
@@ -137,19 +140,21 @@ class ModelBuilder:
         *,
         precision: str = "fp32",
         recalibrate: bool = True,
+        batch: int | None = None,
         report: Report = lambda step, share: None,
     ) -> BuiltModel:
         """The ONNX file of one network, not yet verified.
 
         Args:
             precision: fp32 or int8.
+            batch: images that the file is fixed to; None: any number.
 
         Raises:
             InputError: if recalibration or quantization needs images and there are none.
         """
         import torch
 
-        from models.onnx import calibrated_subnet, subnet_onnx
+        from models.onnx import calibrated_subnet, fix_batch, subnet_onnx
         from models.supernet import extract
 
         report("recalibrate", 0.5)
@@ -172,9 +177,18 @@ class ModelBuilder:
         quantized = None
         if precision == "int8":
             quantized = self._quantized(model, arch, self._metadata(context, arch, "int8"))
+        if batch is not None:
+            model = fix_batch(model, batch)
+            quantized = None if quantized is None else fix_batch(quantized, batch)
         with torch.no_grad():
             logits = subnet(torch.from_numpy(self.parity_images(arch))).numpy()
-        return BuiltModel(model=model, quantized=quantized, logits=logits, recalibrated=recalibrate)
+        return BuiltModel(
+            model=model,
+            quantized=quantized,
+            logits=logits,
+            recalibrated=recalibrate,
+            batch=batch,
+        )
 
     def _quantized(self, model: bytes, arch: Arch, metadata: Mapping[str, str]) -> bytes:
         from models.onnx import quantize_onnx
@@ -210,6 +224,8 @@ class ModelBuilder:
             Unverified: if the file does not compute what the subnet does, or is far less accurate
                 than predicted.
         """
+        from models.onnx import provider_coverage
+
         report("verify", 0.75)
         findings = {"recalibrated": built.recalibrated, **self._verify(built, arch)}
         model = built.model
@@ -227,16 +243,17 @@ class ModelBuilder:
             findings |= under
         timed = None
         here = self._as_device(context.table, precision)
-        if here is not None:
+        if here is not None and built.batch in (None, here.batch):
             timed = findings["latency_ms"] = self._time(model, here, budget)
             if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
                 findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
+        graph = {"file_batch": built.batch or "dynamic", "providers": provider_coverage(model)}
         report("store", 0.95)
         return VerifiedModel(
-            # The findings are also in the file's metadata.
+            # The findings are also in the file's metadata, but for what its graph says.
             model=_with_metadata(model, "verified", json.dumps(findings)),
-            findings=findings,
+            findings={**findings, **graph},
             latency_ms=timed["value"] if timed else None,
             warnings=(
                 *(self.calibration_warnings() if built.recalibrated else ()),

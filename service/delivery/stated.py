@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from latency_tables.runtimes import DEFAULT_RUNTIME
 from models.errors import InputError, InvalidDocument
 from models.schema import parse_strict, validate
+from service.contracts import MAX_BATCH
 
 if TYPE_CHECKING:
     import onnx
 
 PREFIX = "subnet_search."
 _JSON = ("arch", "predicted", "verified", "preprocess")
-MAX_BATCH = 1024
-"""Images that a file can be fixed to and still be verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from models.bundle import PREDICTOR
 from models.errors import InputError
 from service.catalog import Catalog, DeploymentContext
 from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
+from service.delivery import deliverable_batch
 from service.storage import SearchStore, WebhookStore, claim, identity, own_key
 
 ENGINE = 1
@@ -99,10 +100,12 @@ def _canonical(
         "precision": request.precision,
         "seed": request.seed,
         **({"allow_low_top1": True} if request.allow_low_top1 else {}),
+        **({} if request.batch is None else {"batch": request.batch}),
     }
 
 
 def _check_table(request: SearchRequest, table: LatencyTable) -> None:
+    deliverable_batch(request.batch, table)
     if table.conditions.precision != request.precision:
         raise InputError(
             f"precision {request.precision!r}: the table of device {table.device!r} was taken at "

@@ -278,6 +278,7 @@ class Worker:
             step=self.steps,
             report=watch.report,
             allow_low_top1=request.get("allow_low_top1", False),
+            batch=request.get("batch"),
         )
         FrontStore.of(self.settings.home).add(context, Arch.from_json(result["arch"]))
         return result

@@ -288,10 +288,10 @@ export class Explore {
 
   // -- searching -----------------------------------------------------------------------
 
-  #search({ constraints, seed }) {
+  #search({ constraints, seed, fixed }) {
     const { supernet, budget, confidence, precision } = this.state;
     const limits = { latency_ms: budget, ...(confidence && { latency_confidence: confidence }), ...constraints };
-    this.searchCard.start({ supernet, device: this.shown.device, constraints: limits, precision, seed });
+    this.searchCard.start({ supernet, device: this.shown.device, constraints: limits, precision, seed, ...(fixed && { batch: this.shown.batch }) });
     $("#search-card").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   }
 

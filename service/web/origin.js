@@ -63,12 +63,13 @@ export function measuredTag({ p90, p99, outcome, budget_ms, statistic, condition
 /** "onnxruntime 1.32.0, CPUExecutionProvider, 1 thread, batch 1, fp32, AMD EPYC". */
 export function conditionsInWords(conditions) {
   if (!conditions) return "";
-  const { runtime, runtime_version, provider, threads, batch, precision, processor } = conditions;
+  const { runtime, runtime_version, provider, threads, batch, precision, processor, io } = conditions;
   return [
     runtime === "not stated" ? null : [runtime, runtime_version].filter(Boolean).join(" "),
     provider,
     threads && `${threads} thread${threads > 1 ? "s" : ""}`,
     batch && `batch ${batch}`,
+    io === "device" && "input and output on the device",
     precision,
     processor,
   ]

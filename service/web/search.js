@@ -2,7 +2,7 @@
 
 import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
-import { bytes, moment, ms, percent, scaled, short, underRuntime } from "./format.js";
+import { bytes, moment, ms, percent, scaled, share, short, underRuntime } from "./format.js";
 import { FURTHER, limits, quantity } from "./limits.js";
 import { tryOnDevice } from "./links.js";
 import { doubts, figure, latencyFigures, latencyTag, measuredTag, tag, top1Tag } from "./origin.js";
@@ -146,11 +146,23 @@ function result(search) {
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
       figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),
     ),
+    providers(verified),
     tryOnDevice(search),
     download(search),
     snippet("curl", curl(search)),
     snippet("Python", python(search)),
   );
+}
+
+/** Which of a phone's accelerators takes how much of the file's graph, in one line. */
+function providers({ providers: found, file_batch: batch }) {
+  if (!found?.length)
+    return null;
+  const fixed = batch === "dynamic" ? "any batch" : `a batch of ${batch}`;
+  const taken = found.some(({ nodes_taken }) => nodes_taken > 0)
+    ? found.map(({ provider, nodes, nodes_taken, partitions }) => `${provider} ${share(nodes_taken / nodes)} of the nodes in ${partitions} part${partitions === 1 ? "" : "s"}`).join(", ")
+    : `NNAPI and CoreML take no node of it${batch === "dynamic" ? ", since its batch is not fixed" : ""}`;
+  return h("p", { class: "hint", id: "providers" }, `For ${fixed}, estimated: ${taken}.`);
 }
 
 function yearly(found) {

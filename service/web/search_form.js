@@ -13,7 +13,7 @@ function label({ label, unit, in_millions }) {
 }
 
 export class SearchForm {
-  /** `onSearch({constraints, seed})` when somebody asks for a search. */
+  /** `onSearch({constraints, seed, fixed})` when somebody asks for a search. */
   constructor(onSearch) {
     const field = (name, label, attributes = {}) => h("label", {}, label, h("input", { name, type: "number", min: 0, step: "any", inputmode: "decimal", ...attributes }));
     this.button = h("button", { class: "primary", id: "search-button" });
@@ -22,7 +22,7 @@ export class SearchForm {
       "form",
       { class: "search-form" },
       this.button,
-      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, FURTHER.map((limit) => field(limit.name, label(limit))), field("seed", "Seed", { step: 1, value: 0 }))),
+      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, FURTHER.map((limit) => field(limit.name, label(limit))), field("seed", "Seed", { step: 1, value: 0 })), h("label", { class: "check" }, h("input", { name: "fixed", type: "checkbox" }), "Fix the file's batch to the device's, as runtimes on phones need it")),
       this.hint,
     );
     this.element.addEventListener("submit", (event) => {
@@ -43,6 +43,6 @@ export class SearchForm {
     const given = new FormData(this.element);
     const constraints = {};
     for (const { name, in_millions } of FURTHER) if (Number(given.get(name)) > 0) constraints[name] = Number(given.get(name)) * (in_millions ? MILLION : 1);
-    return { constraints, seed: Number(given.get("seed")) || 0 };
+    return { constraints, seed: Number(given.get("seed")) || 0, fixed: given.has("fixed") };
   }
 }

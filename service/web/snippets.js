@@ -6,8 +6,8 @@ const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 export function curl(search) {
   const auth = savedKey() ? ` -H "Authorization: Bearer $SUBNET_KEY"` : "";
-  const { supernet, device, constraints, precision, seed } = search.request;
-  const body = JSON.stringify({ supernet, device, constraints, precision, seed });
+  const { supernet, device, constraints, precision, seed, batch } = search.request;
+  const body = JSON.stringify({ supernet, device, constraints, precision, seed, batch });
   const model = `${location.origin}/v1/searches/${search.id}/model.onnx`;
   return [
     `curl -s${auth} -H 'Prefer: wait=60' -H 'Content-Type: application/json' \\`,
@@ -20,6 +20,8 @@ export function curl(search) {
 
 export function python(search) {
   const headers = savedKey() ? `, headers={"Authorization": "Bearer " + os.environ["SUBNET_KEY"]}` : "";
+  const images = search.result.verified.file_batch;
+  const repeated = images > 1 ? `.repeat(${images}, 0)` : "";
   return `import hashlib, json, ${headers ? "os, " : ""}sys, urllib.request
 import numpy as np, onnxruntime
 from PIL import Image
@@ -34,7 +36,7 @@ size, channels = about["resolution"], about["channels"]
 image = Image.open(sys.argv[1]).convert("L" if channels == 1 else "RGB")
 pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)
 x = (pixels.reshape(size, size, channels) / 255 - about["mean"]) / about["std"]
-logits = session.run(None, {"input": x.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+logits = session.run(None, {"input": x.transpose(2, 0, 1)[None].astype(np.float32)${repeated}})[0]
 print("class", logits.argmax(), "of", logits.shape[1])
 `;
 }

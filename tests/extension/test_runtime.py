@@ -35,7 +35,11 @@ def run_kit(kit, folder):
     """What the kit writes in a process of its own."""
     zipfile.ZipFile(BytesIO(kit)).extractall(folder)
     command = [sys.executable, "-I", folder / "measure.py", "board", "--seconds", "0"]
-    subprocess.run(command, cwd=folder, check=True, timeout=120, capture_output=True)
+    command += ["--batch", "1", "--batch", "3"]
+    done = subprocess.run(command, cwd=folder, check=True, timeout=120, capture_output=True)
+    assert done.stdout.split() == [b"board.json", b"board-batch-3.json"]
+    batch_3 = json.loads((folder / "board-batch-3.json").read_text())
+    assert (batch_3["name"], batch_3["batch"]) == ("board-batch-3", 3)
     return json.loads((folder / "board.json").read_text())
 
 

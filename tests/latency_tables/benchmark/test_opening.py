@@ -143,5 +143,5 @@ def test_opening_and_rounds_share_the_time(opening_s, round_s, target_s) -> None
     needed_s = left.openings * opening_s + left.min_rounds * round_s
     assert total_s <= max(target_s + round_s, needed_s) + 1e-6
     assert done >= left.min_rounds
-    if rounds.openings * opening_s <= runner.OPENING_SHARE * target_s:
+    if opening_s <= runner.CHEAP_OPENING_S:
         assert (left.openings, left.min_rounds) == (rounds.openings, rounds.min_rounds)
