@@ -46,13 +46,17 @@ def phone(browser, url):
 
 
 def violations(page):
-    """What axe finds at both themes, and whether the page is wider than the screen."""
+    """What axe finds at both themes, and whether the page is wider than the screen, at twice the
+    text's size too."""
     found = []
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         found += [(theme, v["id"], v["nodes"]) for v in Axe().run(page).response["violations"]]
-    width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    return found + ([("wide", width, "")] if width > 0 else [])
+    wider = """(size) => {
+      document.documentElement.style.fontSize = size;
+      return document.documentElement.scrollWidth - innerWidth;
+    }"""
+    return found + [(size, "wider") for size in ("30px", "") if page.evaluate(wider, size) > 0]
 
 
 def open_link(phone, address):
