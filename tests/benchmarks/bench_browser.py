@@ -252,7 +252,7 @@ def compared(
     space = catalog.supernets.get(SUPERNET).space
     native, ours = front(client, args.native), front(client, BROWSER)
     pairs = []
-    for share in BUDGETS:
+    for share in args.budgets:
         theirs = [p for p in native if p["latency_ms"] <= budget_at(native, share)][-1]
         better = [p for p in ours if p["top1"] >= theirs["top1"]]
         pairs.append((share, theirs, better[0] if better else ours[-1]))
@@ -270,6 +270,7 @@ def compared(
             f"{share:.0%} of {args.native}'s range: for the browser {np.median(rounds[0]):.3f} ms "
             f"at {own['top1']:.2f} %, for {args.native} {np.median(rounds[1]):.3f} ms at "
             f"{theirs['top1']:.2f} % (top-1 predicted); median ratio {ratio:.3f}"
+            + (", the same network" if _name(own) == _name(theirs) else "")
         )
         if ratio >= 1 or own["top1"] < theirs["top1"]:
             missed.append(f"at {share:.0%}: {ratio:.3f} of the time, wanted less than 1")
@@ -291,6 +292,7 @@ def main() -> int:
     parser.add_argument("--after", action="store_true", help="time them in rounds of their own")
     parser.add_argument("--compare", action="store_true")
     parser.add_argument("--native", default=DEVICE)
+    parser.add_argument("--budgets", type=float, nargs="+", default=list(BUDGETS), metavar="SHARE")
     args = parser.parse_args()
     runtimes = web_runtimes()
     if runtimes is None or not CHROMIUM.exists():
