@@ -76,12 +76,12 @@ class Sshd:
         """What the client says who it is with."""
         shutil.copy(self.folder / key, self.folder / "identity")
 
-    def break_lines(self) -> int:
-        """Kill the processes of all connections; returns how many."""
+    def break_lines(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """Kill the processes of all connections, or stop them; returns how many."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         for child in map(int, children):
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(child, how)
         return len(children)
 
 

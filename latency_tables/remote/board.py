@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from latency_tables.remote.line import SILENT_S, Line, LineBroken
+from latency_tables.remote.line import Line, LineBroken
 from latency_tables.runtimes import Runtime, runtime_source
 from models.errors import InputError, SubnetSearchError
 
@@ -185,7 +185,7 @@ class Board:
         which = {"kit": hashlib.sha256(kit).hexdigest(), **self._run}
         self._ask_once({"task": "remove", "keep_kit": keep_kit, **which})
 
-    def _ask_once(self, request: dict[str, Any], silent_s: float = SILENT_S) -> dict[str, Any]:
+    def _ask_once(self, request: dict[str, Any], silent_s: float | None = None) -> dict[str, Any]:
         try:
             return self._line.ask(request, silent_s=silent_s)
         except LineBroken as error:

@@ -96,12 +96,13 @@ class Line:
         request: dict[str, Any],
         on_event: OnEvent = lambda _: None,
         payload: bytes = b"",
-        silent_s: float = SILENT_S,
+        silent_s: float | None = None,
     ) -> dict[str, Any]:
         """Have a task of the agent done; returns its last event.
 
         Args:
             payload: bytes that the agent may want.
+            silent_s: what the task may take without a word; `SILENT_S` unless given.
 
         Raises:
             LineBroken: the line broke before that.
@@ -109,7 +110,7 @@ class Line:
                 refuses.
             SubnetSearchError: the task failed there.
         """
-        return asyncio.run(self._ask(request, on_event, payload, silent_s))
+        return asyncio.run(self._ask(request, on_event, payload, silent_s or SILENT_S))
 
     async def _ask(
         self, request: dict[str, Any], on_event: OnEvent, payload: bytes, silent_s: float

@@ -19,7 +19,7 @@ import pytest
 
 from latency_tables.benchmark.kit import build_kit
 from latency_tables.benchmark.rounds import MeasureOptions
-from latency_tables.remote import agent
+from latency_tables.remote import agent, line
 from latency_tables.remote.board import Board, modules_needed
 from latency_tables.remote.line import check_host
 from latency_tables.runtimes import find_runtime, register_runtime, unregister_runtime
@@ -108,6 +108,22 @@ def test_a_line_broken_twice_gives_the_file_of_a_kit_run_here(
     assert [share for share, _ in events] == sorted(share for share, _ in events)
     board().remove(kit)
     assert left_there(ssh_server) == []
+
+
+@pytest.mark.slow
+def test_a_line_that_says_nothing_any_more_is_broken(board, ssh_server, kit, gate, monkeypatch):
+    """As one is that a network swallows: no end of it is told."""
+    monkeypatch.setattr(line, "SILENT_S", 2.0)
+    asleep: list[int] = []
+
+    def watch(share, word):
+        if not asleep:
+            asleep.append(ssh_server.break_lines(signal.SIGSTOP))
+        gate.touch()
+
+    assert board(waits_s=(0,) * 20).measure(kit, on_progress=watch)
+    assert "the line broke (nothing came any more)" in board.said[0]
+    ssh_server.break_lines()
 
 
 @pytest.mark.slow
