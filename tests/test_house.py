@@ -290,7 +290,10 @@ def test_pages_name_paths_that_exist(page: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import service.client as c; c.Client; c.Front", "fastapi sqlalchemy torch onnxruntime"),
+        (
+            "import service.client as c, service.client.notebook; c.Client; c.Front",
+            "fastapi sqlalchemy torch onnx onnxruntime pandas",
+        ),
         ("from service.http import create_app; create_app().openapi()", "torch onnx onnxruntime"),
     ],
     ids=["client", "http"],

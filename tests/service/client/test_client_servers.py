@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -99,18 +97,6 @@ def test_other_servers(answer, error):
     with pytest.raises(error):
         client.supernets()
     assert len(asked) == 1, "nothing is followed elsewhere, with the key"
-
-
-@pytest.mark.slow
-def test_it_needs_no_torch():
-    code = (
-        "import sys; from service.client import Client; "
-        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'fastapi') if m in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert result.stdout == "[]\n"
 
 
 @pytest.mark.slow
