@@ -107,8 +107,13 @@ def run(text, url):
         text = re.sub(pattern, rf"\g<0>{options}", text)
     if text.startswith("subnet-search devices import kit/"):
         quiet(Path(text.split()[-1]))
-    # In this process where that is as good; `verify` times with the true stopwatch.
-    plain = re.fullmatch(r"subnet-search (?!verify)([^|;&$'\"<>]*)(?:> (\S+))?", text)
+    if assigned := re.fullmatch(r"(\w+)=\$\((.*)\); (subnet-search .*)", text):
+        code, value = run(assigned[2], url)
+        if code != 0:
+            return code, value
+        text = assigned[3].replace(f"${assigned[1]}", value.strip())
+    # In this process where that is as good.
+    plain = re.fullmatch(r"subnet-search ([^|;&$'\"<>]*)(?:> (\S+))?", text)
     if plain is None:
         command = ["bash", "-o", "pipefail", "-ec", text]
         done = subprocess.run(
