@@ -10,7 +10,7 @@ import typer
 
 from models.errors import NotFound
 from service.cli.common import Json, settings
-from service.cli.output import print_json, print_table
+from service.cli.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from latency_tables.runtimes import RuntimeSummary
@@ -77,7 +77,8 @@ def install(
             "are installed"
         )
     runtime = WebRuntime.of(settings())
-    folder = runtime.install(from_, lambda text: typer.echo(text, err=True))
+    with progress_bar(f"installing {name}") as show_share:
+        folder = runtime.install(from_, lambda text: show_share(0.0, f"- {text}"))
     if json:
         print_json({"name": name, "version": runtime.version, "path": str(folder)})
     else:
