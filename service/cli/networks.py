@@ -259,6 +259,7 @@ def export(  # long: a parameter for each option
         "sha256": hashlib.sha256(made.model).hexdigest(),
         "model_bytes": len(made.model),
         "verified": made.findings,
+        "file": made.about,
         "warnings": list(made.warnings),
     }
     if json:
@@ -279,7 +280,7 @@ def _print_export(answer: Mapping[str, Any]) -> None:
         )
     if measured := verified.get("latency_ms"):
         typer.echo(measured_in_words(measured))
-    if words := providers_in_words(verified):
+    if words := providers_in_words(answer["file"]):
         typer.echo(words)
     if (lost := verified.get("quantization", {}).get("lost_points")) is not None:
         typer.echo(f"int8 lost {lost:+.2f} points of that")

@@ -144,9 +144,14 @@ class SearchResult(LimitNumbers):
         "the p50, the statistic that the table predicts, with `p90`, `p99`, `budget_ms` and "
         "`outcome`: `met`, `met_within_error` (by no more than `stated_error`, the table's) or, of "
         "`stepped_down` networks, `missed`. Of an int8 "
-        "file, `quantization` compares it with the file that it was made from. `file_batch` is the "
-        "number of images that the file is fixed to, or `dynamic`; `providers` says which of a "
-        "phone's accelerators takes how much of the graph, estimated by ONNX Runtime's checker."
+        "file, `quantization` compares it with the file that it was made from."
+    )
+    file: dict[str, Any] | None = Field(
+        None,
+        description="The ONNX file's `batch`, the number of images that it is fixed to, or "
+        "`dynamic`; and `providers`, which of a phone's accelerators takes how much of the graph, "
+        "estimated by ONNX Runtime's checker: `nodes`, `nodes_taken`, `partitions`, `suited` (yes, "
+        "maybe or no), `not_taken` (operators) and `dynamic_nodes`.",
     )
     int8: dict[str, Any] | None = Field(
         None,
@@ -246,13 +251,13 @@ class SearchQuery(Schema):
     cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
 
 
-def providers_in_words(verified: Mapping[str, Any]) -> str | None:
-    """One line about `verified.providers`: which takes how much of the graph. None of a search that
-    an earlier version answered."""
-    providers: Sequence[Mapping[str, Any]] = verified.get("providers") or ()
+def providers_in_words(file: Mapping[str, Any]) -> str | None:
+    """One line about `file.providers`: which takes how much of the graph. None where no checker is
+    installed."""
+    providers: Sequence[Mapping[str, Any]] = file["providers"]
     if not providers:
         return None
-    fixed = verified.get("file_batch", "dynamic") != "dynamic"
+    fixed = file["batch"] != "dynamic"
     if not any(each["nodes_taken"] for each in providers):
         *others, last = (each["provider"] for each in providers)
         names = f"{', '.join(others)} and {last}"
@@ -262,5 +267,5 @@ def providers_in_words(verified: Mapping[str, Any]) -> str | None:
         f"{each['partitions']} part{'' if each['partitions'] == 1 else 's'}"
         for each in providers
     )
-    batch = f"a batch of {verified['file_batch']}" if fixed else "any batch"
+    batch = f"a batch of {file['batch']}" if fixed else "any batch"
     return f"for {batch}, estimated: {taken}"

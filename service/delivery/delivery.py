@@ -125,6 +125,7 @@ def deliver(
                 "warnings": [*search_warnings(bounded, limits, arch), *model.get("warnings", [])],
                 "search": best["search"],
                 **{name: model[name] for name in ("model_bytes", "sha256")},
+                "file": model.get("about"),
             }
         too_slow.append({"arch": best["arch"], "latency_ms": timed_ms, "outcome": outcome})
         budgets["latency_ms"] = min(
@@ -239,6 +240,7 @@ def _verify(
     return {
         "warnings": list(verified.warnings),
         "findings": verified.findings,
+        "about": verified.about,
         "latency_ms": verified.latency_ms,
         "model_bytes": len(verified.model),
         "sha256": artifacts.put(verified.model),

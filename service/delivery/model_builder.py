@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ class VerifiedModel:
     """As the answer's `verified`."""
     latency_ms: float | None
     """p50 on this host; None unless this host is the device."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What its graph says: as the answer's `file`."""
     warnings: tuple[str, ...] = ()
     """What to know before trusting the file."""
 
@@ -248,12 +250,13 @@ class ModelBuilder:
             if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
                 findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
-        graph = {"file_batch": built.batch or "dynamic", "providers": provider_coverage(model)}
+        about = {"batch": built.batch or "dynamic", "providers": provider_coverage(model)}
         report("store", 0.95)
         return VerifiedModel(
-            # The findings are also in the file's metadata, but for what its graph says.
+            # The findings are also in the file's metadata.
             model=_with_metadata(model, "verified", json.dumps(findings)),
-            findings={**findings, **graph},
+            findings=findings,
+            about=about,
             latency_ms=timed["value"] if timed else None,
             warnings=(
                 *(self.calibration_warnings() if built.recalibrated else ()),

@@ -146,7 +146,7 @@ function result(search) {
       verified.parity ? figure("Logits against torch", short(verified.parity.max_difference, 2), "", tag("measured", `${verified.parity.images} images`, `allowed ${short(verified.parity.allowed, 2)}, ${verified.parity.against}`)) : null,
       figure("Networks tried", ...scaled(found.search.evaluations), tag("exact", `in ${short(found.search.seconds, 2)} s`)),
     ),
-    providers(verified),
+    providers(found.file),
     tryOnDevice(search),
     download(search),
     snippet("curl", curl(search)),
@@ -155,9 +155,10 @@ function result(search) {
 }
 
 /** Which of a phone's accelerators takes how much of the file's graph, in one line. */
-function providers({ providers: found, file_batch: batch }) {
-  if (!found?.length)
+function providers(file) {
+  if (!file?.providers.length)
     return null;
+  const { batch, providers: found } = file;
   const fixed = batch === "dynamic" ? "any batch" : `a batch of ${batch}`;
   const taken = found.some(({ nodes_taken }) => nodes_taken > 0)
     ? found.map(({ provider, nodes, nodes_taken, partitions }) => `${provider} ${share(nodes_taken / nodes)} of the nodes in ${partitions} part${partitions === 1 ? "" : "s"}`).join(", ")

@@ -20,7 +20,7 @@ export function curl(search) {
 
 export function python(search) {
   const headers = savedKey() ? `, headers={"Authorization": "Bearer " + os.environ["SUBNET_KEY"]}` : "";
-  const images = search.result.verified.file_batch;
+  const images = search.result.file?.batch;
   const repeated = images > 1 ? `.repeat(${images}, 0)` : "";
   return `import hashlib, json, ${headers ? "os, " : ""}sys, urllib.request
 import numpy as np, onnxruntime

@@ -15,7 +15,6 @@ from service.contracts import (
     bound_in_words,
     images_in_words,
     measured_in_words,
-    providers_in_words,
     under_runtime,
 )
 
@@ -57,8 +56,6 @@ def print_search(answer: Mapping[str, Any], arch: Mapping[str, Any]) -> None:
         typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
     if measured := answer.get("verified", {}).get("latency_ms"):
         typer.echo(measured_in_words(measured))
-    if words := providers_in_words(answer.get("verified", {})):
-        typer.echo(words)
     if "int8" in answer:
         typer.echo(answer["int8"]["in_words"])
     if "id" in answer:

@@ -90,15 +90,14 @@ def test_a_fixed_file_computes_what_the_free_one_does(builder, template):  # noq
         opened: Any = find_runtime("openvino").open(fixed, provider=None, threads=1, batch=4)
         assert np.abs(opened.infer(images[:4]) - expected[:4]).max() <= allowed
 
-    verified = fixed_answer["verified"]
-    assert (verified["file_batch"], free_answer["verified"]["file_batch"]) == (4, "dynamic")
-    assert verified["top1"] == free_answer["verified"]["top1"]
-    (coreml,) = [each for each in verified["providers"] if each["provider"] == "CoreML MLProgram"]
+    about = fixed_answer["file"]
+    assert (about["batch"], free_answer["file"]["batch"]) == (4, "dynamic")
+    assert fixed_answer["verified"]["top1"] == free_answer["verified"]["top1"]
+    (coreml,) = [each for each in about["providers"] if each["provider"] == "CoreML MLProgram"]
     assert coreml["nodes_taken"] >= 0.9 * coreml["nodes"]
-    assert "for a batch of 4, estimated: NNAPI" in str(providers_in_words(verified))
-    assert "take no node of it: its batch is not fixed" in str(
-        providers_in_words(free_answer["verified"])
-    )
+    assert "for a batch of 4, estimated: NNAPI" in str(providers_in_words(about))
+    free_words = str(providers_in_words(free_answer["file"]))
+    assert "take no node of it: its batch is not fixed" in free_words
     checks = verify_file(fixed, catalog_of(template), threads=1)
     assert {check.name: check.passed for check in checks if check.passed is not None} == {
         name: True for name in ("structure", "architecture", "supernet", "parity", "top1")
@@ -115,12 +114,10 @@ def test_a_free_file_is_the_one_of_earlier_versions(builder):
         if entry.key == "subnet_search.verified"
     ]
     assert "providers" not in verified
-    assert "file_batch" not in verified
 
 
 def test_nothing_is_said_of_providers_that_nobody_checked():
-    assert providers_in_words({}) is None
-    assert providers_in_words({"providers": [], "file_batch": 1}) is None
+    assert providers_in_words({"providers": [], "batch": 1}) is None
 
 
 def test_the_batch_is_a_part_of_a_request_that_names_it(home, store):
