@@ -123,9 +123,8 @@ def deliver(
                 **_explanation(context, arch, verified),
                 "provenance": bounded.provenance(),
                 "warnings": [*search_warnings(bounded, limits, arch), *model.get("warnings", [])],
-                "search": best["search"],
+                **{"search": best["search"], "file": model.get("about")},
                 **{name: model[name] for name in ("model_bytes", "sha256")},
-                "file": model.get("about"),
             }
         too_slow.append({"arch": best["arch"], "latency_ms": timed_ms, "outcome": outcome})
         budgets["latency_ms"] = min(
