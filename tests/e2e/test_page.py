@@ -46,8 +46,8 @@ def set_budget(page, budget_ms):
 def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     page.goto("/")
     expect(page.get_by_role("heading", name="Chosen network")).to_be_visible()
-    expect(page.locator("#chosen-body .on")).to_contain_text(" under onnxruntime")
-    expect(page.locator("#chips .chip.focus")).to_contain_text(" under onnxruntime")
+    expect(page.locator("#chosen-body .on")).to_contain_text(" under fake")
+    expect(page.locator("#chips .chip.focus")).to_contain_text(" under fake")
     # Drag the line from where it is towards the left.
     before = headline(page)
     grip = page.locator(".budget-line .grip").bounding_box()
