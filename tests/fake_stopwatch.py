@@ -34,11 +34,12 @@ class FakeStopwatch:
     cold_share: float = 1.0
     """How much of that a layer takes more inside a whole network."""
     precision: str = "fp32"
+    runtime: str = "fake"
     visits: int = field(default=0, init=False)
 
     @property
     def conditions(self) -> Conditions:
-        return replace(CONDITIONS, precision=cast(Any, self.precision))
+        return replace(CONDITIONS, precision=cast(Any, self.precision), runtime=self.runtime)
 
     def chain_ms(self, chain, cold: float = 0.0) -> float:
         last = chain[-1]

@@ -88,7 +88,9 @@ def inside(folder, monkeypatch):
 
 
 def fast_stopwatch(options, _):
-    return FakeStopwatch(lambda layer: macs_ms(layer) / 10, precision=options.precision)
+    return FakeStopwatch(
+        lambda layer: macs_ms(layer) / 10, precision=options.precision, runtime=options.runtime
+    )
 
 
 def quiet(kit_file):
