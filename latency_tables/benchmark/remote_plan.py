@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,10 @@ from latency_tables.benchmark.runner import Floats
 from models.errors import InputError, show_value
 from models.spaces import Arch, SearchSpace, layer_plan
 
-QUICK_S, THOROUGH_S = 20.0, 100.0
+QUICK_S, THOROUGH_S = 25.0, 100.0
 """Seconds of rounds. Opening the models comes before them."""
+QUICK_VISIT = {"warmup": 1, "runs": 2}
+"""Short visits in many rounds: a shared machine changes its speed every few seconds."""
 MIN_SAMPLE_MS = 15.0
 """A sample is a loop of runs of at least this length: clocks of browsers are coarse."""
 
@@ -112,7 +114,8 @@ def quick_plan(space: SearchSpace, archs: Sequence[Arch], precision: str) -> Rem
     """Whole networks alone."""
     networks = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in archs}
     timings = {name: Timing(network) for name, network in networks.items()}
-    return _plan(space, precision, timings, networks, len(networks), QUICK_S)
+    plan = _plan(space, precision, timings, networks, len(networks), QUICK_S)
+    return replace(plan, rounds={**plan.rounds, **QUICK_VISIT})
 
 
 def thorough_plan(space: SearchSpace, precision: str) -> RemotePlan:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 FIELDS = ("plan", "backend", "runtime", "precision", "batch", "space", "conditions", "rounds")
-OPTIONAL = ("canary_ms", "stopped", "last", "name")
+OPTIONAL = ("canary_ms", "orders", "stopped", "last", "name")
 CONDITIONS = (
     *("runtime_version", "provider", "threads", "user_agent", "cross_origin_isolated"),
     *("gpu_adapter", "first_session_ms", "first_run_ms", "session_ms", "run_ms"),
@@ -40,6 +40,8 @@ CONDITIONS = (
 """What is kept of what a device says of itself; the service adds the rest."""
 SLOWED = 1.2
 """How many times as long a canary takes once its device counts as throttled."""
+FEW = 0.25
+"""Share of the rounds after that which may be faster."""
 FIRST_ROUNDS = 3
 """Rounds whose median is the speed that later ones are compared with."""
 MIN_ROUNDS = 3
@@ -56,7 +58,8 @@ class DeviceTimes:
     backend: str
     conditions: Conditions
     times: Mapping[str, Floats]
-    """(R, 2) milliseconds by name, without the rounds of a slowed device."""
+    """(R, 2) milliseconds by name, at the device's usual speed, without the rounds of one that slowed
+    down for good."""
     notes: tuple[Note, ...]
 
 
@@ -95,10 +98,12 @@ def read_result(
     times = _times(fields["rounds"], plan)
     rounds = len(next(iter(times.values())))
     canary = _canary(fields.get("canary_ms"), rounds)
+    orders = _orders(fields.get("orders"), rounds, len(times))
     stopped = fields.get("stopped")
     if stopped is not None and len(expect_text(stopped, "result.stopped")) > MAX_STOPPED:
         raise InputError(f"result.stopped: expected at most {MAX_STOPPED} characters")
-    used = _undisturbed(canary) if canary is not None else rounds
+    taken = canary if orders is None else np.median(_slowness(times, orders), axis=0)
+    used = _undisturbed(taken) if taken is not None else rounds
     if used < MIN_ROUNDS:
         raise InputError(
             f"result.rounds.times_ms: expected at least {MIN_ROUNDS} rounds"
@@ -110,11 +115,16 @@ def read_result(
             + f", got {used}: let the device cool down, plug it in, and open a new link"
         )
     kept = {name: visits[:used] for name, visits in times.items()}
+    if orders is not None:
+        slow_MR = _slowness(kept, orders[:used])
+        kept = {
+            name: kept[name] / slow_R[:, None] for name, slow_R in zip(kept, slow_MR, strict=True)
+        }
     return DeviceTimes(
         backend=backend,
         conditions=conditions,
         times=kept,
-        notes=tuple(_notes(canary, used, rounds, stopped)),
+        notes=tuple(_notes(taken, used, rounds, stopped)),
     )
 
 
@@ -183,23 +193,50 @@ def _canary(value: object, rounds: int) -> Floats | None:
     return np.array(value, np.float64)
 
 
+def _orders(value: object, rounds: int, models: int) -> list[list[int]] | None:
+    if value is None:
+        return None
+    where, every = "result.orders", list(range(models))
+    if not isinstance(value, list) or len(value) != rounds:
+        raise InputError(f"{where}: expected {rounds} lists, as many as rounds")
+    for number, order in enumerate(value):
+        whole = isinstance(order, list) and all(type(index) is int for index in order)
+        if not whole or sorted(order) != every:
+            raise InputError(
+                f"{where}[{number}]: expected the numbers 0 to {models - 1}, each once"
+            )
+    return value
+
+
+def _slowness(times: Mapping[str, Floats], orders: Sequence[Sequence[int]]) -> Floats:
+    """How many times as long as usual the device took at each visit, (M, R)."""
+    from latency_tables.benchmark import slowness
+
+    return slowness(np.array([visits[:, 0] for visits in times.values()]), orders)
+
+
 def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_MS
 
 
-def _undisturbed(canary_R: Floats) -> int:
-    """How many rounds came before the device slowed down for good."""
-    usual_ms = float(np.median(canary_R[:FIRST_ROUNDS]))
-    for done in range(1, len(canary_R) - 1):  # a single slow round at the end is noise
-        rest_R = canary_R[done:] / usual_ms
-        if rest_R[0] > SLOWED and float(np.median(rest_R)) > SLOWED:
+def _undisturbed(taken_R: Floats) -> int:
+    """How many rounds came before the device slowed down for good; other work on it slows it down
+    for some rounds.
+
+    Args:
+        taken_R: how long the same work took in each round.
+    """
+    usual = float(np.median(taken_R[:FIRST_ROUNDS]))
+    for done in range(1, len(taken_R) - 1):  # a single slow round at the end is noise
+        rest_R = taken_R[done:] / usual
+        if rest_R[0] > SLOWED and float(np.quantile(rest_R, FEW)) > SLOWED:
             return done
-    return len(canary_R)
+    return len(taken_R)
 
 
-def _notes(canary_R: Floats | None, used: int, rounds: int, stopped: object) -> Iterator[Note]:
-    if canary_R is not None and used < rounds:
-        factor = float(np.median(canary_R[used:]) / np.median(canary_R[:FIRST_ROUNDS]))
+def _notes(taken_R: Floats | None, used: int, rounds: int, stopped: object) -> Iterator[Note]:
+    if taken_R is not None and used < rounds:
+        factor = float(np.median(taken_R[used:]) / np.median(taken_R[:FIRST_ROUNDS]))
         yield Note(
             "trend",
             f"the device became {factor:.3g} times as slow after {used} of {rounds} rounds, as one "

@@ -115,7 +115,8 @@ class SearchRow(Base):
     top1: Mapped[float | None]
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[dict[str, Any] | None]
-    tries: Mapped[int] = mapped_column(default=0, server_default="0")
+    # The database's default alone: rows of an older backup are put into its schema, without this.
+    tries: Mapped[int] = mapped_column(server_default="0")
     """Counts the devices that the model was tried on, each of which changes the result."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

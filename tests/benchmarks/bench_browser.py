@@ -34,6 +34,7 @@ import httpx
 import numpy as np
 from playwright.sync_api import Browser, Page, Route, expect
 
+from latency_tables.benchmark import slowness
 from latency_tables.benchmark.models import chain_model, random_tensors
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
@@ -63,7 +64,7 @@ class Extra:
         self.models = [chain_model(plan, random_tensors) for plan in self.plans.values()]
         self.target_s = target_s
         self.times_ms: dict[str, list[float]] = {}
-        """Median of each round's visit, by the architecture's JSON text."""
+        """Median of each round's visit at the device's usual speed, by the architecture's JSON text."""
 
     def add_to(self, plan: dict[str, Any]) -> dict[str, Any]:
         """The plan with these networks."""
@@ -87,10 +88,13 @@ class Extra:
         """The result without these networks, whose times are kept; a try's result as it is."""
         if "rounds" not in result:
             return result
-        times = result["rounds"]["times_ms"]
-        self.times_ms = {name: times[name]["p50"] for name in self.plans}
+        times, orders = result["rounds"]["times_ms"], result["orders"]
+        all_MR = np.array([visits["p50"] for visits in times.values()])
+        usual_MR = dict(zip(times, all_MR / slowness(all_MR, orders), strict=True))
+        self.times_ms = {name: usual_MR[name].tolist() for name in self.plans}
         for name in set(self.plans) - self.shared:
             del times[name]
+        result["orders"] = [[i for i in order if i < len(times)] for order in orders]
         return result
 
 

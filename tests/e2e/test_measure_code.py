@@ -137,7 +137,7 @@ ROUNDS = """
     breathe: async () => void (gate.closings += log.visits.length === given.hidden_at ? 1 : 0),
   };
   const { count, target_s } = given;
-  const plan = { count, seed: 3, target_s, min_rounds: 4, openings: 2 };
+  const plan = { count, seed: 3, target_s, min_rounds: 4, openings: 2, cool_s: given.cool_s ?? [20, 40] };
   const { rounds, stopped } = await timeRounds(plan, given.kept ?? [], {
     gate,
     open: async (part) => log.opened.push(part),
@@ -161,6 +161,7 @@ def test_rounds_visit_everything_until_there_is_enough(run):
     visits = np.array(found["visits"]).reshape(6, 5)
     assert (np.sort(visits, axis=1) == np.arange(5)).all()
     assert len({tuple(visit) for visit in visits.tolist()}) > 1
+    assert [round["order"] for round in found["rounds"]] == visits.tolist()
     assert found["rounds"][0]["times"] == [1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
     few = run(ROUNDS, {"count": 50, "target_s": 28, "canary_ms": [1]})
     assert len(few["rounds"]) == 4, "as many as a table needs"
@@ -190,8 +191,10 @@ def test_a_device_that_gets_hot_rests_and_then_stops_with_what_is_sound(run):
     assert all(round["canary_ms"] == 1 for round in recovers["rounds"])
     stays = run(ROUNDS, {"count": 5, "target_s": 400, "canary_ms": [1, 1, 1, 1, 1, 1.3]})
     assert stays["stopped"] == "throttled"
-    assert stays["cooled"] == [20, 40, 60]
+    assert stays["cooled"] == [20, 40]
     assert [round["canary_ms"] for round in stays["rounds"]] == [1] * 5
+    quick = run(ROUNDS, {"count": 5, "target_s": 40, "canary_ms": [1, 1, 1, 1.3], "cool_s": []})
+    assert (quick["stopped"], quick["cooled"], len(quick["rounds"])) == (None, [], 8)
 
 
 def test_models_that_do_not_fit_in_memory_are_opened_in_turn(run):

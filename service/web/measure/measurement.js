@@ -170,6 +170,7 @@ class Measurement {
       conditions: { ...(await conditionsOf(engine, backend, this.watch)), ...starts, openings: this.openings },
       rounds: { ...plan.rounds, times_ms },
       canary_ms: rounds.map((round) => round.canary_ms),
+      orders: rounds.map((round) => round.order),
       stopped,
     };
   }

@@ -7,20 +7,19 @@
 import { ROUNDS_RUNNING, shuffled, throttled } from "./statistics.js";
 
 export const MOST_ROUNDS = 400;
-/** Pauses to cool, seconds; if the device is slow again after the last, the measurement stops. */
-export const COOL_S = [20, 40, 60];
-
 /** Which rounds a mode needs at least, and how often its models are opened. Openings of one model
- * differ by about a percent, depending on where its weights lie in memory. */
-export const MODES = { quick: { min_rounds: 5, openings: 3 }, thorough: { min_rounds: 8, openings: 2 } };
+ * differ by about a percent, depending on where its weights lie in memory. `cool_s`: pauses to cool,
+ * seconds; if the device is slow again after the last, the measurement stops. A quick one is over before
+ * a device gets hot: whether it slowed down is told afterwards, from all of its rounds. */
+export const MODES = { quick: { min_rounds: 5, openings: 3, cool_s: [] }, thorough: { min_rounds: 8, openings: 2, cool_s: [20, 40] } };
 
 /** The finished share of the rounds, 0..1. */
 export const shareOf = ({ target_s, min_rounds }, done, spent_s) => Math.min(done / min_rounds, target_s > 0 ? spent_s / target_s : 1, 1);
 
 /** Time rounds until there are enough.
  *
- * `plan`: {count, seed, target_s, min_rounds, openings}.
- * `kept`: finished rounds [{times: (2 x count) p50 and mean alternating, canary_ms, spent_s}].
+ * `plan`: {count, seed, target_s, min_rounds, openings, cool_s}.
+ * `kept`: finished rounds [{times: (2 x count) p50 and mean alternating, order of the visits, canary_ms, spent_s}].
  * `does`: {open(part), canary(), visit(i) -> [p50, mean], gate, keep(i, round), cool(seconds), report(state), now() in seconds};
  * `gate`: {closings: how often the page was hidden, wait(): until it is shown, breathe(), isLate(seconds)}.
  * Returns {rounds, stopped: null | "throttled" | "time"}.
@@ -45,10 +44,10 @@ export async function timeRounds(plan, kept, does) {
     rounds.push(round);
     await does.keep(rounds.length - 1, round);
     does.report({ rounds, visited: 0, elapsed_s: 0 });
-    if (throttled(rounds.map((r) => r.canary_ms))) {
+    if (plan.cool_s.length && throttled(rounds.map((r) => r.canary_ms))) {
       rounds.splice(-ROUNDS_RUNNING);
-      if (pauses === COOL_S.length) return { rounds, stopped: "throttled" };
-      await does.cool(COOL_S[pauses++]);
+      if (pauses === plan.cool_s.length) return { rounds, stopped: "throttled" };
+      await does.cool(plan.cool_s[pauses++]);
     }
   }
   return { rounds, stopped: null };
@@ -61,11 +60,12 @@ async function oneRound(plan, rounds, tries, does) {
   const canary_ms = await does.canary();
   const times = new Float64Array(2 * plan.count);
   let visited = 0;
-  for (const i of shuffled(plan.count, plan.seed, tries)) {
+  const order = shuffled(plan.count, plan.seed, tries);
+  for (const i of order) {
     times.set(await does.visit(i), 2 * i);
     does.report({ rounds, times, visited: ++visited, elapsed_s: does.now() - start });
     await does.gate.breathe();
     if (does.gate.closings !== closings) return null;
   }
-  return { times, canary_ms, spent_s: does.now() - start };
+  return { times, order, canary_ms, spent_s: does.now() - start };
 }

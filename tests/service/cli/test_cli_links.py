@@ -104,7 +104,8 @@ def test_what_goes_wrong(run, url, monkeypatch):
     assert "was cancelled" in ended.stderr
 
 
-def test_runtimes(run, run_json, home):
+def test_runtimes(run, run_json, home, monkeypatch):
+    monkeypatch.delenv("SUBNET_RUNTIMES", raising=False)
     (missing,) = [r for r in run_json("runtimes", "list") if r["name"] == "onnxruntime-web"]
     assert (missing["version"], missing["install"]) == (
         None,

@@ -160,6 +160,7 @@ async def test_what_is_asked_is_checked(client):
 
 
 async def test_without_the_runtime_the_remedy_is_said(settings):
+    settings = settings.model_copy(update={"runtimes": None})
     async with client_on(settings) as client:
         answer = await client.post("/v1/links", json={"supernet": SUPERNET})
     assert answer.status_code == 409
