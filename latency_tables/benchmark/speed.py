@@ -2,8 +2,8 @@
 
 A shared machine, or one whose clock steps, changes its speed by half from one second to the next,
 for seconds. All models that are visited meanwhile take longer together. Each visit, divided by what
-its model takes otherwise, tells the speed at its moment; the median of consecutive visits, which are
-of different models, tells it without their noise. Divided by it, the visits of a model agree.
+its model takes otherwise, tells the speed at its moment; the median of consecutive visits, which
+are of different models, tells it without their noise. Divided by it, the visits of a model agree.
 
 Shapes: M models, R rounds, each of which visits every model once.
 """
@@ -19,8 +19,8 @@ from latency_tables.benchmark.runner import Floats
 LEAST_WINDOW, ROUND_SHARE = 5, 20
 """Consecutive visits whose median is the speed: so many, or this part of a round."""
 PASSES, SETTLED = 100, 1e-4
-"""How often the speeds and the models' times are estimated from one another at most; and the change,
-as a share, below which they have settled, which takes ten to thirty passes."""
+"""How often the speeds and the models' times are estimated from one another at most; and the
+change, as a share, below which they have settled, which takes ten to thirty passes."""
 
 
 def window_of(models: int) -> int:

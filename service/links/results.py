@@ -58,8 +58,8 @@ class DeviceTimes:
     backend: str
     conditions: Conditions
     times: Mapping[str, Floats]
-    """(R, 2) milliseconds by name, at the device's usual speed, without the rounds of one that slowed
-    down for good."""
+    """(R, 2) milliseconds by name, at the device's usual speed, without the rounds of one that
+    slowed down for good."""
     notes: tuple[Note, ...]
 
 
@@ -114,16 +114,10 @@ def read_result(
             )
             + f", got {used}: let the device cool down, plug it in, and open a new link"
         )
-    kept = {name: visits[:used] for name, visits in times.items()}
-    if orders is not None:
-        slow_MR = _slowness(kept, orders[:used])
-        kept = {
-            name: kept[name] / slow_R[:, None] for name, slow_R in zip(kept, slow_MR, strict=True)
-        }
     return DeviceTimes(
         backend=backend,
         conditions=conditions,
-        times=kept,
+        times=_at_usual_speed({name: v[:used] for name, v in times.items()}, orders),
         notes=tuple(_notes(taken, used, rounds, stopped)),
     )
 
@@ -202,10 +196,22 @@ def _orders(value: object, rounds: int, models: int) -> list[list[int]] | None:
     for number, order in enumerate(value):
         whole = isinstance(order, list) and all(type(index) is int for index in order)
         if not whole or sorted(order) != every:
-            raise InputError(
-                f"{where}[{number}]: expected the numbers 0 to {models - 1}, each once"
-            )
+            raise InputError(f"{where}[{number}]: expected each of 0 to {models - 1} once")
     return value
+
+
+def _at_usual_speed(
+    times: dict[str, Floats], orders: Sequence[Sequence[int]] | None
+) -> dict[str, Floats]:
+    """The visits as if the device had been as fast as usual throughout, if their order is known."""
+    if orders is None:
+        return times
+    rounds = len(next(iter(times.values())))
+    slow_MR = _slowness(times, orders[:rounds])
+    return {
+        name: visits / slow_R[:, None]
+        for (name, visits), slow_R in zip(times.items(), slow_MR, strict=True)
+    }
 
 
 def _slowness(times: Mapping[str, Floats], orders: Sequence[Sequence[int]]) -> Floats:

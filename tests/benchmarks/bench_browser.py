@@ -64,7 +64,7 @@ class Extra:
         self.models = [chain_model(plan, random_tensors) for plan in self.plans.values()]
         self.target_s = target_s
         self.times_ms: dict[str, list[float]] = {}
-        """Median of each round's visit at the device's usual speed, by the architecture's JSON text."""
+        """Median of each round's visit at the usual speed, by the architecture's JSON text."""
 
     def add_to(self, plan: dict[str, Any]) -> dict[str, Any]:
         """The plan with these networks."""

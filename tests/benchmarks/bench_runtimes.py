@@ -93,8 +93,8 @@ def error_of(catalog: Catalog, supernet: str, table: LatencyTable, seconds: floa
     own = found.without_drift()
     print(
         f"{table.conditions.runtime}: 40 unseen networks predicted within {own.mean_error:.2%} on "
-        f"average, {own.relative_error.max():.2%} at worst; by the median of 20 others this machine "
-        f"takes {found.drift:.3f} times as long as when the table was measured (with that: "
+        f"average, {own.relative_error.max():.2%} at worst; by the median of 20 others this "
+        f"machine takes {found.drift:.3f} times as long as when the table was measured (with that: "
         f"{found.mean_error:.2%})"
     )
     return own.mean_error

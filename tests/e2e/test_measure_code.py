@@ -137,7 +137,8 @@ ROUNDS = """
     breathe: async () => void (gate.closings += log.visits.length === given.hidden_at ? 1 : 0),
   };
   const { count, target_s } = given;
-  const plan = { count, seed: 3, target_s, min_rounds: 4, openings: 2, cool_s: given.cool_s ?? [20, 40] };
+  const cool_s = given.cool_s ?? [20, 40];
+  const plan = { count, seed: 3, target_s, min_rounds: 4, openings: 2, cool_s };
   const { rounds, stopped } = await timeRounds(plan, given.kept ?? [], {
     gate,
     open: async (part) => log.opened.push(part),

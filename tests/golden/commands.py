@@ -77,15 +77,27 @@ def ask_every_command(files: Path, run: Run) -> dict[str, Any]:
         ask("supernets train", TRAINED)
         ask("supernets show (trained here)", TRAINED)
         ask("supernets collect", TRAINED, "--fit", 1, "--test", 1)
-        quick = ("--supernet", TRAINED, "--target-s", 5, "--networks", 12)
-        ask("devices measure", "host", *quick, timed=True)
-        ask("devices check", "host", *quick, timed=True)
+        quick = ("--supernet", TRAINED, "--networks", 12)
+        found["devices measure"] = masked(measured_here(run, "host", *quick), timed=True)
+        ask("devices check", "host", *quick, "--target-s", 5, timed=True)
     made = ask("keys create", "somebody", "--scope", "read")
     ask("keys list")
     ask("keys revoke", made["id"])
     ask("audit")
     ask("backup", files / "whole.tar", timed=True)
     return found
+
+
+def measured_here(run: Run, *args: object) -> Any:
+    """What `devices measure` prints; a table that so short a measurement on a busy machine does not
+    give is measured for longer."""
+    for target_s, *resume in ((5,), (20, "--resume"), (60, "--resume")):
+        try:
+            return run("devices", "measure", *args, "--target-s", target_s, *resume)
+        except AssertionError as error:
+            if target_s == 60 or "was not kept" not in str(error):
+                raise
+    raise AssertionError
 
 
 def has_fashion_mnist() -> bool:

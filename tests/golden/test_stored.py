@@ -91,8 +91,9 @@ def test_an_old_backup_is_restored_and_comes_out_the_same(run, tmp_path):
 
 def members(path):
     with tarfile.open(path) as tar:
-        found = {member.name: tar.extractfile(member) for member in tar}
-        read = {name: file and file.read() for name, file in found.items()}
-    lines = read["searches.jsonl"].splitlines()
-    read["searches.jsonl"] = [{"tries": 0, **json.loads(line)} for line in lines]  # a later column
+        files = {member.name: tar.extractfile(member) for member in tar}
+        read: dict[str, object] = {name: file and file.read() for name, file in files.items()}
+    lines = str(read["searches.jsonl"], "utf-8").splitlines()  # type: ignore[call-overload]
+    # A later column.
+    read["searches.jsonl"] = [{"tries": 0, **json.loads(line)} for line in lines]
     return read
