@@ -14,6 +14,7 @@ from .remote_plan import thorough_plan as thorough_plan
 from .rounds import MeasureOptions as MeasureOptions
 from .runner import OnProgress as OnProgress
 from .runner import visit_summary as visit_summary
+from .speed import at_usual_speed as at_usual_speed
 from .speed import slowness as slowness
 from .table_assembly import p50_ms as p50_ms
 from .table_validation import TableValidation as TableValidation

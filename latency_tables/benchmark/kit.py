@@ -92,19 +92,30 @@ def build_kit(
 
 
 def table_from_kit(
-    profile: Mapping[str, Any], conditions: Conditions, space: SearchSpace
+    profile: Mapping[str, Any],
+    conditions: Conditions,
+    space: SearchSpace,
+    *,
+    at_usual_speed: bool = False,
 ) -> LatencyTable:
     """The table of a file that a kit wrote.
 
     Args:
         profile, conditions: as `latency_tables.fitting.parse_head` gives them.
+        at_usual_speed: the times are already as if the device's speed had never changed.
 
     Raises:
         InputError: naming the place, what was expected there and what was found.
     """
     part, plan, runs, times = _read_rounds(profile, space)
     return assemble_table(
-        part, plan, times, device=profile["name"], conditions=conditions, runs=runs
+        part,
+        plan,
+        times,
+        device=profile["name"],
+        conditions=conditions,
+        runs=runs,
+        seed=None if at_usual_speed else profile["rounds"]["seed"],
     )
 
 

@@ -231,4 +231,5 @@ def measure_space(
         device=options.device,
         conditions=stopwatch.conditions,
         runs=options.runs,
+        seed=options.seed,
     )

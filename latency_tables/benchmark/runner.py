@@ -143,7 +143,7 @@ def time_rounds(
             else:
                 prepared.update((name, prepare(name)) for name in shuffled)
         start = clock()
-        for index in np.random.default_rng([rounds.seed, done]).permutation(len(names)):
+        for index in visit_order(rounds.seed, done, len(names)):
             times = prepared[names[index]](rounds.warmup, rounds.runs)
             visits[names[index]].append(visit_summary(times))
         round_s = clock() - start
@@ -231,6 +231,12 @@ class Opening:
                 f"{cost}, longer than the {target_s:.0f} s asked for, and {pace.min_rounds} rounds "
                 "follow, which a table needs; fewer input sizes take less"
             )
+
+
+def visit_order(seed: int, number: int, models: int) -> list[int]:
+    """The order in which a round, counted from 0, visits the models."""
+    order: list[int] = np.random.default_rng([seed, number]).permutation(models).tolist()
+    return order
 
 
 def visit_summary(times_ms: Floats) -> tuple[float, float]:

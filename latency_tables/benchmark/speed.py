@@ -10,11 +10,11 @@ Shapes: M models, R rounds, each of which visits every model once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from latency_tables.benchmark.runner import Floats
+from latency_tables.benchmark.runner import Floats, visit_order
 
 LEAST_WINDOW, ROUND_SHARE = 5, 20
 """Consecutive visits whose median is the speed: so many, or this part of a round."""
@@ -26,6 +26,27 @@ change, as a share, below which they have settled, which takes ten to thirty pas
 def window_of(models: int) -> int:
     """How many consecutive visits tell the speed at the one in their middle; odd."""
     return max(LEAST_WINDOW, models // ROUND_SHARE) | 1
+
+
+def at_usual_speed(
+    times: Mapping[str, Floats], orders: Sequence[Sequence[int]] | None = None, *, seed: int = 0
+) -> dict[str, Floats]:
+    """The times of visits as if the device had been as fast as usual throughout.
+
+    Args:
+        times: (R, 2) milliseconds by name: median and mean of each visit.
+        orders: of each round, the models in the order of their visits; None: those of
+            `runner.time_rounds` with this seed.
+    """
+    p50_MR = np.array([visits[:, 0] for visits in times.values()])
+    models, rounds = p50_MR.shape
+    if orders is None:
+        orders = [visit_order(seed, number, models) for number in range(rounds)]
+    slow_MR = slowness(p50_MR, orders)
+    return {
+        name: visits / slow_R[:, None]
+        for (name, visits), slow_R in zip(times.items(), slow_MR, strict=True)
+    }
 
 
 def slowness(times_MR: Floats, orders: Sequence[Sequence[int]]) -> Floats:

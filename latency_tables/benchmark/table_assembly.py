@@ -15,6 +15,7 @@ import numpy as np
 
 from latency_tables.benchmark.plan import COLD, BenchmarkPlan, ChainPair
 from latency_tables.benchmark.runner import OPENINGS, Floats
+from latency_tables.benchmark.speed import at_usual_speed
 from latency_tables.table import (
     Conditions,
     LatencyTable,
@@ -61,25 +62,31 @@ def assemble_table(
     device: str,
     conditions: Conditions,
     runs: int,
+    seed: int | None,
 ) -> LatencyTable:
     """The table of measured times.
+
+    It is fitted to the times at the device's usual speed. Its expected error and upper bounds are
+    of the times as they were: a later measurement meets other speeds.
 
     Args:
         times: (R, 2) milliseconds of each of `plan.timings`: median and mean of each visit.
         runs: timed runs of each visit.
+        seed: of the orders of the visits; None: `times` are at the usual speed already.
 
     Raises:
         InputError: the times are so disturbed that a network is predicted to take no time.
     """
-    layers = _layer_times(plan, times)
-    measured_N = np.array([p50_ms(times[name]) for name in plan.networks])
+    steady = times if seed is None else at_usual_speed(times, seed=seed)
+    layers = _layer_times(plan, steady)
+    measured_N = np.array([p50_ms(steady[name]) for name in plan.networks])
     sums_N2 = np.array(
         [np.sum([layers[n.key] for n in network], axis=0) for network in plan.networks.values()]
     )
     mix = fit_mix(sums_N2, measured_N)
     share = np.array([mix.warm, mix.cold])
     entries = {
-        key: _latency(float(share @ layers[key]), _mixed(times, pair, mix), runs)
+        key: _latency(float(share @ layers[key]), _mixed(steady, pair, mix), runs)
         for key, pair in plan.layers.items()
     }
     predicted_N = leave_one_out_ms(sums_N2, measured_N)
@@ -89,7 +96,6 @@ def assemble_table(
             "work disturbed so short a measurement; measure for longer, on an idle machine"
         )
     ratios_N = times_in_parts([times[name] for name in plan.networks]) / predicted_N
-    rounds = len(next(iter(times.values())))
     return LatencyTable(
         device=device,
         space=space.name,
@@ -97,8 +103,8 @@ def assemble_table(
         source=(
             "each layer behind a 1x1 convolution, less that convolution alone, "
             f"{mix.warm:.2f} x run after run + {mix.cold:.2f} x after a whole network as fitted on "
-            f"the p50 of {len(ratios_N)} networks; layers: first decile of {rounds} rounds' "
-            f"medians of {runs} runs; "
+            f"the p50 of {len(ratios_N)} networks; layers: first decile of "
+            f"{len(next(iter(times.values())))} rounds' medians of {runs} runs; "
             f"error of each network predicted without itself, in one of {PARTS} parts of the time"
         ),
         conditions=conditions,

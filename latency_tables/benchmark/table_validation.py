@@ -20,6 +20,7 @@ from latency_tables.benchmark.models import TensorsFor, random_tensors
 from latency_tables.benchmark.plan import Timing, sample_networks
 from latency_tables.benchmark.rounds import MeasureOptions, Stopwatch, time_chains
 from latency_tables.benchmark.runner import Floats, OnProgress
+from latency_tables.benchmark.speed import at_usual_speed
 from latency_tables.benchmark.table_assembly import p50_ms
 from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
 from latency_tables.table import Conditions, LatencyTable, Sitting, differing_conditions
@@ -115,7 +116,9 @@ def validate_table(
     chosen = {json.dumps(arch.to_json()): layer_plan(space, arch) for arch in searched}
     together = {**networks, **chosen}
     timings = {name: Timing(network) for name, network in together.items()}
-    visits = time_chains(timings, stopwatch, options, on_progress)
+    visits = at_usual_speed(
+        time_chains(timings, stopwatch, options, on_progress), seed=options.seed
+    )
     measured = {name: p50_ms(visits[name]) for name in together}
     predicted = {name: table.network_ms(network) for name, network in together.items()}
     return _compared(list(networks), list(chosen), count, predicted, measured, here)

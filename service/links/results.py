@@ -117,7 +117,7 @@ def read_result(
     return DeviceTimes(
         backend=backend,
         conditions=conditions,
-        times=_at_usual_speed({name: v[:used] for name, v in times.items()}, orders),
+        times=_sound(times, orders, used),
         notes=tuple(_notes(taken, used, rounds, stopped)),
     )
 
@@ -200,18 +200,14 @@ def _orders(value: object, rounds: int, models: int) -> list[list[int]] | None:
     return value
 
 
-def _at_usual_speed(
-    times: dict[str, Floats], orders: Sequence[Sequence[int]] | None
+def _sound(
+    times: Mapping[str, Floats], orders: Sequence[Sequence[int]] | None, rounds: int
 ) -> dict[str, Floats]:
-    """The visits as if the device had been as fast as usual throughout, if their order is known."""
-    if orders is None:
-        return times
-    rounds = len(next(iter(times.values())))
-    slow_MR = _slowness(times, orders[:rounds])
-    return {
-        name: visits / slow_R[:, None]
-        for (name, visits), slow_R in zip(times.items(), slow_MR, strict=True)
-    }
+    """The times of the first rounds, at the usual speed if the order of their visits is known."""
+    from latency_tables.benchmark import at_usual_speed
+
+    first = {name: visits[:rounds] for name, visits in times.items()}
+    return first if orders is None else at_usual_speed(first, orders[:rounds])
 
 
 def _slowness(times: Mapping[str, Floats], orders: Sequence[Sequence[int]]) -> Floats:
@@ -276,7 +272,7 @@ def assemble(device: str, plan: RemotePlan, measured: DeviceTimes) -> LatencyTab
         for name, rows in measured.times.items()
     }
     profile = {"name": device, "rounds": {**plan.rounds, "times_ms": visits}}
-    table = table_from_kit(profile, measured.conditions, plan.space)
+    table = table_from_kit(profile, measured.conditions, plan.space, at_usual_speed=True)
     return replace(table, notes=(*measured.notes, *table.notes))
 
 

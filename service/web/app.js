@@ -26,7 +26,9 @@ const views = {
       await load();
       views.devices.open(catalog);
     },
-    (name) => {
+    async (name) => {
+      // A device that a link has just added may not be listed yet.
+      if (!catalog.devices.some((d) => d.name === name)) await load();
       const spaces = catalog.devices.find((d) => d.name === name)?.spaces ?? [];
       const supernet = catalog.supernets.find((n) => n.capabilities.search && spaces.includes(n.space)) ?? catalog.supernets.find((n) => spaces.includes(n.space));
       go({ view: "explore", supernet: supernet?.name ?? state.supernet, devices: [name], focus: name, budget: null, search: null });

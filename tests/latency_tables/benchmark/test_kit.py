@@ -24,7 +24,9 @@ from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.fitting.profiles import parse_head
 from latency_tables.runtimes import onnxruntime
 from models.errors import InputError
+from models.spaces import layer_plan
 from tests.fake_stopwatch import FakeStopwatch
+from tests.latency_tables.table.test_latency_table import every_arch
 from tests.spaces import DEBUG
 
 QUICK = MeasureOptions(device="board", target_s=0, min_rounds=2, runs=2, warmup=1, networks=6)
@@ -236,3 +238,31 @@ def test_a_kit_run_again_is_a_sitting(kit, profile):
     for changed, words in (({"batch": 8}, "batch"), ({"conditions": {"threads": 2}}, "threads")):
         with pytest.raises(InputError, match=words):
             sitting_from_kit(*parse_head({**later, **changed}, "rounds"), DEBUG, table)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_device_of_two_speeds_is_predicted_as_well_as_a_steady_one(kit, seed):
+    """Its visits are divided by its speed; the rounds' seed tells their order."""
+    rng = np.random.default_rng(seed)
+    slow_V = np.repeat(rng.permutation(np.resize([1, 1.75], 2000)), rng.integers(15, 120, 2000))
+    device = FakeStopwatch(drift=lambda visit: slow_V[visit])
+    options = dataclasses.replace(QUICK, min_rounds=6)
+    plan = plan_benchmark(DEBUG, QUICK.networks, QUICK.seed)
+    times = time_chains(plan.timings, device, options)
+    conditions = {"provider": "p", "threads": 1, "processor": "none"}
+    profile = runner.profile_of(description(kit), "board", conditions, times)
+    networks = [layer_plan(DEBUG, arch) for arch in every_arch(DEBUG)]
+
+    def error(table):
+        ratios = [table.network_ms(layers) / device.chain_ms(layers) for layers in networks]
+        return np.abs(ratios / np.median(ratios) - 1).mean()
+
+    head = parse_head(profile, "rounds")
+    found = table_from_kit(*head, DEBUG)
+    assert error(found) < 0.001
+    assert error(table_from_kit(*head, DEBUG, at_usual_speed=True)) > 0.01, "as timed"
+    assert found.expected_error > 0.03, "a later measurement meets either speed"
+    device.visits = 0
+    measured = measure_space(DEBUG, options=options, stopwatch=device)
+    assert measured.expected_error == found.expected_error
+    assert error(measured) == pytest.approx(error(found), abs=1e-6)

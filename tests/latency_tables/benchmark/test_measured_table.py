@@ -110,7 +110,7 @@ def test_what_a_user_times_is_predicted_where_neighbours_are_busy() -> None:
         DEBUG, options=dataclasses.replace(QUICK, min_rounds=60), stopwatch=device
     )
     plan = layer_plan(DEBUG, DEBUG.largest)
-    assert table.network_ms(plan) == pytest.approx(1.1 * device.chain_ms(plan), rel=1e-3)
+    assert table.network_ms(plan) == pytest.approx(1.1 * device.chain_ms(plan), rel=5e-3)
 
 
 @pytest.mark.slow
