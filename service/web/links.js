@@ -52,9 +52,12 @@ export function linkForm(supernets, made) {
 async function submit(form, asked, made) {
   const button = form.querySelector("button");
   button.disabled = true;
-  show(form.querySelector(".refusal"));
+  show(form.querySelector(".refusal"), h("p", { class: "loading" }, h("span", { class: "spinner", "aria-hidden": "true" }), "Making the link. The first one takes a few seconds."));
+  announce("Making the link");
   try {
-    made(await (await post("/v1/links", asked)).json());
+    const link = await (await post("/v1/links", asked)).json();
+    show(form.querySelector(".refusal"));
+    made(link);
   } catch (error) {
     show(form.querySelector(".refusal"), problem(error instanceof Problem ? error.document : { detail: String(error) }));
     announce(error.message);
