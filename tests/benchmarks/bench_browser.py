@@ -36,6 +36,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from latency_tables.benchmark import slowness
 from latency_tables.benchmark.models import chain_model, random_tensors
+from models.layers.spec import LayerSpec
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
 from models.spaces.space import SearchSpace
@@ -266,6 +267,7 @@ def compared(
     with opened(browser, extra) as page:
         follow(page, make_link(client, **asked), "measured$")
     missed, all_ratios = [], []
+    table = catalog.devices.table(BROWSER, space.name, "fp32")
     for share, theirs, own in pairs:
         rounds = [np.array(extra.times_ms[_name(point)]) for point in (own, theirs)]
         ratio = float(np.median(rounds[0] / rounds[1]))
@@ -273,13 +275,18 @@ def compared(
         print(
             f"{share:.0%} of {args.native}'s range: for the browser {np.median(rounds[0]):.3f} ms "
             f"at {own['top1']:.2f} %, for {args.native} {np.median(rounds[1]):.3f} ms at "
-            f"{theirs['top1']:.2f} % (top-1 predicted); median ratio {ratio:.3f}"
+            f"{theirs['top1']:.2f} % (top-1 predicted); median ratio {ratio:.3f}, "
+            f"predicted {own['latency_ms'] / table.network_ms(_layers(space, theirs)):.3f}"
             + (", the same network" if _name(own) == _name(theirs) else "")
         )
         if ratio >= 1 or own["top1"] < theirs["top1"]:
             missed.append(f"at {share:.0%}: {ratio:.3f} of the time, wanted less than 1")
     print(f"median of the budgets: {float(np.median(all_ratios)):.3f} of the native network's time")
     return missed
+
+
+def _layers(space: SearchSpace, point: Timed) -> tuple[LayerSpec, ...]:
+    return layer_plan(space, Arch.from_json(point["arch"]))
 
 
 def _name(point: Timed) -> str:
