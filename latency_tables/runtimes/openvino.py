@@ -128,7 +128,7 @@ class CompiledModel:
         """The logits of images, (batch, channels, height, width)."""
         self._set(np.ascontiguousarray(images))
         self._request.infer()
-        logits: npt.NDArray[np.float32] = self._request.get_output_tensor().data.copy()
+        logits: npt.NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
         return logits
 
 

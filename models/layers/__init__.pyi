@@ -3,6 +3,7 @@ from .kind import WORK_UNITS as WORK_UNITS
 from .kind import LayerKind as LayerKind
 from .kind import OnnxGraph as OnnxGraph
 from .kind import Shapes as Shapes
+from .kind import TorchLayer as TorchLayer
 from .kind import Work as Work
 from .kind import kind_of as kind_of
 from .kind import register_kind as register_kind

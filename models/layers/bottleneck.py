@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from models.layers.kind import LayerKind, OnnxGraph, Shapes, Work
+from models.layers.kind import LayerKind, OnnxGraph, Shapes, TorchLayer, Work
 from models.layers.published import PublishedModule
 from models.layers.spec import LayerSpec
 from models.layers.tensors import conv_norm_shapes
@@ -125,3 +125,17 @@ class Bottleneck(LayerKind):
         from models.layers.modules import Bottleneck as PlainBottleneck
 
         return PlainBottleneck(spec, bn_eps)
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import ACTIVATIONS, ResNetBottleneck
+
+        options = {
+            "kernel": spec.kernel,
+            "stride": spec.stride,
+            "act": ACTIVATIONS[spec.act],
+            "skip": spec.skip,
+            "eps": bn_eps,
+        }
+        shape = (spec.in_channels, spec.out_channels, spec.mid_channels)
+        return TorchLayer(ResNetBottleneck, shape, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from models.layers.kind import LayerKind, OnnxGraph, Shapes, Work
+from models.layers.kind import LayerKind, OnnxGraph, Shapes, TorchLayer, Work
 from models.layers.published import NORM_TENSORS, PublishedModule
 from models.layers.spec import LayerSpec
 from models.layers.tensors import NORM_PARTS
@@ -72,3 +72,17 @@ class Conv(LayerKind):
         from models.layers.modules import ConvLayer
 
         return ConvLayer(spec, bn_eps)
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import ACTIVATIONS, ConvNormAct
+
+        options = {
+            "kernel": spec.kernel,
+            "stride": spec.stride,
+            "act": ACTIVATIONS[spec.act],
+            "norm": spec.norm,
+            "skip": spec.skip,
+            "eps": bn_eps,
+        }
+        return TorchLayer(ConvNormAct, (spec.in_channels, spec.out_channels), options)

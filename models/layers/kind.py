@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from models.errors import InputError
@@ -75,6 +76,19 @@ class OnnxGraph(Protocol):
 
     def constant(self, name: str) -> str:
         """Add the tensor `name` of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchLayer:
+    """A module of one shape that needs only torch: `module_type(*arguments, **options)`. Its source
+    and this call are written into folders that are used without this project."""
+
+    module_type: type[nn.Module]
+    """Of `torch.nn`, or a class whose source uses no other names than `torch`, `nn`, `F` and
+    `Tensor`."""
+    arguments: tuple[int, ...]
+    """Of a kind that flattens, the second is the number of outputs."""
+    options: Mapping[str, Any]
 
 
 class LayerKind(ABC):
@@ -167,6 +181,17 @@ class LayerKind(ABC):
     @abstractmethod
     def plain(self, spec: LayerSpec, bn_eps: float) -> nn.Module:
         """An ordinary module of this one shape."""
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """What computes the same as `plain`, with the same tensors, and needs only torch.
+
+        Raises:
+            InputError: if this kind has no such module.
+        """
+        raise InputError(
+            f"layer {spec.name!r}: kind {self.name!r} has no module that needs only torch "
+            "(`LayerKind.standalone`), so the network cannot be written as a torch folder"
+        )
 
 
 KINDS: Registry[LayerKind] = Registry("layer kind")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from models.layers.kind import LayerKind, OnnxGraph, Shapes, Work
+from models.layers.kind import LayerKind, OnnxGraph, Shapes, TorchLayer, Work
 from models.layers.published import PublishedModule
 from models.layers.spec import LayerSpec
 
@@ -65,3 +65,9 @@ class Linear(LayerKind):
         from models.layers.modules import Classifier
 
         return Classifier(spec.in_channels, spec.out_channels)
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import FlatLinear
+
+        return TorchLayer(FlatLinear, (spec.in_channels, spec.out_channels), {})

@@ -13,6 +13,7 @@ from models.layers.kind import (
     LayerKind,
     OnnxGraph,
     Shapes,
+    TorchLayer,
     Work,
 )
 from models.layers.published import PublishedModule
@@ -154,3 +155,18 @@ class MBConv(LayerKind):
         from models.layers.modules import MBConv as PlainMBConv
 
         return PlainMBConv(spec, bn_eps)
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import ACTIVATIONS, InvertedBottleneck
+
+        options = {
+            "kernel": spec.kernel,
+            "stride": spec.stride,
+            "act": ACTIVATIONS[spec.act],
+            "se": spec.se_channels,
+            "skip": spec.skip,
+            "eps": bn_eps,
+        }
+        shape = (spec.in_channels, spec.out_channels, spec.mid_channels)
+        return TorchLayer(InvertedBottleneck, shape, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.layers.kind import LayerKind, OnnxGraph, Shapes, Work
+from models.layers.kind import LayerKind, OnnxGraph, Shapes, TorchLayer, Work
 from models.layers.spec import LayerSpec
 from models.layers.tensors import window
 
@@ -56,6 +56,12 @@ class MeanPool(_Pooling):
 
         return Pool()
 
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import MEAN_POOL
+
+        return TorchLayer(MEAN_POOL, (1,), {})
+
 
 class MaxPool(_Pooling):
     """Maximum over a kxk window."""
@@ -81,3 +87,10 @@ class MaxPool(_Pooling):
         from models.layers.modules import MaxPool
 
         return MaxPool(spec)
+
+    def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
+        """See `LayerKind`."""
+        from models.layers.modules import MAX_POOL
+
+        options = {"stride": spec.stride, "padding": spec.kernel // 2}
+        return TorchLayer(MAX_POOL, (spec.kernel,), options)

@@ -9,6 +9,7 @@ from .export import measure_top1 as measure_top1
 from .export import network_onnx as network_onnx
 from .export import onnx_top1 as onnx_top1
 from .export import run_onnx as run_onnx
+from .export import run_outputs as run_outputs
 from .export import subnet_onnx as subnet_onnx
 from .file_size import ENVELOPE_BYTES as ENVELOPE_BYTES
 from .file_size import stored_bytes as stored_bytes

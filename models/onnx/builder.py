@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from models.layers import Activation, LayerSpec, kind_of, tensor_shapes, window
 OPSET = 17
 IR_VERSION = 8
 INPUT, LOGITS, FEATURES = "input", "logits", "features"
+NO_FEATURES: Mapping[str, str] = MappingProxyType({})
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -40,6 +42,7 @@ def build_onnx(
     metadata: Mapping[str, str],
     *,
     bn_eps: float = 1e-5,
+    features: Mapping[str, str] = NO_FEATURES,
 ) -> bytes:
     """Serialize one whole network.
 
@@ -48,10 +51,11 @@ def build_onnx(
         tensors: the state of the extracted subnet, by its torch names, any float type.
         metadata: text stored as the file's `metadata_props`.
         bn_eps: what the batch norms add to a variance (`SearchSpace.bn_eps`).
+        features: further outputs, the name of each by its layer.
 
     Returns:
         A model with input `input` (batch, C, R, R) float32 and output `logits` (batch, classes)
-        float32. Equal arguments give equal bytes.
+        float32, before the features in their layers' order. Equal arguments give equal bytes.
 
     Raises:
         InputError: a tensor is missing or of another shape, or the plan does not chain.
@@ -61,7 +65,7 @@ def build_onnx(
             "plan: expected a whole network that ends in its linear layer, got "
             f"{plan[-1].name if plan else 'no layers'}; use build_slice for parts of one"
         )
-    return _build(plan, tensors, metadata, bn_eps, LOGITS)
+    return _build(plan, tensors, metadata, bn_eps, LOGITS, features)
 
 
 def build_slice(layers: Sequence[LayerSpec], tensors: Tensors, *, bn_eps: float = 1e-5) -> bytes:
@@ -83,29 +87,39 @@ def _build(
     metadata: Mapping[str, str],
     bn_eps: float,
     output: str,
+    features: Mapping[str, str] = NO_FEATURES,
 ) -> bytes:
     _check_chain(plan)
     shapes = tensor_shapes(plan)
     _check_tensors(tensors, shapes)
     graph = Graph(tensors, shapes, bn_eps)
     value = INPUT
+    outputs = []
     for layer in plan:
         value = kind_of(layer).add_onnx(graph, layer, value)
-    graph.nodes[-1].output[0] = output
-    first, last = plan[0], plan[-1]
+        if (name := features.get(layer.name)) is not None:
+            value = graph.renamed(value, name)
+            outputs.append(_output(name, layer))
+    graph.renamed(value, output)
+    first = plan[0]
     shape_in: list[str | int] = ["batch", first.in_channels, first.in_size, first.in_size]
-    shape_out: list[str | int] = ["batch", last.out_channels]
-    if not kind_of(last).flattens:
-        shape_out += [last.out_size, last.out_size]
     head = onnx.GraphProto(node=graph.nodes, name="subnet")
     tail = onnx.GraphProto(
         input=[helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape_in)],
-        output=[helper.make_tensor_value_info(output, TensorProto.FLOAT, shape_out)],
+        output=[_output(output, plan[-1]), *outputs],
     )
     front = onnx.ModelProto(ir_version=IR_VERSION, producer_name="subnet-search")
     back = onnx.ModelProto(opset_import=[helper.make_opsetid("", OPSET)])
     helper.set_model_props(back, dict(sorted(metadata.items())))
     return _joined(front, head, graph.initializers, tail, back)
+
+
+def _output(name: str, layer: LayerSpec) -> onnx.ValueInfoProto:
+    """The output of a layer as one of the graph."""
+    shape: list[str | int] = ["batch", layer.out_channels]
+    if not kind_of(layer).flattens:
+        shape += [layer.out_size, layer.out_size]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def _joined(
@@ -229,6 +243,12 @@ class Graph:
     def node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
         """See `OnnxGraph`."""
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def renamed(self, value: str, name: str) -> str:
+        """Call the value `value`, which no operator reads yet, `name`."""
+        writer = next(node for node in reversed(self.nodes) if value in node.output)
+        writer.output[0] = name
         return name
 
     def constant(self, name: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from models.data import preprocess
 from models.machine import in_order
 from models.onnx.builder import build_onnx
-from models.spaces import Arch, SearchSpace, layer_plan
+from models.spaces import Arch, Feature, SearchSpace, layer_plan
 from models.supernet import Subnet, Supernet, extract, recalibrate
 
 CALIBRATION_BATCH = 256
@@ -76,18 +76,31 @@ def calibrated_subnet(
 
 
 def subnet_onnx(
-    supernet: Supernet, arch: Arch, subnet: Subnet, metadata: Mapping[str, str]
+    supernet: Supernet,
+    arch: Arch,
+    subnet: Subnet,
+    metadata: Mapping[str, str],
+    features: Sequence[Feature] = (),
 ) -> bytes:
     """ONNX bytes of an extracted subnet."""
-    return network_onnx(supernet.space, arch, subnet, metadata)
+    return network_onnx(supernet.space, arch, subnet, metadata, features)
 
 
 def network_onnx(
-    space: SearchSpace, arch: Arch, network: Subnet, metadata: Mapping[str, str]
+    space: SearchSpace,
+    arch: Arch,
+    network: Subnet,
+    metadata: Mapping[str, str],
+    features: Sequence[Feature] = (),
 ) -> bytes:
-    """ONNX bytes of the network `arch` with weights of its own."""
+    """ONNX bytes of the network `arch` with weights of its own.
+
+    Args:
+        features: further outputs (`models.spaces.stage_features`).
+    """
     tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    return build_onnx(layer_plan(space, arch), tensors, metadata, bn_eps=space.bn_eps)
+    plan, names = layer_plan(space, arch), {f.layer: f.name for f in features}
+    return build_onnx(plan, tensors, metadata, bn_eps=space.bn_eps, features=names)
 
 
 def fix_batch(model: bytes, batch: int) -> bytes:
@@ -108,6 +121,17 @@ def run_onnx(
         threads: batches at the same time, each on one thread.
         batch: images a run, of a model that takes any number.
     """
+    return run_outputs(model, images_BCRR, ["logits"], threads, batch)["logits"]
+
+
+def run_outputs(
+    model: bytes,
+    images_BCRR: npt.NDArray[np.float32],
+    names: Sequence[str],
+    threads: int = 1,
+    batch: int = 64,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Some outputs of `model` by name, as `run_onnx` gives the logits."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -116,16 +140,16 @@ def run_onnx(
     fixed = expected.shape[0] if isinstance(expected.shape[0], int) else None
     batch = fixed or batch
 
-    def logits(start: int) -> npt.NDArray[np.float32]:
+    def outputs(start: int) -> list[npt.NDArray[np.float32]]:
         images = images_BCRR[start : start + batch]
         count = len(images)
         if fixed is not None:
             images = np.resize(images, (fixed, *images.shape[1:]))  # the last ones again
-        logits_BK: npt.NDArray[np.float32]
-        (logits_BK,) = session.run(["logits"], {"input": images})
-        return logits_BK[:count]
+        return [found[:count] for found in session.run(list(names), {"input": images})]
 
-    return np.concatenate([*in_order(logits, range(0, len(images_BCRR), batch), threads)])
+    runs = in_order(outputs, range(0, len(images_BCRR), batch), threads)
+    found = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    return dict(zip(names, found, strict=True))
 
 
 def onnx_top1(

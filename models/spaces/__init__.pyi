@@ -3,6 +3,8 @@ from .arch import Arch as Arch
 from .arch import register_arch_form as register_arch_form
 from .arch import unregister_arch_form as unregister_arch_form
 from .arch_forms import ArchReader as ArchReader
+from .features import Feature as Feature
+from .features import stage_features as stage_features
 from .files import load_space as load_space
 from .files import net_config_space as net_config_space
 from .files import published_spaces as published_spaces

@@ -4,6 +4,8 @@ from .checkpoint import detect_format as detect_format
 from .checkpoint import from_published as from_published
 from .checkpoint import to_published as to_published
 from .checkpoint_file import read_checkpoint as read_checkpoint
+from .extraction import LAYOUT as LAYOUT
+from .extraction import STEM as STEM
 from .extraction import Subnet as Subnet
 from .extraction import extract as extract
 from .extraction import plain as plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -12,21 +12,26 @@ from torch import Tensor, nn
 
 from models.errors import InputError
 from models.layers import LayerSpec, kind_of
-from models.layers.modules import channels_last
+from models.layers.modules import ChannelsLast, channels_last
 from models.machine import in_order
 from models.spaces import Arch, layer_plan
 from models.supernet.supernet import Supernet
 
-
-class ChannelsLast(nn.Module):
-    """Fix the memory layout, which is ambiguous for images of one channel."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW.contiguous(memory_format=torch.channels_last)
+STEM, LAYOUT = "stem", "layout"
+"""The layer after which the memory layout is fixed, and the name of the module that fixes it."""
 
 
 class Subnet(nn.Sequential):
     """One network as ordinary modules, (B, channels, r, r) -> (B, classes)."""
+
+    def outputs_of(self, x_BCHW: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """The outputs of some layers, by their names."""
+        found = {}
+        for name, layer in self.named_children():
+            x_BCHW = layer(x_BCHW)
+            if name in layers:
+                found[name] = x_BCHW
+        return found
 
 
 def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
@@ -34,8 +39,8 @@ def plain(plan: Sequence[LayerSpec], bn_eps: float) -> Subnet:
     subnet = Subnet()
     for spec in plan:
         subnet.add_module(spec.name, kind_of(spec).plain(spec, bn_eps))
-        if spec.name == "stem":
-            subnet.add_module("layout", ChannelsLast())
+        if spec.name == STEM:
+            subnet.add_module(LAYOUT, ChannelsLast())
     return subnet
 
 

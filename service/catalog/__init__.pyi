@@ -22,8 +22,11 @@ from .fronts import FrontQuery as FrontQuery
 from .fronts import FrontStore as FrontStore
 from .fronts import front_json as front_json
 from .fronts import read_front as read_front
+from .imported_networks import IMPORTED_MODEL as IMPORTED_MODEL
+from .imported_networks import ImportedNetworks as ImportedNetworks
 from .profiles import correct_device as correct_device
 from .profiles import read_profile as read_profile
 from .profiles import read_sitting as read_sitting
+from .provenance import table_provenance as table_provenance
 from .sittings import keep_sitting as keep_sitting
 from .sittings import time_sitting as time_sitting

@@ -11,12 +11,14 @@ import gc
 
 import typer
 
-from service.cli import keys, networks, operation, published_networks, runtimes, supernets, verify
+from service.cli import keys, operation, runtimes, supernets, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
 from service.cli.devices import try_
 from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet, ledger
+from service.cli.networks import app as networks_app
+from service.cli.networks import export, front, predict, search
 from service.cli.searches import download, searches
 
 __all__ = ["app", "main"]
@@ -46,18 +48,20 @@ app.add_typer(
     devices_app, name="devices", help="Devices: list, show, measure, link, check, import, lint."
 )
 app.add_typer(
-    published_networks.app, name="networks", help="Networks that others published: list, export."
+    networks_app,
+    name="networks",
+    help="Networks with weights of their own, published or fine-tuned: list, export, import.",
 )
 app.add_typer(runtimes.app, name="runtimes", help="Runtimes, which run and time models: list.")
-app.command()(networks.predict)
-app.command()(networks.search)
+app.command()(predict)
+app.command()(search)
 app.command()(searches)
 app.command()(download)
 app.command("try")(try_)
-app.command()(networks.front)
+app.command()(front)
 app.command()(fleet)
 app.command()(ledger)
-app.command()(networks.export)
+app.command()(export)
 app.command()(verify.verify)
 app.command()(verify.keygen)
 app.command()(operation.gc)

@@ -27,10 +27,23 @@ def complete_device(ctx: Any, incomplete: str) -> list[str]:
 
 
 def complete_network(ctx: Any, incomplete: str) -> list[str]:
-    """Published networks whose ids start with `incomplete`."""
+    """Published and imported networks whose ids start with `incomplete`."""
     from models.published import published_networks
 
-    return [id for id in published_networks() if id.startswith(incomplete)]
+    published = [id for id in published_networks() if id.startswith(incomplete)]
+    return [*complete_imported(ctx, incomplete), *published]
+
+
+def complete_imported(ctx: Any, incomplete: str) -> list[str]:
+    """Imported networks whose names start with `incomplete`."""
+    from service.catalog import ImportedNetworks
+    from service.settings import Settings
+
+    try:
+        names = ImportedNetworks(Settings().home).names()
+    except Exception:  # the command itself will report it
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_recipe(ctx: Any, incomplete: str) -> list[str]:

@@ -3,6 +3,7 @@ from .accuracy_check import Unverified as Unverified
 from .delivery import deliver as deliver
 from .delivery import run_search as run_search
 from .file_batch import deliverable_batch as deliverable_batch
+from .imported_network import import_network as import_network
 from .model_builder import ModelBuilder as ModelBuilder
 from .parity import difference as difference
 from .published_network import export_published as export_published
@@ -12,4 +13,7 @@ from .signing import read_private as read_private
 from .signing import read_public as read_public
 from .timing import LatencyBudget as LatencyBudget
 from .timing import describe_times as describe_times
+from .torch_export import TorchExport as TorchExport
+from .torch_export import export_published_torch as export_published_torch
+from .torch_export import export_torch as export_torch
 from .verification import verify_file as verify_file

@@ -21,6 +21,24 @@ class Unverified(SubnetSearchError):
     """A finished model did not pass its checks."""
 
 
+def described_top1(top1: float, images: int, precision: str) -> dict[str, Any]:
+    """What is stated of an accuracy, percent, that was measured on so many images."""
+    import onnxruntime
+
+    return {
+        "value": top1,
+        "origin": "measured",
+        # Standard error of a proportion measured on that many images.
+        "expected_error": round(math.sqrt(top1 * (100 - top1) / images), 3),
+        "expected_error_unit": "percentage points (standard error)",
+        "images": images,
+        "conditions": {
+            "runtime": f"onnxruntime {onnxruntime.__version__}",
+            "precision": precision,
+        },
+    }
+
+
 def accuracy_warnings(
     context: DeploymentContext, arch: Arch, top1: Mapping[str, Any] | None
 ) -> list[str]:

@@ -6,29 +6,36 @@ torch and ONNX Runtime are imported by the functions that need them: the API sta
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.table import Conditions, LatencyTable, Precision
+from latency_tables.table import Conditions, Precision
 from models.bundle import CALIBRATION, Bundle
 from models.errors import InputError
-from models.spaces import Arch
+from models.spaces import Arch, stage_features
 from service.catalog import DeploymentContext
-from service.delivery.accuracy_check import Unverified, accuracy_warnings, check_accuracy
+from service.delivery.accuracy_check import (
+    accuracy_warnings,
+    check_accuracy,
+    described_top1,
+)
 from service.delivery.parity import (
-    INT8_TOLERANCE,
+    check_int8,
     check_parity,
     check_under_runtime,
     noise_images,
+    torch_outputs,
 )
-from service.delivery.quantization_report import compare_logits
-from service.delivery.timing import HostTimer, LatencyBudget, Timer, describe_times
+from service.delivery.stated import stated_features, with_stated
+from service.delivery.timing import HostTimer, LatencyBudget, Timer, as_device, describe_times
+
+if TYPE_CHECKING:
+    from models.supernet import Subnet
 
 PARITY_IMAGES = 64
 """Validation images that logits are compared on."""
@@ -48,6 +55,8 @@ class BuiltModel:
     """The same network at int8, if int8 was requested."""
     logits: npt.NDArray[np.float32]
     """(images, classes): of the torch subnet on `ModelBuilder.parity_images`."""
+    features: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """Of the torch subnet on the same: the files' further outputs, by their names."""
     recalibrated: bool
     """Whether batch-norm statistics were recomputed for this network."""
     batch: int | None = None
@@ -126,12 +135,19 @@ class ModelBuilder:
         precision: str = "fp32",
         recalibrate: bool = True,
         batch: int | None = None,
+        features: bool = False,
         report: Report = lambda step, share: None,
         allow_low_top1: bool = False,
     ) -> VerifiedModel:
         """The verified ONNX file of one network: `build`, then `verify`."""
         built = self.build(
-            context, arch, precision=precision, recalibrate=recalibrate, batch=batch, report=report
+            context,
+            arch,
+            precision=precision,
+            recalibrate=recalibrate,
+            batch=batch,
+            features=features,
+            report=report,
         )
         return self.verify(context, arch, built, report=report, allow_low_top1=allow_low_top1)
 
@@ -143,6 +159,7 @@ class ModelBuilder:
         precision: str = "fp32",
         recalibrate: bool = True,
         batch: int | None = None,
+        features: bool = False,
         report: Report = lambda step, share: None,
     ) -> BuiltModel:
         """The ONNX file of one network, not yet verified.
@@ -150,46 +167,57 @@ class ModelBuilder:
         Args:
             precision: fp32 or int8.
             batch: images that the file is fixed to; None: any number.
+            features: the stages' outputs are outputs of the file too.
 
         Raises:
             InputError: if recalibration or quantization needs images and there are none.
         """
-        import torch
-
-        from models.onnx import calibrated_subnet, fix_batch, subnet_onnx
-        from models.supernet import extract
+        from models.onnx import fix_batch, subnet_onnx
 
         report("recalibrate", 0.5)
+        subnet = self.subnet(arch, recalibrate=recalibrate)
+        report("build", 0.7)
+        stages = stage_features(self.bundle.space, arch) if features else ()
+        stated = self._metadata(context, arch, "fp32") | stated_features(stages)
+        model = subnet_onnx(self.supernet, arch, subnet, stated, stages)
+        quantized = None
+        if precision == "int8":
+            stated = self._metadata(context, arch, "int8") | stated_features(stages)
+            quantized = self._quantized(model, arch, stated)
+        if batch is not None:
+            model = fix_batch(model, batch)
+            quantized = None if quantized is None else fix_batch(quantized, batch)
+        logits, outputs = torch_outputs(subnet, self.parity_images(arch), stages)
+        return BuiltModel(
+            model=model,
+            quantized=quantized,
+            logits=logits,
+            features=outputs,
+            recalibrated=recalibrate,
+            batch=batch,
+        )
+
+    def subnet(self, arch: Arch, *, recalibrate: bool = True) -> Subnet:
+        """The network as an ordinary module.
+
+        Raises:
+            InputError: if recalibration needs images and there are none.
+        """
+        from models.onnx import calibrated_subnet
+        from models.supernet import extract
+
         if not recalibrate:
-            subnet = extract(self.supernet, arch)
-        elif self.calibration is None:
+            return extract(self.supernet, arch)
+        if self.calibration is None:
             raise InputError(
                 f"supernet {self.bundle.name!r} has no calibration images, without which its "
                 "batch norms cannot be recalibrated: name a folder of training images "
                 "(`--calibration`), or export with --no-recalibrate"
             )
-        elif self._bn_cache is None:
-            subnet = calibrated_subnet(self.supernet, arch, self.calibration, self.threads)
-        else:
-            subnet = self._bn_cache.subnet(
-                self.supernet, self.bundle.sha256, arch, self.calibration, self.threads
-            )
-        report("build", 0.7)
-        model = subnet_onnx(self.supernet, arch, subnet, self._metadata(context, arch, "fp32"))
-        quantized = None
-        if precision == "int8":
-            quantized = self._quantized(model, arch, self._metadata(context, arch, "int8"))
-        if batch is not None:
-            model = fix_batch(model, batch)
-            quantized = None if quantized is None else fix_batch(quantized, batch)
-        with torch.no_grad():
-            logits = subnet(torch.from_numpy(self.parity_images(arch))).numpy()
-        return BuiltModel(
-            model=model,
-            quantized=quantized,
-            logits=logits,
-            recalibrated=recalibrate,
-            batch=batch,
+        if self._bn_cache is None:
+            return calibrated_subnet(self.supernet, arch, self.calibration, self.threads)
+        return self._bn_cache.subnet(
+            self.supernet, self.bundle.sha256, arch, self.calibration, self.threads
         )
 
     def _quantized(self, model: bytes, arch: Arch, metadata: Mapping[str, str]) -> bytes:
@@ -244,7 +272,7 @@ class ModelBuilder:
             under, warnings = check_under_runtime(model, images, built.logits, device)
             findings |= under
         timed = None
-        here = self._as_device(context.table, precision)
+        here = as_device(self._timer, context.table, precision, outputs=1 + len(built.features))
         if here is not None and built.batch in (None, here.batch):
             timed = findings["latency_ms"] = self._time(model, here, budget)
             if built.quantized is not None:
@@ -254,7 +282,7 @@ class ModelBuilder:
         report("store", 0.95)
         return VerifiedModel(
             # The findings are also in the file's metadata.
-            model=_with_metadata(model, "verified", json.dumps(findings)),
+            model=with_stated(model, "verified", json.dumps(findings)),
             findings=findings,
             about=about,
             latency_ms=timed["value"] if timed else None,
@@ -308,7 +336,8 @@ class ModelBuilder:
         return {f"subnet_search.{name}": value for name, value in values.items()}
 
     def _verify(self, built: BuiltModel, arch: Arch) -> dict[str, Any]:
-        checked = check_parity(built.model, self.parity_images(arch), built.logits, self.threads)
+        images = self.parity_images(arch)
+        checked = check_parity(built.model, images, built.logits, self.threads, built.features)
         return {**checked, "top1": self.top1(built.model, arch, "fp32")}
 
     def _verify_quantized(
@@ -317,22 +346,10 @@ class ModelBuilder:
         """Compare an int8 file with the float file, which was compared with the subnet.
 
         Raises:
-            Unverified: if its logits differ by more than `INT8_TOLERANCE` of their spread.
+            Unverified: as `check_int8`.
         """
-        import onnx
-
-        from models.onnx import run_onnx
-
-        onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
-        found = compare_logits(
-            built.logits, run_onnx(model, self.parity_images(arch), self.threads)
-        )
-        if not found["mean_difference"] <= INT8_TOLERANCE * found["logit_spread"]:  # or NaN
-            raise Unverified(
-                f"the int8 file's logits differ from the float file's by "
-                f"{found['mean_difference']:.3g} on average, expected at most {INT8_TOLERANCE:g} "
-                f"of their spread, {found['logit_spread']:.3g}: nothing was delivered; ask for fp32"
-            )
+        images = self.parity_images(arch)
+        found = check_int8(model, images, built.logits, self.threads, built.features)
         top1 = self.top1(model, arch, "int8")
         findings: dict[str, Any] = {"top1": top1, "quantization": found}
         if top1 is not None and float_top1 is not None:
@@ -342,51 +359,14 @@ class ModelBuilder:
 
     def top1(self, model: bytes, arch: Arch, precision: str) -> dict[str, Any] | None:
         """Accuracy of a file on the bundle's validation images; None for a bundle without them."""
-        import onnxruntime
-
         from models.onnx import onnx_top1
 
         if self.validation is None:
             return None
         top1 = onnx_top1(model, arch, self.validation, self.labels, self.threads)
-        images = len(self.labels)
-        return {
-            "value": top1,
-            "origin": "measured",
-            # Standard error of a proportion measured on that many images.
-            "expected_error": round(math.sqrt(top1 * (100 - top1) / images), 3),
-            "expected_error_unit": "percentage points (standard error)",
-            "images": images,
-            "conditions": {
-                "runtime": f"onnxruntime {onnxruntime.__version__}",
-                "precision": precision,
-            },
-        }
-
-    def _as_device(self, table: LatencyTable | None, precision: Precision) -> Conditions | None:
-        """This host's conditions, if they are those of `table` at that precision; else None."""
-        if table is None or table.conditions.precision != precision:
-            return None
-        there = table.conditions
-        here = self._timer.conditions(there.runtime, there.provider, there.threads or 1)
-        if here is None:
-            return None
-        here = replace(here, precision=precision, batch=there.batch, io=there.io)
-        return here if here.alike(there) else None
+        return described_top1(top1, len(self.labels), precision)
 
     def _time(
         self, model: bytes, here: Conditions, budget: LatencyBudget | None = None
     ) -> dict[str, Any]:
         return describe_times(self._timer.times_ms(model, here), here, budget)
-
-
-def _with_metadata(model: bytes, name: str, value: str) -> bytes:
-    """The file with one more metadata entry; entries are sorted, so the bytes do not depend on
-    their order."""
-    import onnx
-
-    proto = onnx.load_from_string(model)
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    metadata[f"subnet_search.{name}"] = value
-    onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
-    return bytes(proto.SerializeToString(deterministic=True))

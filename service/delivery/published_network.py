@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from models.bundle import IMAGENET
 from models.published import PublishedNetwork
 from models.schema import read_json
-from models.spaces import SearchSpace, published_spaces
+from models.spaces import SearchSpace, published_spaces, stage_features
 from service.catalog.published import fetch_published
 from service.contracts import NetworkRead
 from service.delivery.model_builder import VerifiedModel
-from service.delivery.parity import check_parity, noise_images
+from service.delivery.parity import check_parity, noise_images, torch_outputs
+from service.delivery.stated import stated_features
 
 if TYPE_CHECKING:
     from models.supernet import Subnet
@@ -75,6 +76,7 @@ def export_published(
     *,
     only: bool = False,
     threads: int = 1,
+    features: bool = False,
     on_share: OnShare = lambda share, word: None,
 ) -> VerifiedModel:
     """The verified ONNX file of a published network. Its batch norms are not recalibrated.
@@ -82,13 +84,12 @@ def export_published(
     Args:
         described: the same network, for the file's metadata.
         threads: batches of images computed in parallel.
+        features: the stages' outputs are outputs of the file too.
 
     Raises:
         InputError, DownloadFailed, SubnetSearchError: as `fetch_published`.
         Unverified: if the file does not compute what the torch network does.
     """
-    import torch
-
     from models.onnx import network_onnx
 
     def fetching(share: float, word: str) -> None:
@@ -98,15 +99,15 @@ def export_published(
     space = published_spaces()[network.space]
     on_share(FETCHED, "build")
     images = noise_images(space.channels, network.arch.resolution)
-    with torch.no_grad():
-        logits = subnet(torch.from_numpy(images)).numpy()
-    metadata = _metadata(network, described, space)
-    model = network_onnx(space, network.arch, subnet, metadata)
+    stages = stage_features(space, network.arch) if features else ()
+    logits, outputs = torch_outputs(subnet, images, stages)
+    metadata = _metadata(network, described, space) | stated_features(stages)
+    model = network_onnx(space, network.arch, subnet, metadata, stages)
     on_share(0.9, "verify")
-    checked = check_parity(model, images, logits, threads)
+    checked = check_parity(model, images, logits, threads, outputs)
     findings = {"recalibrated": False, **checked, "top1": None}
     stated = {**metadata, "subnet_search.verified": json.dumps(findings)}
-    model = network_onnx(space, network.arch, subnet, stated)
+    model = network_onnx(space, network.arch, subnet, stated, stages)
     return VerifiedModel(model=model, findings=findings, latency_ms=None)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.runtimes import DEFAULT_RUNTIME
 from models.errors import InputError, InvalidDocument
 from models.schema import parse_strict, validate
+from models.spaces import Feature
 from service.contracts import MAX_BATCH
 
 if TYPE_CHECKING:
     import onnx
 
 PREFIX = "subnet_search."
-_JSON = ("arch", "predicted", "verified", "preprocess")
+_JSON = ("arch", "predicted", "verified", "preprocess", "space", "features")
+_OPTIONAL = {"network": "", "network_sha256": "", "space": "{}", "features": "[]"}
+"""What not every file states, and what stands for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,15 @@ class _Verified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Feature:
+    """What `verify` reads of a further output."""
+
+    name: str
+    stride: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Stated:
     arch: dict[str, Any]
     supernet: str
@@ -74,7 +87,14 @@ class _Stated:
     verified: _Verified
     preprocess: dict[str, Any]
     network: str
-    """Id of a published network, of which the file has the weights; empty for a subnet."""
+    """Id of a published or an imported network, of which the file has the weights; empty for a
+    subnet."""
+    network_sha256: str
+    """Of an imported network's weights; empty for others."""
+    space: dict[str, Any]
+    """Of an imported network; empty for others."""
+    features: list[_Feature]
+    """Outputs besides the logits."""
 
 
 def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
@@ -85,7 +105,7 @@ def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
     """
     texts = {p.key.removeprefix(PREFIX): p.value for p in model.metadata_props}
     stated: dict[str, Any] = {}
-    texts.setdefault("network", "")
+    texts = {**_OPTIONAL, **texts}
     for name in (field.name for field in fields(_Stated)):
         if name not in texts:
             raise InputError(f"metadata {PREFIX}{name} is missing")
@@ -95,6 +115,24 @@ def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
             raise InvalidDocument.at("metadata", (name,), f"expected JSON: {error}") from error
     validate(_Stated, stated, "metadata")
     return stated
+
+
+def stated_features(features: Sequence[Feature]) -> dict[str, str]:
+    """The metadata of a file's further outputs; empty without any."""
+    text = json.dumps([feature.to_json() for feature in features])
+    return {f"{PREFIX}features": text} if features else {}
+
+
+def with_stated(model: bytes, name: str, value: str) -> bytes:
+    """The file with one more metadata entry; entries are sorted, so the bytes do not depend on
+    their order."""
+    import onnx
+
+    proto = onnx.load_from_string(model)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata[f"{PREFIX}{name}"] = value
+    onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def fixed_batch(model: onnx.ModelProto) -> int | None:

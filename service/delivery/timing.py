@@ -8,13 +8,13 @@ Shapes: V visits, R runs of a visit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from latency_tables.table import Conditions
+from latency_tables.table import Conditions, LatencyTable, Precision
 from models.errors import InputError
 from service.contracts import Outcome
 
@@ -54,6 +54,26 @@ class HostTimer:
         from latency_tables.benchmark import time_model
 
         return time_model(model, conditions, max_s=MAX_S)
+
+
+def as_device(
+    timer: Timer, table: LatencyTable | None, precision: Precision, *, outputs: int = 1
+) -> Conditions | None:
+    """This host's conditions, if they are those of `table` at that precision; else None.
+
+    Args:
+        outputs: of the model. In a device's own memory, models of one output alone are timed.
+    """
+    if table is None or table.conditions.precision != precision:
+        return None
+    there = table.conditions
+    if outputs > 1 and there.io == "device":
+        return None
+    here = timer.conditions(there.runtime, there.provider, there.threads or 1)
+    if here is None:
+        return None
+    here = replace(here, precision=precision, batch=there.batch, io=there.io)
+    return here if here.alike(there) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ latency."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +12,26 @@ from latency_tables.runtimes import DEFAULT_RUNTIME, runtime_names
 from latency_tables.table import ALIKE, PRECISIONS, Conditions, differing_conditions
 from models.errors import InputError, NotFound, SubnetSearchError
 from models.published import published_network
-from models.spaces import Arch, SearchSpace, layer_plan, published_spaces
+from models.spaces import (
+    Arch,
+    published_spaces,
+    stage_features,
+)
 from service.catalog import Catalog, DeploymentContext
 from service.catalog.published import is_cached
 from service.contracts import images_in_words, outcome_in_words
 from service.delivery.accuracy_check import far_below
+from service.delivery.imported_network import check_imported
 from service.delivery.model_builder import ModelBuilder
 from service.delivery.parity import (
+    Check,
     Images,
-    difference,
+    input_shape,
     noise_images,
+    outputs_parity,
     runtime_difference,
     runtime_here,
+    torch_outputs,
 )
 from service.delivery.published_network import load_published
 from service.delivery.signing import SIGNATURE_BYTES, is_signed
@@ -42,21 +50,6 @@ if TYPE_CHECKING:
 SLOWER = 1.25
 """A file whose p50 is more than this many times what it states fails: a machine drifts by a few
 percent, and this is far beyond."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of one check. `passed` is None where this host cannot judge it."""
-
-    name: str
-    passed: bool | None
-    detail: str
-    stated: float | None = None
-    found: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As `verify --json` prints it."""
-        return asdict(self)
 
 
 def verify_file(
@@ -86,12 +79,13 @@ def verify_file(
     if stated is None:
         return checks
     if stated["network"]:
-        checks += _published(content, stated, catalog.home)
+        check = check_imported if stated["network_sha256"] else _published
+        checks += check(content, stated, catalog.home)
         return [*checks, _latency(content, stated, timer or HostTimer())]
     try:
         bundle = catalog.supernets.get(stated["supernet"])
         arch = bundle.space.read_arch(stated["arch"])
-        checks.append(_shape(content, bundle.space, arch))
+        checks.append(input_shape(content, bundle.space, arch))
     except (NotFound, InputError) as error:
         return [*checks, Check(name="supernet", passed=False, detail=str(error))]
     if bundle.sha256 != stated["supernet_sha256"]:
@@ -134,8 +128,9 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
         onnx.checker.check_model(model, full_check=True)
         stated = read_stated(model)
         names = [v.name for v in (*model.graph.input, *model.graph.output)]
-        if names != ["input", "logits"]:
-            raise InputError(f"expected input and logits, got {names}")
+        expected = ["input", "logits", *(feature["name"] for feature in stated["features"])]
+        if names != expected:
+            raise InputError(f"expected {' and '.join(expected)}, got {names}")
         stated["batch"] = fixed_batch(model)
         opset = max(entry.version for entry in model.opset_import if not entry.domain)
     except Exception as error:  # a damaged file can make the parser raise anything
@@ -148,10 +143,6 @@ def _structure(content: bytes) -> tuple[Check, dict[str, Any] | None]:
 
 def _published(content: bytes, stated: Mapping[str, Any], home: Path) -> list[Check]:
     """The checks of a file of a published network, against its weights if they are here."""
-    import torch
-
-    from models.onnx import run_onnx
-
     try:
         network = published_network(stated["network"])
         space = published_spaces()[network.space]
@@ -160,7 +151,7 @@ def _published(content: bytes, stated: Mapping[str, Any], home: Path) -> list[Ch
         return [Check(name="network", passed=False, detail=str(error))]
     checks = [
         Check(name="network", passed=same, detail=f"{network.id}, a subnet of {network.space}"),
-        _shape(content, space, network.arch),
+        input_shape(content, space, network.arch),
     ]
     if not is_cached(network.weights, home):
         how = f"`subnet-search networks export {network.id}` downloads them"
@@ -168,28 +159,13 @@ def _published(content: bytes, stated: Mapping[str, Any], home: Path) -> list[Ch
         return [*checks, Check(name="parity", passed=None, detail=detail)]
     images = noise_images(space.channels, network.arch.resolution)
     try:
-        with torch.no_grad():
-            expected = load_published(network, home)(torch.from_numpy(images)).numpy()
-        off, allowed = difference(run_onnx(content, images), expected)
+        stages = stage_features(space, network.arch) if stated["features"] else ()
+        logits, features = torch_outputs(load_published(network, home), images, stages)
+        against = f"on {len(images)} images against the published weights"
+        parity = outputs_parity(content, images, {"logits": logits, **features}, against)
     except (SubnetSearchError, RuntimeError, ValueError) as error:
         return [*checks, Check(name="parity", passed=False, detail=f"cannot be compared: {error}")]
-    detail = f"logits on {len(images)} images against the published weights"
-    return [
-        *checks,
-        Check(name="parity", passed=off <= allowed, detail=detail, stated=allowed, found=off),
-    ]
-
-
-def _shape(content: bytes, space: SearchSpace, arch: Arch) -> Check:
-    """Whether the graph's input has the shape of the architecture that it states."""
-    import onnx
-
-    graph = onnx.load_from_string(content).graph
-    first = layer_plan(space, arch)[0]
-    dims = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim][1:]
-    expected = [first.in_channels, first.in_size, first.in_size]
-    detail = f"input {dims}, the architecture's {expected}"
-    return Check(name="architecture", passed=dims == expected, detail=detail)
+    return [*checks, *parity]
 
 
 def _parity(
@@ -197,7 +173,7 @@ def _parity(
 ) -> list[Check]:
     """The file's logits against those of the network built again, also under the runtime that it
     was made for."""
-    from models.onnx import run_onnx
+    from models.onnx import run_outputs
 
     precision, how = stated["precision"], stated["verified"]
     if precision not in ("fp32", "int8"):
@@ -208,16 +184,18 @@ def _parity(
             arch,
             precision=precision,
             recalibrate=how["recalibrated"],
+            features=bool(stated["features"]),
         )
         images = builder.parity_images(arch)
-        expected = built.logits if built.quantized is None else run_onnx(built.quantized, images)
-        found = run_onnx(content, images, builder.threads)
+        expected = {"logits": built.logits, **built.features}
+        if built.quantized is not None:
+            expected = run_outputs(built.quantized, images, [*expected])
+        against = f"on {len(images)} images against the subnet made anew, at {precision}"
+        parity = outputs_parity(content, images, expected, against, builder.threads)
     except (SubnetSearchError, KeyError, RuntimeError, ValueError) as error:
         return [Check(name="parity", passed=False, detail=f"cannot be compared: {error}")]
-    off, allowed = difference(found, expected)
-    against = f"logits on {len(images)} images against the subnet made anew, at {precision}"
-    parity = Check(name="parity", passed=off <= allowed, detail=against, stated=allowed, found=off)
-    return [parity, *_under_runtime(content, stated, images, built.logits, against)]
+    against = f"logits {against}"
+    return [*parity, *_under_runtime(content, stated, images, built.logits, against)]
 
 
 def _under_runtime(

@@ -15,3 +15,11 @@ from .pooling import ElasticMaxPool as ElasticMaxPool
 from .pooling import ElasticPool as ElasticPool
 from .pooling import MaxPool as MaxPool
 from .pooling import Pool as Pool
+from .standalone import ACTIVATIONS as ACTIVATIONS
+from .standalone import MAX_POOL as MAX_POOL
+from .standalone import MEAN_POOL as MEAN_POOL
+from .standalone import ChannelsLast as ChannelsLast
+from .standalone import ConvNormAct as ConvNormAct
+from .standalone import FlatLinear as FlatLinear
+from .standalone import InvertedBottleneck as InvertedBottleneck
+from .standalone import ResNetBottleneck as ResNetBottleneck
