@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from models.errors import InputError
 from models.layers import LayerKind, tensor_shapes
 from models.layers.kind import KINDS
+from models.layers.modules import channels_last
 from models.machine.files import write_folder
 from models.spaces import published_spaces
 from models.spaces.features import stage_features
 from models.spaces.plan import layer_plan
-from models.supernet.extraction import channels_last, plain
+from models.supernet.extraction import plain
 from models.torch_folder.contents import (
     TorchNetwork,
     check_new_folder,
@@ -178,10 +179,7 @@ def test_tensors_are_named_as_the_plan_has_them():
 
 def test_a_new_head_keeps_the_rest(folders):
     root, made = folders
-    spec = importlib.util.spec_from_file_location("model", root / DEBUG.name / "model.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network = module.load(classes=3)
+    network = runpy.run_path(str(root / DEBUG.name / "model.py"))["load"](classes=3)
     state, before = network.state_dict(), made[DEBUG.name].tensors
     assert tuple(state["classifier.bias"].shape) == (3,)
     assert torch.equal(state["stem.conv.weight"], before["stem.conv.weight"])

@@ -220,13 +220,13 @@ def test_what_does_not_come_back(run, home, returned, images, tmp_path):
     assert "already" in run("networks", "import", returned, code=2).stderr
     said = run("networks", "import", returned, "--name", "again", "--images", ten).stderr
     assert "taken in their order" in said
-    for args, words in (
+    for asked, words in (
         (("export", "again", "-o", tmp_path / "x", "--format", "torch"), "written as ONNX"),
         (("export", "again", "-o", tmp_path / "x.onnx", "--features"), "without --features"),
         (("remove", "agian"), "did you mean 'again'"),
         (("list", "--imported", "--server", "http://localhost:1"), "of one machine"),
     ):
-        assert words in run("networks", *args, code=2).stderr
+        assert words in run("networks", *asked, code=2).stderr
 
 
 def test_a_kept_file_that_was_changed_is_told(run, home, returned, tmp_path):
