@@ -261,6 +261,7 @@ def test_a_device_of_two_speeds_is_predicted_as_well_as_a_steady_one(kit, seed):
     found = table_from_kit(*head, DEBUG)
     assert error(found) < 0.001
     assert error(table_from_kit(*head, DEBUG, at_usual_speed=True)) > 0.01, "as timed"
+    assert found.expected_error is not None
     assert found.expected_error > 0.03, "a later measurement meets either speed"
     device.visits = 0
     measured = measure_space(DEBUG, options=options, stopwatch=device)
