@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from models.data.image_folder import image_files, load_images, warn_of_colour
-from models.data.images import LabelledImages, load_fashion_mnist
-from models.errors import InputError, NotFound
+from models.data.image_cache import DecodedFiles, OnShare, decode_files
+from models.data.image_folder import warn_of_colour
+from models.data.image_parts import damage_text
+from models.data.images import ImageRows, LabelledImages, load_fashion_mnist
+from models.data.listing import EXPECTED, ImageFolder, listed, open_image_folder
+from models.data.splits import split_rows
+from models.errors import InputError, InputWarning, NotFound
 from models.spaces import SearchSpace
 
 FASHION_MNIST = "fashion-mnist"
@@ -26,9 +32,6 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-MAX_BYTES = 8 << 30
-"""Images are held in memory."""
-
 FASHION_MNIST_NOTICE = """\
 The images in calibration.npz and validation.npz are from Fashion-MNIST
 (Han Xiao, Kashif Rasul, Roland Vollgraf, arXiv 1708.07747), under this licence:
@@ -68,66 +71,103 @@ class Dataset:
     """Files that must accompany copies of the images."""
 
 
-def load_dataset(name: str, space: SearchSpace) -> Dataset:
+def load_dataset(
+    name: str,
+    space: SearchSpace,
+    cache: Path | None = None,
+    on_share: OnShare = lambda share, doing: None,
+) -> Dataset:
     """The data set of a recipe.
 
     Args:
-        name: "fashion-mnist", or a folder with `train` and `test` in it and in each of them one
-            folder a class. Its images are resized to the largest resolution of `space`.
+        name: "fashion-mnist", or a folder with one folder a class, or with `train` and `test` and
+            in each of them one folder a class. Its images are resized to the largest resolution of
+            `space`; without a test folder, a fifth of each class is for tests (`split_rows`).
+        cache: folder in which the decoded images of folders are kept, to be mapped into memory;
+            None: they are decoded into memory.
+        on_share: told how much of a folder is decoded.
 
     Raises:
         NotFound: if it is not on this machine.
-        InputError: if it does not fit the space, or an image cannot be read.
+        InputError: if it does not fit the space, or too many images are damaged.
     """
     if name == FASHION_MNIST:
         train, test = load_fashion_mnist()
+        _check_classes(name, space, FASHION_CLASSES)
         notices = {"FASHION-MNIST-LICENSE.txt": FASHION_MNIST_NOTICE.encode()}
         found = Dataset(
             train, test, "Fashion-MNIST", "arXiv 1708.07747", "MIT", FASHION_CLASSES, notices
         )
+    elif Path(name).is_dir():
+        found = _from_folder(Path(name), space, cache, on_share)
     else:
-        found = _from_folder(Path(name), space)
-    if len(found.classes) != space.classes:
-        raise InputError(
-            f"dataset {name!r}: space {space.name!r} has {space.classes} classes, the data "
-            f"{len(found.classes)}: {', '.join(found.classes[:10])}"
-        )
+        raise NotFound(f"dataset {name!r}: expected 'fashion-mnist', or a folder: {EXPECTED}")
     channels = 1 if found.train.images.ndim == 3 else found.train.images.shape[3]
     if channels != space.channels:
         raise InputError(
             f"dataset {name!r}: space {space.name!r} has {space.channels} channels, the data "
             f"{channels}"
         )
-    if name != FASHION_MNIST:
-        files = image_files(Path(name) / "train")
-        warn_of_colour(files, channels=channels, folder=Path(name))
     return found
 
 
-def _from_folder(folder: Path, space: SearchSpace) -> Dataset:
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        raise NotFound(
-            f"dataset {str(folder)!r}: expected 'fashion-mnist', or a folder with train and test "
-            "in it, one folder a class in each"
-        )
-    classes = tuple(sorted(p.name for p in (folder / "train").iterdir() if p.is_dir()))
-    train, test = (_split(folder / split, classes, space) for split in ("train", "test"))
-    return Dataset(train, test, folder.name, "a folder of the user's", "the user's own", classes)
-
-
-def _split(folder: Path, classes: tuple[str, ...], space: SearchSpace) -> LabelledImages:
-    files = image_files(folder)
-    for path in files:
-        if path.parent.name not in classes or path.parent == folder:
-            raise InputError(
-                f"dataset: {path} is in none of the class folders of train: {', '.join(classes)}"
-            )
-    size = space.resolutions[-1]
-    if (needed := len(files) * size * size * space.channels) > MAX_BYTES:
+def _check_classes(name: str, space: SearchSpace, classes: tuple[str, ...]) -> None:
+    if len(classes) != space.classes:
         raise InputError(
-            f"dataset {str(folder)!r}: {len(files)} images of {size} x {size} need {needed:.3g} "
-            f"bytes of memory, at most {MAX_BYTES:.3g} are held: use fewer, or a smaller space"
+            f"dataset {name!r}: space {space.name!r} has {space.classes} classes, the data "
+            f"{len(classes)}: {', '.join(classes[:10])}"
         )
-    labels = np.array([classes.index(path.parent.name) for path in files], np.int64)
-    images = load_images(files, channels=space.channels, size=size)
-    return LabelledImages(images, labels)
+
+
+def _from_folder(path: Path, space: SearchSpace, cache: Path | None, on_share: OnShare) -> Dataset:
+    folder = open_image_folder(path)
+    if folder.problems:
+        raise InputError(f"dataset {str(path)!r}: {'; '.join(folder.problems)}")
+    _check_classes(str(path), space, folder.classes)
+    decoded = decode_files(
+        path,
+        folder.files,
+        channels=space.channels,
+        size=space.resolutions[-1],
+        cache=cache,
+        on_share=on_share,
+    )
+    if decoded.damaged:
+        text = damage_text(path, folder.files, decoded.damaged)
+        warnings.warn(text, InputWarning, stacklevel=2)
+    train, test = _sides(folder, decoded)
+    files = [path.joinpath(*folder.files[row].parts) for row in train]
+    warn_of_colour(files, channels=space.channels, folder=path)
+    source, licence = "a folder of the user's", "the user's own"
+    sides = [_labelled(decoded, folder, rows, on_disk=cache is not None) for rows in (train, test)]
+    return Dataset(sides[0], sides[1], path.name, source, licence, folder.classes)
+
+
+def _sides(
+    folder: ImageFolder, decoded: DecodedFiles
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of the training and of the test images, without the damaged ones.
+
+    Raises:
+        InputError: if a class is left without training images, or none are for tests.
+    """
+    rows = np.setdiff1d(np.arange(len(folder.files)), list(decoded.damaged))
+    labels = folder.labels[rows]
+    if folder.is_test is None:
+        is_test = split_rows(labels, decoded.digests[rows])
+    else:
+        is_test = folder.is_test[rows]
+    counts = np.bincount(labels[~is_test], minlength=len(folder.classes))
+    where = f"dataset {str(folder.path)!r}"
+    if empty := [folder.classes[label] for label in np.flatnonzero(counts == 0)]:
+        raise InputError(f"{where}: no whole training images of {listed(empty)}")
+    if not is_test.any():
+        raise InputError(f"{where}: no image is left for tests: add more images, or a test folder")
+    return rows[~is_test], rows[is_test]
+
+
+def _labelled(
+    decoded: DecodedFiles, folder: ImageFolder, rows: npt.NDArray[np.int64], *, on_disk: bool
+) -> LabelledImages:
+    images = ImageRows(decoded.images, rows) if on_disk else decoded.images[rows]
+    return LabelledImages(images, folder.labels[rows])

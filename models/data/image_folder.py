@@ -1,4 +1,4 @@
-"""A user's own images: a folder of class folders (torchvision's ImageFolder layout) or of files."""
+"""A few images of a user's own: from class folders (torchvision's ImageFolder layout) or files."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
+from models.data.decoding import SUFFIXES, DamagedImage, decode, read_content, resize
 from models.errors import InputError, InputWarning
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 JUDGED = 64
 """Images of a folder from which it is told whether it is in colour."""
 GREY_LEVELS = 4.0
 """Mean difference of a colour image's channels: JPEG makes some in a grey one."""
-CROP = 0.875
-"""Share of the shorter side that is kept, as ImageNet networks are evaluated (resize to r / 0.875,
-crop the centre r)."""
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -30,7 +26,8 @@ def image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"images {str(folder)!r}: expected a folder, one folder a class in it")
     found = [*folder.glob("*"), *folder.glob("*/*")]
-    files = sorted(p for p in found if p.suffix.lower() in SUFFIXES and p.is_file())
+    named = [p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = sorted(p for p in named if p.is_file())
     if not files:
         raise InputError(
             f"images {str(folder)!r}: expected image files in it or in class folders, "
@@ -47,7 +44,7 @@ def load_images(
     Args:
         channels: 1 (grey) or 3 (RGB).
         size: height and width of the result, pixels.
-        central: keep the central square (`CROP`) alone; otherwise the whole image.
+        central: keep the central square alone; otherwise the whole image (`decoding.resize`).
 
     Returns:
         (N, size, size) or (N, size, size, 3) uint8.
@@ -57,7 +54,7 @@ def load_images(
     """
     if channels not in (1, 3):
         raise InputError(f"images: expected a network of 1 or 3 channels, got {channels}")
-    return np.stack([_load(path, "L" if channels == 1 else "RGB", size, central) for path in files])
+    return np.stack([_load(path, channels, size, central) for path in files])
 
 
 def warn_of_colour(files: list[Path], *, channels: int, folder: Path) -> None:
@@ -69,8 +66,7 @@ def warn_of_colour(files: list[Path], *, channels: int, folder: Path) -> None:
     """
     drawn = np.random.default_rng(0).permutation(len(files))[:JUDGED]
     images_NHWC = load_images([files[i] for i in drawn], channels=3, size=32).astype(np.float64)
-    spread_N = np.ptp(images_NHWC, axis=3).mean(axis=(1, 2))
-    coloured = int((spread_N > GREY_LEVELS).sum())
+    coloured = int(are_coloured(images_NHWC).sum())
     seen = f"images {str(folder)!r}: {coloured} of {len(drawn)} looked at are in colour, and the"
     if channels == 1 and 2 * coloured > len(drawn):
         text = "network sees one channel: they are turned grey. Is a space with channels = 3 meant?"
@@ -80,20 +76,19 @@ def warn_of_colour(files: list[Path], *, channels: int, folder: Path) -> None:
         warnings.warn(f"{seen} {text}", InputWarning, stacklevel=2)
 
 
-def _load(path: Path, mode: str, size: int, central: bool) -> npt.NDArray[np.uint8]:
+def are_coloured(images_NHWC: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which images are in colour: their channels differ by more than `GREY_LEVELS`, of 0..255."""
+    coloured: npt.NDArray[np.bool_]
+    coloured = np.ptp(images_NHWC, axis=3).mean(axis=(1, 2)) > GREY_LEVELS
+    return coloured
+
+
+def _load(path: Path, channels: int, size: int, central: bool) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(path) as opened:
-            image = opened.convert(mode)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        image = decode(read_content(path), channels).image
+    except DamagedImage as error:
         raise InputError(f"images: {path}: not an image that can be read ({error})") from error
-    if image.size == (size, size):
-        return np.asarray(image)
-    box = (0.0, 0.0, float(image.width), float(image.height))
-    if central:
-        side = max(1.0, CROP * min(image.size))
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
+    return resize(image, size, central=central)
 
 
 def calibration_images(

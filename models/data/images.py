@@ -1,4 +1,4 @@
-"""Images in memory: Fashion-MNIST from its IDX files, splits, augmentation.
+"""Images in memory or on disk: Fashion-MNIST from its IDX files, splits, augmentation.
 
 Images are `uint8` arrays (N, H, W), with colour (N, H, W, C); pixels become floats only in a batch.
 """
@@ -25,18 +25,55 @@ FASHION_MNIST_FOLDERS = ("/usr/share/datasets/fashion-mnist",)
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRows:
+    """Rows of an array on disk, in an order of their own; they are read when they are asked for.
+
+    Indexed by a slice or by row numbers, it gives what `base[rows]` would, for those alone.
+    """
+
+    base: npt.NDArray[np.uint8]
+    """(M, H, W) or (M, H, W, C), mapped from a file."""
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """A copy in memory."""
+        return self.base[self.rows[rows]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As that of an array."""
+        return (len(self.rows), *self.base.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """As that of an array: 3 for grey, 4 for colour."""
+        return self.base.ndim
+
+
+Images = npt.NDArray[np.uint8] | ImageRows
+"""(N, H, W) or (N, H, W, C) uint8, in memory or on disk: take a part, and it is an array."""
+
+
+@dataclass(frozen=True, slots=True)
 class LabelledImages:
     """`images` (N, H, W) or (N, H, W, C) uint8 and `labels` (N,) int64."""
 
-    images: npt.NDArray[np.uint8]
+    images: Images
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: npt.NDArray[np.int64] | slice) -> LabelledImages:
-        """The images at `rows`."""
-        return LabelledImages(self.images[rows], self.labels[rows])
+        """The images at `rows`; of images on disk, nothing is read yet."""
+        if isinstance(self.images, ImageRows):
+            part: Images = ImageRows(self.images.base, self.images.rows[rows])
+        else:
+            part = self.images[rows]
+        return LabelledImages(part, self.labels[rows])
 
 
 def load_fashion_mnist(

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from models.data import preprocess
+from models.data import Images, preprocess
 from models.machine import in_order
 from models.onnx.builder import build_onnx
 from models.spaces import Arch, Feature, SearchSpace, layer_plan
@@ -21,14 +21,14 @@ from models.supernet import Subnet, Supernet, extract, recalibrate
 CALIBRATION_BATCH = 256
 CACHE_LIMIT_BYTES = 1 << 28
 """Larger sets of resized images are not cached; each batch is resized when it is used."""
+PART_IMAGES = 512
+"""Of a larger set, how many are resized and run at once."""
 
 
 class ImageSet:
-    """Images with their preprocessing, resized once for each resolution."""
+    """Images with their preprocessing, resized once for each resolution, if memory allows it."""
 
-    def __init__(
-        self, images: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
-    ) -> None:
+    def __init__(self, images: Images, mean: Sequence[float], std: Sequence[float]) -> None:
         self.images, self.mean, self.std = images, tuple(mean), tuple(std)
         self._cache: dict[int, npt.NDArray[np.float32]] = {}
 
@@ -37,14 +37,15 @@ class ImageSet:
         """Hash of the pixels, their shape and the preprocessing: equal sets have equal hashes."""
         stated = repr((self.images.shape, [*map(float, self.mean)], [*map(float, self.std)]))
         digest = hashlib.sha256(stated.encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        for start in range(0, len(self.images), PART_IMAGES):
+            digest.update(np.ascontiguousarray(self.images[start : start + PART_IMAGES]).data)
         return digest.hexdigest()
 
     def at(self, resolution: int) -> npt.NDArray[np.float32]:
         """All images as (N, C, resolution, resolution) float32."""
         if resolution in self._cache:
             return self._cache[resolution]
-        resized = self._preprocessed(self.images, resolution)
+        resized = self._preprocessed(self.images[:], resolution)
         if resized.nbytes <= CACHE_LIMIT_BYTES:
             self._cache[resolution] = resized
         return resized
@@ -54,16 +55,23 @@ class ImageSet:
     ) -> npt.NDArray[np.float32]:
         return preprocess(images, resolution=resolution, mean=self.mean, std=self.std)
 
+    def parts(self, resolution: int, size: int) -> Iterator[npt.NDArray[np.float32]]:
+        """All images in order: at once where they are cached, else `size` at a time."""
+        if not self._is_large(resolution):
+            yield self.at(resolution)
+            return
+        for start in range(0, len(self.images), size):
+            yield self._preprocessed(self.images[start : start + size], resolution)
+
     def batches(self, resolution: int, size: int) -> Iterator[torch.Tensor]:
         """The images in order, `size` at a time."""
-        large = len(self.images) * len(self.mean) * resolution**2 * 4 > CACHE_LIMIT_BYTES
-        for start in range(0, len(self.images), size):
-            part = slice(start, start + size)
-            if large:
-                images = self._preprocessed(self.images[part], resolution)
-            else:
-                images = self.at(resolution)[part]
-            yield torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+        for part in self.parts(resolution, size):
+            for start in range(0, len(part), size):
+                images = torch.from_numpy(part[start : start + size])
+                yield images.contiguous(memory_format=torch.channels_last)
+
+    def _is_large(self, resolution: int) -> bool:
+        return len(self.images) * len(self.mean) * resolution**2 * 4 > CACHE_LIMIT_BYTES
 
 
 def calibrated_subnet(
@@ -156,8 +164,9 @@ def onnx_top1(
     model: bytes, arch: Arch, images: ImageSet, labels: npt.NDArray[np.int64], threads: int = 1
 ) -> float:
     """Top-1 of `model` on labelled images, percent."""
-    logits = run_onnx(model, images.at(arch.resolution), threads)
-    return 100.0 * float((logits.argmax(1) == labels).mean())
+    parts = images.parts(arch.resolution, PART_IMAGES)
+    found = np.concatenate([run_onnx(model, part, threads).argmax(1) for part in parts])
+    return 100.0 * float((found == labels).mean())
 
 
 def measure_top1(

@@ -91,6 +91,7 @@ def compare(
     *,
     threads: int,
     full_weights: Path | None = None,
+    images: Path | None = None,
     on_step: OnStep = lambda index, step, steps: None,
 ) -> list[dict[str, Any]]:
     """Test top-1 of each architecture trained from scratch and as a subnet, percent.
@@ -99,16 +100,17 @@ def compare(
 
     Args:
         full_weights: the supernet's state after the recipe's first phase, if it was stored.
+        images: where decoded images are kept (`load_dataset`).
 
     Returns:
         {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus
         shared, points; energy is that of training from scratch, None from `full_weights`.
     """
-    dataset = load_dataset(recipe.dataset, recipe.space)
+    dataset = load_dataset(recipe.dataset, recipe.space, images)
     train, test = dataset.train, dataset.test
     data, _ = hold_out(train, recipe.holdout, recipe.seed)
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
-    images = ImageSet(test.images, bundle.mean, bundle.std)
+    test_set = ImageSet(test.images, bundle.mean, bundle.std)
     supernet = bundle.load_supernet()
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -116,14 +118,14 @@ def compare(
         if arch == recipe.space.largest and full_weights is not None:
             full = Supernet(recipe.space)
             full.load_state_dict(load_file(full_weights))
-            top1 = measure_top1(full.eval(), arch, calibration, images, test.labels, threads)
+            top1 = measure_top1(full.eval(), arch, calibration, test_set, test.labels, threads)
             return {"arch": arch.to_json(), "top1": top1, "energy": None}
         with EnergyMeter(recipe.country) as meter:
             subnet = train_from_scratch(recipe, layer_plan(recipe.space, arch), data, on_step)
             spent = added(None, meter)
         recalibrate(subnet, calibration.batches(arch.resolution, CALIBRATION_BATCH))
         model = subnet_onnx(supernet, arch, subnet, {})
-        top1 = onnx_top1(model, arch, images, test.labels, threads)
+        top1 = onnx_top1(model, arch, test_set, test.labels, threads)
         return {"arch": arch.to_json(), "top1": top1, "energy": spent}
 
     rows = []
@@ -132,7 +134,7 @@ def compare(
         if not stored.exists():
             record = from_scratch(arch, partial(on_step, index))
             write_atomically(stored, json.dumps(record).encode())
-        shared = measure_top1(supernet, arch, calibration, images, test.labels, threads)
+        shared = measure_top1(supernet, arch, calibration, test_set, test.labels, threads)
         rows.append(_comparison(json.loads(stored.read_text()), shared))
     return rows
 

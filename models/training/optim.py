@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.data import LabelledImages, augment
+from models.data import LabelledImages, augment, mix, transform
 from models.training.recipe import Phase, Recipe
 
 
@@ -21,7 +22,8 @@ class Batch:
     rows: npt.NDArray[np.int64]
     flip: npt.NDArray[np.bool_]
     images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    """(B,), or of mixed images (B, classes): the share of each class."""
 
 
 def batch_at(
@@ -33,11 +35,21 @@ def batch_at(
         rng: generator of this step, for the augmentation.
     """
     epoch, at = divmod(step, len(data) // recipe.batch_size)
-    order = np.random.default_rng([recipe.seed, phase, epoch, 1]).permutation(len(data))
-    rows = order[at * recipe.batch_size : (at + 1) * recipe.batch_size]
-    flip = rng.random(recipe.batch_size) < 0.5
-    images = augment(data.images[rows], flip, recipe.shift, rng)
-    return Batch(rows, flip, images, data.labels[rows])
+    order = _order(recipe.seed, phase, epoch, len(data))
+    rows = order[at * recipe.batch_size : (at + 1) * recipe.batch_size].copy()
+    how = recipe.augmentation
+    flip = (rng.random(recipe.batch_size) < 0.5) & how.flip
+    images = transform(augment(data.images[rows], flip, recipe.shift, rng), how, rng)
+    images, labels = mix(images, data.labels[rows], recipe.space.classes, how, rng)
+    return Batch(rows, flip, images, labels)
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, phase: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    """The images of an epoch, shuffled; kept, since a step takes few of a million."""
+    order = np.random.default_rng([seed, phase, epoch, 1]).permutation(count)
+    order.flags.writeable = False
+    return order
 
 
 def draw_antialias(rng: np.random.Generator) -> bool:

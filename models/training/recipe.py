@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len
 
+from models.data import Augmentation
 from models.errors import InvalidDocument, NotFound
 from models.machine import check_country
 from models.schema import STRICT, Name, ReadBy, Text, read_toml, validate
@@ -111,6 +112,7 @@ class Recipe:
     """Three-letter ISO code of the country whose electricity turns energy into CO2e."""
     space: Annotated[SearchSpace, ReadBy(read_space)]
     phases: Annotated[tuple[Phase, ...], Len(1, 100)]
+    augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -125,6 +127,12 @@ class Recipe:
                 phase.check(self.space)
             except InvalidDocument as error:
                 raise error.within("recipe", "phases", index) from error
+            if self.augmentation.changes_images and phase.distill and phase.teacher == "full":
+                text = (
+                    "the teacher 'full' knows images and their mirror images alone; with "
+                    "augmentation, take the teacher 'largest'"
+                )
+                raise InvalidDocument.at("recipe", ("phases", index, "teacher"), text)
         first = self.phases[0].space(self.space)
         if self.phases[0].distill or first.largest != first.smallest:
             text = (
@@ -134,8 +142,11 @@ class Recipe:
             raise InvalidDocument.at("recipe", ("phases", 0), text)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for the card."""
-        return asdict(self)
+        """Plain data, for the card; as earlier versions wrote it where nothing is augmented."""
+        plain = asdict(self)
+        if self.augmentation == Augmentation():
+            del plain["augmentation"]
+        return plain
 
 
 def load_recipe(name: str | Path) -> Recipe:

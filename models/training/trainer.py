@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.data import LabelledImages, hold_out, load_dataset, to_tensor
+from models.data import OnShare, hold_out, load_dataset, to_tensor
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
@@ -79,7 +79,19 @@ def training_device() -> torch.device:
 class Trainer:
     """Trains by one recipe in one folder. After a kill, a new one resumes from the checkpoint."""
 
-    def __init__(self, recipe: Recipe, folder: Path, resume: bool) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        resume: bool,
+        images: Path | None = None,
+        on_images: OnShare = lambda share, doing: None,
+    ) -> None:
+        """
+        Args:
+            images: where decoded images are kept (`load_dataset`); None: in memory.
+            on_images: told how much is decoded.
+        """
         self.recipe, self.folder = recipe, folder
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
@@ -87,7 +99,7 @@ class Trainer:
             raise Conflict(
                 f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
             )
-        self.dataset = load_dataset(recipe.dataset, recipe.space)
+        self.dataset = load_dataset(recipe.dataset, recipe.space, images, on_images)
         self.data, self.validation = hold_out(self.dataset.train, recipe.holdout, recipe.seed)
         if len(self.data) < recipe.batch_size:
             raise InputError(
@@ -217,14 +229,15 @@ class Trainer:
         with safe_open(path, "pt") as file:
             full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
         channels_last(full).to(self.device).eval()
-        sides = [self.data.images, np.ascontiguousarray(self.data.images[:, :, ::-1])]
-        return torch.stack([self._logits(full, LabelledImages(s, self.data.labels)) for s in sides])
+        return torch.stack([self._logits(full, mirrored) for mirrored in (False, True)])
 
-    def _logits(self, supernet: Supernet, data: LabelledImages) -> Tensor:
+    def _logits(self, supernet: Supernet, mirrored: bool) -> Tensor:
         arch, recipe = self.recipe.space.largest, self.recipe
         parts = []
-        for start in range(0, len(data), 500):
-            images = data.images[start : start + 500]
+        for start in range(0, len(self.data), 500):
+            images = self.data.images[start : start + 500]
+            if mirrored:
+                images = np.ascontiguousarray(images[:, :, ::-1])
             x_BCHW = to_tensor(images, arch.resolution, recipe.mean, recipe.std).to(self.device)
             parts.append(supernet(x_BCHW, arch).cpu())
         return torch.cat(parts)

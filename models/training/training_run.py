@@ -14,7 +14,7 @@ import torch.distributed as dist
 from safetensors.torch import save
 
 from models.bundle import Bundle, write_bundle
-from models.data import LabelledImages
+from models.data import LabelledImages, OnShare
 from models.errors import Conflict
 from models.onnx import ImageSet, measure_top1
 from models.training.recipe import Recipe
@@ -30,12 +30,18 @@ def training_folder(recipe: Recipe, home: Path) -> Path:
 
 
 def train(
-    recipe: Recipe, home: Path, *, resume: bool = False, on_progress: OnProgress = lambda _: None
+    recipe: Recipe,
+    home: Path,
+    *,
+    resume: bool = False,
+    on_progress: OnProgress = lambda _: None,
+    on_images: OnShare = lambda share, doing: None,
 ) -> Path:
     """Train by `recipe` and write the bundle `home/supernets/NAME`; also under torchrun.
 
     Args:
         resume: go on from the last checkpoint, to the same result as without the interruption.
+        on_images: told how many images of a folder are decoded, before the training.
 
     Returns:
         The bundle's folder.
@@ -54,7 +60,8 @@ def train(
             torch.cuda.set_device(device)  # where NCCL's own messages go
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        trainer = Trainer(recipe, training_folder(recipe, home), resume)
+        folder = training_folder(recipe, home)
+        trainer = Trainer(recipe, folder, resume, home / "images", on_images)
         trainer.run(on_progress)
         if trainer.rank == 0:
             publish(trainer, target)
@@ -129,5 +136,5 @@ def _data_card(trainer: Trainer) -> dict[str, Any]:
 
 def _npz(data: LabelledImages) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=data.images, labels=data.labels)
+    np.savez_compressed(buffer, images=data.images[:], labels=data.labels)
     return buffer.getvalue()

@@ -247,7 +247,12 @@ def train(
             word = f"{now.phase} step {now.step}/{now.steps} loss {now.loss:.3f}"
             show_share(now.step / now.steps, word)
 
-        path = train_supernet(loaded, home, resume=resume, on_progress=on_progress)
+        def on_images(share: float, doing: str) -> None:
+            show_share(0.0, f"decoding {doing}")
+
+        path = train_supernet(
+            loaded, home, resume=resume, on_progress=on_progress, on_images=on_images
+        )
     _echo_path(path, json)
 
 

@@ -300,7 +300,7 @@ class ModelBuilder:
         if self.calibration is None:
             return []
         return calibration_warnings(
-            self.calibration.images,
+            self.calibration.images[:],
             self.bundle.mean,
             self.bundle.std,
             classes=self._calibration_classes,

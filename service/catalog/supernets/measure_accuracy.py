@@ -79,7 +79,7 @@ def measure_jobs(
     from models.machine import EnergyMeter, added
 
     recipe = bundle.recipe
-    data = load_dataset(recipe["dataset"], bundle.space)
+    data = load_dataset(recipe["dataset"], bundle.space, home / "images")
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
     table = collected(bundle, home)
     _carry_over(bundle, table)

@@ -152,7 +152,7 @@ def _why_unmeasured(bundle: Bundle, home: Path | None, found_count: int) -> str 
     if found_count == 0 or home is None:
         return "not asked for"
     try:
-        load_dataset(bundle.recipe["dataset"], bundle.space)
+        load_dataset(bundle.recipe["dataset"], bundle.space, home / "images")
     except (NotFound, InputError) as error:
         return str(error)
     return None

@@ -51,6 +51,7 @@ def measure_sharing_gap(
         archs,
         threads=threads,
         full_weights=kept if kept.exists() else None,
+        images=home / "images",
         on_step=report,
     )
     mean_gap = round(sum(row["gap"] for row in rows) / len(rows), 3)
