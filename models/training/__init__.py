@@ -1,6 +1,8 @@
 """Training a supernet by a recipe, and single networks from scratch to compare with.
 
-Read `recipe`, then `trainer`; `training_run` turns a recipe into a bundle."""
+Read `recipe`, then `trainer`; `training_run` turns a recipe into a bundle. `training_watch` looks
+on: it validates subnets (`validation`), tells how long it takes (`time_left`) and writes that down
+(`training_log`). `preview` measures subnets of a checkpoint."""
 
 import lazy_loader
 

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.data import OnShare, hold_out, load_dataset, to_tensor
@@ -40,9 +42,12 @@ from models.training.optim import (
     make_optimizer,
     set_learning_rate,
 )
+from models.training.processes import average_gradients, training_device
 from models.training.recipe import Phase, Recipe
+from models.training.stopping import StopSignals, TrainingStopped
 
-CHECKPOINT_STEPS = 200
+CHECKPOINT_STEPS, CHECKPOINT_S = 200, 60.0
+"""A checkpoint is written after so many steps, or so much time: what a crash can cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +58,30 @@ class TrainingProgress:
     step: int
     steps: int
     loss: float
+    """Of this step, mean over its subnets."""
+    learning_rate: float = 0.0
+    images_per_s: float | None = None
+    """Training images, however many subnets each is shown to; None: not known yet."""
+    seconds_left: float | None = None
+    """In all phases; None: not known yet."""
+    doing: str = ""
+    """What is done between two steps, where that takes a while."""
 
 
 OnProgress = Callable[[TrainingProgress], None]
 
 
-def training_device() -> torch.device:
-    """Of this process: torchrun numbers the processes of each machine by LOCAL_RANK; the rank
-    counts those of all machines.
+class Watch(Protocol):
+    """Looks at a training from outside; nothing that it does may change the training."""
 
-    Raises:
-        InputError: if there are fewer GPUs than processes on this machine.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if local_rank >= gpus:
-        raise InputError(
-            f"training process {local_rank} of this machine: expected at most {gpus} processes, "
-            f"one a GPU: start torchrun with --nproc-per-node {gpus}"
-        )
-    return torch.device("cuda", local_rank)
+    def after_step(self, trainer: Trainer, now: TrainingProgress) -> TrainingProgress:
+        """Called after every step; returns what is known of it."""
+        ...
+
+
+class _Unwatched:
+    def after_step(self, trainer: Trainer, now: TrainingProgress) -> TrainingProgress:
+        return now
 
 
 class Trainer:
@@ -114,6 +122,11 @@ class Trainer:
         self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
         self.conditions: dict[str, Any] = {}
         self.teacher: Tensor | None = None
+        self._stop = StopSignals()
+        self._on_progress: OnProgress = lambda _: None
+        self._is_stopping = False
+        self._is_between_steps = False
+        """Whether weights, statistics and momentum are those after a whole step."""
         self.optimizer = make_optimizer(self.supernet, recipe, recipe.phases[0])
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
@@ -126,32 +139,76 @@ class Trainer:
 
     # -- the loop ------------------------------------------------------------------------
 
-    def run(self, on_progress: OnProgress = lambda _: None) -> None:
-        """Train to the end of the last phase."""
+    def run(
+        self,
+        on_progress: OnProgress = lambda _: None,
+        *,
+        watch: Watch | None = None,
+        stop: StopSignals | None = None,
+    ) -> None:
+        """Train to the end of the last phase.
+
+        Args:
+            watch: looks at every step.
+            stop: ends the training after the step in which a signal came, with a checkpoint.
+
+        Raises:
+            TrainingStopped: if a signal came.
+        """
         torch.manual_seed(self.recipe.seed)
+        self._stop, self._on_progress = stop or StopSignals(), on_progress
+        watch = watch or _Unwatched()
         with EnergyMeter(self.recipe.country) as meter:
-            base = dict(self.spent)
-            for index in range(self.phase, len(self.recipe.phases)):
-                self._enter(index)
-                for loss, done, steps in self._steps(self.recipe.phases[index]):
-                    if done % CHECKPOINT_STEPS == 0 or done == steps:
-                        now = meter.read()
-                        self.spent = {key: base[key] + now[key] for key in base}
-                        self.conditions = meter.conditions
-                        self._save()
-                    on_progress(
-                        TrainingProgress(
-                            self.recipe.phases[index].name,
-                            self._steps_before(index) + done,
-                            self._steps_before(len(self.recipe.phases)),
-                            loss,
-                        )
-                    )
-                self._leave(index)
+            base, saved_at = dict(self.spent), time.monotonic()
+
+            def keep() -> None:
+                nonlocal saved_at
+                now = meter.read()
+                self.spent = {key: base[key] + now[key] for key in base}
+                self.conditions = meter.conditions
+                self._save()
+                saved_at = time.monotonic()
+
+            try:
+                for index in range(self.phase, len(self.recipe.phases)):
+                    self._enter(index)
+                    for loss, done, steps in self._steps(self.recipe.phases[index]):
+                        now = watch.after_step(self, self.position(loss))
+                        is_due = time.monotonic() - saved_at >= CHECKPOINT_S
+                        if is_due or done % CHECKPOINT_STEPS == 0 or done == steps:
+                            keep()
+                        on_progress(now)
+                        if self._is_stopping:
+                            raise self._stopped()
+                    self._leave(index)
+            except (KeyboardInterrupt, TrainingStopped):
+                if self._is_between_steps:
+                    keep()
+                if self._is_stopping and self.world > 1:
+                    dist.barrier()  # the first of them that ends has the others killed
+                raise
+
+    def position(self, loss: float, doing: str = "") -> TrainingProgress:
+        """Where the training is."""
+        return TrainingProgress(
+            self._phase.name,
+            self._steps_before(self.phase) + self.step,
+            self._steps_before(len(self.recipe.phases)),
+            loss,
+            self.optimizer.param_groups[0]["lr"],
+            doing=doing,
+        )
+
+    def _stopped(self) -> TrainingStopped:
+        """That a signal, perhaps to another process, ended the training."""
+        now = self.position(0.0)
+        kept = f"{now.step} of {now.steps} steps are kept in {self.folder}"
+        return TrainingStopped(kept, self._stop.received or signal.SIGTERM)
 
     def _enter(self, index: int) -> None:
         """Prepare phase `index`, unless the run resumes inside it."""
         phase = self.recipe.phases[index]
+        self._is_between_steps = False
         if phase.distill and phase.teacher == "full" and self.teacher is None:
             self.teacher = self._teacher_logits()
         if index == self.phase and self.step > 0:
@@ -163,6 +220,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
 
     def _leave(self, index: int) -> None:
+        self._is_between_steps = False
         if index == 0:
             # The full network is the teacher, and what its shared form is compared with.
             self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
@@ -173,13 +231,15 @@ class Trainer:
 
     def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int]]:
         """Train the phase's remaining steps; yields (loss, done, steps)."""
-        per_epoch = self._steps_per_epoch
+        per_epoch = self.steps_per_epoch
         steps = phase.epochs * per_epoch
         while self.step < steps:
             rate = learning_rate(phase, self.step, per_epoch)
             set_learning_rate(self.optimizer, rate)
+            self._is_between_steps = False
             loss = self._train_step(phase)
             self.step += 1
+            self._is_between_steps = True
             yield loss, self.step, steps
 
     def _train_step(self, phase: Phase) -> float:
@@ -208,18 +268,30 @@ class Trainer:
                 soft = F.softmax(logits.detach(), dim=1)
             torch.autograd.backward(loss)
             total += float(loss.detach())
-        average_gradients(self.supernet, self.world)
+        received = self._stop.received is not None
+        self._is_stopping = average_gradients(self.supernet, self.world, received)
         self.optimizer.step()
         return total / len(archs)
 
     # -- data ----------------------------------------------------------------------------
 
     @property
-    def _steps_per_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
+        """Batches of the training images; what does not fill one is left out."""
         return len(self.data) // self.recipe.batch_size
 
+    @property
+    def steps_of_phase(self) -> int:
+        """Of the present phase."""
+        return self._phase.epochs * self.steps_per_epoch
+
+    @property
+    def _phase(self) -> Phase:
+        """The present one; after the end, the last one."""
+        return self.recipe.phases[min(self.phase, len(self.recipe.phases) - 1)]
+
     def _steps_before(self, index: int) -> int:
-        return sum(p.epochs for p in self.recipe.phases[:index]) * self._steps_per_epoch
+        return sum(p.epochs for p in self.recipe.phases[:index]) * self.steps_per_epoch
 
     @torch.no_grad()
     def _teacher_logits(self) -> Tensor:
@@ -235,6 +307,10 @@ class Trainer:
         arch, recipe = self.recipe.space.largest, self.recipe
         parts = []
         for start in range(0, len(self.data), 500):
+            if self.world == 1 and self._stop.received is not None:
+                raise self._stopped()
+            share = f"the teacher's answers: {start}/{len(self.data)} images"
+            self._on_progress(self.position(float("nan"), share))
             images = self.data.images[start : start + 500]
             if mirrored:
                 images = np.ascontiguousarray(images[:, :, ::-1])
@@ -298,8 +374,7 @@ class Trainer:
         self.supernet.load_state_dict(model)
         self.phase, self.step = position["phase"], position["step"]
         self.spent, self.conditions = position["spent"], position["conditions"]
-        phase = self.recipe.phases[self.phase]
-        self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
+        self.optimizer = make_optimizer(self.supernet, self.recipe, self._phase)
         for name, weight in self.supernet.named_parameters():
             if (momentum := tensors.get(f"momentum.{name}")) is not None:
                 layout = torch.preserve_format
@@ -318,22 +393,3 @@ def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) ->
         drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
         smallest.append(part.at([drawn]).smallest)
     return [*largest, *sampled, *smallest]
-
-
-def average_gradients(model: nn.Module, world: int) -> None:
-    """Replace each gradient by its mean over processes, in one message; no-op on one process."""
-    if world == 1:
-        return
-    weights = list(model.parameters())
-    grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-    flat = torch.cat([grad.flatten() for grad in grads])
-    used = torch.tensor([w.grad is not None for w in weights], dtype=flat.dtype, device=flat.device)
-    message = torch.cat([flat, used])
-    dist.all_reduce(message)
-    message /= world
-    at = 0
-    for index, (weight, grad) in enumerate(zip(weights, grads, strict=True)):
-        part = message[at : at + grad.numel()].view(grad.shape)
-        at += grad.numel()
-        # A weight that no process used keeps no gradient, so weight decay does not change it.
-        weight.grad = part.clone() if message[flat.numel() + index] > 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +18,22 @@ from models.bundle import Bundle, write_bundle
 from models.data import LabelledImages, OnShare
 from models.errors import Conflict
 from models.onnx import ImageSet, measure_top1
+from models.training.processes import training_device
 from models.training.recipe import Recipe
-from models.training.trainer import OnProgress, Trainer, training_device
+from models.training.stopping import StopSignals
+from models.training.trainer import OnProgress, Trainer
+from models.training.training_log import running, trainings_folder
+from models.training.training_watch import OnPoint, TrainingWatch
 
 CALIBRATION_IMAGES = 1024
 VALIDATION_IMAGES = 2000
+CURVE_POINTS = 40
+"""Points of the validation curve that a card keeps, at most."""
 
 
 def training_folder(recipe: Recipe, home: Path) -> Path:
     """Where a recipe's checkpoints live."""
-    return home / "training" / recipe.name
+    return trainings_folder(home) / recipe.name
 
 
 def train(
@@ -36,19 +43,26 @@ def train(
     resume: bool = False,
     on_progress: OnProgress = lambda _: None,
     on_images: OnShare = lambda share, doing: None,
+    on_point: OnPoint = lambda _: None,
+    stop: StopSignals | None = None,
 ) -> Path:
     """Train by `recipe` and write the bundle `home/supernets/NAME`; also under torchrun.
 
     Args:
         resume: go on from the last checkpoint, to the same result as without the interruption.
+        on_progress: told of every step, on the first of several processes.
         on_images: told how many images of a folder are decoded, before the training.
+        on_point: told of every validation, there.
+        stop: ends the training after the step in which a signal came, with a checkpoint.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        Conflict: if the bundle exists, or a training is under way and `resume` is false.
+        Conflict: if the bundle exists, or a training is under way and `resume` is false, or
+            another process trains by this recipe.
         NotFound: if the images are not on this machine.
+        TrainingStopped: if a signal came.
     """
     target = home / "supernets" / recipe.name
     if target.exists():
@@ -59,12 +73,21 @@ def train(
         if device.type == "cuda":
             torch.cuda.set_device(device)  # where NCCL's own messages go
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    stop = stop or StopSignals(is_final=many)
     try:
         folder = training_folder(recipe, home)
         trainer = Trainer(recipe, folder, resume, home / "images", on_images)
-        trainer.run(on_progress)
         if trainer.rank == 0:
-            publish(trainer, target)
+            with running(trainer.folder), stop:
+                watch = TrainingWatch(trainer, on_point)
+                trainer.run(on_progress, watch=watch, stop=stop)
+                end = trainer.position(math.nan, "measuring the corners, writing the supernet")
+                on_progress(end)
+                publish(trainer, target, watch)
+                watch.write_status(end, finished=True)
+        else:
+            with stop:
+                trainer.run(stop=stop)
         if many:
             dist.barrier()
     finally:
@@ -73,8 +96,9 @@ def train(
     return target
 
 
-def publish(trainer: Trainer, target: Path) -> Bundle:
-    """Write the bundle of a finished training, with the corners' measured test accuracy."""
+def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:
+    """Write the bundle of a finished training, with the corners' measured test accuracy and the
+    curve of its validation."""
     recipe, supernet = trainer.recipe, trainer.supernet.cpu().eval()
     rng = np.random.default_rng([recipe.seed, 11])
     chosen = np.sort(rng.permutation(len(trainer.data))[:CALIBRATION_IMAGES])
@@ -109,6 +133,7 @@ def publish(trainer: Trainer, target: Path) -> Bundle:
             "test_top1": {**corners, "provenance": "measured", "images": len(test)},
         },
         "energy": {"training": {**trainer.spent, **trainer.conditions}},
+        "curve": watch.curve(CURVE_POINTS),
     }
     files = {
         "weights.safetensors": save(weights),

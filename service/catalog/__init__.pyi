@@ -30,3 +30,5 @@ from .profiles import read_sitting as read_sitting
 from .provenance import table_provenance as table_provenance
 from .sittings import keep_sitting as keep_sitting
 from .sittings import time_sitting as time_sitting
+from .trainings import describe_training as describe_training
+from .trainings import summarize_trainings as summarize_trainings

@@ -11,7 +11,7 @@ import gc
 
 import typer
 
-from service.cli import keys, operation, runtimes, supernets, verify
+from service.cli import keys, operation, runtimes, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
 from service.cli.devices import try_
@@ -20,6 +20,7 @@ from service.cli.fleet import fleet, ledger
 from service.cli.networks import app as networks_app
 from service.cli.networks import export, front, predict, search
 from service.cli.searches import download, searches
+from service.cli.supernets import app as supernets_app
 
 __all__ = ["app", "main"]
 
@@ -42,7 +43,7 @@ app.command()(operation.restore)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
 app.add_typer(
-    supernets.app, name="supernets", help="Supernets: list, show, download, import, train."
+    supernets_app, name="supernets", help="Supernets: list, show, download, import, train."
 )
 app.add_typer(
     devices_app, name="devices", help="Devices: list, show, measure, link, check, import, lint."

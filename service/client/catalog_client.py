@@ -18,6 +18,9 @@ from service.contracts import (
     SupernetList,
     SupernetRead,
     SupernetSummary,
+    TrainingList,
+    TrainingRead,
+    TrainingSummary,
 )
 
 
@@ -34,6 +37,14 @@ class CatalogClient:
     def supernet(self, name: str) -> SupernetRead:
         """One supernet: its space, its predictor, its card."""
         return self._wire.get(f"/v1/supernets/{path_part(name)}", SupernetRead)
+
+    def trainings(self) -> list[TrainingSummary]:
+        """The trainings on the machine of the service: running ones first, then the latest."""
+        return self._wire.get("/v1/trainings", TrainingList).items
+
+    def training(self, name: str) -> TrainingRead:
+        """One training, with the accuracy of a few subnets so far."""
+        return self._wire.get(f"/v1/trainings/{path_part(name)}", TrainingRead)
 
     def devices(self) -> list[DeviceSummary]:
         """The devices of the service that this key may see."""

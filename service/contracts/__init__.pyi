@@ -86,6 +86,10 @@ from .supernets import PublishedFigures as PublishedFigures
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetSummary as SupernetSummary
+from .supernets import TrainingList as TrainingList
+from .supernets import TrainingRead as TrainingRead
+from .supernets import TrainingSample as TrainingSample
+from .supernets import TrainingSummary as TrainingSummary
 from .timestamps import read_duration as read_duration
 from .timestamps import read_moment as read_moment
 from .timestamps import read_since as read_since

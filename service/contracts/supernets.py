@@ -1,4 +1,4 @@
-"""Answers about supernets, and about networks of theirs that others published."""
+"""Answers about supernets, their trainings, and networks of theirs that others published."""
 
 from __future__ import annotations
 
@@ -63,6 +63,59 @@ class SupernetList(BaseModel):
     """The supernets of this installation."""
 
     items: list[SupernetSummary]
+
+
+class TrainingSummary(BaseModel):
+    """A training in a list."""
+
+    name: str = Field(description="Of the recipe, and of the supernet that it becomes.")
+    state: Literal["running", "stopped", "finished"] = Field(
+        description="running: a process holds its lock; stopped: none does, and `supernets train "
+        "--resume` goes on."
+    )
+    phase: str = Field(description="`predictor` while subnets are measured after the training.")
+    step: int
+    steps: int = Field(description="In all phases.")
+    loss: float | None = Field(description="Of the latest step; null where it is no number.")
+    images_per_s: float | None
+    seconds_left: float | None = Field(
+        description="In all phases, estimated from the latest steps; null where it is not known."
+    )
+    top1: dict[str, float] = Field(
+        description="Percent, measured, of the subnets that were validated last, by name; empty "
+        "before that."
+    )
+    updated_at: str
+
+
+class TrainingSample(BaseModel):
+    """Subnets validated after one step."""
+
+    step: int
+    seconds: float = Field(description="Spent on training until then.")
+    phase: str
+    loss: float | None = Field(description="Mean over the steps since the point before.")
+    learning_rate: float
+    top1: dict[str, float] = Field(description="Percent, measured, by name of the subnet.")
+
+
+class TrainingRead(TrainingSummary):
+    """A training with its curve."""
+
+    points: list[TrainingSample] = Field(description="At most 200, evenly spread.")
+    subnets: dict[str, dict[str, Any]] = Field(
+        description="`arch` and `macs` of those that are validated, by name."
+    )
+    validation_images: int = Field(
+        description="Held out of training, on which top1 is measured: its standard error is at "
+        "most 50 over the root of that, in percentage points."
+    )
+
+
+class TrainingList(BaseModel):
+    """The trainings of this installation: running ones first, then the latest."""
+
+    items: list[TrainingSummary]
 
 
 class LedgerRead(BaseModel):

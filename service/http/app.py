@@ -21,7 +21,15 @@ from service.http.dependencies import ServiceDep, open_service, working
 from service.http.metrics import CONTENT_TYPE, exposition
 from service.http.middleware import RequestLimits, RequestLog
 from service.http.request_checks import RequestChecks
-from service.http.routes import devices, explanations, links, networks, searches, supernets
+from service.http.routes import (
+    devices,
+    explanations,
+    links,
+    networks,
+    searches,
+    supernets,
+    trainings,
+)
 from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
 
@@ -70,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for resource in (searches, supernets, devices, networks, explanations, links):
+    for resource in (searches, supernets, trainings, devices, networks, explanations, links):
         app.include_router(resource.router)
     app.include_router(links.device_router)
     app.add_api_route("/healthz", healthz, tags=["operation"])

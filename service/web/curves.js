@@ -37,7 +37,8 @@ function trend(dots) {
   return [dots[0][0], dots.at(-1)[0]].map((x) => [x, my + slope * (x - mx)]);
 }
 
-class Plot {
+/** A small plot of dots and one line. */
+export class Plot {
   constructor(title, across, unit) {
     this.box = h("div", { class: "plot-box" });
     this.words = h("span", { class: "hint" });

@@ -16,6 +16,7 @@ import { problem } from "./problems.js";
 import { SearchCard, deviceName } from "./search.js";
 import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
+import { Trainings } from "./trainings.js";
 
 /** "12.35", or "12.35 (1.544 an image)" for a batch. */
 const latency = (value, batch) => (batch > 1 ? `${ms(value)} (${ms(value / batch)} an image)` : ms(value));
@@ -29,6 +30,7 @@ export class Explore {
     this.supernets = new Map();
     this.chart = new Chart($("#chart"), (budget) => this.setBudget(budget));
     this.energy = new Energy($("#energy-card"), $("#energy"), $("#energy-devices"));
+    this.trainings = new Trainings($("#trainings-card"), $("#trainings"));
     this.network = new NetworkCard();
     this.form = new SearchForm((asked) => this.#search(asked));
     this.searchCard = new SearchCard($("#search-card"), $("#search-body"), (search) => this.#searched(search));
@@ -44,6 +46,7 @@ export class Explore {
   /** Replace what the state names but `catalog` ({supernets, devices}) lacks, and show the view. */
   async open(catalog) {
     this.catalog = this.fronts.catalog = catalog;
+    this.trainings.open();
     const { state } = this;
     const usable = (name) => this.#devicesOf(name).length > 0;
     const known = catalog.supernets.find((n) => n.name === state.supernet);

@@ -8,6 +8,7 @@ import pytest
 from latency_tables.table.conditions import Conditions
 from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve, web_runtimes
 from tests.service.conftest import keep, make_bundle, make_table
+from tests.trainings import write_training
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,7 @@ def url(tmp_path_factory):
     what it has stored."""
     home = tmp_path_factory.mktemp("home")
     make_bundle(home / "supernets" / TINY)
+    write_training(home)
     keep(home, make_table())
     int8 = Conditions(runtime="fake", precision="int8", batch=1)
     keep(home, make_table(BOUNDED, residual_ratios=RATIOS))

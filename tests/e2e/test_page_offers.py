@@ -15,6 +15,8 @@ pytestmark = [
 
 def test_supernets_without_a_predictor_are_not_offered_but_explained(page):
     open_explore(page)
+    expect(page.locator("#trainings")).to_contain_text("phase depth, step 120 of 400")
+    expect(page.locator("#trainings svg circle")).to_have_count(4)
     offered = page.get_by_label("Supernet", exact=True).locator("option:not([disabled])")
     assert "ofa-resnet50" not in offered.all_inner_texts()
     assert TINY in offered.all_inner_texts()

@@ -19,7 +19,7 @@ TRAINED = "debug"
 VOLATILE = re.compile(
     r"(.*_at|at|id|key|key_id|request_id|seconds|search_seconds|duration_s|energy_kwh|co2e_kg"
     r"|processor|mean_power_w|version|against|created|freed_bytes|path|file|private_key|public_key"
-    r"|measured_ms|drift|max_difference|within_10_percent|bound_held|mean_error.*)"
+    r"|measured_ms|drift|max_difference|within_10_percent|bound_held|mean_error.*|curve)"
 )
 """Fields of the moment: their kind of value is recorded, not the value."""
 MOMENTARY = re.compile(r"[0-9a-f]{32}|(?<=key )[0-9a-f]{12}")
@@ -74,7 +74,7 @@ def ask_every_command(files: Path, run: Run) -> dict[str, Any]:
     measured = ("--measurements", write(files / "top1.json", stated))
     ask("supernets fit-predictor", "ofa-mbv3-w1.0", *measured)
     if has_fashion_mnist():
-        ask("supernets train", TRAINED)
+        ask("supernets train", TRAINED, "--no-predictor")
         ask("supernets show (trained here)", TRAINED)
         ask("supernets collect", TRAINED, "--fit", 1, "--test", 1)
         quick = ("--supernet", TRAINED, "--networks", 12)

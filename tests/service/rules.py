@@ -18,6 +18,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/v1/supernets/{name}/ledger"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/front"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/explain"): "read",
+    ("GET", "/v1/trainings"): "read",
+    ("GET", "/v1/trainings/{name}"): "read",
     ("GET", "/v1/networks"): "read",
     ("GET", "/v1/networks/{id}"): "read",
     ("GET", "/v1/devices"): "read",

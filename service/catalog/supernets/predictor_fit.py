@@ -81,7 +81,7 @@ def fit_predictor(
         on_fitted, on_measured = _shown(on_share, round_, only_fit=unknown is not None)
         shift = shift_to_test_images(rows)
         on_test = [replace(row, top1=moved(row.top1, shift)) for row in rows]
-        predictor = _fit(bundle, on_test, _target(bundle, shift), on_fitted, shift)
+        predictor = fit_to_rows(bundle, on_test, _target(bundle, shift), on_fitted, shift)
         if unknown is not None or home is None:
             break
         archs = search_budgets(predictor.space, predictor, found_count)
@@ -114,7 +114,7 @@ def _rows_to_fit(bundle: Bundle) -> list[Measured]:
         raise InputError(
             f"supernet {bundle.name!r} has no measured subnets: {_how_to_measure(bundle)}"
         )
-    rows = _rows(bundle)
+    rows = measured_rows(bundle)
     if (count := sum(row.split == "fit" for row in rows)) < MIN_FIT:
         raise InputError(
             f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
@@ -140,7 +140,8 @@ def _shown(
     return on_fitted, on_measured
 
 
-def _rows(bundle: Bundle) -> list[Measured]:
+def measured_rows(bundle: Bundle) -> list[Measured]:
+    """The subnets that were measured, as the bundle keeps them."""
     with bundle.pinned("measured.jsonl.gz") as path:
         return read_measured(path)
 
@@ -179,7 +180,7 @@ def _judge(
 
     jobs: list[tuple[Arch, Split]] = [(arch, "found") for arch in archs]
     bundle = measure_jobs(bundle, home, jobs, threads=threads, on_measured=on_measured)
-    rows = _rows(bundle)
+    rows = measured_rows(bundle)
     shift, by_arch = shift_to_test_images(rows), {row.arch: row for row in rows}
     found = [by_arch[arch] for arch in archs]
     measured = [
@@ -226,7 +227,7 @@ def fit_predictor_to(
             f"{measurements}: measurements.arch: expected at least {MIN_FIT} networks, got "
             f"{len(given.rows)}: measure {MIN_FIT - len(given.rows)} more and add them"
         )
-    predictor = _fit(bundle, given.rows, f"{given.target} ({given.source})", on_share)
+    predictor = fit_to_rows(bundle, given.rows, f"{given.target} ({given.source})", on_share)
     content, report = _report(bundle.space, predictor, given.rows)
     files = {name: bundle.content(name) for name in bundle.card["files"]}
     files["predictor.safetensors"] = content
@@ -260,7 +261,7 @@ def _target(bundle: Bundle, shift: Shift) -> str:
     return target
 
 
-def _fit(
+def fit_to_rows(
     bundle: Bundle,
     rows: list[Measured],
     target: str,

@@ -11,3 +11,5 @@ from .supernets import print_next_steps as print_next_steps
 from .tables import print_json as print_json
 from .tables import print_table as print_table
 from .tables import short as short
+from .tensorboard import TensorBoard as TensorBoard
+from .training import TrainingDisplay as TrainingDisplay

@@ -1,12 +1,13 @@
-"""A front as a plot in the terminal: a staircase of braille dots, two by four in a character.
+"""Plots in the terminal, of braille dots, two by four in a character: fronts and curves.
 
-Between two networks of a front the faster one is the answer, so the curve is a staircase and not
+Between two networks of a front the faster one is the answer, so a front is a staircase and not
 a line through the points. A terminal without Unicode gets one star a character.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 
 BRAILLE = 0x2800
@@ -64,17 +65,70 @@ def plot_front(
         f"{high - rise * (down * row + middle) / (rows - 1):.2f}" if row % TICK_ROWS == 0 else ""
         for row in range(height)
     ]
+    places = range(0, width, TICK_COLUMNS)
+    below = [f"{ms_at(across * (at + 0.5) - 0.5):.4g}" for at in places]
+    return _framed(cells, labels, below, marked, braille)
+
+
+def plot_curves(
+    curves: Sequence[Sequence[tuple[float, float]]], *, width: int, height: int, braille: bool
+) -> str:
+    """Lines through points (x, y), each curve by ascending x.
+
+    Args:
+        curves: at least one, of two points or more.
+        width: of the plot area in characters, without the labels.
+        height: of the plot area in characters.
+        braille: whether the terminal shows Unicode.
+    """
+    across, down = (2, 4) if braille else (1, 1)
+    columns, rows = across * width, down * height
+    xs, ys = zip(*(point for curve in curves for point in curve), strict=True)
+    left, low = min(xs), min(ys)
+    reach, rise = (max(xs) - left) or 1.0, (max(ys) - low) or 0.1
+    cells = [[0] * width for _ in range(height)]
+    for curve in curves:
+        for (x0, y0), (x1, y1) in itertools.pairwise(curve):
+            start, end = (round((x - left) / reach * (columns - 1)) for x in (x0, x1))
+            first, last = (round((low + rise - y) / rise * (rows - 1)) for y in (y0, y1))
+            dots = max(abs(end - start), abs(last - first), 1)
+            for dot in range(dots + 1):
+                column = round(start + (end - start) * dot / dots)
+                row = round(first + (last - first) * dot / dots)
+                cells[row // down][column // across] |= DOTS[row % down][column % across]
+    labels = [
+        f"{low + rise * (1 - row / max(height - 1, 1)):.1f}" if row % TICK_ROWS == 0 else ""
+        for row in range(height)
+    ]
+    below = [f"{left + reach * at / width:.4g}" for at in range(0, width, TICK_COLUMNS)]
+    return _framed(cells, labels, below, None, braille)
+
+
+def _framed(
+    cells: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    below: Sequence[str],
+    marked: int | None,
+    braille: bool,
+) -> str:
+    """The plot area between its axes.
+
+    Args:
+        labels: one a row.
+        below: one for every `TICK_COLUMNS` columns.
+        marked: the column of an upright line.
+    """
     margin = max(map(len, labels))
     edge, corner, floor, tick = "│└─┬" if braille else "|+-+"
     lines = []
     for label, line in zip(labels, cells, strict=True):
         drawn = (_character(cell, at == marked, braille) for at, cell in enumerate(line))
         lines.append(f"{label:>{margin}} {edge}{''.join(drawn)}".rstrip())
+    width = len(cells[0])
     ruler = (tick if at % TICK_COLUMNS == 0 else floor for at in range(width))
     lines.append(f"{'':>{margin}} {corner}{''.join(ruler)}")
-    places = range(0, width, TICK_COLUMNS)
-    below = (f"{ms_at(across * (at + 0.5) - 0.5):<{TICK_COLUMNS}.4g}" for at in places)
-    lines.append(f"{'':>{margin}}  {''.join(below)}".rstrip())
+    spaced = "".join(f"{label:<{TICK_COLUMNS}}" for label in below)
+    lines.append(f"{'':>{margin}}  {spaced}".rstrip())
     return "\n".join(lines)
 
 

@@ -5,3 +5,4 @@ from . import links as links
 from . import networks as networks
 from . import searches as searches
 from . import supernets as supernets
+from . import trainings as trainings

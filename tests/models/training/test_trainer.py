@@ -33,8 +33,9 @@ from models.data.preprocessing import preprocess
 from models.errors import Conflict, InputError
 from models.supernet.supernet import Supernet, initialize
 from models.training.optim import learning_rate, make_optimizer
+from models.training.processes import training_device
 from models.training.recipe import Phase, load_recipe
-from models.training.trainer import Trainer, archs_of_step, training_device
+from models.training.trainer import Trainer, archs_of_step
 from models.training.training_run import train, training_folder
 from service.cli import app as cli
 from tests.spaces import DEBUG
@@ -192,7 +193,7 @@ from pathlib import Path
 import torch.distributed as dist
 from safetensors.torch import save_file
 from models.training.recipe import load_recipe
-from models.training.trainer import average_gradients
+from models.training.processes import average_gradients
 from models.training.training_run import train
 from tests.models.training.test_trainer import HAS_DATA, gradients_of
 folder = Path(sys.argv[1])
@@ -201,7 +202,7 @@ rank = int(os.environ["RANK"])
 meeting = f"file://{folder}/meeting"
 dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
 supernet = gradients_of([rank])
-average_gradients(supernet, world=2)
+assert average_gradients(supernet, 2, is_stopping=rank == 1), "told to one, they all stop"
 grads = {name: weight.grad for name, weight in supernet.named_parameters()}
 save_file({k: v for k, v in grads.items() if v is not None}, folder / f"{rank}.safetensors")
 dist.destroy_process_group()

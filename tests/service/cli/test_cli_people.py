@@ -20,7 +20,7 @@ from service.catalog.explanation import describe_layers
 from service.cli import app as cli
 from service.cli import completion
 from service.cli.output.networks import draw_arch, layer_table
-from service.cli.output.plot import BRAILLE, DOTS, plot_front
+from service.cli.output.plot import BRAILLE, DOTS, plot_curves, plot_front
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, keep, make_table
 from tests.service.serving import serving
 from tests.spaces import DEBUG
@@ -75,6 +75,25 @@ def test_a_plot_marks_the_budget():
     column = at - plot.splitlines()[1].index("│") - 1
     assert 1.0 + 1.05 * 2 * column / 40 <= 2.5 <= 1.0 + 1.05 * 2 * (column + 1) / 40
     assert "╎" not in plot_front([1.0, 2.0], [5.0, 6.0], width=40, height=8, budget_ms=9.0)
+
+
+@given(points=POINTS, width=st.integers(10, 60), height=st.integers(2, 20), braille=st.booleans())
+def test_curves_go_through_their_points(points, width, height, braille):
+    x, y = points
+    curves = [list(zip(x, ys, strict=True)) for ys in (y, y[::-1])]
+    plot = plot_curves(curves, width=width, height=height, braille=braille)
+    dots = lit(plot.rsplit("\n", 2)[0], width, height, braille)
+    rows, columns = dots.shape
+    reach, rise = (x[-1] - x[0]) or 1.0, (y[-1] - y[0]) or 0.1
+    if len(x) == 1:
+        assert not dots.any(), "a point is no line"
+        return
+    for curve in curves:
+        for a, b in curve:
+            column, row = (a - x[0]) / reach * (columns - 1), (y[-1] - b) / rise * (rows - 1)
+            near = dots[max(round(row) - 1, 0) : round(row) + 2, round(column)]
+            assert near.any(), "but for rounding"
+    assert dots.any(axis=0).all(), "no gaps"
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 
 from latency_tables.benchmark.rounds import MeasureOptions
 from service.catalog.supernets import importing, measure_accuracy
-from service.cli import supernets
 from service.cli.common import MEASURE_S
+from service.cli.supernets import bringing, measuring
 from tests.service.conftest import keep, make_table
 
 SLOW = {
@@ -58,6 +58,6 @@ def test_a_current_database_is_not_migrated(tmp_path, command):
 
 def test_defaults_of_options_are_those_of_the_functions():
     assert MeasureOptions().target_s == MEASURE_S
-    assert supernets.SEARCHES == importing.SEARCHES
-    assert supernets.FIT_SUBNETS == measure_accuracy.FIT_SUBNETS
-    assert supernets.TEST_SUBNETS == measure_accuracy.TEST_SUBNETS
+    assert bringing.SEARCHES == importing.SEARCHES
+    assert measuring.FIT_SUBNETS == measure_accuracy.FIT_SUBNETS
+    assert measuring.TEST_SUBNETS == measure_accuracy.TEST_SUBNETS

@@ -88,6 +88,9 @@ def test_it_is_what_the_api_answers(client, url):
         assert answer.model_dump(mode="json") == httpx.get(url + path).json()
     assert SUPERNET in [item.name for item in client.supernets()]
     assert DEVICE in [item.name for item in client.devices()]
+    assert client.trainings() == []
+    with pytest.raises(NotFound, match="unknown training"):
+        client.training("photos")
     assert client.networks(DEVICE) == []
     assert NETWORK in [item.id for item in client.networks("samsung-note10")]
 

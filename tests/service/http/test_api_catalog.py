@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from latency_tables.published.builtin import BuiltinDevices
 from models.bundle.bundle import ZOO, Bundle
 from models.spaces.ofa_form import to_ofa
 from models.spaces.plan import layer_plan
+from models.training.training_log import running
 from service.catalog.energy import ledger
 from service.contracts.records import Worked
 from tests.fake_stopwatch import FakeStopwatch
 from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
 from tests.spaces import DEBUG
+from tests.trainings import TRAINING, write_training
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +49,22 @@ async def test_devices(client):
     one = (await client.get(f"/v1/devices/{DEVICE}")).json()
     (table,) = one["tables"]
     assert (table["origin"], table["expected_error"], table["layers"]) == ("measured", 0.04, 42)
+
+
+async def test_trainings(client, settings):
+    assert (await client.get("/v1/trainings")).json() == {"items": []}
+    points = write_training(settings.home)
+    (item,) = (await client.get("/v1/trainings")).json()["items"]
+    assert (item["name"], item["state"], item["phase"]) == (TRAINING, "stopped", "depth")
+    assert (item["step"], item["steps"], item["seconds_left"]) == (120, 400, 84.0)
+    assert item["top1"] == {"largest": 61.5, "smallest": 40.25}
+    with running(settings.home / "training" / TRAINING):
+        one = (await client.get(f"/v1/trainings/{TRAINING}")).json()
+    assert {name: one[name] for name in item} == item | {"state": "running"}
+    assert one["points"] == [asdict(point) for point in points]
+    assert one["subnets"]["largest"]["macs"] == 5
+    problem = await client.get("/v1/trainings/photo")
+    assert (problem.status_code, "did you mean" in problem.json()["detail"]) == (404, True)
 
 
 @pytest.mark.slow

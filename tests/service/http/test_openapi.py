@@ -17,6 +17,8 @@ SURFACE = {
     ("post", "/v1/devices"),
     ("get", "/v1/devices/{name}"),
     ("post", "/v1/devices/{name}/measurements"),
+    ("get", "/v1/trainings"),
+    ("get", "/v1/trainings/{name}"),
     ("get", "/v1/networks"),
     ("get", "/v1/networks/{id}"),
     ("post", "/v1/links"),

@@ -1,0 +1,2 @@
+# The face of this room: what others may import.
+from .commands import app as app
