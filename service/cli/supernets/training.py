@@ -129,7 +129,7 @@ def _stopping(recipe: str, *, is_silent: bool = False) -> Iterator[None]:
         raise typer.Exit(stopped.exit_code) from stopped
     except KeyboardInterrupt as interrupt:
         if not is_silent:
-            typer.echo(f"stopped at once: the last checkpoint is kept; {how}", err=True)
+            typer.echo(f"stopped at once: a checkpoint that was written is kept; {how}", err=True)
         raise typer.Exit(130) from interrupt
 
 
