@@ -16,6 +16,8 @@ export class Chart {
     this.fronts = [];
     this.budget = null;
     this.focus = null;
+    // On the container, since a curve that arrives during a drag draws everything anew.
+    container.addEventListener("pointerdown", (event) => this.#drag(event));
     new ResizeObserver(() => this.fronts.length && this.#draw()).observe(container);
   }
 
@@ -51,7 +53,6 @@ export class Chart {
       (this.line = this.#line()),
       (this.dots = s("g", { class: "dots" })),
     );
-    svg.addEventListener("pointerdown", (event) => this.#drag(svg, event));
     show(this.container, svg);
     this.#place();
   }
@@ -157,16 +158,16 @@ export class Chart {
     show(this.dots, dots);
   }
 
-  #drag(svg, event) {
-    if (event.button !== 0) return;
-    const set = (move) => {
-      const x = move.clientX - svg.getBoundingClientRect().left;
-      this.onBudget(this.latency(Math.min(this.right, Math.max(MARGIN.left, x))));
-    };
+  #drag(event) {
+    const { container } = this;
+    const svg = event.target.closest("svg.chart");
+    if (event.button !== 0 || !svg) return;
+    const { left } = svg.getBoundingClientRect();
+    const set = (move) => this.onBudget(this.latency(Math.min(this.right, Math.max(MARGIN.left, move.clientX - left))));
     const stop = new AbortController();
-    svg.setPointerCapture(event.pointerId);
-    svg.addEventListener("pointermove", set, { signal: stop.signal });
-    for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => stop.abort(), { signal: stop.signal });
+    container.setPointerCapture(event.pointerId);
+    container.addEventListener("pointermove", set, { signal: stop.signal });
+    for (const end of ["pointerup", "pointercancel"]) container.addEventListener(end, () => stop.abort(), { signal: stop.signal });
     set(event);
   }
 

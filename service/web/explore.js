@@ -201,6 +201,7 @@ export class Explore {
       this.network.hide();
       show($("#compare"));
       show($("#published"));
+      this.#offer(null);
       const reason = failed[0] ? problem(failed[0]) : null;
       const measure = h("code", {}, `subnet-search devices measure NAME --supernet ${state.supernet}`);
       const none = h("p", { class: "empty" }, can(this.#supernet, "search") ? ["No device has a latency table for this supernet's space. Add one under Devices, or measure the service's machine: ", measure] : whyNot(this.#supernet, "search"));
@@ -249,13 +250,19 @@ export class Explore {
     this.chart.move(budget);
     this.point = showChosen($("#chosen-body"), focus, budget, (other) => this.setBudget(other));
     this.shown = focus;
-    if (this.point) $("#chosen-body").append(this.form.update(state, this.#supernet));
+    this.#offer(this.point && this.form.update(state, this.#supernet));
     this.#compare();
     if (from !== $("#budget")) $("#budget").value = ms(budget);
     const slider = $("#slider");
     if (from !== slider) slider.value = budget;
     slider.setAttribute("aria-valuetext", this.point ? `${ms(budget)} milliseconds: ${percent(this.point.top1)} percent` : `${ms(budget)} milliseconds, no network is that fast`);
     this.#showNetwork();
+  }
+
+  /** Show the form of a search, or none. A form that is there stays, with a click or typing under way in it. */
+  #offer(form) {
+    const place = $("#chosen-form");
+    if (place.firstChild !== form) show(place, form);
   }
 
   #compare() {

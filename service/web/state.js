@@ -43,9 +43,9 @@ export function writeState(state, { push = false } = {}) {
   // Commas read better than %2C, and are allowed in a query.
   const text = query.toString().replaceAll("%2C", ",");
   const address = text ? `/?${text}` : "/";
+  clearTimeout(resting); // an earlier change, which this one replaces
   if (address === location.pathname + location.search) return;
   // Browsers refuse hundreds of history changes in a few seconds: write once a drag pauses.
-  clearTimeout(resting);
   if (push) history.pushState(null, "", address);
   else resting = setTimeout(() => history.replaceState(null, "", address), 120);
 }

@@ -1,0 +1,99 @@
+"""An address of the page shows what was shown where it was copied."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.browser import CHROMIUM, EXPLORE_TINY, TINY, TINY_DEVICE, open_explore
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} on this machine"),
+]
+
+PUBLISHED = "note10_lat-8ms_top1-71.4_finetune-25"
+
+
+def publish_for_the_tiny_device(page, url):
+    """Have the service answer one of the published networks as if it were for that device."""
+    answer = httpx.get(f"{url}/v1/networks", params={"device": "samsung-note10"}).json()
+    item = answer["items"][0]
+    item |= {"supernet": TINY, "device": TINY_DEVICE}
+    item["published"]["latency_ms"] = 0.8
+    answer = {"items": [item]}
+    page.route(f"**/v1/networks?device={TINY_DEVICE}", lambda route: route.fulfill(json=answer))
+
+
+def test_a_link_reproduces_the_view(page, url):
+    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.8}}
+    answer = httpx.post(f"{url}/v1/searches", json=body, headers={"Prefer": "wait=50"}, timeout=60)
+    search = answer.json()
+    publish_for_the_tiny_device(page, url)
+    open_explore(page, f"{EXPLORE_TINY}&budget=0.8765")
+    # The published network, by name: on the chart, in its tooltip, in words, in a table.
+    expect(page.locator("g.published text")).to_have_text("lat-8ms")
+    tooltip = f"{PUBLISHED}: 0.800 ms, 71.4 %, published"
+    expect(page.locator("g.published title")).to_have_text(tooltip)
+    expect(page.locator("svg.chart")).to_have_attribute("aria-label", re.compile(tooltip))
+    expect(page.locator("#published .hint").first).to_contain_text("after fine-tuning each network")
+    page.locator("summary", has_text="1 published network as a table").click()
+    expect(page.locator("#published tbody tr")).to_contain_text("0.800")
+    expect(page.get_by_label("Latency budget", exact=True)).to_have_value("0.876")
+    expect(page.locator(".budget-line text")).to_have_text("0.876 ms")
+
+    page.goto(f"/?search={search['id']}")
+    expect(page.locator(".sha code")).to_have_text(search["result"]["sha256"])
+
+    page.goto("/?view=searches&f.status=succeeded&f.latency_ms_max=0.81&f.sort=latency_ms")
+    expect(page.get_by_label("Status")).to_have_value("succeeded")
+    expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
+    expect(page.locator("tbody tr").first).to_be_visible()
+    times = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
+    assert times
+    assert times == sorted(times)
+    assert max(times) <= 0.81
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Latency")
+    page.get_by_label("Latency, ms, at most").fill("0.0001")
+    page.get_by_label("Latency, ms, at most").blur()
+    expect(page.locator("#searches")).to_contain_text("No search matches these filters")
+    page.go_back()
+    expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
+    expect(page.locator("tbody tr").first).to_be_visible()
+
+
+def test_searches_are_found_by_when_they_were_asked(page, url):
+    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.7}}
+    search = httpx.post(f"{url}/v1/searches", json=body).json()
+    day = datetime.fromisoformat(search["created_at"]).date()
+    found = page.locator(f'a[href="/?search={search["id"]}"]')
+    page.goto(f"/?view=searches&f.device={TINY_DEVICE}")
+    expect(found).to_be_visible()
+    before, since = page.get_by_label("Asked before, UTC"), page.get_by_label("Asked since, UTC")
+    before.fill(day.isoformat())
+    before.blur()
+    expect(found).not_to_be_visible()
+    expect(page).to_have_url(re.compile(f"f.created_before={day}"))
+    before.fill((day + timedelta(days=1)).isoformat())
+    since.fill(day.isoformat())
+    since.blur()
+    expect(found).to_be_visible()
+    expect(page.get_by_label("Device", exact=True)).to_have_value(TINY_DEVICE)
+    page.reload()
+    expect(found).to_be_visible()
+    expect(since).to_have_value(day.isoformat())
+    # An hour, which the field cannot show, is kept when another filter changes.
+    later = datetime.fromisoformat(search["created_at"]) + timedelta(seconds=1)
+    moment = httpx.QueryParams({"f.created_after": later.isoformat()})
+    page.goto(f"/?view=searches&{moment}")
+    expect(since).to_have_value(later.date().isoformat())
+    page.get_by_label("Device", exact=True).select_option(TINY_DEVICE)
+    expect(page).to_have_url(re.compile("f.device="))
+    expect(page.locator("#searches .card")).to_be_visible()
+    expect(found).not_to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(found).to_be_visible()
