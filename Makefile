@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PORT ?= 8000
 RECIPE ?= fashion-mbv3
-WORKERS ?= logical
+WORKERS ?=
 ARGS ?=
 
 # The first of these that *runs* and is a 3.11 (a version manager may leave stubs that do not).
@@ -29,19 +29,23 @@ run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=
 
 # Tests start many processes: each reads compiled code, whatever the environment says of writing it.
 test test-fast golden: export PYTHONDONTWRITEBYTECODE :=
-test test-fast golden: export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+# Threads within a process wait for one another beside other processes, which costs a quarter of the
+# work. Tests that are about threads say how many.
+test test-fast: export OMP_NUM_THREADS ?= 1
+test test-fast: export OPENBLAS_NUM_THREADS ?= 1
 
 # A file's tests stay together, since they share what is dear to set up; slow files come first.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
+# One process more than there are cores, since tests wait for browsers, servers and databases.
 test: $(STAMP) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
-	$(PYTEST) -m "not record" $(ARGS)
+	$(PYTEST) -n $(or $(WORKERS),$$(($$(getconf _NPROCESSORS_ONLN) + 1))) -m "not record" $(ARGS)
 
 golden: $(STAMP) ## compare what a user gets with the record, to the bit (minutes)
 	$(BIN)/python -m pytest -m record $(ARGS)
 
 test-fast: $(STAMP) ## the tests that take moments, for while one works
-	$(PYTEST) -m "not (slow or browser or postgres or golden)" $(ARGS)
+	$(PYTEST) -n $(or $(WORKERS),logical) -m "not (slow or browser or postgres or golden)" $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types, layers
 	$(BIN)/ruff check

@@ -78,7 +78,7 @@ def test_files_keep_every_bit(table) -> None:
     assert table_from_json(table_to_json(table)) == table
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables, st.data())
 @pytest.mark.slow
 def test_no_document_does_more_than_be_refused(table, data) -> None:
@@ -94,7 +94,7 @@ def test_no_document_does_more_than_be_refused(table, data) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(documents, documents, documents)
 def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions) -> None:
     profile = {
