@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.image_cache import DecodedFiles, OnShare, decode_files
-from models.data.image_folder import warn_of_colour
+from models.data.image_folder import JUDGED, warn_of_colour
 from models.data.image_parts import damage_text
 from models.data.images import ImageRows, LabelledImages, load_fashion_mnist
 from models.data.listing import EXPECTED, ImageFolder, listed, open_image_folder
@@ -136,7 +136,8 @@ def _from_folder(path: Path, space: SearchSpace, cache: Path | None, on_share: O
         text = damage_text(path, folder.files, decoded.damaged)
         warnings.warn(text, InputWarning, stacklevel=2)
     train, test = _sides(folder, decoded)
-    files = [path.joinpath(*folder.files[row].parts) for row in train]
+    judged = train[np.random.default_rng(0).permutation(len(train))[:JUDGED]]
+    files = [path.joinpath(*folder.files[row].parts) for row in judged]
     warn_of_colour(files, channels=space.channels, folder=path)
     source, licence = "a folder of the user's", "the user's own"
     sides = [_labelled(decoded, folder, rows, on_disk=cache is not None) for rows in (train, test)]

@@ -209,8 +209,7 @@ def _in_memory(
 def _key(files: Sequence[FoundFile], channels: int, size: int) -> str:
     digest = hashlib.sha256(repr((FORMAT, channels, size)).encode())
     for file in files:
-        stated = (file.name, file.size_bytes, file.mtime_ns)
-        digest.update(ascii(stated).encode())
+        digest.update(ascii(tuple(file)).encode())
     return digest.hexdigest()[:16]
 
 

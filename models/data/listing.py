@@ -94,18 +94,19 @@ def open_image_folder(folder: Path) -> ImageFolder:
     is_test = None
     if test is not None:
         tests = [file for file in walk.files if file.parts[0] == test and len(file.parts) > 2]
-        found = {_composed(file.parts[1]) for file in tests}
-        if unknown := found - set(by_name):
+        found = {name: _composed(name) for name in {file.parts[1] for file in tests}}
+        if unknown := set(found.values()) - set(by_name):
             problems.append(
                 f"{test} has the classes {listed(unknown)}, which are none of the class folders "
                 f"of {train[0]}: {listed(classes)}"
             )
-        elif missing := set(by_name) - found:
+        elif missing := set(by_name) - set(found.values()):
             count = some(len(missing), "class")
             notes.append(f"{test} has no images of {count}: {listed(missing)}")
-        files = sorted([*files, *(f for f in tests if _composed(f.parts[1]) in by_name)])
+        files = sorted([*files, *(f for f in tests if found[f.parts[1]] in by_name)])
         is_test = np.array([file.parts[0] == test for file in files], bool)
-    labels = np.array([by_name[_composed(file.parts[start])] for file in files], np.int64)
+    label_of = {name: by_name[_composed(name)] for name in {file.parts[start] for file in files}}
+    labels = np.array([label_of[file.parts[start]] for file in files], np.int64)
     return ImageFolder(
         folder, tuple(classes), files, labels, is_test, tuple(problems), tuple(notes)
     )
@@ -133,6 +134,7 @@ def walk_folder(folder: Path) -> Walk:
         except OSError as error:
             where = folder.joinpath(*inside)
             raise InputError(f"images {str(where)!r}: cannot be read: {error.strerror}") from error
+        found.sort(key=lambda entry: entry.name)  # then the sort of all has little to do
         for entry in found:
             parts = (*inside, entry.name)
             if _is_new_folder(entry, root, seen):
@@ -166,18 +168,17 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _add_file(walk: Walk, entry: os.DirEntry[str], parts: tuple[str, ...]) -> None:
-    name = "/".join(parts)
     try:
         found = entry.stat()
     except OSError:  # a link to nothing, or to itself
-        walk.skipped_links.append(name)
+        walk.skipped_links.append("/".join(parts))
         return
     if stat.S_ISDIR(found.st_mode):
-        walk.skipped_links.append(name)
-    elif stat.S_ISREG(found.st_mode) and os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+        walk.skipped_links.append("/".join(parts))
+    elif stat.S_ISREG(found.st_mode) and f".{entry.name.rpartition('.')[2].lower()}" in SUFFIXES:
         walk.files.append(FoundFile(parts, found.st_size, found.st_mtime_ns))
     else:
-        walk.others.append(name)
+        walk.others.append("/".join(parts))
 
 
 def _split_folders(folder: Path, walk: Walk) -> tuple[tuple[str, ...], str | None, list[str]]:
