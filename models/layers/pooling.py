@@ -58,9 +58,9 @@ class MeanPool(_Pooling):
 
     def standalone(self, spec: LayerSpec, bn_eps: float) -> TorchLayer:
         """See `LayerKind`."""
-        from models.layers.modules import MEAN_POOL
+        from models.layers.modules import MeanPool
 
-        return TorchLayer(MEAN_POOL, (1,), {})
+        return TorchLayer(MeanPool, (), {})
 
 
 class MaxPool(_Pooling):

@@ -152,7 +152,7 @@ def logits_of_source(source: bytes, network: TorchNetwork, images: Tensor) -> Te
     made = module["Network"](network.space.classes)
     counters = {n: t for n, t in made.state_dict().items() if n.endswith(COUNTER)}
     made.load_state_dict({**counters, **network.tensors})
-    logits: Tensor = made.to(memory_format=torch.channels_last).eval()(images)
+    logits: Tensor = made.eval()(images)
     return logits
 
 

@@ -16,9 +16,12 @@ from models.supernet import LAYOUT, STEM
 HEAD = '''"""A network of {space}, {params:,} weights, {macs:,} multiply-accumulates an image.
 
 Input: (batch, {channels}, {size}, {size}) float32, normalized as preprocessing.json says. Output:
-logits, (batch, classes). `load()` gives the network with the weights beside this file.
+logits, (batch, classes). `load()` gives the network with the weights beside this file; `save`
+replaces them.
 """
 
+import ctypes
+import json
 from pathlib import Path
 
 import torch
@@ -62,7 +65,27 @@ LOAD = '''def load(folder: Path = HERE, classes: int | None = None) -> Network:
     if classes is not None:
         weights = {name: t for name, t in weights.items() if not name.startswith(f"{HEAD}.")}
     network.load_state_dict(weights, strict=classes is None)
-    return network.to(memory_format=torch.channels_last).eval()
+    return network.eval()
+
+
+def save(network: nn.Module, folder: Path = HERE) -> None:
+    """Replace the weights of a folder (`safetensors.torch.save_file` would need numpy)."""
+    tensors = sorted(network.state_dict().items(), key=lambda item: -item[1].element_size())
+    stated = json.loads((Path(folder) / "architecture.json").read_text())
+    header, end = {"__metadata__": {"architecture_sha256": stated["sha256"]}}, 0
+    for name, t in tensors:
+        kind = {torch.float32: "F32", torch.int64: "I64"}[t.dtype]
+        offsets = [end, end := end + t.nbytes]
+        header[name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    partial = Path(folder) / "weights.partial"
+    with partial.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, t in tensors:
+            values = t.detach().cpu().contiguous()
+            file.write(ctypes.string_at(values.data_ptr(), values.nbytes))
+    partial.replace(Path(folder) / "weights.safetensors")
 '''
 
 

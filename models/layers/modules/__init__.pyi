@@ -17,9 +17,9 @@ from .pooling import MaxPool as MaxPool
 from .pooling import Pool as Pool
 from .standalone import ACTIVATIONS as ACTIVATIONS
 from .standalone import MAX_POOL as MAX_POOL
-from .standalone import MEAN_POOL as MEAN_POOL
 from .standalone import ChannelsLast as ChannelsLast
 from .standalone import ConvNormAct as ConvNormAct
 from .standalone import FlatLinear as FlatLinear
 from .standalone import InvertedBottleneck as InvertedBottleneck
+from .standalone import MeanPool as MeanPool
 from .standalone import ResNetBottleneck as ResNetBottleneck

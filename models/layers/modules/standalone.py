@@ -24,7 +24,7 @@ ACTIVATIONS: Mapping[Activation | None, type[nn.Module]] = {
     None: nn.Identity,
 }
 """By the name that a layer gives it."""
-MEAN_POOL, MAX_POOL = nn.AdaptiveAvgPool2d, nn.MaxPool2d
+MAX_POOL = nn.MaxPool2d
 
 
 class ConvNormAct(nn.Module):
@@ -128,6 +128,13 @@ class ResNetBottleneck(nn.Module):
             x = self.shortcut_norm(self.shortcut(x))
         out: Tensor = self.act(y + x)
         return out
+
+
+class MeanPool(nn.Module):
+    """Mean over height and width, (B, C, H, W) -> (B, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
 
 
 class FlatLinear(nn.Linear):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from models.errors import InputError
 from models.layers import LayerKind, tensor_shapes
@@ -151,7 +153,7 @@ def test_the_source_is_short_and_has_a_line_a_layer(space):
     assert made == [f"self.{spec.name}" for spec in plan]
     assert f"# {plan[0].out_channels} x {plan[0].out_size} x {plan[0].out_size}" in source
     imported = {line.split()[1] for line in lines if line.startswith(("import", "from"))}
-    assert imported == {"pathlib", "torch", "safetensors.torch", "torch.nn"}
+    assert imported == {"ctypes", "json", "pathlib", "torch", "safetensors.torch", "torch.nn"}
 
 
 def test_stages_are_named_by_strides():
@@ -183,6 +185,21 @@ def test_a_new_head_keeps_the_rest(folders):
     state, before = network.state_dict(), made[DEBUG.name].tensors
     assert tuple(state["classifier.bias"].shape) == (3,)
     assert torch.equal(state["stem.conv.weight"], before["stem.conv.weight"])
+
+
+def test_a_program_saves_what_is_read(folders, tmp_path):
+    """Without the library that reads it; the norms' counters are 8 bytes wide."""
+    root, made = folders
+    model = runpy.run_path(str(root / DEBUG.name / "model.py"))
+    network = model["load"]()
+    network.stem.norm.num_batches_tracked += 7
+    shutil.copytree(root / DEBUG.name, tmp_path / "folder")
+    model["save"](network, tmp_path / "folder")
+    state = load_file(tmp_path / "folder" / "weights.safetensors")
+    assert state.keys() == network.state_dict().keys()
+    assert all(torch.equal(state[name], t) for name, t in network.state_dict().items())
+    assert read_folder(tmp_path / "folder").tensors.keys() == made[DEBUG.name].tensors.keys()
+    assert not (tmp_path / "folder" / "weights.partial").exists()
 
 
 def test_a_folder_is_written_where_nothing_is(tmp_path):
