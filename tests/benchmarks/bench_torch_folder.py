@@ -46,6 +46,7 @@ CLASSES, IMAGES = ("dark", "light"), 12
 PIP_S = 900
 ASK = """
 import json, sys, torch
+torch.set_num_threads(1)  # as here: other numbers of threads sum in another order
 sys.path.insert(0, sys.argv[1])
 from model import load
 with torch.no_grad():
@@ -183,15 +184,18 @@ def told(python: Path, *arguments: object) -> str:
 def environment(folder: Path, *, links: bool) -> tuple[Path, str]:
     """The interpreter of a new environment with torch and safetensors, and what it is."""
     python = folder / "bin" / "python"
-    wanted = [f"{name}=={distribution(name).version}" for name in PACKAGES]
+    wanted = [f"{name}=={distribution(name).version.partition('+')[0]}" for name in PACKAGES]
     if not links:
         print(f"pip installs {' '.join(wanted)} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", *wanted]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=PIP_S)
-        if done.returncode == 0:
+        try:
+            subprocess.run(pip, capture_output=True, text=True, check=True, timeout=PIP_S)
             return python, f"new, by pip: {listed(python)}"
-        print(f"pip cannot: {done.stderr.strip().splitlines()[-1][:200]}", flush=True)
+        except subprocess.TimeoutExpired:
+            print(f"pip has not ended after {PIP_S} s", flush=True)
+        except subprocess.CalledProcessError as error:
+            print(f"pip cannot: {error.stderr.strip()[-200:]}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     for name in required():
