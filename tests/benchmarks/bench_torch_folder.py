@@ -188,7 +188,7 @@ def environment(folder: Path, *, links: bool) -> tuple[Path, str]:
     if not links:
         print(f"pip installs {' '.join(wanted)} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", *wanted]
+        pip = [str(python), "-m", "pip", "install", "--quiet", *wanted]
         try:
             subprocess.run(pip, capture_output=True, text=True, check=True, timeout=PIP_S)
             return python, f"new, by pip: {listed(python)}"
