@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import Bundle, add_to_bundle
+from models.bundle import Bundle, Measured, add_to_bundle
 from models.training import Recipe, StopSignals, running, training_folder, update_status
 from service.catalog.supernets.measure_accuracy import FIT_SUBNETS, TEST_SUBNETS, measure_jobs
 from service.catalog.supernets.predictor_fit import fit_predictor, fit_to_rows, measured_rows
@@ -27,7 +27,7 @@ TEST_SHARE = 7
 """At most one in so many networks of a small space tests."""
 MIN_GAIN = 0.1
 """Share by which the error must have fallen when the number of subnets was doubled last."""
-NOISE_SHARE, MIN_BOUND = 0.25, 0.1
+NOISE_SHARE, MIN_BOUND = 0.5, 0.1
 """An error is small enough at this share of the standard error of an accuracy measured on so many
 images, or at so many percentage points."""
 FIT_SHARE = 0.2
@@ -99,18 +99,22 @@ def _grow(bundle: Bundle, home: Path, threads: int, show: OnShare) -> tuple[Bund
     said = ""
 
     def on_measured(done: int, total: int) -> None:
-        words = f"{done} of at most {len(jobs)} subnets measured{said}"
+        words = f"{done} of at most {len(jobs)} subnets{said}"
         show((1 - FIT_SHARE) * done / len(jobs), words)
 
+    def left_out_error(bundle: Bundle, rows: list[Measured], done: int) -> float:
+        target = "held-out images"
+        predictor = fit_to_rows(bundle, rows, target, lambda _: on_measured(done, done))
+        return predictor.provenance.rmse or 0.0
+
     for size in sorted({min(size, len(fit_places)) for size in SIZES}):
-        part = jobs[: fit_places[size - 1]]
-        bundle = measure_jobs(bundle, home, part, threads=threads, on_measured=on_measured)
+        count = fit_places[size - 1]
+        bundle = measure_jobs(bundle, home, jobs[:count], threads=threads, on_measured=on_measured)
         rows = measured_rows(bundle)
-        predictor = fit_to_rows(bundle, rows, "held-out images", lambda _: None)
-        errors[size] = predictor.provenance.rmse or 0.0
+        errors[size] = left_out_error(bundle, rows, count)
         top1 = float(np.mean([row.top1 for row in rows]))
         bound = bound_of(top1, bundle.card["data"]["held_out_images"])
-        said = f", left-out error {errors[size]:.2f} points"
+        said = f", error {errors[size]:.2f} points"
         if (why := enough([*errors.values()], bound)) is not None:
             break
     else:

@@ -73,7 +73,7 @@ def plot_front(
 def plot_curves(
     curves: Sequence[Sequence[tuple[float, float]]], *, width: int, height: int, braille: bool
 ) -> str:
-    """Lines through points (x, y), each curve by ascending x.
+    """Lines through points (x, y), each curve by ascending x; x are whole numbers.
 
     Args:
         curves: at least one, of two points or more.
@@ -100,7 +100,7 @@ def plot_curves(
         f"{low + rise * (1 - row / max(height - 1, 1)):.1f}" if row % TICK_ROWS == 0 else ""
         for row in range(height)
     ]
-    below = [f"{left + reach * at / width:.4g}" for at in range(0, width, TICK_COLUMNS)]
+    below = [f"{left + reach * at / width:.0f}" for at in range(0, width, TICK_COLUMNS)]
     return _framed(cells, labels, below, None, braille)
 
 

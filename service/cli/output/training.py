@@ -46,7 +46,8 @@ class TrainingDisplay:
         self._now, self._doing = now, now.doing
 
     def on_point(self, point: TrainingPoint) -> None:
-        """Called after every validation."""
+        """Called after every validation; it replaces later ones, of steps that are repeated."""
+        self._points = [known for known in self._points if known.step < point.step]
         self._points.append(point)
 
     def on_signal(self) -> None:
@@ -55,7 +56,7 @@ class TrainingDisplay:
 
     def say(self, text: str) -> None:
         """Print a line besides."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> TrainingDisplay:
         if self._console.is_terminal:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import NotFound
 from service.cli.common import Json, print_warnings, settings
 from service.cli.completion import complete_recipe
 from service.cli.output import (
@@ -142,7 +143,13 @@ def _train(
     stop: StopSignals,
 ) -> Bundle:
     from models.bundle import Bundle
+    from models.training import read_training
     from models.training import train as train_supernet
+
+    if resume:
+        with suppress(NotFound):
+            for point in read_training(home, recipe.name).points:
+                display.on_point(point)
 
     def on_progress(now: TrainingProgress) -> None:
         display.on_progress(now)
