@@ -1,8 +1,11 @@
 """Settings of every test."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 import typer.testing
@@ -10,6 +13,10 @@ from hypothesis import settings
 
 from search.costs import registered_limits
 from tests.sshd import Sshd, find_sshd, sshd
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 # Threads of torch that spin while they wait take the cores from whatever runs beside them. It has
 # to be said before torch is imported; processes that tests start inherit it.
@@ -48,6 +55,21 @@ def ssh_server(running_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
     running_sshd.reset()
     monkeypatch.setenv("PATH", running_sshd.path)
     return running_sshd
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """A file's tests stay in one process, and so do the files that share the server of tests/e2e:
+    to start it and to compute its curves takes longer than many a test."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc] # published without types
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            shared = path.startswith("tests/e2e/") and not path.endswith("/test_docs.py")
+            return "tests/e2e" if shared else path
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

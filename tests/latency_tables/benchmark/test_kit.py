@@ -240,6 +240,7 @@ def test_a_kit_run_again_is_a_sitting(kit, profile):
             sitting_from_kit(*parse_head({**later, **changed}, "rounds"), DEBUG, table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_device_of_two_speeds_is_predicted_as_well_as_a_steady_one(kit, seed):
     """Its visits are divided by its speed; the rounds' seed tells their order."""

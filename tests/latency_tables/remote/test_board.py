@@ -172,6 +172,7 @@ def test_a_stopped_or_killed_measurement_is_started_anew(board, ssh_server, kit,
     assert board().measure(kit, resume=True)
 
 
+@pytest.mark.slow
 def test_a_kit_is_copied_from_where_the_last_line_broke(board, ssh_server, kit, gate):
     gate.touch()
     part = kits_folder(ssh_server) / f"{hashlib.sha256(kit).hexdigest()}.part"
@@ -198,6 +199,7 @@ def script(folder, text):
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [

@@ -37,6 +37,7 @@ def request_of(confidence: float | None, latency_ms: float = 0.8, **profile: Any
     return {"supernet": SUPERNET, "device": device, "constraints": limits}
 
 
+@pytest.mark.slow
 async def test_the_floor_is_the_bound_of_the_fastest_network(client):
     floors = {}
     for confidence in (None, 0.5, 0.9):
@@ -50,6 +51,7 @@ async def test_the_floor_is_the_bound_of_the_fastest_network(client):
     assert (await client.post("/v1/searches", json=request_of(0.9, between))).status_code == 422
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -67,6 +67,7 @@ async def test_a_search_on_an_inline_profile_with_a_donor(client):
     assert floor.json()["floor"] == pytest.approx(FACTOR * exact.json()["floor"], rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [

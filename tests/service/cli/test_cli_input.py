@@ -61,6 +61,7 @@ def test_a_model_is_not_written_under_the_name_of_another_format(run, tmp_path, 
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.ONNX", "x", "mine-w1.2"])
 def test_a_name_that_says_no_other_format_is_taken(run, tmp_path, name):
     arch = tmp_path / "arch.json"

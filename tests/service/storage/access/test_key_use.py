@@ -52,6 +52,7 @@ def left(store, key):
 # -- on either database --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_use_is_settled_later_and_said_of_the_last_request(stores, clock):
     one, other = stores
     secret, key = one.create("ann", "read")
