@@ -93,6 +93,14 @@ class Bundle:
         return tuple(self.card["preprocess"]["std"])
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the logits, in their order; None if the card does not have them."""
+        names = self.card.get("data", {}).get("classes")
+        if not isinstance(names, list) or len(names) != self.space.classes:
+            return None
+        return tuple(map(str, names))
+
+    @property
     def recipe(self) -> Mapping[str, Any]:
         """The recipe that the supernet was trained with here, without its space.
 

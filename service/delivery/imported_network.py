@@ -26,7 +26,7 @@ from service.delivery.parity import (
     outputs_parity,
     torch_outputs,
 )
-from service.delivery.stated import PREFIX, stated_features, with_stated
+from service.delivery.stated import PREFIX, stated_classes, stated_features, with_stated
 from service.delivery.timing import HostTimer, Timer, as_device, describe_times
 
 if TYPE_CHECKING:
@@ -218,7 +218,6 @@ def _metadata(
     table: LatencyTable | None,
     predicted: dict[str, Any],
 ) -> dict[str, str]:
-    names = network.class_names
     values = {
         "arch": json.dumps(network.arch.to_json()),
         "space": json.dumps(network.space.to_json()),
@@ -230,10 +229,9 @@ def _metadata(
         "precision": PRECISION,
         "predicted": json.dumps(predicted),
         "preprocess": json.dumps(network.preprocess),
-        **({} if names is None else {"class_names": json.dumps(names)}),
     }
     stated = {f"{PREFIX}{key}": value for key, value in values.items()}
-    return stated | stated_features(network.features)
+    return stated | stated_classes(network.class_names) | stated_features(network.features)
 
 
 def _read_images(folder: Path, network: TorchNetwork) -> _Images:

@@ -31,7 +31,7 @@ from service.delivery.parity import (
     noise_images,
     torch_outputs,
 )
-from service.delivery.stated import stated_features, with_stated
+from service.delivery.stated import stated_classes, stated_features, with_stated
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, as_device, describe_times
 
 if TYPE_CHECKING:
@@ -333,7 +333,8 @@ class ModelBuilder:
             "predicted": json.dumps({**predicted, "provenance": context.provenance()}),
             "preprocess": json.dumps(preprocess),
         }
-        return {f"subnet_search.{name}": value for name, value in values.items()}
+        stated = {f"subnet_search.{name}": value for name, value in values.items()}
+        return stated | stated_classes(bundle.class_names)
 
     def _verify(self, built: BuiltModel, arch: Arch) -> dict[str, Any]:
         images = self.parity_images(arch)

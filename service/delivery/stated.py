@@ -123,6 +123,11 @@ def stated_features(features: Sequence[Feature]) -> dict[str, str]:
     return {f"{PREFIX}features": text} if features else {}
 
 
+def stated_classes(names: Sequence[str] | None) -> dict[str, str]:
+    """The metadata of what the outputs mean: a name for each, in their order; empty if unknown."""
+    return {} if names is None else {f"{PREFIX}classes": json.dumps(list(names))}
+
+
 def with_stated(model: bytes, name: str, value: str) -> bytes:
     """The file with one more metadata entry; entries are sorted, so the bytes do not depend on
     their order."""

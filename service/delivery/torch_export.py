@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.bundle import IMAGENET, Bundle
+from models.bundle import IMAGENET
 from models.published import PublishedNetwork, networks_source
 from models.spaces import Arch, published_spaces
 from service.catalog import DeploymentContext
@@ -71,7 +71,7 @@ def export_torch(
         supernet_sha256=bundle.sha256,
         mean=bundle.mean,
         std=bundle.std,
-        class_names=_class_names(bundle),
+        class_names=bundle.class_names,
         has_features=features,
         recalibrated=recalibrate,
         licence=str(bundle.card.get("licence") or "see the publisher of the supernet"),
@@ -151,11 +151,3 @@ def _checked_files(
             f"{allowed:.3g}: nothing was written"
         )
     return files, {"max_difference": off, "allowed": allowed, "images": len(images)}
-
-
-def _class_names(bundle: Bundle) -> tuple[str, ...] | None:
-    """As the card has them, if it does."""
-    names = bundle.card.get("data", {}).get("classes")
-    if not isinstance(names, list) or len(names) != bundle.space.classes:
-        return None
-    return tuple(map(str, names))

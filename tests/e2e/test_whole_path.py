@@ -61,7 +61,9 @@ def top1_by_metadata(model: bytes, images: np.ndarray, labels: np.ndarray) -> fl
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # threads that wait take time from the tests beside this one
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    about = json.loads(session.get_modelmeta().custom_metadata_map["subnet_search.preprocess"])
+    stated = session.get_modelmeta().custom_metadata_map
+    assert json.loads(stated["subnet_search.classes"])[:2] == ["T-shirt/top", "Trouser"]
+    about = json.loads(stated["subnet_search.preprocess"])
     assert about["interpolation"] == "bilinear"
     size, right = about["resolution"], 0
     for start in range(0, len(images), 500):

@@ -110,7 +110,7 @@ def test_out_fine_tuned_and_back(
     wanted = ("structure", "network", "architecture", "parity", "features")
     assert all(checks[name] for name in wanted)
     stated = {p.key: p.value for p in onnx.load(model).metadata_props}
-    assert json.loads(stated["subnet_search.class_names"]) == list(CLASSES)
+    assert json.loads(stated["subnet_search.classes"]) == list(CLASSES)
 
     proto = onnx.load(model)
     (head,) = (t for t in proto.graph.initializer if t.name == "classifier.bias")
