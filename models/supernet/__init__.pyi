@@ -10,6 +10,7 @@ from .extraction import Subnet as Subnet
 from .extraction import extract as extract
 from .extraction import plain as plain
 from .extraction import recalibrate as recalibrate
+from .masked import MaskedSupernet as MaskedSupernet
 from .static_network import load_static as load_static
 from .supernet import Supernet as Supernet
 from .supernet import initialize as initialize

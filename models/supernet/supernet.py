@@ -54,9 +54,16 @@ class Supernet(nn.Module):
 
     def apply_layer(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:
         """One layer of a plan on its input."""
-        y: Tensor = self.layers[spec.name](x_BCHW, spec)
-        # Images of one channel leave the memory layout open, and the slow one would spread.
-        return y.contiguous(memory_format=torch.channels_last) if spec.name == "stem" else y
+        return _laid_out(self.layers[spec.name](x_BCHW, spec), spec)
+
+    def apply_masked(self, x_BCHW: Tensor, spec: LayerSpec, counts: Tensor) -> Tensor:
+        """The same by `ElasticLayer.masked`; `spec` is of the largest network."""
+        return _laid_out(self.layer(spec.name).masked(x_BCHW, spec, counts), spec)
+
+
+def _laid_out(y: Tensor, spec: LayerSpec) -> Tensor:
+    # Images of one channel leave the memory layout open, and the slow one would spread.
+    return y.contiguous(memory_format=torch.channels_last) if spec.name == "stem" else y
 
 
 def initialize(model: nn.Module, seed: int) -> None:

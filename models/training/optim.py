@@ -1,4 +1,4 @@
-"""Batches, learning rate and optimizer, for supernets and for single networks."""
+"""Batches, subnets and learning rate of a step, and the optimizer; for single networks too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from models.data import LabelledImages, augment, mix, transform
+from models.spaces import Arch, SearchSpace
 from models.training.recipe import Phase, Recipe
 
 
@@ -50,6 +51,19 @@ def _order(seed: int, phase: int, epoch: int, count: int) -> npt.NDArray[np.int6
     order = np.random.default_rng([seed, phase, epoch, 1]).permutation(count)
     order.flags.writeable = False
     return order
+
+
+def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) -> list[Arch]:
+    """The subnets whose gradients one step sums; the largest, if it is among them, comes first."""
+    part = phase.space(whole)
+    sampled = part.decode(part.sample(phase.subnets_per_step, rng))
+    largest = [whole.largest] if "largest" in phase.always else []
+    smallest = [part.smallest] if "smallest" in phase.always else []
+    if "smallest-drawn" in phase.always:
+        low, *others = part.resolutions
+        drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
+        smallest.append(part.at([drawn]).smallest)
+    return [*largest, *sampled, *smallest]
 
 
 def draw_antialias(rng: np.random.Generator) -> bool:

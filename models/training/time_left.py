@@ -12,8 +12,8 @@ from collections import deque
 import numpy as np
 
 from models.spaces import Arch, SearchSpace, layer_plan
+from models.training.optim import archs_of_step
 from models.training.recipe import Phase, Recipe
-from models.training.trainer import archs_of_step
 
 DRAWS = 8
 """Steps of a phase whose subnets are drawn, to know its mean work."""

@@ -12,6 +12,7 @@ mirror image, and then looked up (docs/decisions/0010).
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -32,10 +33,11 @@ from models.data import OnShare, hold_out, load_dataset, to_tensor
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
-from models.spaces import Arch, SearchSpace
 from models.supernet import Supernet, initialize
 from models.training.channel_sorting import sort_channels
+from models.training.gradients import gradients_of
 from models.training.optim import (
+    archs_of_step,
     batch_at,
     draw_antialias,
     learning_rate,
@@ -46,6 +48,8 @@ from models.training.processes import average_gradients, training_device
 from models.training.recipe import Phase, Recipe
 from models.training.stopping import StopSignals, TrainingStopped
 
+LOSS_STEPS = 10
+"""Steps after which the loss is read from a GPU: reading it waits until the GPU is done."""
 CHECKPOINT_STEPS, CHECKPOINT_S = 200, 60.0
 """A checkpoint is written after so many steps, or so much time: what a crash can cost."""
 
@@ -58,7 +62,7 @@ class TrainingProgress:
     step: int
     steps: int
     loss: float
-    """Of this step, mean over its subnets."""
+    """Of this step, mean over its subnets; on a GPU of one of the last ten steps."""
     learning_rate: float = 0.0
     images_per_s: float | None = None
     """Training images, however many subnets each is shown to; None: not known yet."""
@@ -121,6 +125,8 @@ class Trainer:
         self.phase, self.step = 0, 0
         self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
         self.conditions: dict[str, Any] = {}
+        self._gradients = gradients_of(self.supernet, recipe.label_smoothing, self.device)
+        self._loss = math.nan
         self.teacher: Tensor | None = None
         self._stop = StopSignals()
         self._on_progress: OnProgress = lambda _: None
@@ -253,25 +259,27 @@ class Trainer:
         soft = None
         if phase.distill and phase.teacher == "full":
             soft = self._soft_labels(batch.rows[mine], batch.flip[mine])
+        images = batch.images[mine]
+
+        def at(resolution: int) -> Tensor:
+            x_BCHW = to_tensor(images, resolution, recipe.mean, recipe.std, antialias)
+            return x_BCHW.to(self.device)
+
         self.supernet.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for arch in archs:
-            x_BCHW = to_tensor(
-                batch.images[mine], arch.resolution, recipe.mean, recipe.std, antialias
-            )
-            logits = self.supernet(x_BCHW.to(self.device), arch)
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-            if soft is not None:
-                loss = loss + phase.distill * F.cross_entropy(logits, soft)
-            elif phase.teacher == "largest":  # the largest subnet runs first and teaches the others
-                soft = F.softmax(logits.detach(), dim=1)
-            torch.autograd.backward(loss)
-            total += float(loss.detach())
+        loss = self._gradients(
+            archs,
+            at,
+            labels,
+            distill=phase.distill,
+            soft=soft,
+            first_teaches=phase.teacher == "largest",
+        )
         received = self._stop.received is not None
         self._is_stopping = average_gradients(self.supernet, self.world, received)
         self.optimizer.step()
-        return total / len(archs)
+        if self.device.type == "cpu" or self.step % LOSS_STEPS == 0:
+            self._loss = float(loss)
+        return self._loss
 
     # -- data ----------------------------------------------------------------------------
 
@@ -380,16 +388,3 @@ class Trainer:
                 layout = torch.preserve_format
                 buffer = torch.empty_like(weight, memory_format=layout).copy_(momentum)
                 self.optimizer.state[weight]["momentum_buffer"] = buffer
-
-
-def archs_of_step(phase: Phase, whole: SearchSpace, rng: np.random.Generator) -> list[Arch]:
-    """The subnets whose gradients one step sums; the largest, if it is among them, comes first."""
-    part = phase.space(whole)
-    sampled = part.decode(part.sample(phase.subnets_per_step, rng))
-    largest = [whole.largest] if "largest" in phase.always else []
-    smallest = [part.smallest] if "smallest" in phase.always else []
-    if "smallest-drawn" in phase.always:
-        low, *others = part.resolutions
-        drawn = int(rng.choice(others)) if others and rng.random() < 0.5 else low
-        smallest.append(part.at([drawn]).smallest)
-    return [*largest, *sampled, *smallest]

@@ -27,9 +27,15 @@ from torch.nn import functional as F
 import models.layers.modules.elastic
 from models.layers import LayerSpec
 from models.supernet.supernet import Supernet, initialize
-from models.training.optim import batch_at, draw_antialias, make_optimizer, set_learning_rate
+from models.training.optim import (
+    archs_of_step,
+    batch_at,
+    draw_antialias,
+    make_optimizer,
+    set_learning_rate,
+)
 from models.training.recipe import load_recipe
-from models.training.trainer import Trainer, archs_of_step
+from models.training.trainer import Trainer
 
 PHASE = 5
 """The recipe's last: every choice open, largest and smallest in every step."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.modules.elastic import ElasticBatchNorm, ElasticLayer, activate
+from models.layers.modules.elastic import ElasticBatchNorm, ElasticLayer, activate, first
 from models.layers.spec import LayerSpec
 
 
@@ -63,3 +64,26 @@ class ElasticBottleneck(ElasticLayer, Bottleneck):
 
     def forward(self, x_BCHW: Tensor, spec: LayerSpec) -> Tensor:  # type: ignore[override]
         return self.run(x_BCHW, spec)
+
+    def counts(self, spec: LayerSpec | None) -> tuple[int, ...] | None:
+        """Middle and output channels; 0 without the layer."""
+        return (spec.mid_channels, spec.out_channels) if spec else (0, 0)
+
+    def masked(self, x_BCHW: Tensor, spec: LayerSpec, counts: Tensor) -> Tensor:
+        """See `ElasticLayer`."""
+        mid, out = first(counts[0], spec.mid_channels), first(counts[1], spec.out_channels)
+        y = F.conv2d(x_BCHW, self.reduce.weight)
+        y = activate(_masked(self.reduce_norm, y, mid), spec.act) * mid
+        y = F.conv2d(y, self.spatial.weight, stride=spec.stride, padding=spec.kernel // 2)
+        y = activate(_masked(self.spatial_norm, y, mid), spec.act) * mid
+        y = _masked(self.project_norm, F.conv2d(y, self.project.weight), out) * out
+        if spec.skip:
+            return torch.where(counts[1] > 0, activate(y + x_BCHW, spec.act), x_BCHW)
+        z = F.avg_pool2d(x_BCHW, spec.stride, ceil_mode=True) if spec.stride > 1 else x_BCHW
+        z = _masked(self.shortcut_norm, F.conv2d(z, self.shortcut.weight), out) * out
+        return activate(y + z, spec.act)
+
+
+def _masked(norm: nn.Module, x_BCHW: Tensor, here_1C11: Tensor) -> Tensor:
+    assert isinstance(norm, ElasticBatchNorm)
+    return norm.masked(x_BCHW, here_1C11)

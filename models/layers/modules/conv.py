@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.modules.elastic import ElasticBatchNorm, ElasticLayer, activate
+from models.layers.modules.elastic import ElasticBatchNorm, ElasticLayer, activate, first
 from models.layers.spec import LayerSpec
 
 
@@ -21,6 +21,18 @@ class ElasticConvLayer(ElasticLayer):
         weight = self.conv.weight[: spec.out_channels, : spec.in_channels]
         y = F.conv2d(x_BCHW, weight, stride=spec.stride, padding=spec.kernel // 2)
         y = activate(self.norm(y), spec.act)
+        return x_BCHW + y if spec.skip else y
+
+    def counts(self, spec: LayerSpec | None) -> tuple[int, ...] | None:
+        """Output channels; 0 without the layer."""
+        return (spec.out_channels if spec else 0,)
+
+    def masked(self, x_BCHW: Tensor, spec: LayerSpec, counts: Tensor) -> Tensor:
+        """See `ElasticLayer`."""
+        here = first(counts[0], spec.out_channels)
+        y = F.conv2d(x_BCHW, self.conv.weight, stride=spec.stride, padding=spec.kernel // 2)
+        y = self.norm.masked(y, here) if isinstance(self.norm, ElasticBatchNorm) else y
+        y = activate(y, spec.act) * here
         return x_BCHW + y if spec.skip else y
 
 

@@ -41,6 +41,11 @@ def channels_last(model: ModuleT) -> ModuleT:
     return model
 
 
+def first(count: Tensor, size: int) -> Tensor:
+    """(1, size, 1, 1) bool, true for the first `count` channels; the count stays on its device."""
+    return (torch.arange(size, device=count.device) < count).view(1, size, 1, 1)
+
+
 def centre(weight_C1KK: Tensor, kernel: int) -> Tensor:
     """The central `kernel` x `kernel` of each depthwise filter."""
     margin = (weight_C1KK.shape[-1] - kernel) // 2
@@ -53,6 +58,32 @@ class ElasticLayer(nn.Module):
     def forward(self, x: Tensor, spec: LayerSpec) -> Tensor:
         """The layer in the shape of `spec`."""
         raise NotImplementedError
+
+    # -- the same with shapes that do not depend on the subnet ------------------------------
+
+    def counts(self, spec: LayerSpec | None) -> tuple[int, ...] | None:
+        """What tells a subnet's layer apart, as numbers for `masked`; None if `masked` does not
+        have this layer. By default a layer is the same in every subnet.
+
+        Args:
+            spec: the subnet's layer; None where the subnet lacks it.
+        """
+        return () if spec else None
+
+    def masked(self, x: Tensor, spec: LayerSpec, counts: Tensor) -> Tensor:
+        """The layer of a subnet, computed at full width: what the subnet lacks is zero.
+
+        Args:
+            x: as in `forward`, with zeros in the channels that the subnet lacks.
+            spec: the largest shape.
+            counts: the subnet's `counts`, on the device of `x`.
+        """
+        y: Tensor = self(x, spec)
+        return y
+
+    def unused(self, spec: LayerSpec) -> tuple[str, ...]:
+        """Names of the parameters that the subnet's layer does not use at all."""
+        return ()
 
     def transformed(self, spec: LayerSpec) -> dict[str, Tensor]:
         """The tensors of an extracted layer that are not slices of this one's, by name."""
@@ -94,6 +125,18 @@ class ElasticBatchNorm(nn.Module):
             self.eps,
         )
 
+    def masked(self, x_BCHW: Tensor, here_1C11: Tensor) -> Tensor:
+        """The norm at full width; running statistics are of the channels that are here."""
+        mean, var = self.running_mean.clone(), self.running_var.clone()
+        y = F.batch_norm(
+            x_BCHW, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+        if self.training:
+            here_C = here_1C11.flatten()
+            self.running_mean.copy_(torch.where(here_C, mean, self.running_mean))
+            self.running_var.copy_(torch.where(here_C, var, self.running_var))
+        return y
+
 
 class ElasticDepthwise(nn.Module):
     """Depthwise filters of the largest size, smaller ones by learnt transformations.
@@ -119,3 +162,21 @@ class ElasticDepthwise(nn.Module):
             flat = centre(weight, small).reshape(channels, small**2)
             weight = F.linear(flat, matrix).reshape(channels, 1, small, small)
         return weight
+
+    def masked_filters(self, choice: Tensor) -> Tensor:
+        """The filters of the kernel size number `choice`, with zeros around them."""
+        channels, largest = len(self.weight), self.kernels[-1]
+        chosen = torch.zeros_like(self.weight)
+        for index, kernel in enumerate(self.kernels):
+            margin = (largest - kernel) // 2
+            filters = F.pad(self.filters(channels, kernel), [margin] * 4)
+            chosen = torch.where(choice == index, filters, chosen)
+        return chosen
+
+    def unused(self, kernel: int) -> tuple[str, ...]:
+        """Names of the transformations that a kernel size does without."""
+        return tuple(
+            f"{large}to{small}_matrix"
+            for large, small in zip(self.kernels[:0:-1], self.kernels[-2::-1], strict=True)
+            if large <= kernel
+        )

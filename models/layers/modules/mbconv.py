@@ -17,6 +17,7 @@ from models.layers.modules.elastic import (
     ElasticDepthwise,
     ElasticLayer,
     activate,
+    first,
 )
 from models.layers.spec import LayerSpec
 
@@ -54,6 +55,35 @@ class ElasticMBConv(ElasticLayer):
         y = F.conv2d(y, self.project.weight[:, :mid])
         out: Tensor = self.project_norm(y)
         return x_BCHW + out if spec.skip else out
+
+    def counts(self, spec: LayerSpec | None) -> tuple[int, ...] | None:
+        """Middle channels, squeezed ones, number of the kernel size, output channels."""
+        if spec is None:
+            return (0, 0, 0, 0)
+        if spec.expands != hasattr(self, "expand"):
+            return None  # without the expansion, the middle channels are the input's
+        kernel = self.depthwise.kernels.index(spec.kernel)
+        return (spec.mid_channels, spec.se_channels, kernel, spec.out_channels)
+
+    def masked(self, x_BCHW: Tensor, spec: LayerSpec, counts: Tensor) -> Tensor:
+        """See `ElasticLayer`."""
+        mid, out = first(counts[0], spec.mid_channels), first(counts[3], spec.out_channels)
+        y = x_BCHW
+        if spec.expands:
+            y = self.expand_norm.masked(F.conv2d(y, self.expand.weight), mid)
+            y = activate(y, spec.act) * mid
+        y = depthwise_conv(y, self.depthwise.masked_filters(counts[2]), spec.stride)
+        y = activate(self.depthwise_norm.masked(y, mid), spec.act) * mid
+        if spec.se_channels:
+            z = self.se_reduce(y.mean((2, 3), keepdim=True))
+            z = F.relu(z) * first(counts[1], spec.se_channels)
+            y = y * F.hardsigmoid(self.se_expand(z))
+        y = self.project_norm.masked(F.conv2d(y, self.project.weight), out) * out
+        return x_BCHW + y if spec.skip else y
+
+    def unused(self, spec: LayerSpec) -> tuple[str, ...]:
+        """Transformations to kernel sizes below the subnet's."""
+        return tuple(f"depthwise.{name}" for name in self.depthwise.unused(spec.kernel))
 
     def transformed(self, spec: LayerSpec) -> dict[str, Tensor]:
         """The depthwise filters of smaller kernels are learnt transformations."""

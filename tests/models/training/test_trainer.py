@@ -32,10 +32,10 @@ from models.data.images import (
 from models.data.preprocessing import preprocess
 from models.errors import Conflict, InputError
 from models.supernet.supernet import Supernet, initialize
-from models.training.optim import learning_rate, make_optimizer
+from models.training.optim import archs_of_step, learning_rate, make_optimizer
 from models.training.processes import training_device
 from models.training.recipe import Phase, load_recipe
-from models.training.trainer import Trainer, archs_of_step
+from models.training.trainer import Trainer
 from models.training.training_run import train, training_folder
 from service.cli import app as cli
 from tests.spaces import DEBUG
