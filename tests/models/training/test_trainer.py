@@ -131,7 +131,7 @@ def test_resumed_training_equals_the_uninterrupted(trained, tmp_path, monkeypatc
 @pytest.mark.slow
 def test_killed_for_real_and_resumed_it_is_the_same_supernet(trained, tmp_path, monkeypatch):
     """The command itself: kill -9 once there is a checkpoint, then `--resume` to the end."""
-    command = ["supernets", "train", "debug", "--resume"]
+    command = ["supernets", "train", "debug", "--resume", "--no-predictor"]
     monkeypatch.setenv("SUBNET_HOME", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     root = Path(__file__).resolve().parents[3]
