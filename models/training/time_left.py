@@ -20,7 +20,9 @@ DRAWS = 8
 LATEST = 50
 """Steps whose time counts."""
 OVERHEAD = 0.05
-"""Work of a subnet besides its MACs, as a share of the largest one's."""
+"""Work of a subnet besides its MACs, as a share of the largest one's: on one thread, subnets of
+the shipped space with 0.07, 0.27, 0.34 and 0.44 of its MACs took 0.12, 0.31, 0.37 and 0.50 of its
+time."""
 
 
 class TimeLeft:
