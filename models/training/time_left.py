@@ -28,9 +28,16 @@ time."""
 class TimeLeft:
     """Told of every step; knows how long the others take."""
 
-    def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, steps_per_epoch: int, *, is_masked: bool = False) -> None:
+        """
+        Args:
+            is_masked: whether every subnet costs what the largest one of its resolution does, as on
+                a GPU (`models.supernet.masked`).
+        """
         self._steps_P = [phase.epochs * steps_per_epoch for phase in recipe.phases]
-        self._work_P = [mean_work(phase, recipe.space, recipe.seed) for phase in recipe.phases]
+        self._work_P = [
+            mean_work(phase, recipe.space, recipe.seed, is_masked) for phase in recipe.phases
+        ]
         self._latest: deque[float] = deque(maxlen=LATEST)
         """Seconds for a unit of work."""
         self._phase, self._is_first = -1, True
@@ -66,11 +73,13 @@ class TimeLeft:
         return sum(self._latest) / len(self._latest)
 
 
-def mean_work(phase: Phase, space: SearchSpace, seed: int) -> float:
+def mean_work(phase: Phase, space: SearchSpace, seed: int, is_masked: bool = False) -> float:
     """Of a step of `phase`, in units of a step of the largest network."""
     rng = np.random.default_rng([seed, 17])
     most = macs(space, space.largest)
     steps = [archs_of_step(phase, space, rng) for _ in range(DRAWS)]
+    if is_masked:
+        steps = [[space.at([arch.resolution]).largest for arch in step] for step in steps]
     return sum(macs(space, arch) / most + OVERHEAD for step in steps for arch in step) / DRAWS
 
 

@@ -54,7 +54,9 @@ class TrainingWatch:
             for name, arch in self.archs.items()
         }
         self._validation = Validation(recipe, trainer.data, trainer.validation)
-        self._time_left = TimeLeft(recipe, trainer.steps_per_epoch)
+        self._time_left = TimeLeft(
+            recipe, trainer.steps_per_epoch, is_masked=trainer.device.type == "cuda"
+        )
         self._earlier_s = trainer.spent["duration_s"]
         self._start = self._step_start = time.monotonic()
         self._status_at = -STATUS_S

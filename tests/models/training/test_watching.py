@@ -224,6 +224,8 @@ def test_time_left_knows_that_later_phases_do_more(recipe):
     """Steps whose time is in proportion to their work: then it is exact."""
     works = [mean_work(phase, recipe.space, recipe.seed) for phase in recipe.phases]
     assert works[0] == pytest.approx(1.05)
+    masked = [mean_work(phase, recipe.space, recipe.seed, True) for phase in recipe.phases]
+    assert all(a >= b for a, b in zip(masked, works, strict=True)), "at full width"
     left = TimeLeft(recipe, steps_per_epoch=10)
     for phase, work in enumerate(works):
         left.add(phase, 100.0)  # the first of a phase prepares new shapes
