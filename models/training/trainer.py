@@ -277,7 +277,7 @@ class Trainer:
         received = self._stop.received is not None
         self._is_stopping = average_gradients(self.supernet, self.world, received)
         self.optimizer.step()
-        if self.device.type == "cpu" or self.step % LOSS_STEPS == 0:
+        if self.device.type == "cpu" or self.step % LOSS_STEPS == 0 or math.isnan(self._loss):
             self._loss = float(loss)
         return self._loss
 
