@@ -52,7 +52,7 @@ def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     grip = page.locator(".budget-line .grip").bounding_box()
     page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + 60)
     page.mouse.down()
-    drawn = page.locator("svg.chart").element_handle()
+    drawn = page.locator("#chart svg.chart").element_handle()
     for route in late:
         route.fallback()
     page.wait_for_function("(drawn) => !drawn.isConnected", arg=drawn)

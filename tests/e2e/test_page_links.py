@@ -39,7 +39,7 @@ def test_a_link_reproduces_the_view(page, url):
     expect(page.locator("g.published text")).to_have_text("lat-8ms")
     tooltip = f"{PUBLISHED}: 0.800 ms, 71.4 %, published"
     expect(page.locator("g.published title")).to_have_text(tooltip)
-    expect(page.locator("svg.chart")).to_have_attribute("aria-label", re.compile(tooltip))
+    expect(page.locator("#chart svg.chart")).to_have_attribute("aria-label", re.compile(tooltip))
     expect(page.locator("#published .hint").first).to_contain_text("after fine-tuning each network")
     page.locator("summary", has_text="1 published network as a table").click()
     expect(page.locator("#published tbody tr")).to_contain_text("0.800")

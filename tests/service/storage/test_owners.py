@@ -14,6 +14,7 @@ from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET, make_profile
 from tests.service.rules import RULES
 from tests.service.serving import serving
+from tests.trainings import TRAINING, write_training
 
 CALLERS = {
     "nobody": None,
@@ -68,13 +69,20 @@ class World:
     def path(self, template, kind):
         names = {"search_id": self.things[kind]["search"], "device": self.things[kind]["device"]}
         names["id"] = next(iter(published_networks()))
-        names["name"] = names["device"] if "/devices/{name}" in template else SUPERNET
+        names["name"] = (
+            names["device"]
+            if "/devices/{name}" in template
+            else TRAINING
+            if "/trainings/" in template
+            else SUPERNET
+        )
         return re.sub(r"{(\w+)}", lambda match: names[match[1]], template)
 
 
 @pytest.fixture(scope="module")
 def world(template, tmp_path_factory):
     home = shutil.copytree(template, tmp_path_factory.mktemp("owned") / "home")
+    write_training(home)
     settings = Settings(
         home=home, workers=0, poll_interval_s=0.01, access="required", rate_burst=10**6
     )
