@@ -13,7 +13,7 @@ from service.jobs.recovery import WorkerRecovery
 from service.storage import ExecutorStore
 from service.storage.artifacts import ArtifactLost, ArtifactStore
 from service.storage.backup import restore_backup, tables, write_backup
-from service.storage.database import open_database
+from service.storage.database import open_database, revisions
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
 from tests.service.stored import new
@@ -155,6 +155,16 @@ def test_a_backup_of_another_format_or_schema_is_refused(migrated_sqlite, tmp_pa
             InputError, match="expected format 1 and a schema up to 0.* restore it with"
         ):
             restore_backup(engine, artifacts, path)
+    engine.dispose()
+
+
+def test_a_backup_of_an_older_schema_wants_a_new_database(migrated_sqlite, tmp_path, monkeypatch):
+    engine = open_database(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'a')}")
+    artifacts = ArtifactStore((tmp_path / "artifacts").as_uri())
+    write_backup(engine, artifacts, tmp_path / "backup.tar")
+    monkeypatch.setattr("service.storage.backup.head", lambda: "9999_later")
+    with pytest.raises(Conflict, match=f"its schema {revisions()[-1]} is older than 9999_later"):
+        restore_backup(engine, artifacts, tmp_path / "backup.tar")
     engine.dispose()
 
 
