@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,32 +85,50 @@ def _has_canary(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("canary_ms"), list)
 
 
+@contextmanager
+def without_log() -> Iterator[None]:
+    """No line for each request meanwhile."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 async def run(cases: int, seed: int, home: Path) -> Counter[str]:
     """How so many cases ended, by status and the problem's kind."""
     make_bundle(home / "supernets" / SUPERNET)
     keep(home, make_table())
     install_runtime(home)
-    ended, draw, shown = Counter[str](), random.Random(seed), time.monotonic()
+    ended, draw = Counter[str](), random.Random(seed)
     async with client_on(Settings(home=home, workers=0)) as client:
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        phone, plan = await opened(client, 0)
-        for case in range(cases):
-            value = tampered(phone.result(plan), draw)
-            raw = json.dumps(value)
-            if draw.random() < 0.05:
-                raw = raw[: draw.randrange(len(raw))]
-            path = "/v1/link-sessions/current/result"
-            headers = {**phone.headers, "Content-Type": "application/json"}
-            answer = await client.post(path, content=raw, headers=headers)
-            ended[_kind(answer)] += 1
-            if answer.status_code >= 500 or _kind(answer).endswith("?"):
-                print(f"case {case}: {answer.status_code} {answer.text[:300]}\n  {raw[:500]}")
-            if answer.status_code == 201:
-                phone, plan = await opened(client, case + 1)
-            if time.monotonic() - shown > EVERY_S:
-                shown = time.monotonic()
-                print(f"{case + 1} of {cases} cases", file=sys.stderr, flush=True)
+        with without_log():
+            await _fuzz(client, cases, draw, ended)
     return ended
+
+
+async def _fuzz(
+    client: httpx.AsyncClient, cases: int, draw: random.Random, ended: Counter[str]
+) -> None:
+    phone, plan = await opened(client, 0)
+    shown = time.monotonic()
+    for case in range(cases):
+        value = tampered(phone.result(plan), draw)
+        raw = json.dumps(value)
+        if draw.random() < 0.05:
+            raw = raw[: draw.randrange(len(raw))]
+        path = "/v1/link-sessions/current/result"
+        headers = {**phone.headers, "Content-Type": "application/json"}
+        answer = await client.post(path, content=raw, headers=headers)
+        ended[_kind(answer)] += 1
+        if answer.status_code >= 500 or _kind(answer).endswith("?"):
+            print(f"case {case}: {answer.status_code} {answer.text[:300]}\n  {raw[:500]}")
+        if answer.status_code == 201:
+            phone, plan = await opened(client, case + 1)
+        if time.monotonic() - shown > EVERY_S:
+            shown = time.monotonic()
+            print(f"{case + 1} of {cases} cases", file=sys.stderr, flush=True)
 
 
 def _kind(answer: httpx.Response) -> str:

@@ -153,16 +153,18 @@ def test_it_gives_up_after_so_many_tries_and_another_command_takes_it_up(
 
 @pytest.mark.slow
 def test_a_stopped_or_killed_measurement_is_started_anew(board, ssh_server, kit, gate):
-    events = []
+    killed: list[int] = []
 
     def watch(share, word):
-        events.append(share)
         holder = json.loads((kits_folder(ssh_server) / "lock").read_text())
-        if holder["detached"] and len(events) < 3:
+        if holder["detached"] and not killed:
+            killed.append(holder["pid"])
             os.killpg(holder["pid"], signal.SIGKILL)
-        elif len(events) == 8:
+        elif board.said and not is_stopping:
+            is_stopping.append(True)
             other.start()
 
+    is_stopping: list[bool] = []
     other = Thread(target=lambda: board().stop(kit))
     with pytest.raises(InputError, match="was stopped: go on with --resume"):
         board().measure(kit, on_progress=watch)
