@@ -43,9 +43,9 @@ export class Trainings {
 /** Where a training is, what it takes still, and what was measured last. */
 function inWords({ state, phase, step, steps, seconds_left: left, top1 }) {
   const place = `phase ${phase}, step ${step} of ${steps}`;
-  const time = state === "running" ? (left == null ? "" : `, about ${duration(left)} left`) : "; `subnet-search supernets train RECIPE --resume` goes on";
+  const time = state === "running" ? (left == null ? "" : `, about ${duration(left)} left`) : ["; ", h("code", {}, "subnet-search supernets train RECIPE --resume"), " goes on"];
   const known = ["largest", "smallest"].filter((which) => which in top1).map((which) => `${which} ${percent(top1[which])} %`);
-  return `${state === "running" ? "Training" : "Not running"}: ${place}${time}${known.length ? `. Top-1: ${known.join(", ")}` : ""}`;
+  return [`${state === "running" ? "Training" : "Not running"}: ${place}`, time, known.length ? `. Top-1: ${known.join(", ")}` : ""];
 }
 
 function duration(seconds) {
