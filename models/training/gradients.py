@@ -10,6 +10,7 @@ Shapes: B batch, C channels, r resolution.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.errors import InputError
+from models.errors import InputError, InputWarning
 from models.spaces import Arch
 from models.supernet import MaskedSupernet, Supernet
 
@@ -200,12 +201,14 @@ class MaskedShapes:
 
 
 def gradients_of(supernet: Supernet, label_smoothing: float, device: torch.device) -> Gradients:
-    """What trains fastest on a device. A space that cannot be masked trains by its own shapes."""
+    """What trains fastest on a device. A space that cannot be masked trains by own shapes, with a
+    warning."""
     if device.type == "cuda":
         try:
             return MaskedShapes(supernet, label_smoothing, record=True)
-        except InputError:
-            pass
+        except InputError as error:
+            text = f"{error}: subnets train by their own shapes, which is slow on a GPU"
+            warnings.warn(text, InputWarning, stacklevel=2)
     return OwnShapes(supernet, label_smoothing)
 
 

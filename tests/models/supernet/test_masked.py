@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.errors import InputError
+from models.errors import InputError, InputWarning
 from models.layers.modules import channels_last
 from models.spaces import layer_plan
 from models.supernet import MaskedSupernet, Supernet, initialize
-from models.training.gradients import MaskedShapes
+from models.training.gradients import MaskedShapes, OwnShapes, gradients_of
 from tests.spaces import DEBUG, RESNET
 
 BATCH, SMOOTHING, DISTILL = 4, 0.05, 1.0
@@ -137,5 +137,9 @@ def test_statistics_of_what_a_subnet_lacks_do_not_move():
 
 def test_a_block_that_loses_its_expansion_cannot_be_masked():
     space = dataclasses.replace(DEBUG, expands=(1, 4))
+    supernet = Supernet(space)
     with pytest.raises(InputError, match="expected one that can be masked"):
-        MaskedSupernet(Supernet(space))
+        MaskedSupernet(supernet)
+    with pytest.warns(InputWarning, match="which is slow on a GPU"):
+        gradients = gradients_of(supernet, SMOOTHING, torch.device("cuda"))
+    assert isinstance(gradients, OwnShapes)
