@@ -8,9 +8,11 @@ is 2 for bad input and 1 for any other failure. Commands import what is slow whe
 from __future__ import annotations
 
 import gc
+from typing import Annotated
 
 import typer
 
+from service import __version__
 from service.cli import keys, operation, runtimes, verify
 from service.cli.common import Group
 from service.cli.devices import app as devices_app
@@ -30,12 +32,29 @@ in it after every 700 objects, as Python does, makes a command start a twentieth
 
 app = typer.Typer(
     name="subnet-search",
-    help="One trained supernet, one fitted network for every device.",
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help and errors, which can be read by scripts too
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"subnet-search {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def subnet_search(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """One trained supernet, one fitted network for every device."""
+
+
 app.command()(operation.serve)
 app.command()(operation.worker)
 app.command()(operation.backup)

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from service import __version__
 from service.http import openapi, pages, problems
 from service.http.auth import Authentication, settle, settle_loop
 from service.http.dependencies import ServiceDep, open_service, working
@@ -32,8 +33,6 @@ from service.http.routes import (
 )
 from service.http.scopes import RouteScopes, requires
 from service.settings import Settings
-
-VERSION = "0.1.0"
 
 THREADS, SWITCH_S = 10, 0.001
 """Threads that handle requests, and seconds before a computing thread yields to another: their
@@ -72,7 +71,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Subnet Search",
-        version=VERSION,
+        version=__version__,
+        openapi_tags=list(openapi.TAGS),
         summary="One trained supernet, one fitted network for every device.",
         lifespan=lifespan,
         docs_url=None,

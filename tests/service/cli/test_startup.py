@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from latency_tables.benchmark.rounds import MeasureOptions
+from service import __version__
 from service.catalog.supernets import importing, measure_accuracy
+from service.cli import app
 from service.cli.common import MEASURE_S
 from service.cli.supernets import bringing, measuring
 from tests.service.conftest import keep, make_table
@@ -61,3 +64,7 @@ def test_defaults_of_options_are_those_of_the_functions():
     assert bringing.SEARCHES == importing.SEARCHES
     assert measuring.FIT_SUBNETS == measure_accuracy.FIT_SUBNETS
     assert measuring.TEST_SUBNETS == measure_accuracy.TEST_SUBNETS
+
+
+def test_the_command_says_its_version():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"subnet-search {__version__}\n"

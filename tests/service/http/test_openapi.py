@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from service import __version__
 from service.http.app import create_app
 
 SURFACE = {
@@ -58,6 +60,32 @@ def operations(document):
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
+
+
+@pytest.mark.slow
+def test_the_document_is_valid(document):
+    errors = [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]
+    assert not errors
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == __version__
+
+
+def test_tags_are_described_and_none_is_left_out(document):
+    described = {tag["name"]: tag["description"] for tag in document["tags"]}
+    used = {tag for operation in operations(document).values() for tag in operation["tags"]}
+    assert set(described) == used
+    assert all(described.values())
+
+
+def test_a_stream_says_what_one_event_is(document):
+    (media,) = (
+        content["text/event-stream"]
+        for operation in operations(document).values()
+        if "text/event-stream"
+        in (content := operation["responses"].get("200", {}).get("content", {}))
+    )
+    assert set(media["x-itemSchema"]["properties"]) >= {"data", "event", "id"}
+    assert media["schema"]["type"] == "string"
 
 
 def test_the_whole_surface_and_nothing_else(document):
