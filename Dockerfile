@@ -7,6 +7,13 @@ WORKDIR /package
 COPY service/links/onnxruntime-web.json .
 RUN npm pack "onnxruntime-web@$(node -p "require('./onnxruntime-web.json').version")"
 
+# The guide, which the service serves at /docs/guide.
+FROM python:3.11-slim AS guide
+WORKDIR /app
+COPY constraints.txt zensical.toml ./
+COPY docs docs
+RUN pip install --no-cache-dir --constraint constraints.txt zensical && zensical build --strict
+
 FROM python:3.11-slim
 
 # On x86-64 the package index serves torch as its CUDA build, gigabytes larger than a search
@@ -36,6 +43,7 @@ COPY models models
 COPY latency_tables latency_tables
 COPY search search
 COPY service service
+COPY --from=guide /app/service/guide service/guide
 RUN pip install --no-deps --no-build-isolation --editable . \
     && python -m compileall -q models latency_tables search service \
     && useradd --system --uid 10001 --no-create-home subnet \

@@ -8,6 +8,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+GUIDE := service/guide/index.html
 PORT ?= 8000
 RECIPE ?= fashion-mbv3
 WORKERS ?=
@@ -19,12 +20,12 @@ FIND_PYTHON = for python in python3.11 python3 python; do \
 	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help run test test-fast golden check format bench stress headline train lock python clean
+.PHONY: help guide run test test-fast golden check format bench stress headline train lock python clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(STAMP) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
+run: $(STAMP) $(GUIDE) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
 	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
 
 # Tests start many processes: each reads compiled code, whatever the environment says of writing it.
@@ -38,8 +39,13 @@ test test-fast: export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 # One process more than there are cores, since tests wait for browsers, servers and databases.
-test: $(STAMP) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
+test: $(STAMP) $(GUIDE) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
 	$(PYTEST) -n $(or $(WORKERS),$$(($$(getconf _NPROCESSORS_ONLN) + 1))) -m "not record" $(ARGS)
+
+guide: $(GUIDE) ## build the pages of docs/ as a site, served at /docs/guide
+
+$(GUIDE): $(STAMP) zensical.toml $(wildcard docs/*.md docs/*/*)
+	@$(BIN)/zensical build --strict
 
 golden: $(STAMP) ## compare what a user gets with the record, to the bit (minutes)
 	$(BIN)/python -m pytest -m record $(ARGS)
@@ -103,6 +109,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## remove everything that can be made again, but not var/
-	rm -rf $(VENV) build *.egg-info .coverage .hypothesis .import_linter_cache \
+	rm -rf $(VENV) build service/guide *.egg-info .coverage .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

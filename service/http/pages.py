@@ -1,4 +1,4 @@
-"""What browsers open: the page at `/` and the API's documentation at `/docs`.
+"""What browsers open: the page at `/`, the API's documentation at `/docs`, the guide below it.
 
 Everything comes from `web/` or from an installed package, so it works without a network; the
 content security policy makes the browser enforce that.
@@ -7,9 +7,13 @@ content security policy makes the browser enforce that.
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
+from functools import lru_cache
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from threading import Thread
@@ -19,7 +23,7 @@ from typing import Annotated, Any
 import fastapi_offline
 from fastapi import FastAPI, Header, Response
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
 from models.bundle import PREDICTOR
@@ -32,6 +36,8 @@ from service.http.ranges import entity_tag
 from service.http.scopes import requires
 
 WEB = Path(__file__).parents[1] / "web"
+GUIDE = Path(__file__).parents[1] / "guide"
+"""The pages of docs/ as a site, once `make guide` has built it."""
 SWAGGER = Path(fastapi_offline.__file__).with_name("static")
 """Swagger UI, as that package brings it."""
 
@@ -73,8 +79,10 @@ be sent without a delay."""
 class Assets(StaticFiles):
     """Files of a folder, with the headers of a page."""
 
-    def __init__(self, directory: Path, headers: Mapping[str, str] = HEADERS) -> None:
-        super().__init__(directory=directory, check_dir=False)
+    def __init__(
+        self, directory: Path, headers: Mapping[str, str] = HEADERS, html: bool = False
+    ) -> None:
+        super().__init__(directory=directory, html=html, check_dir=False)
         self._headers = headers
 
     async def get_response(self, path: str, scope: Message) -> Response:
@@ -82,6 +90,41 @@ class Assets(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(self._headers)
         return response
+
+
+@requires("public")
+class Guide(Assets):
+    """The site that was built from docs/, whose inline scripts are allowed by their hashes."""
+
+    async def get_response(self, path: str, scope: Message) -> Response:
+        """One file, or what to do where the site is not built."""
+        if not (GUIDE / "index.html").is_file():
+            text = "The guide is not built in this installation: `make guide` builds it from docs/."
+            return PlainTextResponse(f"{text}\n", status_code=404, headers=dict(HEADERS))
+        response = await super().get_response(path, scope)
+        if not isinstance(response, FileResponse):
+            # Not modified: the browser goes on with the policy that it was given with the file.
+            del response.headers["Content-Security-Policy"]
+        elif str(response.path).endswith(".html"):
+            html = Path(response.path).read_text()
+            response.headers["Content-Security-Policy"] = guide_policy(html)
+        return response
+
+
+@lru_cache(maxsize=256)
+def guide_policy(html: str) -> str:
+    """The policy of a page of the guide: of what stands inline, only the scripts of `html`.
+
+    The site's search brings styles of its own, and nothing on these pages comes from users.
+    """
+    scripts = sorted(set(re.findall(r"<script>(.*?)</script>", html, re.DOTALL)))
+    digests = (b64encode(sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        HEADERS["Content-Security-Policy"]
+        .replace("script-src 'self'", f"script-src 'self' {allowed}; worker-src 'self'")
+        .replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+    )
 
 
 def register(app: FastAPI) -> None:
@@ -92,6 +135,7 @@ def register(app: FastAPI) -> None:
     app.add_api_route("/measure", measure, include_in_schema=False, methods=methods)
     runtime = "/assets/onnxruntime-web/{name}"
     app.add_api_route(runtime, web_runtime, include_in_schema=False, methods=methods)
+    app.mount("/docs/guide", Guide(GUIDE, html=True))
     app.mount("/assets/measure", Assets(WEB / "measure", ISOLATED))
     app.mount("/assets/swagger", Assets(directory=SWAGGER))
     app.mount("/assets", Assets(directory=WEB))

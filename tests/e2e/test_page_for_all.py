@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from service.http.pages import GUIDE
 from service.settings import Settings
 from service.storage.access.api_keys import KeyStore
 from service.storage.database import migrate, open_database
@@ -55,6 +56,19 @@ def test_no_request_leaves_for_another_host(page, url, hosts):
         page.wait_for_load_state("networkidle")
     expect(page.get_by_text("/v1/searches/{search_id}/model.onnx", exact=True)).to_be_visible()
     assert hosts == {httpx.URL(url).netloc.decode()}
+
+
+@pytest.mark.skipif(not (GUIDE / "index.html").exists(), reason="`make guide` has not built it")
+def test_the_guide_is_read_and_searched_without_another_host(page, url, hosts):
+    refused = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.goto("/docs/guide/numbers.html")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("recalibrated")
+    expect(page.get_by_role("option", name="Taking one")).to_be_visible()
+    assert hosts == {httpx.URL(url).netloc.decode()}
+    assert not [text for text in refused if "Content Security Policy" in text]
 
 
 def test_axe_finds_nothing_serious(page):

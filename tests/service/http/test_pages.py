@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,8 @@ import pytest
 from models.spaces.arch import Arch
 from service.catalog.explanation import describe_layers
 from service.catalog.fronts import read_front
-from service.http.pages import SWAGGER, WEB
+from service.http import pages
+from service.http.pages import GUIDE, SWAGGER, WEB
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of, client_on
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +47,30 @@ async def test_pages_name_files_that_are_there_and_no_script_inline(client, page
     for link in links:
         assert (await client.get(link)).status_code == 200, link
     assert not re.search(r"<script(?![^>]*\bsrc=)|\bon\w+=|style=|https?://", html)
+
+
+async def test_a_guide_that_is_not_built_says_how_to_build_it(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "GUIDE", tmp_path)
+    answer = await client.get("/docs/guide/")
+    assert answer.status_code == 404
+    assert "make guide" in answer.text
+
+
+def test_a_page_of_the_guide_may_run_the_scripts_that_it_was_built_with():
+    script = "document.title = 'é'"
+    policy = pages.guide_policy(f"<script>{script}</script><script src='a.js'></script>")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}'; worker-src 'self'" in policy
+    assert policy.count("sha256") == 1
+
+
+@pytest.mark.skipif(not (GUIDE / "index.html").exists(), reason="`make guide` has not built it")
+async def test_a_browser_keeps_the_policy_of_a_page_that_is_not_modified(client):
+    page = await client.get("/docs/guide/")
+    assert "sha256" in page.headers["content-security-policy"]
+    again = await client.get("/docs/guide/", headers={"If-None-Match": page.headers["etag"]})
+    assert again.status_code == 304
+    assert "content-security-policy" not in again.headers
 
 
 def named_modules(page):
