@@ -125,8 +125,10 @@ class Infeasible(InputError):
     Attributes:
         limit: the limit that binds.
         budget: the requested value.
-        floor: the least possible value; where each limit can be met by itself, the value of the
-            network that comes nearest to meeting all of them.
+        floor: of an upper limit the least possible value; where each limit can be met by itself,
+            the value of the network that comes nearest to meeting all of them. None of a lower
+            limit.
+        ceiling: the same of a lower limit: the largest possible value. None of an upper limit.
         nearest: budgets by name that can be met together, the nearest found to those requested.
     """
 
@@ -139,17 +141,38 @@ class Infeasible(InputError):
         *,
         alone: bool = True,
     ) -> None:
-        self.limit, self.budget, self.floor = limit, budget, floor
+        self.limit, self.budget = limit, budget
+        self.floor: float | None = floor
+        self.ceiling: float | None = None
         self.nearest = {limit: floor} if nearest is None else dict(nearest)
         which = "smallest network of this space"
         if not alone:
             others = ", ".join(name for name in self.nearest if name != limit)
             which = f"network that comes nearest to meeting {others} as well"
+            if not others:
+                which = "network found that comes nearest to meeting all limits"
         together = ", ".join(f"{name} {budget:.6g}" for name, budget in self.nearest.items())
         super().__init__(
             f"infeasible: {limit} <= {budget:.6g} asked, but the {which} "
             f"needs {floor:.6g}; ask for at least {together}, or a smaller supernet"
         )
+
+    @classmethod
+    def above(
+        cls, limit: str, budget: float, ceiling: float, which: str = "largest network of this space"
+    ) -> Infeasible:
+        """A lower limit that no network reaches.
+
+        Args:
+            which: the network that `ceiling` is of.
+        """
+        error = cls(limit, budget, ceiling)
+        error.floor, error.ceiling = None, ceiling
+        error.args = (
+            f"infeasible: {limit} >= {budget:.6g} asked, but the {which} has "
+            f"{ceiling:.6g}; ask for at most {limit} {ceiling:.6g}, or a larger supernet",
+        )
+        return error
 
     def noted(self, note: str) -> Infeasible:
         """The same error with a further sentence."""

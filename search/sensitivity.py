@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.spaces import Arch, GeneMatrix, SearchSpace
+from models.spaces import Arch, GeneMatrix, SearchSpace, place_of
 from search.costs import CostModel
 from search.evolution import neighbours
 from search.front import Front
@@ -128,15 +128,9 @@ def _within(points: Front, latency_ms: float) -> int:
 
 
 def _unit(space: SearchSpace, changed: GeneMatrix) -> str:
-    gene = space.genes[int(np.flatnonzero(changed)[0])]
-    if gene.name == "resolution":
-        return "resolution"
-    if gene.block >= 0:
-        return f"stage{gene.stage + 1}_block{gene.block + 1}"
-    stages = len(space.block_counts)
-    # A ResNet's stem comes before its stages in both lists of the architecture.
-    first = max(g.stage for g in space.genes if g.name == gene.name and g.block < 0) - stages + 1
-    return "stem" if gene.stage < first else f"stage{gene.stage - first + 1}"
+    """The block, the stage of a depth or a width, or the resolution."""
+    place, _, name = place_of(space, space.genes[int(np.flatnonzero(changed)[0])]).rpartition(".")
+    return place or name
 
 
 def _in_words(space: SearchSpace, before: GeneMatrix, after: GeneMatrix) -> str:

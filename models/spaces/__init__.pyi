@@ -11,6 +11,9 @@ from .files import published_spaces as published_spaces
 from .files import read_space as read_space
 from .files import register_family as register_family
 from .files import unregister_family as unregister_family
+from .frozen import Frozen as Frozen
+from .frozen import frozen_part as frozen_part
+from .frozen import place_of as place_of
 from .genes import Gene as Gene
 from .genes import GeneMatrix as GeneMatrix
 from .genes import GeneName as GeneName
@@ -19,6 +22,7 @@ from .genes import make_divisible as make_divisible
 from .mobile import MobileSpace as MobileSpace
 from .net_config import lacks_resolution as lacks_resolution
 from .ofa_form import to_ofa as to_ofa
+from .part import SpacePart as SpacePart
 from .picture import architecture_svg as architecture_svg
 from .picture import plan_svg as plan_svg
 from .plan import layer_plan as layer_plan

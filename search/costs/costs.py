@@ -84,8 +84,12 @@ class Cost(Protocol):
         or neither."""
         ...
 
+    def at_least(self, value: float, /) -> tuple[CostModel, float]:
+        """A sum and its limit, equivalent to this cost being `value` or more."""
+        ...
+
     def at(self, space: SearchSpace, /) -> Cost:
-        """The same cost over `space`, which is this one at fewer resolutions."""
+        """The same cost over `space`, which is this one with fewer choices of some genes."""
         ...
 
 
@@ -143,14 +147,20 @@ class CostModel:
         """See `Cost.within`: a sum is its own equivalent."""
         return self, budget
 
+    def at_least(self, value: float) -> tuple[CostModel, float]:
+        """See `Cost.at_least`: the negative of this sum. Negation is exact."""
+        return scaled(self, -1.0), -value
+
     def at(self, space: SearchSpace) -> CostModel:
-        """The same cost over `space`, which is this one at fewer resolutions."""
-        if space.resolutions == self.space.resolutions:
+        """The same cost over `space`, which is this one with fewer choices of some genes."""
+        kept = [
+            [whole.choices.index(choice) for choice in gene.choices]
+            for whole, gene in zip(self.space.genes, space.genes, strict=True)
+        ]
+        if all(len(k) == n for k, n in zip(kept, self.space.n_choices, strict=True)):
             return self
-        kept = [self.space.resolutions.index(r) for r in space.resolutions]
         factors = tuple(
-            # The resolution is column 0, so it is the first axis of the tables that have it.
-            Factor(f.name, f.columns, f.table[kept] if 0 in f.columns else f.table)
+            Factor(f.name, f.columns, f.table[np.ix_(*(kept[c] for c in f.columns))])
             for f in self.factors
         )
         return CostModel(space, factors, self.constant)

@@ -50,8 +50,16 @@ class PeakModel:
         )
         return CostModel(self.space, factors, 1.0), 1.0
 
+    def at_least(self, value: float) -> tuple[CostModel, float]:
+        """See `Cost.at_least`: minus the number of layers of `value` or more, and -1."""
+        factors = tuple(
+            Factor(f.name, f.columns, np.where(f.table >= value, -1.0, 0.0))
+            for f in self.layers.factors
+        )
+        return CostModel(self.space, factors), -1.0
+
     def at(self, space: SearchSpace) -> PeakModel:
-        """The same cost over `space`, which is this one at fewer resolutions."""
+        """The same cost over `space`, which is this one with fewer choices of some genes."""
         return PeakModel(self.layers.at(space))
 
     @cached_property

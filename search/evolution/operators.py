@@ -8,6 +8,7 @@ Shapes: N networks, G genes, U units.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -37,6 +38,13 @@ def _columns(space: SearchSpace) -> npt.NDArray[np.intp]:
 
 
 @lru_cache(maxsize=64)
+def _open_units(space: SearchSpace) -> npt.NDArray[np.int64]:
+    """Units but the resolution in which there is a choice; some may be frozen."""
+    unit_of = units(space)
+    return np.array(sorted({*unit_of[space.n_choices > 1]} - {0}), np.int64)
+
+
+@lru_cache(maxsize=64)
 def _stages(space: SearchSpace) -> npt.NDArray[np.int64]:
     """Stage of each gene, (G,), counted from 1; 0 for the stem and what all stages share."""
     last = len(space.block_counts) - 1
@@ -58,7 +66,10 @@ def mutate(
     The resolution stays, since islands are of one resolution.
     """
     count, columns_UW = len(parents), _columns(space)
-    chosen = rng.integers(1, len(columns_UW), (count, 3))
+    open_units = _open_units(space)
+    if not len(open_units):
+        return parents
+    chosen = open_units[rng.integers(0, len(open_units), (count, 3))]
     more = rng.random((count, 2)) < probability
     chosen[:, 1:] = np.where(more, chosen[:, 1:], chosen[:, :1])
     children = parents.copy()
@@ -107,11 +118,18 @@ class Neighbours(NamedTuple):
     unit: npt.NDArray[np.int64]
     """The unit changed, (N,)."""
 
+    def pairs(self, space: SearchSpace) -> GeneMatrix:
+        """Every network two changes of different units away, canonical, (P, G)."""
+        first, second = np.nonzero(np.triu(self.unit[:, None] != self.unit))
+        both = np.where(self.changed[second], self.genes[second], self.genes[first])
+        return space.canonical(both)
+
 
 def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
     """Every network one unit away from `row`, (G,).
 
-    The blocks that a larger depth adds are all of one kind; each kind is tried.
+    The blocks that a larger depth adds are all of one kind, counted through the kinds of each; each
+    kind is tried.
     """
     unit_of = units(space)
     moves: list[dict[int, int]] = [
@@ -122,22 +140,17 @@ def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
         if choice != row[column]
     ]
     for s, (counts, depth) in enumerate(zip(space.block_counts, space.depth_columns, strict=True)):
-        blocks = [space.block_columns[s, b] for b in range(counts[-1])]
-        kinds = list(itertools.product(*(range(len(space.genes[c].choices)) for c in blocks[0])))
+        kinds = [_kinds(space, space.block_columns[s, b]) for b in range(counts[-1])]
         count = counts[row[depth]]
         for index, other in enumerate(counts):
             if other < count:
                 moves.append({depth: index})
             elif other > count:
-                for kind in kinds:
-                    new = [dict(zip(columns, kind, strict=True)) for columns in blocks[count:other]]
-                    moves.append({depth: index} | {c: v for block in new for c, v in block.items()})
-        for columns in blocks[:count]:
-            moves += [
-                dict(zip(columns, kind, strict=True))
-                for kind in kinds
-                if kind != tuple(row[list(columns)])
-            ]
+                new = kinds[count:other]
+                for i in range(max(map(len, new))):
+                    moves.append({depth: index} | _merged(own[i % len(own)] for own in new))
+        for own in kinds[:count]:
+            moves += [kind for kind in own if any(row[c] != v for c, v in kind.items())]
     genes = np.tile(row, (len(moves), 1))
     changed = np.zeros(genes.shape, bool)
     for n, move in enumerate(moves):
@@ -146,6 +159,16 @@ def neighbours(space: SearchSpace, row: GeneMatrix) -> Neighbours:
         changed[n, columns_] = True
     unit = np.array([unit_of[min(move)] for move in moves], np.int64)
     return Neighbours(space.canonical(genes), changed, unit)
+
+
+def _kinds(space: SearchSpace, columns: tuple[int, ...]) -> list[dict[int, int]]:
+    """Choices by column of each kind of a block."""
+    choices = (range(len(space.genes[c].choices)) for c in columns)
+    return [dict(zip(columns, kind, strict=True)) for kind in itertools.product(*choices)]
+
+
+def _merged(parts: Iterable[dict[int, int]]) -> dict[int, int]:
+    return {column: choice for part in parts for column, choice in part.items()}
 
 
 KEY_BITS = 53

@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from models.spaces import Arch, GeneMatrix, SearchSpace
+from models.spaces import Arch, GeneMatrix, SearchSpace, SpacePart
 from search.costs import Cost
+from search.evolution.enumeration import every_network, is_small
 from search.evolution.evolution import Evolution, EvolutionSettings
 from search.evolution.local_search import climb
 from search.evolution.loop import generations
@@ -77,6 +79,7 @@ def search_subnet(
     limits: Mapping[str, float],
     seed: int,
     *,
+    minimums: Mapping[str, float] = MappingProxyType({}),
     settings: SearchSettings | None = None,
     termination: Termination = DEFAULT_TERMINATION,
     clock: Callable[[], float] = time.perf_counter,
@@ -84,11 +87,13 @@ def search_subnet(
 ) -> SearchResult:
     """Find the most accurate network of `space` that meets every limit.
 
+    A small part of a space is not searched: each of its networks is evaluated.
     BLAS has one thread in this process from then on (`search.evolution.threads`).
 
     Args:
         costs: cost models by name; those without a limit are only reported.
         limits: budgets by name, each in the unit of its cost; may be empty.
+        minimums: the least values of costs by name, in their units.
         seed: of the only random generator.
         settings: by default `EXPLORED_SETTINGS` where the predictor has a warm-start pool, else
             `DEFAULT_SETTINGS`.
@@ -102,19 +107,16 @@ def search_subnet(
     """
     start = clock()
     one_blas_thread()
-    problem = SubnetProblem(space, predictor, costs, limits).without_slack()
+    problem = SubnetProblem(space, predictor, costs, limits, minimums).without_slack()
     evaluate = Evaluator(problem)
-    rng = np.random.default_rng(seed)
-    if settings is None:
-        explored = len(warm_start_pool_of(predictor, space)) > 0
-        settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
-    known = warm_start(problem, evaluate, settings.warm_start, rng)
-    slopes = predictor.slopes if isinstance(predictor, Sloped) else None
-    evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
-    generation, reason = _evolve(
-        evolution, evaluate, termination, lambda: clock() - start, on_progress
-    )
-    row = climb(evaluate, evolution.best)
+    generation = 0
+    reason: Literal["terminated", "exhausted"] = "exhausted"
+    if (minimums or isinstance(space, SpacePart)) and is_small(space):
+        row = _best_of_all(evaluate)
+    else:
+        row, generation, reason = _searched(
+            problem, evaluate, seed, settings, termination, lambda: clock() - start, on_progress
+        )
     top1 = float(evaluate(row[None])[0])
     return SearchResult(
         genes=row,
@@ -127,6 +129,39 @@ def search_subnet(
         seed=seed,
         reason=reason,
     )
+
+
+def _best_of_all(evaluate: Evaluator) -> GeneMatrix:
+    """The best network of a small space that meets the limits, (G,)."""
+    problem = evaluate.problem
+    problem.anchor()  # refuses limits that no network meets
+    genes = every_network(problem.space)
+    genes = genes[problem.feasible(genes)]
+    best: GeneMatrix = genes[evaluate(genes).argmax()]
+    return best
+
+
+def _searched(
+    problem: SubnetProblem,
+    evaluate: Evaluator,
+    seed: int,
+    settings: SearchSettings | None,
+    termination: Termination,
+    seconds: Callable[[], float],
+    on_progress: Callable[[SearchProgress], None],
+) -> tuple[GeneMatrix, int, Literal["terminated", "exhausted"]]:
+    """The network that warm start, evolution and local search end at, the number of generations,
+    and why they ended."""
+    space, predictor = problem.space, problem.predictor
+    rng = np.random.default_rng(seed)
+    if settings is None:
+        explored = len(warm_start_pool_of(predictor, space)) > 0
+        settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
+    known = warm_start(problem, evaluate, settings.warm_start, rng)
+    slopes = predictor.slopes if isinstance(predictor, Sloped) else None
+    evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
+    generation, reason = _evolve(evolution, evaluate, termination, seconds, on_progress)
+    return climb(evaluate, evolution.best), generation, reason
 
 
 def _evolve(

@@ -91,7 +91,7 @@ def warm_start(
     genes, group = _near_limits(problem, settings, rng)
     top1 = evaluate(genes)
     surrogates: list[CostModel | None] = [None] * settings.groups
-    price_C = np.zeros(len(problem.limits))
+    price_C = np.zeros(len(problem.sums))
     for _ in range(settings.rounds):
         gap = np.abs(_worst(problem, genes))
         rows, values = [], []
@@ -196,9 +196,11 @@ def _lagrangian(
         points a budget, (I, C).
     """
     index = np.arange(len(rows))
-    if not problem.limits:
+    if not problem.sums:
         return blocks.minimise(-value_IBDK, rows), index, np.empty((len(rows), 0))
-    relative = [blocks.gather(costs[name], rows) / most for name, (_, most) in problem.sums.items()]
+    relative = [
+        blocks.gather(costs[name], rows) / abs(most) for name, (_, most) in problem.sums.items()
+    ]
     # At first the whole range of values is worth one budget.
     value_range = np.ptp(value_IBDK, axis=(2, 3)).sum(axis=1) + 1e-9
     log_price_IC = np.tile(np.log(value_range)[:, None], (1, len(relative)))

@@ -12,6 +12,7 @@ from .metrics import found_agreement as found_agreement
 from .metrics import prediction_agreement as prediction_agreement
 from .mlp import Mlp as Mlp
 from .mlp import read_published_mlp as read_published_mlp
+from .part import predictor_of_part as predictor_of_part
 from .protocol import AccuracyPredictor as AccuracyPredictor
 from .protocol import Explored as Explored
 from .protocol import Provenance as Provenance

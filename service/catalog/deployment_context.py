@@ -11,10 +11,15 @@ from latency_tables.table import LatencyTable, Precision, space_layers
 from models.bundle import PREDICTOR, Bundle
 from models.errors import Infeasible, InputError
 from models.layers import LayerSpec
-from models.spaces import Arch, GeneMatrix, SearchSpace
+from models.spaces import Arch, Frozen, GeneMatrix, SearchSpace, SpacePart, frozen_part
 from search.costs import Cost, CostInputs, CostModel, Floats, registered_limits, scaled
 from search.evolution import SubnetProblem
-from search.predictors import AccuracyPredictor, load_predictor, predictor_provenance
+from search.predictors import (
+    AccuracyPredictor,
+    load_predictor,
+    predictor_of_part,
+    predictor_provenance,
+)
 from service.catalog.energy import footprint
 from service.catalog.provenance import doubts, table_provenance, upper_bound
 
@@ -201,6 +206,19 @@ class DeploymentContext:
         bound = scaled(latency, self.table.upper_factor(confidence))
         costs = {**self.costs, "latency_ms": bound}
         return replace(self, costs=costs, confidence=confidence), given
+
+    def with_frozen(self, frozen: Frozen) -> DeploymentContext:
+        """The context to search with, where `frozen` keeps only some choices of some genes.
+
+        Raises:
+            InvalidDocument: if a key or choice of `frozen` is none of this space's.
+        """
+        part = frozen_part(self.space, frozen)
+        if not isinstance(part, SpacePart):
+            return self
+        predictor = self.predictor and predictor_of_part(self.predictor, part)
+        costs = {name: model.at(part) for name, model in self.costs.items()}
+        return replace(self, space=part, predictor=predictor, costs=costs)
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Refuse limits that no network can meet, each by itself or all together.

@@ -1,0 +1,179 @@
+"""Frozen parts and ranges against enumeration: exactly the best of every network that is left."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import Infeasible, InvalidDocument
+from models.spaces.frozen import frozen_part, place_of, read_frozen
+from models.spaces.part import SpacePart
+from search.costs.costs import latency_costs, macs_costs, params_costs
+from search.costs.peak_memory import peak_memory_costs
+from search.evolution.enumeration import every_network
+from search.evolution.operators import crossover, mutate, neighbours
+from search.evolution.problem import SubnetProblem
+from search.evolution.run import search_subnet
+from search.predictors.part import predictor_of_part
+from tests.brute import all_genes
+from tests.fakes import FakeTable, LinearAccuracy
+from tests.spaces import DEBUG, FASHION_LIKE, RESNET
+
+SPACES = {space.name: space for space in (DEBUG, RESNET)}
+GENES = {name: all_genes(space) for name, space in SPACES.items()}
+COSTS = {
+    name: {
+        "latency_ms": latency_costs(space, FakeTable()),
+        "macs": macs_costs(space),
+        "params": params_costs(space),
+        "peak_memory_bytes": peak_memory_costs(space),
+    }
+    for name, space in SPACES.items()
+}
+
+
+@st.composite
+def kept_choices(draw, space):
+    """A random nonempty set of choices of each gene; most genes keep all."""
+    kept = []
+    for gene in space.genes:
+        everything = tuple(range(len(gene.choices)))
+        subset = st.sets(st.sampled_from(everything), min_size=1).map(sorted).map(tuple)
+        kept.append(draw(st.one_of(st.just(everything), subset)))
+    return kept
+
+
+def of_part(part, genes):
+    """The rows of the whole space that a part has, by the definition."""
+    inside = [
+        all(not on or index in kept for index, on, kept in zip(row, active, part.kept, strict=True))
+        for row, active in zip(genes, part.whole.active(genes), strict=True)
+    ]
+    return genes[np.array(inside)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+@given(st.data())
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+def test_a_part_has_exactly_the_networks_that_are_left(name, data):
+    """Its rows, their costs and everything made of them."""
+    space = SPACES[name]
+    part = SpacePart.of(space, data.draw(kept_choices(space)))
+    expected = of_part(part, GENES[name])
+    rows = every_network(part)
+    whole = part.to_whole(rows)
+    assert len(rows) == part.cardinality == len(expected)
+    assert np.array_equal(np.unique(whole, axis=0), expected)
+    assert np.array_equal(part.of_whole(whole), rows)
+    assert part.decode(rows[:5]) == space.decode(whole[:5])
+    for model in COSTS[name].values():
+        assert np.array_equal(model.at(part).evaluate(rows), model.evaluate(whole))
+        assert model.at(part).floor() == model.evaluate(whole).min()
+        assert model.at(part).ceiling() == model.evaluate(whole).max()
+    rng = np.random.default_rng(0)
+    parents = rows[rng.integers(0, len(rows), 20)]
+    made = [
+        part.sample(20, rng),
+        part.sample_tilted(20, 1.5, rng),
+        mutate(part, parents, 0.5, rng),
+        crossover(part, parents, parents[::-1], 0.5, rng),
+        neighbours(part, rows[0]).genes,
+        part.of_whole(GENES[name]),
+    ]
+    known = {row.tobytes() for row in rows}
+    assert all(row.tobytes() in known for some in made for row in some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+@given(st.data())
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+def test_frozen_parts_and_ranges_give_exactly_the_best(name, data):
+    """Of any part, between any two bounds of up to two costs; nothing is left: it is refused."""
+    space, costs = SPACES[name], COSTS[name]
+    part = SpacePart.of(space, data.draw(kept_choices(space)))
+    predictor = LinearAccuracy(space, data.draw(st.integers(0, 99)), 0.3)
+    genes = of_part(part, GENES[name])
+    limits, minimums, met = {}, {}, np.ones(len(genes), bool)
+    for limit in data.draw(st.sets(st.sampled_from(sorted(costs)), max_size=2)):
+        values = costs[limit].evaluate(GENES[name])
+        low, high = np.quantile(values, sorted(data.draw(st.tuples(*[st.floats(0, 1)] * 2))))
+        if data.draw(st.booleans()):
+            minimums[limit] = float(low)
+        limits[limit] = float(high)
+        own = costs[limit].evaluate(genes)
+        met &= (own <= high) & (own >= minimums.get(limit, 0.0))
+    given_costs = {limit: cost.at(part) for limit, cost in costs.items()}
+    asked = (part, predictor_of_part(predictor, part), given_costs, limits, 0)
+    if not met.any():
+        with pytest.raises(Infeasible):
+            search_subnet(*asked, minimums=minimums)
+        return
+    found = search_subnet(*asked, minimums=minimums)
+    assert found.top1 == pytest.approx(predictor.predict(genes[met]).max(), abs=1e-9)
+    assert space.encode([found.arch])[0].tobytes() in {row.tobytes() for row in genes[met]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [0.3, 1e-5])
+def test_a_range_of_a_large_space_is_met(width):
+    """However narrow; the search of a part reaches at least what it was started from."""
+    latency = latency_costs(FASHION_LIKE, FakeTable())
+    part = frozen_part(FASHION_LIKE, {"kernel": [3, 5], "stage2.depth": [3], "resolution": [20]})
+    model = latency.at(part)
+    high = model.floor() + 0.5 * (model.ceiling() - model.floor())
+    predictor = predictor_of_part(LinearAccuracy(FASHION_LIKE, 0, 0.3), part)
+    low = {"x": high * (1 - width)}
+    problem = SubnetProblem(part, predictor, {"x": model}, {"x": high}, low)
+    found = search_subnet(part, predictor, {"x": model}, {"x": high}, 0, minimums=low)
+    assert low["x"] <= found.costs["x"] <= high
+    assert found.top1 >= predictor.predict(problem.anchor()[None])[0]
+    assert found.arch.resolution == 20
+    assert found.arch.depth[1] == 3
+    assert {kernel for stage in found.arch.kernel for kernel in stage} <= {3, 5}
+
+
+def test_keys_name_the_genes_that_people_mean():
+    assert [place_of(RESNET, gene) for gene in RESNET.genes[:5]] == [
+        "resolution", "stem.depth", "stem.width", "stem.width", "stage1.width",
+    ]  # fmt: skip
+    frozen = read_frozen({"kernel": 3, "stage2.depth": [2.0], "stage1.blocks": ["5x4"]})
+    assert frozen == {"kernel": [3], "stage2.depth": [2], "stage1.blocks": ["5x4"]}
+    with pytest.raises(InvalidDocument, match="no choice of stage1_block1.kernel is left"):
+        frozen_part(DEBUG, frozen)
+    del frozen["kernel"]
+    part = frozen_part(DEBUG, frozen)
+    archs = part.decode(every_network(part))
+    assert {(arch.kernel[0], arch.expand[0]) for arch in archs} == {((5,), (4,))}
+    assert {arch.depth for arch in archs} == {(1, 2)}
+    assert frozen_part(DEBUG, {"kernel": [3, 5]}) is DEBUG
+    assert frozen_part(RESNET, {"stage1.blocks": ["0.5"]}).cardinality < RESNET.cardinality
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("kernal", 3, r"frozen.kernal: names no gene .* expected one of depth, expand, kernel"),
+        ("stage9.kernel", 3, r"frozen\[.stage9.kernel.\]: names no gene"),
+        ("kernel", 4, "expected some of 3, 5, got 4"),
+        ("kernel", "3", "expected numbers, one or a list, got '3'"),
+        ("kernel", [], r"expected numbers, one or a list, got \[\]"),
+        ("kernel", True, "got true"),
+        ("stage1.blocks", ["5x4"] * 3, "expected 1, 2 blocks, got 3"),
+        ("stage1.blocks", ["5"], "expected each block as kernel x expand, such as 5x4, got '5'"),
+        ("stage1.blocks", ["5x9"], "stage1_block1.expand: expected one of 3, 4, got 9"),
+        ("stage3.blocks", ["5x4"], "names no gene"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(key, value, message):
+    with pytest.raises(InvalidDocument, match=message):
+        frozen_part(DEBUG, read_frozen({key: value}))
+
+
+def test_a_minimum_that_no_network_reaches_names_the_largest():
+    latency = latency_costs(DEBUG, FakeTable())
+    predictor = LinearAccuracy(DEBUG)
+    with pytest.raises(Infeasible, match="but the largest network") as refused:
+        search_subnet(DEBUG, predictor, {"x": latency}, {}, 0, minimums={"x": 1e9})
+    assert (refused.value.ceiling, refused.value.floor) == (latency.ceiling(), None)
