@@ -11,6 +11,7 @@ A key names genes, `[PLACE.]GENE`, and its value the choices kept, one or a list
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from models.errors import InvalidDocument, show_value
@@ -32,15 +33,18 @@ def read_frozen(value: Mapping[str, object]) -> dict[str, list[float | str]]:
 
 
 def _choices(key: str, value: object) -> list[float | str]:
-    items = value if isinstance(value, list | tuple) else [value]
-    kind, text = (str, "text") if key.endswith(".blocks") else ((int, float), "numbers")
-    wrong = [item for item in items if isinstance(item, bool) or not isinstance(item, kind)]
-    if wrong or not items:
-        got = show_value(wrong[0] if wrong else list(items))
-        raise InvalidDocument.at(ROOT, (key,), f"expected {text}, one or a list, got {got}")
-    if kind is str:
-        return list(items)
-    return sorted({int(item) if item == int(item) else item for item in items})
+    items: Sequence[object] = value if isinstance(value, list | tuple) else [value]
+    texts = [item for item in items if isinstance(item, str)]
+    numbers = [i for i in items if isinstance(i, int | float) and not isinstance(i, bool)]
+    kept, kind = (texts, "text") if key.endswith(".blocks") else (numbers, "numbers")
+    if not items or len(kept) < len(items):
+        wrong = next((item for item in items if item not in kept or isinstance(item, bool)), [])
+        raise InvalidDocument.at(
+            ROOT, (key,), f"expected {kind}, one or a list, got {show_value(wrong)}"
+        )
+    if kept is texts:
+        return list(texts)
+    return sorted({int(n) if math.isfinite(n) and n == int(n) else n for n in numbers})
 
 
 def frozen_part(space: SearchSpace, frozen: Frozen) -> SearchSpace:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from models.errors import Infeasible, InvalidDocument
 from models.spaces.frozen import frozen_part, place_of, read_frozen
 from models.spaces.part import SpacePart
-from search.costs.costs import latency_costs, macs_costs, params_costs
+from models.spaces.space import SearchSpace
+from search.costs.costs import Cost, latency_costs, macs_costs, params_costs
 from search.costs.peak_memory import peak_memory_costs
 from search.evolution.enumeration import every_network
 from search.evolution.operators import crossover, mutate, neighbours
@@ -19,9 +20,9 @@ from tests.brute import all_genes
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
 
-SPACES = {space.name: space for space in (DEBUG, RESNET)}
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (DEBUG, RESNET)}
 GENES = {name: all_genes(space) for name, space in SPACES.items()}
-COSTS = {
+COSTS: dict[str, dict[str, Cost]] = {
     name: {
         "latency_ms": latency_costs(space, FakeTable()),
         "macs": macs_costs(space),
@@ -121,6 +122,7 @@ def test_a_range_of_a_large_space_is_met(width):
     """However narrow; the search of a part reaches at least what it was started from."""
     latency = latency_costs(FASHION_LIKE, FakeTable())
     part = frozen_part(FASHION_LIKE, {"kernel": [3, 5], "stage2.depth": [3], "resolution": [20]})
+    assert isinstance(part, SpacePart)
     model = latency.at(part)
     high = model.floor() + 0.5 * (model.ceiling() - model.floor())
     predictor = predictor_of_part(LinearAccuracy(FASHION_LIKE, 0, 0.3), part)
