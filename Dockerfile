@@ -16,6 +16,11 @@ RUN pip install --no-cache-dir --constraint constraints.txt zensical && zensical
 
 FROM python:3.11-slim
 
+LABEL org.opencontainers.image.title="Subnet Search" \
+      org.opencontainers.image.description="Hardware-aware subnet search over Once-for-All supernets" \
+      org.opencontainers.image.version="1.0.0" \
+      org.opencontainers.image.licenses="MIT"
+
 # On x86-64 the package index serves torch as its CUDA build, gigabytes larger than a search
 # needs. For the CPU build give the index that holds it:
 #   docker build --build-arg TORCH_INDEX_URL=<index of CPU builds> -t subnet-search .
@@ -29,23 +34,27 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 WORKDIR /app
 
-# Step one, kept until a dependency changes. The project itself is installed empty here.
-COPY pyproject.toml constraints.txt LICENSE ./
+# Step one, kept until a dependency changes: what the project needs.
+COPY pyproject.toml constraints.txt ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
         pip install --no-deps --index-url "$TORCH_INDEX_URL" --constraint constraints.txt torch; \
     fi \
-    && pip install --constraint constraints.txt setuptools \
-    && pip install --constraint constraints.txt --no-build-isolation . \
-    && rm -rf build *.egg-info
+    && python -c "import tomllib; \
+        project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], sep='\n')" > /tmp/dependencies.txt \
+    && pip install --constraint constraints.txt hatchling --requirement /tmp/dependencies.txt
 
-# Step two, the code, used in place.
+# Step two, the code, installed from its wheel.
+COPY LICENSE README.md ./
+COPY subnet_search subnet_search
+COPY wheels wheels
 COPY models models
 COPY latency_tables latency_tables
 COPY search search
 COPY service service
 COPY --from=guide /app/service/guide service/guide
-RUN pip install --no-deps --no-build-isolation --editable . \
-    && python -m compileall -q models latency_tables search service \
+RUN pip install --no-deps --no-build-isolation --compile . \
+    && rm -rf /app/* \
     && useradd --system --uid 10001 --no-create-home subnet \
     && install --directory --owner=subnet /data
 RUN --mount=type=bind,from=web-runtime,source=/package,target=/package \

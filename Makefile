@@ -14,13 +14,13 @@ RECIPE ?= fashion-mbv3
 WORKERS ?=
 ARGS ?=
 
-# The first of these that *runs* and is a 3.11 (a version manager may leave stubs that do not).
-IS_3_11 := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))
-FIND_PYTHON = for python in python3.11 python3 python; do \
-	if "$$python" -c '$(IS_3_11)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
+# The first of these that *runs* and is new enough (a version manager may leave stubs that do not).
+IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+FIND_PYTHON = for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	if "$$python" -c '$(IS_NEW_ENOUGH)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help guide run test test-fast golden check format bench stress headline train lock python clean
+.PHONY: help guide run test test-fast golden check format bench stress headline train lock python wheels clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,10 +90,14 @@ lock: $(STAMP) ## write the versions installed now to constraints.txt
 	mv constraints.new constraints.txt
 	@touch $(STAMP)
 
+wheels: $(STAMP) $(GUIDE) ## write the wheels of the product and of the client into dist/
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./wheels/client
+	@ls dist/*.whl
+
 python: ## print the interpreter that .venv is made from
-	@"$(or $(PYTHON),false)" -c '$(IS_3_11)' 2>/dev/null || { \
-		echo "make: no Python 3.11 with venv and ensurepip found (looked at '$(PYTHON)');" \
-			"on Debian: apt-get install python3.11-venv; elsewhere: make PYTHON=/path/to/python3.11" >&2; \
+	@"$(or $(PYTHON),false)" -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
+		echo "make: no Python 3.11 to 3.14 with venv and ensurepip found (looked at '$(PYTHON)');" \
+			"on Debian: apt-get install python3-venv; elsewhere: make PYTHON=/path/to/python3" >&2; \
 		exit 1; }
 	@echo "$(PYTHON)"
 
@@ -103,12 +107,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory python >/dev/null
 	@echo "installing into $(VENV) (minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/pip install --quiet --constraint constraints.txt hatchling
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
-	$(BIN)/python -m compileall -q models latency_tables search service # commands start sooner
+	$(BIN)/python -m compileall -q subnet_search models latency_tables search service # commands start sooner
 	@touch $@
 
 clean: ## remove everything that can be made again, but not var/
-	rm -rf $(VENV) build service/guide *.egg-info .coverage .hypothesis .import_linter_cache \
+	rm -rf $(VENV) build dist service/guide *.egg-info .coverage .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

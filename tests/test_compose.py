@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.main import get_command
 
+from service import __version__
 from service.cli import app
 from service.settings import Settings
 
@@ -71,3 +74,16 @@ def test_it_is_reached_from_this_machine_alone_and_has_no_password_in_it(compose
 def test_a_worker_has_time_to_put_back_what_it_does(compose):
     seconds = float(compose["services"]["worker"]["stop_grace_period"].removesuffix("s"))
     assert seconds > Settings().shutdown_s
+
+
+def test_the_image_says_which_version_it_holds():
+    assert f'image.version="{__version__}"' in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_image_copies_what_a_wheel_holds_and_nothing_else():
+    copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+    assert copied == {*wheel["files"], "wheels"}
+    sent = (ROOT / ".dockerignore").read_text().split()
+    assert {f"!{name}" for name in copied} <= set(sent)

@@ -54,7 +54,7 @@ def name_of(path: Path) -> str:
 
 def text_files() -> Iterator[Path]:
     """Every file written by hand: the root's own, and those of the known folders."""
-    folders = (*PACKAGES, "tests", "docs", ".ci")
+    folders = (*PACKAGES, "subnet_search", "wheels", "tests", "docs", ".ci")
     inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
     names = (".gitignore", ".dockerignore", "Makefile", "Dockerfile", "LICENSE")
     root = (p for p in ROOT.iterdir() if p.name in names or p.suffix in {".md", ".toml", ".txt"})

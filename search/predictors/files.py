@@ -50,8 +50,8 @@ class Reader(Protocol):
 _READERS: Registry[Reader | str] = Registry(
     "kind of predictor",
     {
-        "gaussian-process": "search.predictors.gaussian_process:GaussianProcess.from_tensors",
-        "mlp": "search.predictors.mlp:Mlp.from_tensors",
+        "gaussian-process": f"{__package__}.gaussian_process:GaussianProcess.from_tensors",
+        "mlp": f"{__package__}.mlp:Mlp.from_tensors",
     },
 )
 """By kind. The built-in ones are named, since their modules import this one."""

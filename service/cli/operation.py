@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from socket import socket
 from threading import Event, Thread
@@ -140,8 +139,11 @@ def worker(
         if not until_stdin_ends:
             typer.echo(f"working on {service.engine.url!r} (Ctrl-C stops)", err=True)
         worker = service.worker()
-        for slow in ("onnx", "models.onnx.export"):  # two seconds, which the first search saves
-            import_module(slow)
+        # Two seconds, which the first search saves.
+        import onnx  # noqa: F401
+
+        from models.onnx import subnet_onnx  # noqa: F401
+
         worker.run(stop)
     if worker.running:
         # The thread of a run that does not report cannot be stopped; other workers have the run.

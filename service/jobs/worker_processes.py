@@ -19,6 +19,8 @@ from service.settings import Settings
 STEADY_S = 60.0
 """A worker that lived this long is restarted after the shortest pause."""
 MIN_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
+COMMAND = __name__.removesuffix(".jobs.worker_processes")
+"""The package whose `__main__` is the command."""
 KILL_AFTER_S = 5.0
 """How much longer than `shutdown_s` a worker may take before it is killed."""
 
@@ -60,7 +62,7 @@ class _Supervisor:
     def _spawn(self) -> subprocess.Popen[bytes]:
         # A worker stops when its stdin ends, which it also does when this process is killed.
         return subprocess.Popen(
-            [sys.executable, "-m", "service", "worker", "--until-stdin-ends"],
+            [sys.executable, "-m", COMMAND, "worker", "--until-stdin-ends"],
             stdin=subprocess.PIPE,
             env={**os.environ, **self._settings.environment()},
         )

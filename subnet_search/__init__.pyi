@@ -1,0 +1,21 @@
+# What scripts import.
+from service import __version__ as __version__
+from service.client import Client as Client
+from service.client import Conflict as Conflict
+from service.client import DamagedDownload as DamagedDownload
+from service.client import Front as Front
+from service.client import Infeasible as Infeasible
+from service.client import LinkUnfinished as LinkUnfinished
+from service.client import NotFinished as NotFinished
+from service.client import NotFound as NotFound
+from service.client import ProblemError as ProblemError
+from service.client import Refused as Refused
+from service.client import Search as Search
+from service.client import SearchCancelled as SearchCancelled
+from service.client import Searches as Searches
+from service.client import ServerFailed as ServerFailed
+from service.client import TooManyRequests as TooManyRequests
+from service.client import Unauthorized as Unauthorized
+from service.client import UnexpectedAnswer as UnexpectedAnswer
+from service.client import Unreachable as Unreachable
+from service.client import verify_webhook as verify_webhook
