@@ -32,7 +32,6 @@ REGISTRIES = tuple(name + end for name, end in (("pypi", ".org"), ("pythonhosted
 # Where the import name is not the distribution's name.
 # What scripts and extensions import, and no other room.
 PUBLIC = {
-    "models.data": {"FolderReport", "scan_folder"},
     "models.layers": {"OnnxGraph", "Shapes", "Work"},
     "search.costs": {
         "Limit",

@@ -15,4 +15,5 @@ from .images import hold_out as hold_out
 from .images import to_tensor as to_tensor
 from .inspection import FolderReport as FolderReport
 from .inspection import scan_folder as scan_folder
+from .listing import listed as listed
 from .preprocessing import preprocess as preprocess

@@ -96,7 +96,7 @@ class FolderReport:
     """Test images equal to a training image."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """Of each channel, scale 0..1; `for_channels` gives those of grey images."""
+    """Of each channel of the training images, scale 0..1; `statistics` gives those of grey ones."""
     grey_mean: float
     grey_std: float
     problems: tuple[str, ...]
@@ -230,8 +230,9 @@ def _report(found: ImageFolder, looks: Sequence[_Look], whole: Sequence[_Look]) 
         np.bincount(found.labels[side], minlength=len(found.classes)).tolist()
         for side in (~is_test, is_test)
     )
-    mean_4 = np.mean([look.mean for look in whole], 0)
-    std_4 = np.sqrt(np.mean([look.mean_square for look in whole], 0) - mean_4**2)
+    seen = [look for look in whole if not is_test[look.row]] or whole
+    mean_4 = np.mean([look.mean for look in seen], 0)
+    std_4 = np.sqrt(np.mean([look.mean_square for look in seen], 0) - mean_4**2)
     kinds = Counter(kind for look in whole for kind in look.kinds)
     over_split, in_classes = _duplicates(found, whole, is_test)
     problems = list(found.problems)

@@ -20,10 +20,12 @@ from .genes import GeneName as GeneName
 from .genes import Scope as Scope
 from .genes import make_divisible as make_divisible
 from .mobile import MobileSpace as MobileSpace
+from .mobile import StageSpec as StageSpec
 from .net_config import lacks_resolution as lacks_resolution
 from .ofa_form import to_ofa as to_ofa
 from .part import SpacePart as SpacePart
 from .picture import architecture_svg as architecture_svg
 from .picture import plan_svg as plan_svg
 from .plan import layer_plan as layer_plan
+from .plan import params as params
 from .space import SearchSpace as SearchSpace

@@ -5,6 +5,7 @@ from .delivery import run_search as run_search
 from .file_batch import deliverable_batch as deliverable_batch
 from .imported_network import import_network as import_network
 from .model_builder import ModelBuilder as ModelBuilder
+from .model_builder import VerifiedModel as VerifiedModel
 from .parity import difference as difference
 from .published_network import export_published as export_published
 from .quantization_report import compare as compare

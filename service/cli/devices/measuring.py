@@ -43,6 +43,8 @@ Resolutions = Annotated[
     ),
 ]
 MAX_SITTINGS = 20
+QUICK_S, QUICK_NETWORKS = 45.0, 20
+"""Seconds and whole networks of a measurement that another command asks for."""
 COUNTRY = "USA"
 """The energy meter needs a country; only its power is read, which does not depend on it."""
 
@@ -142,6 +144,33 @@ def measure(  # long: a parameter for each option
         table = known.devices.table(device, space.name, precision)
         add_sittings(supernet, table, sittings, between, target_s)
     show_all(list(devices), json=json)
+
+
+def measure_unknown(
+    supernet: str, device: str, precision: str, runtime: str | None, batch: int
+) -> None:
+    """Measure this machine as `device`, in about a minute, unless it has a table for the supernet;
+    an interrupted measurement is gone on with."""
+    from latency_tables.benchmark import MeasureOptions
+
+    known, space = catalog(), _space(supernet, None)
+    options = MeasureOptions(
+        device=device,
+        runtime=runtime or "onnxruntime",
+        precision=precision,
+        batch=batch,
+        target_s=QUICK_S,
+        networks=QUICK_NETWORKS,
+        partial=settings().home / "measuring" / f"{device}@{space.name}@{precision}.json",
+    )
+    if _is_measured(known, space, options):
+        return
+    typer.echo(
+        f"device {device!r} has no table for space {space.name!r}: measuring this machine for "
+        f"{QUICK_S:.0f} s",
+        err=True,
+    )
+    _measure_here(known, space, options, None, replace=False)
 
 
 def batch_devices(name: str, batches: list[int] | None) -> dict[str, int]:

@@ -24,10 +24,12 @@ from service.cli.networks.options import (
     read_batch,
 )
 from service.cli.output import print_json, progress_bar
+from service.cli.source import open_source
 from service.contracts import measured_in_words, providers_in_words
 
 if TYPE_CHECKING:
-    from service.delivery import TorchExport
+    from service.contracts import FileBatch
+    from service.delivery import TorchExport, VerifiedModel
 
 
 def export(  # long: a parameter for each option
@@ -63,7 +65,7 @@ def export(  # long: a parameter for each option
     context = catalog().context(supernet, device, None if device is None else precision, runtime)
     images = read_batch(batch)
     chosen = read_arch(arch, context.bundle.space)
-    from models.machine import write_atomically, write_folder
+    from models.machine import write_folder
     from service.delivery import ModelBuilder, deliverable_batch, export_torch
 
     with progress_bar("exporting") as show_share:
@@ -86,9 +88,64 @@ def export(  # long: a parameter for each option
             return
         fixed = deliverable_batch(images, context.table)
         made = builder.make(context, chosen, precision=precision, batch=fixed, **how)
+    answer = keep_model(out, made)
+    if json:
+        print_json(answer)
+    else:
+        print_export(answer)
+
+
+def export_found(
+    answer: Mapping[str, Any],
+    out: Path,
+    supernet: str,
+    device: str,
+    *,
+    precision: str,
+    runtime: str | None,
+    batch: FileBatch | None,
+    allow_low_top1: bool,
+) -> dict[str, Any]:
+    """Write the network that a search of this installation found; what `export --json` prints."""
+    from models.spaces import Arch
+    from service.delivery import ModelBuilder, deliverable_batch
+
+    known = settings()
+    context = catalog().context(supernet, device, precision, runtime)
+    with progress_bar("exporting") as show_share:
+        builder = ModelBuilder(context.bundle, threads=known.threads, home=known.home)
+        made = builder.make(
+            context,
+            Arch.from_json(answer["arch"]),
+            precision=precision,
+            batch=deliverable_batch(batch, context.table),
+            report=lambda step, share: show_share(share, step),
+            allow_low_top1=allow_low_top1,
+        )
+    return keep_model(out, made)
+
+
+def download_found(answer: Mapping[str, Any], out: Path, server: str) -> dict[str, Any]:
+    """The same from a service, which has built and checked the file."""
+    with open_source(server) as source, progress_bar("downloading") as show_share:
+        source.download(answer["id"], out, show_share)
+    content = out.read_bytes()
+    return {
+        "path": str(out),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "model_bytes": len(content),
+        "verified": answer["verified"],
+        "warnings": [],
+    }
+
+
+def keep_model(out: Path, made: VerifiedModel) -> dict[str, Any]:
+    """Write an ONNX file; what `export --json` prints of it. Warnings are printed here."""
+    from models.machine import write_atomically
+
     write_atomically(out, made.model)
     print_warnings(made.warnings)
-    answer = {
+    return {
         "path": str(out),
         "sha256": hashlib.sha256(made.model).hexdigest(),
         "model_bytes": len(made.model),
@@ -96,10 +153,6 @@ def export(  # long: a parameter for each option
         "file": made.about,
         "warnings": list(made.warnings),
     }
-    if json:
-        print_json(answer)
-    else:
-        _print_export(answer)
 
 
 def check_target(out: Path, format: str, precision: str = "fp32", batch: str | None = None) -> None:
@@ -154,13 +207,14 @@ def print_folder(out: Path, folder: TorchExport, json: bool) -> None:
     )
 
 
-def _print_export(answer: Mapping[str, Any]) -> None:
+def print_export(answer: Mapping[str, Any]) -> None:
+    """Where a file is, and what was found of it."""
     verified = answer["verified"]
     typer.echo(f"{answer['path']}: {answer['model_bytes']} bytes, sha256 {answer['sha256']}")
     _print_top1(verified["top1"])
     if measured := verified.get("latency_ms"):
         typer.echo(measured_in_words(measured))
-    if words := providers_in_words(answer["file"]):
+    if words := providers_in_words(answer.get("file", {})):
         typer.echo(words)
     if (lost := verified.get("quantization", {}).get("lost_points")) is not None:
         typer.echo(f"int8 lost {lost:+.2f} points of that")

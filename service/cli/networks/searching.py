@@ -15,11 +15,14 @@ from service.cli.common import (
     Server,
     SupernetName,
     catalog,
+    check_out,
     print_warnings,
 )
 from service.cli.completion import complete_device
+from service.cli.devices import measure_unknown
 from service.cli.limits import LimitOptions
 from service.cli.networks.architectures import read_archs
+from service.cli.networks.exporting import download_found, export_found, print_export
 from service.cli.networks.options import (
     AllowLowTop1,
     FileBatchOption,
@@ -77,11 +80,13 @@ def predict(
 
 
 @LimitOptions
-def search(
+def search(  # long: a parameter for each option
     supernet: SupernetName,
     device: DeviceName,
-    latency_ms: Annotated[float, typer.Option(help="Budget, milliseconds.")],
     limits: Mapping[str, float],
+    latency_ms: Annotated[
+        float | None, typer.Option(help="Budget, milliseconds. Default: none.")
+    ] = None,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -93,15 +98,36 @@ def search(
     seed: Seed = 0,
     batch: FileBatchOption = None,
     allow_low_top1: AllowLowTop1 = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="If the device has no table for the supernet, measure this machine under its name "
+            "first, for a minute.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", help="Also write the network as a checked ONNX file.")
+    ] = None,
     arch_format: ArchFormat = "ours",
     server: Server = None,
     json: Json = False,
 ) -> None:
-    """Find the most accurate network within budgets."""
+    """Find the most accurate network within budgets; write it with -o."""
     check_precision(precision)
-    given, images = {"latency_ms": latency_ms, **limits}, read_batch(batch)
+    given, images = dict(limits), read_batch(batch)
+    if latency_ms is not None:
+        given["latency_ms"] = latency_ms
     if confidence is not None:
         given["latency_confidence"] = confidence
+    if out is not None:
+        check_out(out, ".onnx", what="an ONNX model")
+    if measure:
+        if server is not None:
+            raise InputError("--measure is of this machine: leave --server out, or measure before")
+        measure_unknown(
+            supernet, device, precision, runtime, images if isinstance(images, int) else 1
+        )
     try:
         with open_source(server) as source, progress_bar("searching") as show_share:
             answer = source.search(
@@ -120,10 +146,26 @@ def search(
         if json:
             print_json(_infeasible(error, seed))
         raise
+    file = None
+    if out is not None and server is not None:
+        file = download_found(answer, out, server)
+    elif out is not None:
+        file = export_found(
+            answer,
+            out,
+            supernet,
+            device,
+            precision=precision,
+            runtime=runtime,
+            batch=images,
+            allow_low_top1=allow_low_top1,
+        )
     if json:
-        print_json(printed)
+        print_json(printed if file is None else {**printed, "export": file})
     else:
         print_search(answer, printed["arch"])
+        if file is not None:
+            print_export(file)
     print_doubts(answer["provenance"])
     print_warnings(answer["warnings"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli.supernets import bringing, measuring, training
+from service.cli.supernets import bringing, measuring, starting, training
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(bringing.list_)
@@ -12,6 +12,7 @@ app.command()(bringing.show)
 app.command("import")(bringing.import_)
 app.command()(bringing.download)
 app.command("export-checkpoint")(bringing.export_checkpoint)
+app.command()(starting.init)
 app.command()(training.train)
 app.command()(training.preview)
 app.command()(measuring.collect)

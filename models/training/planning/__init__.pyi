@@ -1,0 +1,4 @@
+# The face of this room: what others may import.
+from .plan import RecipePlan as RecipePlan
+from .plan import plan_recipe as plan_recipe
+from .recipe_file import recipe_text as recipe_text

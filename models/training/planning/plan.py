@@ -1,0 +1,268 @@
+"""A first recipe for a folder of images: from what is in it, and from the time that there is.
+
+The space is the one of most multiply-accumulates whose largest network still sees every image often
+enough in the time. How long a step takes is measured on this machine.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from models.data import Augmentation, FolderReport
+from models.errors import InputError
+from models.spaces import MobileSpace, SearchSpace, params
+from models.training.planning.candidates import candidates, side_of
+from models.training.planning.phases import Phases
+from models.training.planning.step_timing import (
+    START_S,
+    VALIDATION_SHARE,
+    Seconds,
+    predictor_s,
+    time_step,
+)
+from models.training.recipe import Phase, Recipe
+from models.training.time_left import macs
+
+MINUTES = 60.0
+"""Where nothing limits the work."""
+ENOUGH_PASSES, ENOUGH_STEPS, ENOUGH_WEIGHTS = 40, 3000, 400_000
+"""Passes over the images, and steps, as counted in work of the largest network, below which a
+smaller space comes out better. Networks of more weights need more passes, by the square root: so
+time goes into size and into passes alike."""
+FEWEST_PASSES = 8
+"""With which a warning is due."""
+MOST_TRIED = 5
+"""Spaces whose steps are timed."""
+BATCH_SIZES, STEPS_PER_EPOCH = (128, 64, 32, 16, 8, 4, 2), 70
+"""The largest batch with which an epoch has so many steps, but not below `LEAST_BATCH` for it."""
+LEAST_BATCH = 16
+HELD_OUT, LEAST_HELD_OUT, MOST_HELD_OUT = 0.1, 5, 10_000
+"""Share of the training images that is held out; at least so many a class, where a quarter of the
+images is as many; at most so many."""
+WEIGHT_DECAY = 5e-4
+CROPPED_FROM = 48
+"""Input size from which on random crops are taken instead of shifts, pixels."""
+CHARACTERS = frozenset(string.ascii_letters + string.digits)
+
+TimeStep = Callable[[Recipe, Phase], float]
+
+
+@dataclass(frozen=True, slots=True)
+class RecipePlan:
+    """A recipe, and what its choices rest on."""
+
+    recipe: Recipe
+    step_s: float
+    """Of the largest network, measured here."""
+    seconds: Seconds
+    warnings: tuple[str, ...]
+
+
+def plan_recipe(
+    report: FolderReport,
+    *,
+    name: str,
+    minutes: float | None = None,
+    most_macs: float | None = None,
+    decoding_s: float = 0.0,
+    seed: int = 1,
+    timer: TimeStep | None = None,
+    on_trying: Callable[[MobileSpace], None] = lambda space: None,
+) -> RecipePlan:
+    """The recipe of the largest space that this machine trains well in the time.
+
+    Args:
+        report: of a folder without problems.
+        minutes: of `supernets train`, to a supernet that can be searched. Default: what
+            `most_macs` needs; without it, an hour.
+        most_macs: of the largest network.
+        decoding_s: of all images.
+        timer: seconds of a step of a phase. Default: measured here.
+        on_trying: told of every space whose steps are timed.
+
+    Raises:
+        InputError: images are too few or too small, the minutes are too few for an epoch, or no
+            space has so few multiply-accumulates.
+    """
+    timer = timer or time_step
+    spaces = _within(candidates(report, name), most_macs, report)
+    if minutes is None and most_macs is None:
+        minutes = MINUTES
+
+    def trial(space: MobileSpace) -> _Trial:
+        on_trying(space)
+        recipe = recipe_of(report, space, seed)
+        phases = Phases(space, recipe.batch_size, recipe.weight_decay)
+        step_s = timer(recipe, phases.full)
+        fitting_s = predictor_s(recipe, phases.elastic, step_s, sum(report.test_counts))
+        steps = (sum(report.train_counts) - recipe.holdout) // recipe.batch_size
+        return _Trial(recipe, phases, step_s, steps, START_S + decoding_s + fitting_s)
+
+    if minutes is None:
+        tried = trial(spaces[0])
+        left_s = tried.enough_s
+    else:
+        tried = _largest_in_time(spaces, 60 * minutes, trial)
+        left_s = 60 * minutes - tried.beside_s
+    elastic_s = timer(tried.recipe, tried.phases.elastic)
+    epochs_s = [
+        tried.steps * step_s * (1 + VALIDATION_SHARE) for step_s in (tried.step_s, elastic_s)
+    ]
+    if minutes is not None and left_s < sum(epochs_s):
+        raise _too_short(minutes, tried.beside_s, sum(epochs_s))
+    phases = tried.phases.lasting(left_s, *epochs_s)
+    training_s = sum(
+        phase.epochs * epoch_s for phase, epoch_s in zip(phases, epochs_s, strict=True)
+    )
+    return RecipePlan(
+        recipe=replace(tried.recipe, phases=phases),
+        step_s=tried.step_s,
+        seconds=Seconds(decoding_s, training_s, tried.beside_s - START_S - decoding_s),
+        warnings=tuple(_warnings(tried.recipe, training_s / epochs_s[0], report)),
+    )
+
+
+def _too_short(minutes: float, beside_s: float, epochs_s: float) -> InputError:
+    least = math.ceil(10 * (beside_s + epochs_s) / 60) / 10
+    return InputError(
+        f"--minutes: expected at least {least:g}, got {minutes:g}: of the smallest space for these "
+        f"images, an epoch of each phase takes {epochs_s:.0f} s, and {beside_s:.0f} s go into "
+        "decoding images, measuring subnets and fitting the predictor (estimated)"
+    )
+
+
+def _within(
+    spaces: list[MobileSpace], most_macs: float | None, report: FolderReport
+) -> list[MobileSpace]:
+    """Those whose largest network has at most so many multiply-accumulates."""
+    if most_macs is None:
+        return spaces
+    within = [space for space in spaces if macs(space, space.largest) <= most_macs]
+    if not within:
+        least = macs(spaces[-1], spaces[-1].largest)
+        raise InputError(
+            f"--macs: expected at least {least}, of the largest network of the smallest space for "
+            f"images of {side_of(report)} pixels, got {most_macs:g}"
+        )
+    return within
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A space whose largest network was timed."""
+
+    recipe: Recipe
+    phases: Phases
+    step_s: float
+    steps: int
+    """Of an epoch."""
+    beside_s: float
+    """Seconds that are not training."""
+
+    @property
+    def enough_s(self) -> float:
+        """Seconds of a training that is long enough."""
+        return self.step_s * max(enough_passes(self.recipe.space) * self.steps, ENOUGH_STEPS)
+
+
+def _largest_in_time(
+    spaces: list[MobileSpace], all_s: float, trial: Callable[[MobileSpace], _Trial]
+) -> _Trial:
+    """The largest space that is trained long enough in the time, of those tried; the smallest
+    space, if none is.
+
+    The smallest is timed first. The time of others is taken to grow with their
+    multiply-accumulates, as seen in the one timed last; one that then fits is timed too.
+    """
+    work = [macs(space, space.largest) * enough_passes(space) for space in spaces]
+    at = len(spaces) - 1
+    tried: dict[int, _Trial] = {}
+    while at not in tried and len(tried) < MOST_TRIED:
+        tried[at] = now = trial(spaces[at])
+        affordable = work[at] * (all_s - now.beside_s) / now.enough_s
+        at = next((i for i, each in enumerate(work) if each <= affordable), len(spaces) - 1)
+    fitting = [i for i, each in tried.items() if each.beside_s + each.enough_s <= all_s]
+    return tried[min(fitting, default=len(spaces) - 1)]
+
+
+def enough_passes(space: SearchSpace) -> float:
+    """Passes over the images that a training of this space should have."""
+    more = math.sqrt(params(space, space.largest) / ENOUGH_WEIGHTS)
+    return ENOUGH_PASSES * max(1.0, more)
+
+
+def recipe_of(report: FolderReport, space: MobileSpace, seed: int) -> Recipe:
+    """Everything but the phases' lengths.
+
+    Raises:
+        InputError: there are too few images.
+    """
+    held_out = held_out_of(report)
+    trained = sum(report.train_counts) - held_out
+    size = space.resolutions[-1]
+    crops = size >= CROPPED_FROM
+    mean, std = report.statistics(space.channels)
+    return Recipe(
+        name=space.name,
+        dataset=str(report.folder.absolute()),
+        seed=seed,
+        holdout=held_out,
+        batch_size=batch_size_for(trained),
+        weight_decay=WEIGHT_DECAY,
+        momentum=0.9,
+        label_smoothing=0.05,
+        shift=0 if crops else size // 8,
+        mean=mean,
+        std=tuple(max(value, 1e-3) for value in std),
+        country="USA",
+        space=space,
+        phases=(Phase(name="full", epochs=1, learning_rate=0.1),),
+        augmentation=Augmentation(
+            flip=not are_characters(report.classes), crop_area=0.35 if crops else 1.0
+        ),
+    )
+
+
+def held_out_of(report: FolderReport) -> int:
+    """Training images that are held out.
+
+    Raises:
+        InputError: there are too few.
+    """
+    images, classes = sum(report.train_counts), len(report.classes)
+    if images < 4:
+        raise InputError(
+            f"images {str(report.folder)!r}: expected at least 4 for training, got {images}"
+        )
+    least = min(LEAST_HELD_OUT * classes, images // 4)
+    return min(max(round(HELD_OUT * images), least), MOST_HELD_OUT)
+
+
+def batch_size_for(images: int) -> int:
+    """Images a step."""
+    most = max(images // STEPS_PER_EPOCH, min(LEAST_BATCH, images // 2))
+    return next(size for size in BATCH_SIZES if size <= max(most, BATCH_SIZES[-1]))
+
+
+def are_characters(classes: tuple[str, ...]) -> bool:
+    """Whether the classes are letters and digits, by their names: those must not be mirrored."""
+    return set(classes) <= CHARACTERS
+
+
+def _warnings(recipe: Recipe, passes: float, report: FolderReport) -> Iterator[str]:
+    if passes < FEWEST_PASSES:
+        yield (
+            f"the time is enough for {passes:.1f} passes over the images, in work of the largest "
+            f"network, where {ENOUGH_PASSES} are well: give more minutes"
+        )
+    images = sum(report.train_counts)
+    error = 50 / math.sqrt(recipe.holdout)
+    if error > 5:
+        yield (
+            f"{images} images for training are few: {recipe.holdout} of them are held out, and an "
+            f"accuracy measured on so many has a standard error of up to {error:.0f} points; "
+            "adapting a trained supernet needs fewer images"
+        )
