@@ -37,6 +37,10 @@ SKIPPED = (
         r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--arch arch\.json)",
         "needs a checkpoint to be brought",
     ),
+    (
+        r"subnet-search (supernets init|search --supernet) photos",
+        "needs images and a trained supernet; tests/service/cli/test_cli_init.py does it in small",
+    ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
     (
         r"subnet-search supernets download",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,8 +13,8 @@ FULL_SHARE = 0.35
 """Of the training's time, for the largest network alone."""
 MOST_FULL, MOST_ELASTIC = 100, 200
 """Epochs of each phase beyond which more time is of little use."""
-RATE_BATCH = 64
-"""Batch that the learning rates are meant for; they are proportional to it."""
+RATE_BATCH = 32
+"""Batch that the learning rates are for; of others they follow the square root."""
 FULL_RATE, ELASTIC_RATE = 0.1, 0.05
 SUMMED_DECAY = 2
 """Times the weight decay, where the gradients of three subnets are summed."""
@@ -30,7 +31,7 @@ class Phases:
 
     @property
     def _rate(self) -> float:
-        return self.batch_size / RATE_BATCH
+        return math.sqrt(self.batch_size / RATE_BATCH)
 
     @cached_property
     def full(self) -> Phase:

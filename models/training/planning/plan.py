@@ -36,7 +36,7 @@ FEWEST_PASSES = 8
 """With which a warning is due."""
 MOST_TRIED = 5
 """Spaces whose steps are timed."""
-BATCH_SIZES, STEPS_PER_EPOCH = (128, 64, 32, 16, 8, 4, 2), 70
+BATCH_SIZES, STEPS_PER_EPOCH = (128, 64, 32, 16, 8, 4, 2), 100
 """The largest batch with which an epoch has so many steps, but not below `LEAST_BATCH` for it."""
 LEAST_BATCH = 16
 HELD_OUT, LEAST_HELD_OUT, MOST_HELD_OUT = 0.1, 5, 10_000

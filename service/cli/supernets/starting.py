@@ -66,8 +66,10 @@ def init(  # long: a parameter for each option
     """Look at a folder of images, and write a recipe to train a supernet on them.
 
     The space is chosen by the images' size and by the minutes: steps are timed here."""
+    from models.machine import keep_freed_memory
     from models.training.planning import plan_recipe, recipe_text
 
+    keep_freed_memory()  # as the training does, whose steps are timed
     chosen = _name(folder, name)
     path = output or Path(f"{chosen}.toml")
     check_out(path, ".toml", what="a recipe")
