@@ -1,7 +1,7 @@
 """One set of weights for every network of a space, and subnets extracted from it.
 
-Read `supernet`, then `extraction`; `checkpoint_file` reads files of weights,
-`checkpoint` maps the published namings,
+Read `supernet`, then `extraction`; `channel_sorting` puts important channels first,
+`checkpoint_file` reads files of weights, `checkpoint` maps the published namings,
 and `static_network` loads published weights of a single network."""
 
 import lazy_loader

@@ -1,4 +1,5 @@
 # The face of this room: what others may import.
+from .channel_sorting import sort_channels as sort_channels
 from .checkpoint import FORMATS as FORMATS
 from .checkpoint import detect_format as detect_format
 from .checkpoint import from_published as from_published

@@ -2,7 +2,8 @@
 
 Read `recipe`, then `trainer`; `training_run` turns a recipe into a bundle. `training_watch` looks
 on: it validates subnets (`validation`), tells how long it takes (`time_left`) and writes that down
-(`training_log`). `preview` measures subnets of a checkpoint."""
+(`training_log`). `preview` measures subnets of a checkpoint. `transfer` starts from a trained
+supernet instead of random weights."""
 
 import lazy_loader
 

@@ -1,14 +1,15 @@
 # The face of this room: what others may import.
 from .from_scratch import compare as compare
 from .from_scratch import reference_archs as reference_archs
+from .preview import checkpointed_recipe as checkpointed_recipe
 from .preview import preview_training as preview_training
+from .progress import TrainingProgress as TrainingProgress
 from .recipe import RECIPES as RECIPES
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe import parse_recipe as parse_recipe
 from .stopping import StopSignals as StopSignals
 from .stopping import TrainingStopped as TrainingStopped
-from .trainer import TrainingProgress as TrainingProgress
 from .training_log import MAX_POINTS as MAX_POINTS
 from .training_log import TrainingPoint as TrainingPoint
 from .training_log import TrainingRecord as TrainingRecord
@@ -17,5 +18,6 @@ from .training_log import read_trainings as read_trainings
 from .training_log import running as running
 from .training_log import spread_points as spread_points
 from .training_log import update_status as update_status
+from .training_run import compare_with_scratch as compare_with_scratch
 from .training_run import train as train
 from .training_run import training_folder as training_folder

@@ -65,7 +65,7 @@ def train_from_scratch(
     channels_last(subnet)
     optimizer = make_optimizer(subnet, recipe, phase)
     per_epoch = len(data) // recipe.batch_size
-    steps = phase.epochs * per_epoch
+    steps = phase.steps(per_epoch)
     for step in range(steps):
         rng = np.random.default_rng([recipe.seed, 0, step])
         batch = batch_at(recipe, data, 0, step, rng)

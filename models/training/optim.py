@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from models.data import LabelledImages, augment, mix, transform
-from models.spaces import Arch, SearchSpace
+from models.spaces import Arch, SearchSpace, layer_plan
 from models.training.recipe import Phase, Recipe
 
 
@@ -77,26 +77,37 @@ def learning_rate(phase: Phase, step: int, steps_per_epoch: int) -> float:
     warmup = phase.warmup_epochs * steps_per_epoch
     if step < warmup:
         return phase.learning_rate * (step + 1) / (warmup + 1)
-    progress = (step - warmup) / (phase.epochs * steps_per_epoch - warmup)
+    progress = (step - warmup) / (phase.steps(steps_per_epoch) - warmup)
     return phase.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.optim.SGD:
     """SGD with Nesterov momentum; norms, biases and kernel transformations do not decay."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        decays = weight.ndim > 1 and not name.endswith("_matrix")
-        (decayed if decays else free).append(weight)
     decay = recipe.weight_decay if phase.weight_decay is None else phase.weight_decay
-    groups = [
-        {"params": decayed, "weight_decay": decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=0.1, momentum=recipe.momentum, nesterov=True)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    head = head_name(recipe.space)
+    for name, weight in model.named_parameters():
+        share = 1.0 if name.startswith(head) else phase.body_rate
+        decays = weight.ndim > 1 and not name.endswith("_matrix")
+        if share:
+            groups.setdefault((share, decay if decays else 0.0), []).append(weight)
+    return torch.optim.SGD(
+        [
+            {"params": weights, "weight_decay": each_decay, "rate_share": share}
+            for (share, each_decay), weights in sorted(groups.items(), reverse=True)
+        ],
+        lr=0.1,
+        momentum=recipe.momentum,
+        nesterov=True,
+    )
+
+
+def head_name(space: SearchSpace) -> str:
+    """What the names of the classifier's weights start with, in a supernet."""
+    return f"layers.{layer_plan(space, space.largest)[-1].name}."
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The same rate for every group."""
+    """The rate of a step; the first group has all of it, others perhaps a share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_share", 1.0)

@@ -85,9 +85,9 @@ def preview_training(
     dataset = load_dataset(recipe.dataset, recipe.space, images, on_decoded)
     data, held_out = hold_out(dataset.train, recipe.holdout, recipe.seed)
     per_epoch = len(data) // recipe.batch_size
-    before = sum(p.epochs for p in recipe.phases[: position["phase"]]) * per_epoch
+    before = sum(p.steps(per_epoch) for p in recipe.phases[: position["phase"]])
     step = before + position["step"]
-    steps = sum(p.epochs for p in recipe.phases) * per_epoch
+    steps = sum(p.steps(per_epoch) for p in recipe.phases)
     part = phase.space(recipe.space)
     chosen = spread_archs(part, count, recipe.seed)
     validation, found = Validation(recipe, data, held_out), []
@@ -107,12 +107,7 @@ def read_checkpoint(path: Path) -> tuple[Recipe, Mapping[str, Any], Supernet]:
     Raises:
         NotFound: if there is none.
     """
-    if not path.exists():
-        raise NotFound(
-            f"there is no checkpoint in {path.parent} yet: a training writes its first one within "
-            "a minute of its first step"
-        )
-    with safe_open(path, "pt") as file:
+    with safe_open(_existing(path), "pt") as file:
         position = json.loads(file.metadata()["position"])
         names = [name for name in file.keys() if name.startswith("model.")]
         weights = {name.removeprefix("model."): file.get_tensor(name) for name in names}
@@ -120,6 +115,25 @@ def read_checkpoint(path: Path) -> tuple[Recipe, Mapping[str, Any], Supernet]:
     supernet = Supernet(recipe.space)
     supernet.load_state_dict(weights)
     return recipe, position, channels_last(supernet).eval()
+
+
+def checkpointed_recipe(folder: Path) -> Recipe:
+    """The recipe of the training in `folder`.
+
+    Raises:
+        NotFound: if there is no checkpoint.
+    """
+    with safe_open(_existing(folder / "checkpoint.safetensors"), "pt") as file:
+        return parse_recipe(json.loads(file.metadata()["position"])["recipe"])
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise NotFound(
+            f"there is no checkpoint in {path.parent} yet: a training writes its first one within "
+            "a minute of its first step"
+        )
+    return path
 
 
 def spread_archs(space: SearchSpace, count: int, seed: int) -> list[tuple[Arch, int]]:

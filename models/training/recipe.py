@@ -34,8 +34,13 @@ class Phase:
 
     name: Text
     epochs: Annotated[int, Interval(ge=1, le=100_000)]
+    most_steps: Annotated[int, Interval(ge=1, le=1_000_000_000)] | None = None
+    """Steps after which the phase ends within an epoch; None: it takes whole epochs."""
     learning_rate: Annotated[float, Interval(gt=0, lt=10)]
     """Peak learning rate for the whole batch; cosine decay to zero."""
+    body_rate: Annotated[float, Interval(ge=0, le=1)] = 1.0
+    """Learning rate of all layers but the classifier, as a share of `learning_rate`. 0: they keep
+    their weights, and only the classifier is trained."""
     warmup_epochs: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
     weight_decay: WeightDecay | None = None
     """None: the recipe's. A step that sums the gradients of n subnets needs n times the decay for
@@ -63,6 +68,11 @@ class Phase:
     def space(self, whole: SearchSpace) -> SearchSpace:
         """The part of `whole` that is open in this phase."""
         return whole.narrowed({gene: getattr(self, name) for name, gene in OPEN.items()})
+
+    def steps(self, per_epoch: int) -> int:
+        """How many it takes."""
+        steps = self.epochs * per_epoch
+        return steps if self.most_steps is None else min(steps, self.most_steps)
 
     def check(self, whole: SearchSpace) -> None:
         """Check that the phase can train a part of `whole`.
@@ -113,6 +123,9 @@ class Recipe:
     space: Annotated[SearchSpace, ReadBy(read_space)]
     phases: Annotated[tuple[Phase, ...], Len(1, 100)]
     augmentation: Augmentation = Augmentation()
+    base: Name | None = None
+    """The supernet whose weights the training starts from, of the same space but for the classes;
+    None: from random ones."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -134,7 +147,9 @@ class Recipe:
                 )
                 raise InvalidDocument.at("recipe", ("phases", index, "teacher"), text)
         first = self.phases[0].space(self.space)
-        if self.phases[0].distill or first.largest != first.smallest:
+        becomes_teacher = any(phase.distill and phase.teacher == "full" for phase in self.phases)
+        is_alone = not self.phases[0].distill and first.largest == first.smallest
+        if not is_alone and (self.base is None or becomes_teacher):
             text = (
                 "the first phase trains the largest network alone (it becomes the teacher), so it "
                 "opens no choices and distils nothing"
@@ -142,10 +157,16 @@ class Recipe:
             raise InvalidDocument.at("recipe", ("phases", 0), text)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for the card; as earlier versions wrote it where nothing is augmented."""
+        """Plain data, for the card; later fields are left out where they have their defaults, so
+        that trainings and cards of earlier versions are those of the same recipe."""
         plain = asdict(self)
-        if self.augmentation == Augmentation():
-            del plain["augmentation"]
+        defaults = {"augmentation": Augmentation(), "base": None}
+        for name in [name for name, value in defaults.items() if getattr(self, name) == value]:
+            del plain[name]
+        for phase in plain["phases"]:
+            for name, default in (("most_steps", None), ("body_rate", 1.0)):
+                if phase[name] == default:
+                    del phase[name]
         return plain
 
 

@@ -34,7 +34,7 @@ class TimeLeft:
             is_masked: whether every subnet costs what the largest one of its resolution does, as on
                 a GPU (`models.supernet.masked`).
         """
-        self._steps_P = [phase.epochs * steps_per_epoch for phase in recipe.phases]
+        self._steps_P = [phase.steps(steps_per_epoch) for phase in recipe.phases]
         self._work_P = [
             mean_work(phase, recipe.space, recipe.seed, is_masked) for phase in recipe.phases
         ]

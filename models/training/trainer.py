@@ -16,8 +16,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,50 +28,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.bundle import Bundle
 from models.data import OnShare, hold_out, load_dataset, to_tensor
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
-from models.supernet import Supernet, initialize
-from models.training.channel_sorting import sort_channels
+from models.supernet import Supernet, initialize, sort_channels
 from models.training.gradients import gradients_of
 from models.training.optim import (
     archs_of_step,
     batch_at,
     draw_antialias,
+    head_name,
     learning_rate,
     make_optimizer,
     set_learning_rate,
 )
 from models.training.processes import average_gradients, training_device
+from models.training.progress import OnProgress, TrainingProgress
 from models.training.recipe import Phase, Recipe
 from models.training.stopping import StopSignals, TrainingStopped
+from models.training.transfer import take_over
 
+CHECKPOINT, AFTER_FIRST = "checkpoint.safetensors", "full.safetensors"
+"""Where a training goes on from, and the weights after its first phase."""
 LOSS_STEPS = 10
 """Steps after which the loss is read from a GPU: reading it waits until the GPU is done."""
 CHECKPOINT_STEPS, CHECKPOINT_S = 200, 60.0
 """A checkpoint is written after so many steps, or so much time: what a crash can cost."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """The position of a training run; `step` and `steps` count all phases."""
-
-    phase: str
-    step: int
-    steps: int
-    loss: float
-    """Of this step, mean over its subnets; on a GPU of one of the last ten steps."""
-    learning_rate: float = 0.0
-    images_per_s: float | None = None
-    """Training images, however many subnets each is shown to; None: not known yet."""
-    seconds_left: float | None = None
-    """In all phases; None: not known yet."""
-    doing: str = ""
-    """What is done between two steps, where that takes a while."""
-
-
-OnProgress = Callable[[TrainingProgress], None]
 
 
 class Watch(Protocol):
@@ -98,11 +81,13 @@ class Trainer:
         resume: bool,
         images: Path | None = None,
         on_images: OnShare = lambda share, doing: None,
+        base: Bundle | None = None,
     ) -> None:
         """
         Args:
             images: where decoded images are kept (`load_dataset`); None: in memory.
             on_images: told how much is decoded.
+            base: whose weights to start from (`Recipe.base`); not needed to go on.
         """
         self.recipe, self.folder = recipe, folder
         self.rank = dist.get_rank() if dist.is_initialized() else 0
@@ -121,11 +106,14 @@ class Trainer:
         self.device = training_device()
         self.supernet = Supernet(recipe.space)
         initialize(self.supernet, recipe.seed)
+        self.base: dict[str, Any] = {}
+        """What the card says of the supernet whose weights the training started from."""
+        if base is not None:
+            self.base = take_over(self.supernet, base, self.dataset.classes)
         channels_last(self.supernet).to(self.device)
         self.phase, self.step = 0, 0
         self.spent = {"energy_kwh": 0.0, "co2e_kg": 0.0, "duration_s": 0.0}
         self.conditions: dict[str, Any] = {}
-        self._gradients = gradients_of(self.supernet, recipe.label_smoothing, self.device)
         self._loss = math.nan
         self.teacher: Tensor | None = None
         self._stop = StopSignals()
@@ -133,7 +121,7 @@ class Trainer:
         self._is_stopping = False
         self._is_between_steps = False
         """Whether weights, statistics and momentum are those after a whole step."""
-        self.optimizer = make_optimizer(self.supernet, recipe, recipe.phases[0])
+        self._prepare(recipe.phases[0])
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             if not resume:
@@ -142,6 +130,8 @@ class Trainer:
                     "go on with --resume, or remove the folder"
                 )
             self._load()
+        elif recipe.base is not None and base is None:
+            raise InputError(f"recipe.base: the weights of {recipe.base!r} were not given")
 
     # -- the loop ------------------------------------------------------------------------
 
@@ -223,13 +213,22 @@ class Trainer:
             earlier = self.recipe.phases[index - 1].expands[:-1] if index else ()
             sort_channels(self.supernet, earlier)
         self.phase, self.step = index, 0
+        self._prepare(phase)
+
+    def _prepare(self, phase: Phase) -> None:
+        """Optimizer and gradients of a phase: of all weights, or of the classifier's alone."""
+        head = head_name(self.recipe.space)
+        for name, weight in self.supernet.named_parameters():
+            weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
         self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
+        smoothing = self.recipe.label_smoothing
+        self._gradients = gradients_of(self.supernet, smoothing, self.device)
 
     def _leave(self, index: int) -> None:
         self._is_between_steps = False
         if index == 0:
             # The full network is the teacher, and what its shared form is compared with.
-            self._save_tensors(self.folder / "full.safetensors", self.supernet.state_dict(), {})
+            self._save_tensors(self.folder / AFTER_FIRST, self.supernet.state_dict(), {})
         self.phase, self.step = index + 1, 0
         self._save()
         if self.world > 1:
@@ -237,10 +236,9 @@ class Trainer:
 
     def _steps(self, phase: Phase) -> Iterator[tuple[float, int, int]]:
         """Train the phase's remaining steps; yields (loss, done, steps)."""
-        per_epoch = self.steps_per_epoch
-        steps = phase.epochs * per_epoch
+        steps = self.steps_of_phase
         while self.step < steps:
-            rate = learning_rate(phase, self.step, per_epoch)
+            rate = learning_rate(phase, self.step, self.steps_per_epoch)
             set_learning_rate(self.optimizer, rate)
             self._is_between_steps = False
             loss = self._train_step(phase)
@@ -291,7 +289,7 @@ class Trainer:
     @property
     def steps_of_phase(self) -> int:
         """Of the present phase."""
-        return self._phase.epochs * self.steps_per_epoch
+        return self._phase.steps(self.steps_per_epoch)
 
     @property
     def _phase(self) -> Phase:
@@ -299,12 +297,12 @@ class Trainer:
         return self.recipe.phases[min(self.phase, len(self.recipe.phases) - 1)]
 
     def _steps_before(self, index: int) -> int:
-        return sum(p.epochs for p in self.recipe.phases[:index]) * self.steps_per_epoch
+        return sum(phase.steps(self.steps_per_epoch) for phase in self.recipe.phases[:index])
 
     @torch.no_grad()
     def _teacher_logits(self) -> Tensor:
         """The full network's logits for every training image and its mirror, (2, N, classes)."""
-        path = self.folder / "full.safetensors"
+        path = self.folder / AFTER_FIRST
         full = Supernet(self.recipe.space)
         with safe_open(path, "pt") as file:
             full.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
@@ -338,7 +336,7 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """The file a resumed run starts from."""
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def _momentum(self) -> dict[str, Tensor]:
         names = {id(weight): name for name, weight in self.supernet.named_parameters()}
@@ -355,6 +353,7 @@ class Trainer:
             "step": self.step,
             "spent": self.spent,
             "conditions": self.conditions,
+            **({"base": self.base} if self.base else {}),
         }
         tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
         self._save_tensors(self.checkpoint, {**tensors, **self._momentum()}, position)
@@ -382,7 +381,8 @@ class Trainer:
         self.supernet.load_state_dict(model)
         self.phase, self.step = position["phase"], position["step"]
         self.spent, self.conditions = position["spent"], position["conditions"]
-        self.optimizer = make_optimizer(self.supernet, self.recipe, self._phase)
+        self.base = position.get("base", {})
+        self._prepare(self._phase)
         for name, weight in self.supernet.named_parameters():
             if (momentum := tensors.get(f"momentum.{name}")) is not None:
                 layout = torch.preserve_format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
-from models.bundle import Bundle, write_bundle
+from models.bundle import Bundle, BundleRegistry, add_to_bundle, write_bundle
 from models.data import LabelledImages, OnShare
 from models.errors import Conflict
+from models.layers.modules import channels_last
 from models.onnx import ImageSet, measure_top1
+from models.spaces import Arch, SearchSpace
+from models.supernet import Supernet
+from models.training.from_scratch import reference_archs
 from models.training.processes import training_device
+from models.training.progress import OnProgress
 from models.training.recipe import Recipe
 from models.training.stopping import StopSignals
-from models.training.trainer import OnProgress, Trainer
+from models.training.trainer import AFTER_FIRST, CHECKPOINT, Trainer
 from models.training.training_log import running, trainings_folder
 from models.training.training_watch import OnPoint, TrainingWatch
 
@@ -76,7 +82,10 @@ def train(
     stop = stop or StopSignals(is_final=many)
     try:
         folder = training_folder(recipe, home)
-        trainer = Trainer(recipe, folder, resume, home / "images", on_images)
+        base = None
+        if recipe.base is not None and not (resume and (folder / CHECKPOINT).exists()):
+            base = BundleRegistry(home).get(recipe.base)
+        trainer = Trainer(recipe, folder, resume, home / "images", on_images, base)
         if trainer.rank == 0:
             with running(trainer.folder), stop:
                 watch = TrainingWatch(trainer, on_point)
@@ -100,24 +109,23 @@ def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:
     """Write the bundle of a finished training, with the corners' measured test accuracy and the
     curve of its validation."""
     recipe, supernet = trainer.recipe, trainer.supernet.cpu().eval()
+    calibration = _calibration(trainer)
     rng = np.random.default_rng([recipe.seed, 11])
-    chosen = np.sort(rng.permutation(len(trainer.data))[:CALIBRATION_IMAGES])
-    calibration = trainer.data.take(chosen)
+    rng.permutation(len(trainer.data))  # drawn for the calibration images
     held = np.sort(rng.permutation(len(trainer.validation))[:VALIDATION_IMAGES])
     validation = trainer.validation.take(held)
-    test = trainer.dataset.test
-    calibration_set = ImageSet(calibration.images, recipe.mean, recipe.std)
-    test_set = ImageSet(test.images, recipe.mean, recipe.std)
     space = recipe.space
-    corners = {
-        name: round(measure_top1(supernet, arch, calibration_set, test_set, test.labels, 2), 2)
-        for name, arch in (("largest", space.largest), ("smallest", space.smallest))
-    }
+    if recipe.base is None:
+        corners = _test_top1(trainer, {"largest": space.largest, "smallest": space.smallest})
+    else:
+        adaptation = _adaptation(trainer)
+        found = adaptation["adapted"] or adaptation["head_only"]
+        corners = {name: found[name] for name in ("largest", "smallest")}
     weights = {k: v.detach().contiguous() for k, v in supernet.state_dict().items()}
     card = {
         "format": 1,
         "name": recipe.name,
-        "licence": trainer.dataset.licence,
+        "licence": _licence(trainer),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "space": space.to_json(),
         "cardinality": space.cardinality,
@@ -130,10 +138,16 @@ def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:
         "data": _data_card(trainer),
         "recipe": {k: v for k, v in recipe.to_json().items() if k != "space"},
         "metrics": {
-            "test_top1": {**corners, "provenance": "measured", "images": len(test)},
+            "test_top1": {
+                **corners,
+                "provenance": "measured",
+                "images": len(trainer.dataset.test),
+            },
+            **({} if recipe.base is None else {"adaptation": adaptation}),
         },
         "energy": {"training": {**trainer.spent, **trainer.conditions}},
         "curve": watch.curve(CURVE_POINTS),
+        **({"base": trainer.base} if trainer.base else {}),
     }
     files = {
         "weights.safetensors": save(weights),
@@ -142,6 +156,82 @@ def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:
         **trainer.dataset.notices,
     }
     return write_bundle(target, card, files)
+
+
+def compare_with_scratch(
+    bundle: Bundle,
+    recipe: Recipe,
+    scratch: Recipe,
+    home: Path,
+    *,
+    on_progress: OnProgress = lambda _: None,
+    stop: StopSignals | None = None,
+) -> Bundle:
+    """Train by `scratch`, which has no base, what `bundle` was adapted to by `recipe`, and note its
+    accuracies beside the others; goes on where it was stopped.
+
+    Raises:
+        TrainingStopped: if a signal came.
+    """
+    folder, stop = training_folder(recipe, home) / "scratch", stop or StopSignals()
+    trainer = Trainer(scratch, folder, resume=True, images=home / "images")
+    with running(folder), stop:
+        trainer.run(on_progress, watch=TrainingWatch(trainer), stop=stop)
+    on_progress(trainer.position(math.nan, "measuring networks trained from scratch"))
+    metrics = bundle.card["metrics"]
+    found = {
+        **_test_top1(trainer, adapted_archs(scratch.space)),
+        "training_s": round(trainer.spent["duration_s"], 1),
+    }
+    adaptation = {**metrics["adaptation"], "from_scratch": found}
+    return add_to_bundle(bundle, {"metrics": {**metrics, "adaptation": adaptation}}, {})
+
+
+def adapted_archs(space: SearchSpace) -> dict[str, Arch]:
+    """The networks by which an adaptation is compared."""
+    largest, middle, *_, smallest = reference_archs(space)
+    return {"largest": largest, "middle": middle, "smallest": smallest}
+
+
+def _adaptation(trainer: Trainer) -> dict[str, Any]:
+    """Test top-1 of a few networks after the first phase and after all, percent."""
+    archs = adapted_archs(trainer.recipe.space)
+    after = _test_top1(trainer, archs)
+    head_only = after
+    if len(trainer.recipe.phases) > 1:
+        supernet = Supernet(trainer.recipe.space)
+        supernet.load_state_dict(load_file(trainer.folder / AFTER_FIRST))
+        head_only = _test_top1(trainer, archs, channels_last(supernet).eval())
+    first, last = trainer.recipe.phases[0], trainer.recipe.phases[-1]
+    return {
+        "archs": {name: arch.to_json() for name, arch in archs.items()},
+        "head_only": head_only if first.body_rate == 0 else None,
+        "adapted": after if last.body_rate > 0 else None,
+        "from_scratch": None,
+        "images": len(trainer.dataset.test),
+        "provenance": "measured",
+    }
+
+
+def _test_top1(
+    trainer: Trainer, archs: Mapping[str, Arch], supernet: Supernet | None = None
+) -> dict[str, float]:
+    """Of subnets on the test images, percent, by name."""
+    recipe, test = trainer.recipe, trainer.dataset.test
+    calibration = ImageSet(_calibration(trainer).images, recipe.mean, recipe.std)
+    images = ImageSet(test.images, recipe.mean, recipe.std)
+    supernet = supernet or trainer.supernet.cpu().eval()
+    return {
+        name: round(measure_top1(supernet, arch, calibration, images, test.labels, 2), 2)
+        for name, arch in archs.items()
+    }
+
+
+def _calibration(trainer: Trainer) -> LabelledImages:
+    """Training images that batch norms are recalibrated with."""
+    rng = np.random.default_rng([trainer.recipe.seed, 11])
+    chosen = rng.permutation(len(trainer.data))[:CALIBRATION_IMAGES]
+    return trainer.data.take(np.sort(chosen))
 
 
 def _data_card(trainer: Trainer) -> dict[str, Any]:
@@ -157,6 +247,13 @@ def _data_card(trainer: Trainer) -> dict[str, Any]:
         "calibration_images": min(CALIBRATION_IMAGES, len(trainer.data)),
         "validation_images": min(VALIDATION_IMAGES, len(trainer.validation)),
     }
+
+
+def _licence(trainer: Trainer) -> str:
+    licence = trainer.dataset.licence
+    if not trainer.base:
+        return licence
+    return f"{licence}; its weights started from {trainer.base['name']}: {trainer.base['licence']}"
 
 
 def _npz(data: LabelledImages) -> bytes:

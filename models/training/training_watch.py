@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from models.spaces import layer_plan
+from models.training.progress import TrainingProgress
 from models.training.time_left import TimeLeft
-from models.training.trainer import Trainer, TrainingProgress
+from models.training.trainer import Trainer
 from models.training.training_log import (
     TrainingPoint,
     TrainingStatus,

@@ -23,7 +23,7 @@ Shapes: N rows to predict, M rows measured, G genes, D bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,15 @@ class GaussianProcess:
     @cached_property
     def _valid_resolution(self) -> npt.NDArray[np.bool_]:
         return np.isin(self.space.resolutions, self.provenance.resolutions)
+
+    def rescaled(self, scale: float, offset: float, provenance: Provenance) -> GaussianProcess:
+        """One that predicts `scale` times what this one does, plus `offset` points."""
+        return replace(
+            self,
+            provenance=provenance,
+            dual_M=scale * self.dual_M,
+            mean=scale * self.mean + offset,
+        )
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; `load_predictor` reads it back exactly."""

@@ -11,7 +11,7 @@ Shapes: N networks, G genes, D inputs, H hidden units.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,17 @@ class Mlp:
     @cached_property
     def _coding(self) -> OneHot:
         return OneHot(self.space)
+
+    def rescaled(self, scale: float, offset: float, provenance: Provenance) -> Mlp:
+        """One that predicts `scale` times what this one does, plus `offset` points."""
+        *hidden, last = self.layers
+        scaled = Layer(np.float32(scale) * last.weight, np.float32(scale) * last.bias)
+        return replace(
+            self,
+            provenance=provenance,
+            layers=[*hidden, scaled],
+            base=scale * self.base + offset / 100,
+        )
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; `load_predictor` reads it back exactly."""

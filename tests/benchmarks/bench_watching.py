@@ -18,8 +18,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from models.training.progress import TrainingProgress
 from models.training.recipe import load_recipe
-from models.training.trainer import Trainer, TrainingProgress
+from models.training.trainer import Trainer
 from models.training.training_log import read_points
 from models.training.training_watch import TrainingWatch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ import numpy as np
 
 from models.bundle import (
     MIN_UNSEEN,
+    PREDICTOR,
     Bundle,
+    BundleRegistry,
     Measured,
     Shift,
     Split,
@@ -37,9 +40,10 @@ from service.catalog.supernets.measure_accuracy import (
 )
 
 if TYPE_CHECKING:
-    from search.predictors import FoundAgreement, GaussianProcess
+    from search.predictors import FoundAgreement, Rescalable
 
-MIN_FIT = 50
+MIN_FIT, MIN_TRANSFER = 50, 12
+"""Measured subnets that a predictor is fitted to, or an adapted supernet's base's is moved to."""
 FOUND_SUBNETS = 24
 """Networks that searches find and that are measured, to judge the predictor by."""
 MAX_ROUNDS = 3
@@ -74,14 +78,15 @@ def fit_predictor(
     """
     from search.predictors import MIN_FOUND  # scipy takes half a second to load
 
-    rows = _rows_to_fit(bundle)
+    rows = _rows_to_fit(bundle, home)
     unknown = _why_unmeasured(bundle, home, found_count)
     judged: list[FoundAgreement] = []
     for round_ in range(MAX_ROUNDS + 1):
         on_fitted, on_measured = _shown(on_share, round_, only_fit=unknown is not None)
         shift = shift_to_test_images(rows)
         on_test = [replace(row, top1=moved(row.top1, shift)) for row in rows]
-        predictor = fit_to_rows(bundle, on_test, _target(bundle, shift), on_fitted, shift)
+        target = _target(bundle, shift)
+        predictor = fit_to_rows(bundle, on_test, target, on_fitted, shift, home)
         if unknown is not None or home is None:
             break
         archs = search_budgets(predictor.space, predictor, found_count)
@@ -104,7 +109,7 @@ def fit_predictor(
     return add_to_bundle(bundle, {"predictor": report}, {"predictor.safetensors": content})
 
 
-def _rows_to_fit(bundle: Bundle) -> list[Measured]:
+def _rows_to_fit(bundle: Bundle, home: Path | None) -> list[Measured]:
     """What was measured.
 
     Raises:
@@ -115,9 +120,10 @@ def _rows_to_fit(bundle: Bundle) -> list[Measured]:
             f"supernet {bundle.name!r} has no measured subnets: {_how_to_measure(bundle)}"
         )
     rows = measured_rows(bundle)
-    if (count := sum(row.split == "fit" for row in rows)) < MIN_FIT:
+    least = MIN_FIT if base_predictor(bundle, home) is None else MIN_TRANSFER
+    if (count := sum(row.split == "fit" for row in rows)) < least:
         raise InputError(
-            f"supernet {bundle.name!r}: expected at least {MIN_FIT} measured subnets to fit to, "
+            f"supernet {bundle.name!r}: expected at least {least} measured subnets to fit to, "
             f"got {count}: {_how_to_measure(bundle)}"
         )
     return rows
@@ -162,7 +168,7 @@ def _why_unmeasured(bundle: Bundle, home: Path | None, found_count: int) -> str 
 def _judge(
     bundle: Bundle,
     home: Path,
-    predictor: GaussianProcess,
+    predictor: Rescalable,
     archs: Sequence[Arch],
     threads: int,
     earlier: Sequence[FoundAgreement],
@@ -196,10 +202,10 @@ def moved(top1: float, shift: Shift) -> float:
     return min(100.0, max(0.0, top1 + shift.points))
 
 
-def _corrected(predictor: GaussianProcess, agreement: FoundAgreement) -> GaussianProcess:
+def _corrected(predictor: Rescalable, agreement: FoundAgreement) -> Rescalable:
     """The predictor without its bias on networks that searches find."""
     provenance = replace(predictor.provenance, found=asdict(agreement))
-    return replace(predictor, mean=predictor.mean - agreement.bias, provenance=provenance)
+    return predictor.rescaled(1.0, -agreement.bias, provenance)
 
 
 def fit_predictor_to(
@@ -267,18 +273,30 @@ def fit_to_rows(
     target: str,
     on_share: Callable[[float], None],
     shift: Shift | None = None,
-) -> GaussianProcess:
-    """The predictor fitted to the "fit" rows.
+    home: Path | None = None,
+) -> Rescalable:
+    """The predictor fitted to the "fit" rows; of an adapted supernet, its base's, moved to them,
+    where that errs less with each row left out.
 
     Args:
+        home: the installation, which may have the base.
         shift: what `rows` were moved by. Its spread is then part of the expected error, as if both
             erred on their own: a little too much, since the held-out images' luck is in both.
     """
-    from search.predictors import fit_gaussian_process
+    from search.predictors import fit_gaussian_process, transfer_predictor
 
     space = _measured_space(bundle.space, rows)
     genes, top1 = as_arrays(space, rows, "fit")
-    predictor = fit_gaussian_process(space, genes, top1, seed=0, target=target, on_share=on_share)
+    found: list[Rescalable] = []
+    if (base := base_predictor(bundle, home, space)) is not None:
+        known = np.isin(np.array(space.resolutions)[genes[:, 0]], base.provenance.resolutions)
+        if known.sum() >= MIN_TRANSFER:
+            measured = genes[known], top1[known]
+            found.append(transfer_predictor(base, *measured, name=space.name, target=target))
+    if not found or len(top1) >= MIN_FIT:
+        fitted = fit_gaussian_process(space, genes, top1, seed=0, target=target, on_share=on_share)
+        found.append(fitted)
+    predictor = min(found, key=lambda each: each.provenance.rmse or 0.0)
     if shift is None or shift.spread == 0:
         return predictor
     origin = predictor.provenance
@@ -287,11 +305,11 @@ def fit_to_rows(
         rmse=math.hypot(origin.rmse or 0.0, shift.spread),
         method=f"{origin.method}, with the spread between held-out and test images",
     )
-    return replace(predictor, provenance=wider)
+    return predictor.rescaled(1.0, 0.0, wider)
 
 
 def _report(
-    space: SearchSpace, predictor: GaussianProcess, rows: list[Measured]
+    space: SearchSpace, predictor: Rescalable, rows: list[Measured]
 ) -> tuple[bytes, dict[str, Any]]:
     """The predictor file, and what the card says of it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -304,6 +322,29 @@ def _report(
         "provenance": "fitted",
     }
     return content, report
+
+
+def base_predictor(
+    bundle: Bundle, home: Path | None, space: SearchSpace | None = None
+) -> Rescalable | None:
+    """Of the supernet whose weights `bundle` started from, for gene matrices of its space; None:
+    there was none, or it is not here any more, or cannot be moved.
+
+    Args:
+        space: the bundle's, or a part of it.
+    """
+    from search.predictors import Rescalable, load_predictor
+
+    origin = bundle.card.get("base")
+    if origin is None or home is None:
+        return None
+    with suppress(NotFound, InputError):
+        base = BundleRegistry(home).get(origin["name"])
+        if base.sha256 == origin["weights_sha256"] and base.has(PREDICTOR):
+            with base.pinned(PREDICTOR) as path:
+                predictor = load_predictor(path, space or bundle.space)
+            return predictor if isinstance(predictor, Rescalable) else None
+    return None
 
 
 def _measured_space(space: SearchSpace, rows: list[Measured]) -> SearchSpace:

@@ -18,11 +18,18 @@ import numpy as np
 from models.bundle import Bundle, Measured, add_to_bundle
 from models.training import Recipe, StopSignals, running, training_folder, update_status
 from service.catalog.supernets.measure_accuracy import FIT_SUBNETS, TEST_SUBNETS, measure_jobs
-from service.catalog.supernets.predictor_fit import fit_predictor, fit_to_rows, measured_rows
+from service.catalog.supernets.predictor_fit import (
+    base_predictor,
+    fit_predictor,
+    fit_to_rows,
+    measured_rows,
+)
 
 SIZES = (70, 140, 280, 560, FIT_SUBNETS)
 """Subnets to fit to after which the predictor is judged. Beside six or so of them, one more is
 measured that only tests it."""
+TRANSFER_SIZES = (18, 35)
+"""And before them, where the predictor of the supernet that it was adapted from starts it."""
 TEST_SHARE = 7
 """At most one in so many networks of a small space tests."""
 MIN_GAIN = 0.1
@@ -104,10 +111,11 @@ def _grow(bundle: Bundle, home: Path, threads: int, show: OnShare) -> tuple[Bund
 
     def left_out_error(bundle: Bundle, rows: list[Measured], done: int) -> float:
         target = "held-out images"
-        predictor = fit_to_rows(bundle, rows, target, lambda _: on_measured(done, done))
+        predictor = fit_to_rows(bundle, rows, target, lambda _: on_measured(done, done), home=home)
         return predictor.provenance.rmse or 0.0
 
-    for size in sorted({min(size, len(fit_places)) for size in SIZES}):
+    sizes = SIZES if base_predictor(bundle, home) is None else (*TRANSFER_SIZES, *SIZES)
+    for size in sorted({min(size, len(fit_places)) for size in sizes}):
         count = fit_places[size - 1]
         bundle = measure_jobs(bundle, home, jobs[:count], threads=threads, on_measured=on_measured)
         rows = measured_rows(bundle)

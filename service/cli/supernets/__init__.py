@@ -1,4 +1,5 @@
-"""`supernets`: list, show, download and import (`bringing`); train one and preview it (`training`);
+"""`supernets`: list, show, download and import (`bringing`); train one and preview it (`training`),
+adapt one to other classes (`adapting`);
 measure its subnets and fit its predictor, step by step (`measuring`)."""
 
 import lazy_loader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli.supernets import bringing, measuring, starting, training
+from service.cli.supernets import adapting, bringing, measuring, starting, training
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(bringing.list_)
@@ -14,6 +14,7 @@ app.command()(bringing.download)
 app.command("export-checkpoint")(bringing.export_checkpoint)
 app.command()(starting.init)
 app.command()(training.train)
+app.command()(adapting.adapt)
 app.command()(training.preview)
 app.command()(measuring.collect)
 app.command("fit-predictor")(measuring.fit_predictor_)

@@ -62,17 +62,17 @@ def train(
     loaded, home = load_recipe(recipe), settings().home
     trained = trained_before(loaded, home) if resume and not no_predictor else None
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: one process reports
-        with _stopping(recipe, is_silent=True):
+        with stopping(f"train {recipe} --resume", is_silent=True):
             if trained is None:
                 train_supernet(loaded, home, resume=resume)
         return
     display, board = TrainingDisplay(loaded.name), TensorBoard(tensorboard)
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     stop = StopSignals(display.on_signal, is_final=many)
-    with _stopping(recipe):
-        bundle = trained or _train(loaded, home, resume, display, board, stop)
+    with stopping(f"train {recipe} --resume"):
+        bundle = trained or train_by(loaded, display, stop, resume=resume, board=board)
         if not no_predictor:
-            bundle = _fit(bundle, home, loaded, stop)
+            bundle = fit(bundle, home, loaded, stop)
     _print_trained(bundle, json)
 
 
@@ -117,11 +117,15 @@ def preview(
 
 
 @contextmanager
-def _stopping(recipe: str, *, is_silent: bool = False) -> Iterator[None]:
-    """Say what a signal left, and how to go on; exit as a shell expects it of such a process."""
+def stopping(again: str, *, is_silent: bool = False) -> Iterator[None]:
+    """Say what a signal left, and how to go on; exit as a shell expects it of such a process.
+
+    Args:
+        again: the subcommand that goes on.
+    """
     from models.training import TrainingStopped
 
-    how = f"go on with `subnet-search supernets train {recipe} --resume`"
+    how = f"go on with `subnet-search supernets {again}`"
     try:
         yield
     except TrainingStopped as stopped:
@@ -134,18 +138,20 @@ def _stopping(recipe: str, *, is_silent: bool = False) -> Iterator[None]:
         raise typer.Exit(130) from interrupt
 
 
-def _train(
+def train_by(
     recipe: Recipe,
-    home: Path,
-    resume: bool,
     display: TrainingDisplay,
-    board: TensorBoard,
     stop: StopSignals,
+    *,
+    resume: bool,
+    board: TensorBoard | None = None,
 ) -> Bundle:
+    """The supernet that is trained by a recipe, shown meanwhile."""
     from models.bundle import Bundle
     from models.training import read_training
     from models.training import train as train_supernet
 
+    home, board = settings().home, board or TensorBoard(None)
     if resume:
         with suppress(NotFound):
             for point in read_training(home, recipe.name).points:
@@ -172,7 +178,8 @@ def _train(
     return Bundle.open(path)
 
 
-def _fit(bundle: Bundle, home: Path, recipe: Recipe, stop: StopSignals) -> Bundle:
+def fit(bundle: Bundle, home: Path, recipe: Recipe, stop: StopSignals) -> Bundle:
+    """The supernet with a predictor for searches."""
     from models.machine import cores
     from service.catalog.supernets import fit_warnings, make_searchable
 
@@ -196,6 +203,12 @@ def _print_trained(bundle: Bundle, json: bool) -> None:
         f"largest {measured['largest']} %, smallest {measured['smallest']} % of "
         f"{measured['images']} test images (measured)"
     )
+    print_next(bundle)
+
+
+def print_next(bundle: Bundle) -> None:
+    """How good the predictor is, and what comes next."""
+    report = bundle.card.get("predictor")
     if report is None:
         typer.echo(
             f"not searchable yet: `subnet-search supernets collect {bundle.name}`, then "

@@ -17,10 +17,10 @@ from models.onnx.export import run_onnx, subnet_onnx
 from models.spaces.arch import Arch
 from models.spaces.files import published_spaces
 from models.spaces.plan import layer_plan, macs, params
+from models.supernet.channel_sorting import sort_channels
 from models.supernet.checkpoint import key_map
 from models.supernet.extraction import extract, recalibrate
 from models.supernet.supernet import Supernet
-from models.training.channel_sorting import sort_channels
 from service.catalog.supernets.importing import import_supernet, write_checkpoint
 from tests.golden.fill import FAMILIES, arrays, checkpoint, golden, images, shapes
 

@@ -18,9 +18,9 @@ from models.layers.modules.elastic import ElasticDepthwise, channels_last
 from models.layers.modules.mbconv import ElasticMBConv
 from models.spaces.arch import Arch
 from models.spaces.plan import layer_plan
+from models.supernet.channel_sorting import sort_channels
 from models.supernet.extraction import extract, plain, recalibrate
 from models.supernet.supernet import Supernet, initialize
-from models.training.channel_sorting import sort_channels
 from tests.spaces import DEBUG, FASHION_LIKE
 
 

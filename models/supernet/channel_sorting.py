@@ -6,7 +6,7 @@ A smaller expansion takes the first channels of a block, so the important ones m
 from __future__ import annotations
 
 from models.spaces import layer_plan, make_divisible
-from models.supernet import Supernet
+from models.supernet.supernet import Supernet
 
 
 def sort_channels(supernet: Supernet, fixed_expands: tuple[int, ...] = ()) -> None:

@@ -1,0 +1,286 @@
+"""The phases that adapt a trained supernet to a user's images in the time that there is.
+
+First the classifier alone: a new one answers at random, and its gradients would spoil what the
+other layers know. Then all layers, at a lower rate than the classifier, by the sandwich rule: the
+largest subnet learns the labels, and teaches a small one and a random one (BigNAS, arXiv
+2003.11142).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.bundle import Bundle
+from models.data import Augmentation, FolderReport
+from models.errors import InputError
+from models.layers.modules import channels_last
+from models.spaces import SearchSpace
+from models.supernet import Supernet, initialize
+from models.training.gradients import gradients_of
+from models.training.optim import archs_of_step, head_name, make_optimizer, set_learning_rate
+from models.training.processes import training_device
+from models.training.recipe import OPEN, Phase, Recipe
+
+BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
+"""The largest batch that leaves so many steps an epoch."""
+RATE_BATCH = 128
+"""Batch that the learning rates are meant for; they are proportional to it."""
+HEAD_SHARE, HEAD_RATE = 0.15, 0.4
+"""Of the time, for the classifier alone, and its learning rate."""
+RATE, BODY_RATE = 0.16, 0.25
+"""Of the classifier when all layers learn, and the others' as a share of it."""
+SCRATCH_SHARE, SCRATCH_RATES = 0.35, (0.12, 0.06)
+"""From scratch: the time for the largest network alone, and the rates of the two phases."""
+WEIGHT_DECAY, SUMMED_DECAY = 5e-5, 10
+"""And how many times as much where the gradients of three subnets are summed."""
+WARMUP_SHARE = 0.05
+"""Of a phase's steps, until its learning rate is at its peak."""
+HELD_OUT, LEAST_HELD_OUT, MOST_HELD_OUT = 0.1, 5, 10_000
+"""Share of the training images that is held out; at least so many a class, at most so many."""
+LEAST_IMAGES = 2 * LEAST_HELD_OUT
+"""For training, a class."""
+MOST_ENLARGED = 8
+"""Times that images may be enlarged to the smallest input of the base."""
+CROPPED_FROM, CROP_AREA, SHIFTED = 48, 0.35, 14
+"""Input size from which on random crops are taken instead of shifts, pixels; the least share of an
+image that a crop keeps; part of the side by which smaller images are shifted at most."""
+ENOUGH_EPOCHS = 10
+"""Passes over the images below which a warning is due."""
+TIMED_STEPS, MOST_TIMED_S = 10, 5.0
+"""Of each phase, to know how long a step takes: about so many, in about this time."""
+
+TimeStep = Callable[[Recipe, Phase], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """A recipe that starts from a base, and what its choices rest on."""
+
+    recipe: Recipe
+    training_s: float
+    """Of all phases, by the steps that were timed here."""
+    warnings: tuple[str, ...]
+
+
+def plan_adaptation(
+    report: FolderReport,
+    base: Bundle,
+    *,
+    name: str,
+    minutes: float,
+    head_only: bool = False,
+    seed: int = 1,
+    country: str = "USA",
+    time_step: TimeStep | None = None,
+) -> Adaptation:
+    """The recipe that adapts `base` to the images of a folder.
+
+    Args:
+        report: of the folder.
+        name: of the new supernet.
+        minutes: of training.
+        head_only: leave all layers but the classifier as they are.
+        time_step: seconds of a step of a phase; default: measured here.
+
+    Raises:
+        InputError: the base has no weights, or its family cannot be trained in phases, or images
+            do not fit it or are too few.
+    """
+    report.check()
+    base.check_weights()
+    base.space.narrowed({})  # refuses a family that cannot be trained in phases
+    warnings = _check_images(report, base.space)
+    space = replace(base.space, name=name, classes=len(report.classes))
+    recipe = _recipe(report, base, space, seed, country)
+    rate = recipe.batch_size / RATE_BATCH
+    opened = _open_choices(space)
+    head = Phase(
+        name="head",
+        epochs=1,
+        learning_rate=HEAD_RATE * rate,
+        body_rate=0.0,
+        always=("largest", "smallest-drawn"),
+        **opened,
+    )
+    everything = Phase(
+        name="all",
+        epochs=1,
+        learning_rate=RATE * rate,
+        body_rate=BODY_RATE,
+        weight_decay=SUMMED_DECAY * WEIGHT_DECAY,
+        always=("largest", "smallest-drawn"),
+        teacher="largest",
+        distill=1.0,
+        **opened,
+    )
+    shares = [(head, 1.0)] if head_only else [(head, HEAD_SHARE), (everything, 1 - HEAD_SHARE)]
+    trained = sum(report.train_counts) - recipe.holdout
+    timed = _timed(recipe, shares, 60 * minutes, trained, time_step or measure_step)
+    return replace(timed, warnings=(*warnings, *timed.warnings))
+
+
+def scratch_recipe(
+    recipe: Recipe, trained: int, minutes: float, time_step: TimeStep | None = None
+) -> Adaptation:
+    """A recipe for the space and the images of an adaptation's, from random weights: the largest
+    network alone, then all by the sandwich rule.
+
+    Args:
+        trained: training images, without those held out.
+    """
+    rate = recipe.batch_size / RATE_BATCH
+    first, second = (each * rate for each in SCRATCH_RATES)
+    full = Phase(name="full", epochs=1, learning_rate=first)
+    everything = Phase(
+        name="all",
+        epochs=1,
+        learning_rate=second,
+        weight_decay=SUMMED_DECAY * WEIGHT_DECAY,
+        sort_channels=True,
+        always=("largest", "smallest-drawn"),
+        teacher="largest",
+        distill=1.0,
+        **_open_choices(recipe.space),
+    )
+    shares = [(full, SCRATCH_SHARE), (everything, 1 - SCRATCH_SHARE)]
+    alone = replace(recipe, base=None, phases=(full,))
+    return _timed(alone, shares, 60 * minutes, trained, time_step or measure_step)
+
+
+def measure_step(recipe: Recipe, phase: Phase) -> float:
+    """Seconds of a training step of `phase` here, on random pixels: the mean of some steps, after
+    two that are not counted; of fewer where they take long."""
+    space, device = recipe.space, training_device()
+    supernet = Supernet(space)
+    initialize(supernet, recipe.seed)
+    channels_last(supernet).to(device).train()
+    head = head_name(space)
+    for name, weight in supernet.named_parameters():
+        weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
+    gradients = gradients_of(supernet, recipe.label_smoothing, device)
+    optimizer = make_optimizer(supernet, recipe, phase)
+    set_learning_rate(optimizer, 1e-3)
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, space.classes, recipe.batch_size)).to(device)
+
+    def pixels(size: int) -> torch.Tensor:
+        shape = (recipe.batch_size, space.channels, size, size)
+        return torch.from_numpy(rng.standard_normal(shape, np.float32)).to(device)
+
+    times, began = list[float](), time.monotonic()
+    for done in range(TIMED_STEPS + 2):
+        start = time.monotonic()
+        if done > 2 and start - began > MOST_TIMED_S:
+            break
+        archs = archs_of_step(phase, space, rng)
+        teaches = phase.teacher == "largest"
+        float(gradients(archs, pixels, labels, distill=phase.distill, first_teaches=teaches))
+        optimizer.step()
+        times.append(time.monotonic() - start)
+    return statistics.fmean(times[2:])
+
+
+def _timed(
+    recipe: Recipe,
+    shares: list[tuple[Phase, float]],
+    seconds: float,
+    trained: int,
+    time_step: TimeStep,
+) -> Adaptation:
+    """Phases as long as their shares of the time, at least a step each."""
+    per_epoch = trained // recipe.batch_size
+    phases, training_s = list[Phase](), 0.0
+    for phase, share in shares:
+        step_s = time_step(recipe, phase)
+        steps = max(1, round(share * seconds / step_s))
+        epochs = math.ceil(steps / per_epoch)
+        warmup = round(WARMUP_SHARE * steps / per_epoch, 4)
+        phases.append(replace(phase, epochs=epochs, most_steps=steps, warmup_epochs=warmup))
+        training_s += steps * step_s
+    passes = sum(phase.steps(per_epoch) for phase in phases) / per_epoch
+    few = (
+        f"the time is enough for {passes:.1f} passes over the images; {ENOUGH_EPOCHS} would be "
+        "well: give more minutes"
+    )
+    warnings = (few,) if passes < ENOUGH_EPOCHS else ()
+    return Adaptation(replace(recipe, phases=tuple(phases)), training_s, warnings)
+
+
+def _open_choices(space: SearchSpace) -> dict[str, Any]:
+    """All choices of the space, as fields of a phase."""
+    return {name: tuple(map(int, space.choices_of(gene))) for name, gene in OPEN.items()}
+
+
+def _recipe(
+    report: FolderReport, base: Bundle, space: SearchSpace, seed: int, country: str
+) -> Recipe:
+    """Everything but the phases."""
+    images, classes = sum(report.train_counts), len(report.classes)
+    if (fewest := min(report.train_counts)) < LEAST_IMAGES:
+        named = report.classes[report.train_counts.index(fewest)]
+        raise InputError(
+            f"images {str(report.folder)!r}: expected at least {LEAST_IMAGES} a class for "
+            f"training, got {fewest} of {named!r}"
+        )
+    held_out = min(max(round(HELD_OUT * images), LEAST_HELD_OUT * classes), MOST_HELD_OUT)
+    trained = images - held_out
+    batch_size = next((b for b in BATCH_SIZES if b * LEAST_STEPS <= trained), BATCH_SIZES[-1])
+    size = space.resolutions[-1]
+    crops = size >= CROPPED_FROM
+    return Recipe(
+        name=space.name,
+        dataset=str(report.folder),
+        seed=seed,
+        holdout=held_out,
+        batch_size=batch_size,
+        weight_decay=WEIGHT_DECAY,
+        momentum=0.9,
+        label_smoothing=0.05,
+        shift=0 if crops else size // SHIFTED,
+        mean=base.mean,
+        std=base.std,
+        country=country,
+        space=space,
+        phases=(Phase(name="head", epochs=1, learning_rate=HEAD_RATE, body_rate=0.0),),
+        augmentation=Augmentation(crop_area=CROP_AREA if crops else 1.0),
+        base=base.name,
+    )
+
+
+def _check_images(report: FolderReport, space: SearchSpace) -> tuple[str, ...]:
+    """What is odd about the images for a base of this space.
+
+    Raises:
+        InputError: they do not fit it.
+    """
+    where = f"images {str(report.folder)!r}"
+    if space.channels == 1 and report.channels == 3:
+        raise InputError(
+            f"{where}: {report.coloured_share:.0%} are in colour, and the base has one channel: "
+            "their colours would be lost. Take a base with channels = 3, train one with "
+            "`subnet-search supernets init`, or turn the images grey yourself"
+        )
+    side = min(report.width.median, report.height.median)
+    least, most = space.resolutions[0], space.resolutions[-1]
+    if MOST_ENLARGED * side < least:
+        raise InputError(
+            f"{where}: expected at least {math.ceil(least / MOST_ENLARGED)} pixels a side for a "
+            f"base whose smallest input is {least}, got {side} (median): take a base for smaller "
+            "images, or train one with `subnet-search supernets init`"
+        )
+    warnings = list[str]()
+    if space.channels == 3 and report.channels == 1:
+        warnings.append(
+            f"{where}: they are grey, and the base has three channels: each gets the same pixels"
+        )
+    if side < least:
+        warnings.append(f"{where}: {side} pixels a side (median) are enlarged to {least} to {most}")
+    return tuple(warnings)
