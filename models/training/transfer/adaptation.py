@@ -52,6 +52,8 @@ MOST_ENLARGED = 8
 CROPPED_FROM, CROP_AREA, SHIFTED = 48, 0.35, 14
 """Input size from which on random crops are taken instead of shifts, pixels; the least share of an
 image that a crop keeps; part of the side by which smaller images are shifted at most."""
+MOST_RESOLUTIONS = 5
+"""Input sizes; published spaces have 34."""
 ENOUGH_EPOCHS = 10
 """Passes over the images below which a warning is due."""
 TIMED_STEPS, MOST_TIMED_S = 10, 5.0
@@ -77,6 +79,7 @@ def plan_adaptation(
     name: str,
     minutes: float,
     head_only: bool = False,
+    most_resolution: int | None = None,
     seed: int = 1,
     country: str = "USA",
     time_step: TimeStep | None = None,
@@ -88,6 +91,7 @@ def plan_adaptation(
         name: of the new supernet.
         minutes: of training.
         head_only: leave all layers but the classifier as they are.
+        most_resolution: largest input size, pixels; None: the base's.
         time_step: seconds of a step of a phase; default: measured here.
 
     Raises:
@@ -97,8 +101,9 @@ def plan_adaptation(
     report.check()
     base.check_weights()
     base.space.narrowed({})  # refuses a family that cannot be trained in phases
-    warnings = _check_images(report, base.space)
-    space = replace(base.space, name=name, classes=len(report.classes))
+    kept = base.space.at(_resolutions(base, most_resolution))
+    warnings = _check_images(report, kept)
+    space = replace(kept, name=name, classes=len(report.classes))
     recipe = _recipe(report, base, space, seed, country)
     rate = recipe.batch_size / RATE_BATCH
     opened = _open_choices(space)
@@ -212,6 +217,25 @@ def _timed(
     )
     warnings = (few,) if passes < ENOUGH_EPOCHS else ()
     return Adaptation(replace(recipe, phases=tuple(phases)), training_s, warnings)
+
+
+def _resolutions(base: Bundle, most: int | None) -> list[int]:
+    """Input sizes that are worth training: those that the base's predictor knows, or a few.
+
+    Raises:
+        InputError: none is that small.
+    """
+    sizes = [r for r in base.space.resolutions if most is None or r <= most]
+    if not sizes:
+        raise InputError(
+            f"largest input size: expected at least the base's smallest, "
+            f"{base.space.resolutions[0]} pixels, got {most}"
+        )
+    predicted = base.card.get("predictor", {}).get("resolutions", sizes)
+    if known := [r for r in sizes if r in predicted]:
+        sizes = known
+    places = np.linspace(0, len(sizes) - 1, min(len(sizes), MOST_RESOLUTIONS))
+    return [sizes[round(place)] for place in places]
 
 
 def _open_choices(space: SearchSpace) -> dict[str, Any]:

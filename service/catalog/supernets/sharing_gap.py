@@ -12,6 +12,7 @@ from models.bundle import (
     Bundle,
     add_to_bundle,
 )
+from models.errors import InputError
 
 if TYPE_CHECKING:
     from models.training import Recipe
@@ -28,9 +29,15 @@ def measure_sharing_gap(
 
     Raises:
         NotFound: if the data set is not on this machine.
-        InputError: if the supernet was not trained here.
+        InputError: if the supernet was not trained here, or started from another one's weights.
     """
     given = {**bundle.recipe, "space": bundle.card["space"]}
+    if (base := given.get("base")) is not None:
+        raise InputError(
+            f"supernet {bundle.name!r} started from the weights of {base!r}, which networks "
+            f"trained alone do not have: compare with `subnet-search supernets adapt {base} --name "
+            f"{bundle.name} --resume --compare-scratch MINUTES`"
+        )
     import torch
 
     from models.training import compare, parse_recipe, reference_archs, training_folder

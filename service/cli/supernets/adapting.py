@@ -45,6 +45,10 @@ def adapt(  # long: a parameter for each option
     head_only: Annotated[
         bool, typer.Option("--head-only", help="Train the classifier alone.")
     ] = False,
+    max_resolution: Annotated[
+        int | None,
+        typer.Option(min=1, help="Largest input size, pixels. Default: the base's."),
+    ] = None,
     compare_scratch: Annotated[
         float | None,
         typer.Option(
@@ -76,7 +80,7 @@ def adapt(  # long: a parameter for each option
     elif images is None:
         raise InputError("--images: name the folder of the images")
     else:
-        recipe = _planned(base, name, images, minutes, head_only)
+        recipe = _planned(base, name, images, minutes, head_only, max_resolution)
     display = TrainingDisplay(name)
     stop = StopSignals(display.on_signal)
     again = f"adapt {base} --name {name} --resume"
@@ -94,7 +98,14 @@ def adapt(  # long: a parameter for each option
     _print_adapted(bundle, json)
 
 
-def _planned(base: str, name: str, images: Path, minutes: float, head_only: bool) -> Recipe:
+def _planned(
+    base: str,
+    name: str,
+    images: Path,
+    minutes: float,
+    head_only: bool,
+    max_resolution: int | None,
+) -> Recipe:
     """The recipe, after a look at everything that it needs.
 
     Raises:
@@ -119,7 +130,14 @@ def _planned(base: str, name: str, images: Path, minutes: float, head_only: bool
         report = scan_folder(images, on_share=show)
         report.check()
         show(1.0, "timing steps")
-        plan = plan_adaptation(report, bundle, name=name, minutes=minutes, head_only=head_only)
+        plan = plan_adaptation(
+            report,
+            bundle,
+            name=name,
+            minutes=minutes,
+            head_only=head_only,
+            most_resolution=max_resolution,
+        )
     print_warnings([*report.warnings, *plan.warnings])
     steps = ", ".join(f"{phase.name} {phase.most_steps}" for phase in plan.recipe.phases)
     for line in [*report.lines(), f"steps of {plan.recipe.batch_size} images: {steps}"]:

@@ -17,11 +17,12 @@ from models.bundle.bundle import Bundle, add_to_bundle
 from models.data.datasets import load_dataset
 from models.data.inspection import scan_folder
 from models.errors import InputError
+from models.spaces.files import published_spaces
 from models.supernet.supernet import Supernet, initialize
 from models.training.optim import head_name
 from models.training.recipe import Recipe, parse_recipe
 from models.training.trainer import Trainer
-from models.training.transfer.adaptation import plan_adaptation, scratch_recipe
+from models.training.transfer.adaptation import _resolutions, plan_adaptation, scratch_recipe
 from models.training.transfer.base_weights import check_base, take_over
 from service.catalog.supernets.importing import import_supernet
 from tests.golden.fill import checkpoint
@@ -221,6 +222,21 @@ def test_images_that_do_not_fit(base, tmp_path):
         plan(grey, Bundle(tmp_path, {**base.card, "files": {}}, DEBUG))
     with pytest.raises(InputError, match="family 'resnet' cannot be trained in phases"):
         plan(grey, Bundle(base.path, base.card, RESNET))
+
+
+def test_a_few_input_sizes_are_kept(base):
+    def kept(space, most=None, known=None):
+        card = {**base.card, **({"predictor": {"resolutions": known}} if known else {})}
+        return _resolutions(Bundle(base.path, card, space), most)
+
+    published = published_spaces()["ofa-mbv3-w1.0"]
+    assert kept(published) == [128, 160, 192, 228, 260]
+    assert kept(published, known=[160, 176, 192, 208, 224]) == [160, 176, 192, 208, 224]
+    assert kept(published, 180, [160, 176, 192, 208, 224]) == [160, 176]
+    assert kept(published, 140, [160, 176]) == [128, 132, 136, 140]
+    assert kept(DEBUG) == [8, 12]
+    with pytest.raises(InputError, match="at least the base's smallest, 8 pixels, got 4"):
+        kept(DEBUG, 4)
 
 
 @pytest.mark.slow
