@@ -82,9 +82,7 @@ def train(
     stop = stop or StopSignals(is_final=many)
     try:
         folder = training_folder(recipe, home)
-        base = None
-        if recipe.base is not None and not (resume and (folder / CHECKPOINT).exists()):
-            base = BundleRegistry(home).get(recipe.base)
+        base = _base(recipe, home, is_under_way=resume and (folder / CHECKPOINT).exists())
         trainer = Trainer(recipe, folder, resume, home / "images", on_images, base)
         if trainer.rank == 0:
             with running(trainer.folder), stop:
@@ -103,6 +101,14 @@ def train(
         if many:
             dist.destroy_process_group()
     return target
+
+
+def _base(recipe: Recipe, home: Path, *, is_under_way: bool) -> Bundle | None:
+    """The supernet whose weights the training starts from; None: it starts from none, or has
+    started."""
+    if recipe.base is None or is_under_way:
+        return None
+    return BundleRegistry(home).get(recipe.base)
 
 
 def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:

@@ -4,7 +4,6 @@ from .files import predictor_provenance as predictor_provenance
 from .files import register_predictor as register_predictor
 from .files import save_predictor as save_predictor
 from .files import unregister_predictor as unregister_predictor
-from .gaussian_process import GaussianProcess as GaussianProcess
 from .gaussian_process_fit import fit_gaussian_process as fit_gaussian_process
 from .metrics import MIN_FOUND as MIN_FOUND
 from .metrics import FoundAgreement as FoundAgreement

@@ -8,6 +8,7 @@ numbers, for which few measurements are enough. Shapes: N networks.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -34,6 +35,10 @@ class Rescalable(AccuracyPredictor, Protocol):
 
     def rescaled(self, scale: float, offset: float, provenance: Provenance) -> Self:
         """One that predicts `scale` times what this one does, plus `offset` points."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it as a file that `load_predictor` reads back."""
         ...
 
 
