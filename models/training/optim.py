@@ -102,6 +102,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.opti
     )
 
 
+def freeze_body(model: nn.Module, recipe: Recipe, phase: Phase) -> None:
+    """Have gradients computed for what a phase trains alone."""
+    head = head_name(recipe.space)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
+
+
 def head_name(space: SearchSpace) -> str:
     """What the names of the classifier's weights start with, in a supernet."""
     return f"layers.{layer_plan(space, space.largest)[-1].name}."

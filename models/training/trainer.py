@@ -39,7 +39,7 @@ from models.training.optim import (
     archs_of_step,
     batch_at,
     draw_antialias,
-    head_name,
+    freeze_body,
     learning_rate,
     make_optimizer,
     set_learning_rate,
@@ -217,9 +217,7 @@ class Trainer:
 
     def _prepare(self, phase: Phase) -> None:
         """Optimizer and gradients of a phase: of all weights, or of the classifier's alone."""
-        head = head_name(self.recipe.space)
-        for name, weight in self.supernet.named_parameters():
-            weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
+        freeze_body(self.supernet, self.recipe, phase)
         self.optimizer = make_optimizer(self.supernet, self.recipe, phase)
         smoothing = self.recipe.label_smoothing
         self._gradients = gradients_of(self.supernet, smoothing, self.device)

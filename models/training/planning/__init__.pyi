@@ -2,3 +2,4 @@
 from .plan import RecipePlan as RecipePlan
 from .plan import plan_recipe as plan_recipe
 from .recipe_file import recipe_text as recipe_text
+from .step_timing import time_step as time_step

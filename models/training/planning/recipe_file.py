@@ -13,6 +13,7 @@ WIDTH = 44
 """Column from which the comments of short lines start."""
 RECIPE = {
     "name": "of the supernet",
+    "base": "trained supernet whose weights it starts from, but for the classifier",
     "dataset": "folder of the images",
     "seed": "of all random choices: the same seed gives the same weights",
     "holdout": "training images kept apart, on which subnets are measured",
@@ -25,6 +26,7 @@ RECIPE = {
     "std": "standard deviation of the same",
     "country": "whose electricity is used, three letters; only for CO2e",
 }
+OF_BASE = {"mean": "of each channel, scale 0 to 1, as the base was trained with"}
 AUGMENTATION = {
     "flip": "mirror half of the images; false for text, digits, traffic signs",
     "crop_area": "least share of an image that a random crop keeps; 1: no crops",
@@ -53,7 +55,9 @@ SPACE = {
 PHASE = {
     "name": "of the phase",
     "epochs": "passes over the images",
+    "most_steps": "where it ends within the last of them",
     "learning_rate": "at its peak; it decays to zero",
+    "body_rate": "share of it for all layers but the classifier; 0: they stay as they are",
     "warmup_epochs": "until the peak",
     "weight_decay": "instead of the recipe's",
     "subnets_per_step": "drawn at random",
@@ -76,13 +80,16 @@ def recipe_text(recipe: Recipe, head: str = "") -> str:
     """
     plain = recipe.to_json()
     lines = [*(f"# {line}".rstrip() for line in head.splitlines())]
-    lines += _lines({name: plain[name] for name in RECIPE}, RECIPE)
+    comments = RECIPE if recipe.base is None else RECIPE | OF_BASE
+    lines += _lines({name: plain[name] for name in RECIPE if name in plain}, comments)
     lines += ["", _table("[augmentation]", "how training images are changed at random")]
     lines += _lines(asdict(recipe.augmentation), AUGMENTATION)
     lines += ["", _table("[space]", "the networks that there will be: docs/spaces.md")]
     lines += _lines(recipe.space.to_json(), SPACE)
     for number, phase in enumerate(recipe.phases, 1):
         opens = "trains the largest network alone" if number == 1 else "trains subnets too"
+        if recipe.base is not None:
+            opens = "trains " + ("all layers" if phase.body_rate else "the classifier alone")
         lines += ["", _table("[[phases]]", f"phase {number} of {len(recipe.phases)}: {opens}")]
         lines += _lines(_chosen(phase), PHASE)
     return "\n".join(lines) + "\n"

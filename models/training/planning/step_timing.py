@@ -13,7 +13,13 @@ from models.data import LabelledImages, to_tensor
 from models.layers.modules import channels_last
 from models.supernet import Supernet, initialize
 from models.training.gradients import gradients_of
-from models.training.optim import archs_of_step, batch_at, make_optimizer, set_learning_rate
+from models.training.optim import (
+    archs_of_step,
+    batch_at,
+    freeze_body,
+    make_optimizer,
+    set_learning_rate,
+)
 from models.training.processes import training_device
 from models.training.recipe import Phase, Recipe
 from models.training.time_left import mean_work
@@ -61,6 +67,7 @@ def time_step(recipe: Recipe, phase: Phase, most_s: float = MOST_TIMED_S) -> flo
     supernet = Supernet(space)
     initialize(supernet, recipe.seed)
     channels_last(supernet).to(device).train()
+    freeze_body(supernet, recipe, phase)
     gradients = gradients_of(supernet, recipe.label_smoothing, device)
     optimizer = make_optimizer(supernet, recipe, phase)
     set_learning_rate(optimizer, 1e-4)

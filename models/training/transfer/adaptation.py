@@ -9,24 +9,17 @@ largest subnet learns the labels, and teaches a small one and a random one (BigN
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from models.bundle import Bundle
 from models.data import Augmentation, FolderReport
 from models.errors import InputError
-from models.layers.modules import channels_last
 from models.spaces import SearchSpace
-from models.supernet import Supernet, initialize
-from models.training.gradients import gradients_of
-from models.training.optim import archs_of_step, head_name, make_optimizer, set_learning_rate
-from models.training.processes import training_device
+from models.training.planning import time_step
 from models.training.recipe import OPEN, Phase, Recipe
 
 BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
@@ -35,7 +28,7 @@ RATE_BATCH = 128
 """Batch that the learning rates are meant for; they are proportional to it."""
 HEAD_SHARE, HEAD_RATE = 0.15, 0.4
 """Of the time, for the classifier alone, and its learning rate."""
-RATE, BODY_RATE = 0.16, 0.25
+RATE, BODY_RATE = 0.32, 0.5
 """Of the classifier when all layers learn, and the others' as a share of it."""
 SCRATCH_SHARE, SCRATCH_RATES = 0.35, (0.12, 0.06)
 """From scratch: the time for the largest network alone, and the rates of the two phases."""
@@ -56,9 +49,6 @@ MOST_RESOLUTIONS = 5
 """Input sizes; published spaces have 34."""
 ENOUGH_EPOCHS = 10
 """Passes over the images below which a warning is due."""
-TIMED_STEPS, MOST_TIMED_S = 10, 5.0
-"""Of each phase, to know how long a step takes: about so many, in about this time."""
-
 TimeStep = Callable[[Recipe, Phase], float]
 
 
@@ -82,7 +72,7 @@ def plan_adaptation(
     most_resolution: int | None = None,
     seed: int = 1,
     country: str = "USA",
-    time_step: TimeStep | None = None,
+    timer: TimeStep | None = None,
 ) -> Adaptation:
     """The recipe that adapts `base` to the images of a folder.
 
@@ -92,7 +82,7 @@ def plan_adaptation(
         minutes: of training.
         head_only: leave all layers but the classifier as they are.
         most_resolution: largest input size, pixels; None: the base's.
-        time_step: seconds of a step of a phase; default: measured here.
+        timer: seconds of a step of a phase; default: measured here.
 
     Raises:
         InputError: the base has no weights, or its family cannot be trained in phases, or images
@@ -128,12 +118,12 @@ def plan_adaptation(
     )
     shares = [(head, 1.0)] if head_only else [(head, HEAD_SHARE), (everything, 1 - HEAD_SHARE)]
     trained = sum(report.train_counts) - recipe.holdout
-    timed = _timed(recipe, shares, 60 * minutes, trained, time_step or measure_step)
+    timed = _timed(recipe, shares, 60 * minutes, trained, timer or time_step)
     return replace(timed, warnings=(*warnings, *timed.warnings))
 
 
 def scratch_recipe(
-    recipe: Recipe, trained: int, minutes: float, time_step: TimeStep | None = None
+    recipe: Recipe, trained: int, minutes: float, timer: TimeStep | None = None
 ) -> Adaptation:
     """A recipe for the space and the images of an adaptation's, from random weights: the largest
     network alone, then all by the sandwich rule.
@@ -157,40 +147,7 @@ def scratch_recipe(
     )
     shares = [(full, SCRATCH_SHARE), (everything, 1 - SCRATCH_SHARE)]
     alone = replace(recipe, base=None, phases=(full,))
-    return _timed(alone, shares, 60 * minutes, trained, time_step or measure_step)
-
-
-def measure_step(recipe: Recipe, phase: Phase) -> float:
-    """Seconds of a training step of `phase` here, on random pixels: the mean of some steps, after
-    two that are not counted; of fewer where they take long."""
-    space, device = recipe.space, training_device()
-    supernet = Supernet(space)
-    initialize(supernet, recipe.seed)
-    channels_last(supernet).to(device).train()
-    head = head_name(space)
-    for name, weight in supernet.named_parameters():
-        weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
-    gradients = gradients_of(supernet, recipe.label_smoothing, device)
-    optimizer = make_optimizer(supernet, recipe, phase)
-    set_learning_rate(optimizer, 1e-3)
-    rng = np.random.default_rng(0)
-    labels = torch.from_numpy(rng.integers(0, space.classes, recipe.batch_size)).to(device)
-
-    def pixels(size: int) -> torch.Tensor:
-        shape = (recipe.batch_size, space.channels, size, size)
-        return torch.from_numpy(rng.standard_normal(shape, np.float32)).to(device)
-
-    times, began = list[float](), time.monotonic()
-    for done in range(TIMED_STEPS + 2):
-        start = time.monotonic()
-        if done > 2 and start - began > MOST_TIMED_S:
-            break
-        archs = archs_of_step(phase, space, rng)
-        teaches = phase.teacher == "largest"
-        float(gradients(archs, pixels, labels, distill=phase.distill, first_teaches=teaches))
-        optimizer.step()
-        times.append(time.monotonic() - start)
-    return statistics.fmean(times[2:])
+    return _timed(alone, shares, 60 * minutes, trained, timer or time_step)
 
 
 def _timed(
@@ -198,13 +155,13 @@ def _timed(
     shares: list[tuple[Phase, float]],
     seconds: float,
     trained: int,
-    time_step: TimeStep,
+    timer: TimeStep,
 ) -> Adaptation:
     """Phases as long as their shares of the time, at least a step each."""
     per_epoch = trained // recipe.batch_size
     phases, training_s = list[Phase](), 0.0
     for phase, share in shares:
-        step_s = time_step(recipe, phase)
+        step_s = timer(recipe, phase)
         steps = max(1, round(share * seconds / step_s))
         epochs = math.ceil(steps / per_epoch)
         warmup = round(WARMUP_SHARE * steps / per_epoch, 4)

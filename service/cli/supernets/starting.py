@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOKING = 0.5
 """Share of the progress that looking at the images is taken for."""
+ADAPTING_MINUTES = 10.0
+"""That training from a base takes by default."""
 MEASURING_MINUTES = 1.5
 """That `search --measure -o` takes, about, on a machine without a table."""
 
@@ -55,7 +57,7 @@ def init(  # long: a parameter for each option
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A trained supernet to start from: it is adapted, and needs no recipe.",
+            help="A trained supernet to start from, as `supernets adapt` does.",
             autocompletion=complete_supernet,
         ),
     ] = None,
@@ -75,6 +77,11 @@ def init(  # long: a parameter for each option
     check_out(path, ".toml", what="a recipe")
     if path.exists() and not force:
         raise Conflict(f"{path} exists: replace it with --force, or write another --output")
+    if base is not None:
+        if macs is not None:
+            raise InputError("--macs: the space is that of --base; leave one of them out")
+        _init_from(base, folder, chosen, path, minutes or ADAPTING_MINUTES, seed, json)
+        return
     with progress_bar(f"looking at {folder}") as show:
         report, decoding_s = _look(folder, lambda share, doing: show(LOOKING * share, doing))
         tried: list[MobileSpace] = []
@@ -106,6 +113,33 @@ def init(  # long: a parameter for each option
         )
         return
     for line in [*report.lines(), *_in_words(plan), *_next(path, plan)]:
+        typer.echo(line)
+
+
+def _init_from(  # long: what `init` was given
+    base: str, folder: Path, name: str, path: Path, minutes: float, seed: int, json: bool
+) -> None:
+    """A recipe that starts from the weights of a trained supernet."""
+    from models.training.planning import recipe_text
+    from models.training.transfer import plan_adaptation
+
+    bundle = catalog().supernets.get(base)
+    bundle.check_weights()
+    with progress_bar(f"looking at {folder}") as show:
+        report, _ = _look(folder, lambda share, doing: show(LOOKING * share, doing))
+        show(LOOKING, "timing steps")
+        plan = plan_adaptation(report, bundle, name=name, minutes=minutes, seed=seed)
+    training = _duration(plan.training_s)
+    head = f"Adapts {base} to {report.images} images; takes about {training} (estimated)."
+    _write(path, recipe_text(plan.recipe, head))
+    print_warnings([*report.warnings, *plan.warnings])
+    if json:
+        images, recipe = report.to_json(), plan.recipe.to_json()
+        seconds = {"training": plan.training_s}
+        print_json({"path": str(path), "images": images, "recipe": recipe, "estimated_s": seconds})
+        return
+    command = f"subnet-search supernets train {shlex.quote(str(path))}"
+    for line in [*report.lines(), f"wrote {path}", f"next: `{command}`, about {training}"]:
         typer.echo(line)
 
 

@@ -74,7 +74,7 @@ def photos(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(photos, base) -> Recipe:
-    plan = plan_adaptation(scan_folder(photos), base, name="pets", minutes=0.2, time_step=step_s)
+    plan = plan_adaptation(scan_folder(photos), base, name="pets", minutes=0.2, timer=step_s)
     return plan.recipe
 
 
@@ -98,7 +98,7 @@ def test_the_phases_take_the_minutes(recipe, photos, base):
     assert (recipe.mean, recipe.std, recipe.base) == (base.mean, base.std, "base")
     assert parse_recipe(recipe.to_json() | {"space": recipe.space.to_json()}) == recipe
     alone = plan_adaptation(
-        scan_folder(photos), base, name="pets", minutes=0.2, head_only=True, time_step=step_s
+        scan_folder(photos), base, name="pets", minutes=0.2, head_only=True, timer=step_s
     )
     assert [(phase.name, phase.most_steps) for phase in alone.recipe.phases] == [("head", 48)]
     scratch = scratch_recipe(recipe, 33, 1.0, step_s).recipe
@@ -204,7 +204,7 @@ def test_a_base_of_another_space(base, change, named):
 
 def test_images_that_do_not_fit(base, tmp_path):
     def plan(folder: Path, of: Bundle = base):
-        return plan_adaptation(scan_folder(folder), of, name="n", minutes=1, time_step=step_s)
+        return plan_adaptation(scan_folder(folder), of, name="n", minutes=1, timer=step_s)
 
     with pytest.raises(InputError, match="100% are in colour, and the base has one channel"):
         plan(write_classes(tmp_path / "colour", colour=True))
@@ -247,7 +247,7 @@ def test_published_weights_are_adapted(tmp_path):
     torch.save({"state_dict": checkpoint(name)}, tmp_path / "checkpoint")
     published = import_supernet(tmp_path, name, tmp_path / "checkpoint")
     photos = write_classes(tmp_path / "photos", train=10, colour=True, size=32)
-    plan = plan_adaptation(scan_folder(photos), published, name="pets", minutes=1, time_step=step_s)
+    plan = plan_adaptation(scan_folder(photos), published, name="pets", minutes=1, timer=step_s)
     space = replace(plan.recipe.space, resolutions=(128,))
     phases = [
         replace(phase, epochs=1, most_steps=1, resolutions=(128,), always=("largest",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 import models.bundle.measure_accuracy
 from models.bundle.bundle import Bundle, BundleRegistry
+from models.data.inspection import scan_folder
+from models.training.recipe import load_recipe
 from models.training.stopping import TrainingStopped
 from models.training.transfer import adaptation
 from search.predictors.files import load_predictor
@@ -25,7 +28,7 @@ from tests.service.conftest import SUPERNET, keep, make_table
 def adapted_home(home, tmp_path, monkeypatch):
     """A home with a base, and a folder of three classes; steps take a made-up time."""
     monkeypatch.setenv("SUBNET_HOME", str(home))
-    monkeypatch.setattr(adaptation, "measure_step", step_s)
+    monkeypatch.setattr(adaptation, "time_step", step_s)
     write_classes(tmp_path / "photos")
     return home
 
@@ -120,6 +123,21 @@ def test_stopped_it_says_how_to_go_on(adapted_home, tmp_path, monkeypatch):
     shutil.rmtree(adapted_home / "supernets" / SUPERNET)  # it is not needed any more
     assert invoke(*again.split(), "--no-predictor").exit_code == 0
     assert (adapted_home / "supernets" / "pets" / "card.json").exists()
+
+
+def test_init_writes_the_same_as_a_recipe(adapted_home, tmp_path):
+    path, given = tmp_path / "pets.toml", ("--minutes", 0.2, "--base", SUPERNET)
+    written = invoke("supernets", "init", tmp_path / "photos", *given, "--output", path)
+    assert written.exit_code == 0, written.output
+    recipe = load_recipe(path)
+    base = BundleRegistry(adapted_home).get(SUPERNET)
+    report = scan_folder(tmp_path / "photos")
+    planned = adaptation.plan_adaptation(report, base, name="pets", minutes=0.2, timer=step_s)
+    assert recipe == replace(planned.recipe, name="photos", space=recipe.space)
+    both = invoke(
+        "supernets", "init", tmp_path / "photos", "--macs", 1e6, *given, "-o", path, "--force"
+    )
+    assert (both.exit_code, "--macs: the space is that of --base" in both.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
