@@ -52,8 +52,8 @@ def write_folder(folder: Path, classes: list[int], per_class: int | None) -> Pat
                 rows = rows[:per_class]
             place = partial / side / FASHION_CLASSES[label].lower().replace("/", "-")
             place.mkdir(parents=True, exist_ok=True)
-            for row in rows:
-                Image.fromarray(data.images[row]).save(place / f"{row:05}.png", compress_level=1)
+            for row, pixels in zip(rows, data.images[rows], strict=True):
+                Image.fromarray(pixels).save(place / f"{row:05}.png", compress_level=1)
     return partial.rename(folder)
 
 

@@ -55,7 +55,7 @@ def make_folder(folder: Path, count: int) -> None:
 def train(folder: Path, home: Path, steps: int) -> None:
     """What a child does: go on with the training up to a step. Prints when it decodes and steps."""
     from models.machine import keep_freed_memory
-    from models.training import load_recipe, trainer
+    from models.training import TrainingProgress, load_recipe, trainer
 
     keep_freed_memory()
     trainer.CHECKPOINT_STEPS = CHECKPOINT_STEPS
@@ -77,7 +77,7 @@ def train(folder: Path, home: Path, steps: int) -> None:
     def on_images(share: float, doing: str) -> None:
         print(f"decoding {share:.4f} {doing}", flush=True)
 
-    def on_progress(now: trainer.TrainingProgress) -> None:
+    def on_progress(now: TrainingProgress) -> None:
         print(f"step {now.step}", flush=True)
         if now.step >= steps:
             raise SystemExit

@@ -31,7 +31,7 @@ def test_two_numbers_are_found_and_kept(base, tmp_path):
     few = GENES[:: len(GENES) // MIN_MEASURED][:MIN_MEASURED]
     moved = transfer_predictor(base, few, 30 + 0.5 * base.predict(few), **NAMES)
     assert np.allclose(moved.predict(GENES), 30 + 0.5 * base.predict(GENES), atol=1e-4)
-    assert moved.provenance.rmse < 1e-4
+    assert moved.provenance.rmse == pytest.approx(0, abs=1e-4)
     assert (moved.provenance.space, moved.provenance.count) == ("pets", MIN_MEASURED)
     assert "the predictor of debug, times 0.500" in moved.provenance.method
     moved.save(tmp_path / "predictor.safetensors")
