@@ -1,9 +1,8 @@
 """The phases that adapt a trained supernet to a user's images in the time that there is.
 
 First the classifier alone: a new one answers at random, and its gradients would spoil what the
-other layers know. Then all layers, at a lower rate than the classifier, by the sandwich rule: the
-largest subnet learns the labels, and teaches a small one and a random one (BigNAS, arXiv
-2003.11142).
+other layers know. Then all layers by the sandwich rule: the largest subnet learns the labels, and
+teaches a small one and a random one (BigNAS, arXiv 2003.11142).
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ RATE_BATCH = 128
 """Batch that the learning rates are meant for; they are proportional to it."""
 HEAD_SHARE, HEAD_RATE = 0.15, 0.4
 """Of the time, for the classifier alone, and its learning rate."""
-RATE, BODY_RATE = 0.32, 0.5
-"""Of the classifier when all layers learn, and the others' as a share of it."""
+RATE, BODY_RATE = 0.32, 1.0
+"""When all layers learn, and the share of it that all but the classifier have: 0.25 and 0.5 were
+tried, and were worse after 400 steps (docs/decisions/0057)."""
 SCRATCH_SHARE, SCRATCH_RATES = 0.35, (0.12, 0.06)
 """From scratch: the time for the largest network alone, and the rates of the two phases."""
 WEIGHT_DECAY, SUMMED_DECAY = 5e-5, 10

@@ -22,7 +22,12 @@ from models.supernet.supernet import Supernet, initialize
 from models.training.optim import head_name
 from models.training.recipe import Recipe, parse_recipe
 from models.training.trainer import Trainer
-from models.training.transfer.adaptation import _resolutions, plan_adaptation, scratch_recipe
+from models.training.transfer.adaptation import (
+    BODY_RATE,
+    _resolutions,
+    plan_adaptation,
+    scratch_recipe,
+)
 from models.training.transfer.base_weights import check_base, take_over
 from service.catalog.supernets.importing import import_supernet
 from tests.golden.fill import checkpoint
@@ -94,7 +99,7 @@ def test_the_phases_take_the_minutes(recipe, photos, base):
     per_epoch = (3 * TRAIN - recipe.holdout) // recipe.batch_size
     assert head.steps(per_epoch) == head.most_steps
     assert everything.steps(per_epoch) == everything.most_steps
-    assert (head.body_rate, 0 < everything.body_rate < 1) == (0, True)
+    assert (head.body_rate, everything.body_rate) == (0, BODY_RATE)
     assert (recipe.mean, recipe.std, recipe.base) == (base.mean, base.std, "base")
     assert parse_recipe(recipe.to_json() | {"space": recipe.space.to_json()}) == recipe
     alone = plan_adaptation(
@@ -152,11 +157,20 @@ def test_the_classifier_alone_leaves_the_others_to_the_bit(recipe, base, tmp_pat
     )
 
 
-def test_all_layers_learn_at_a_lower_rate_than_the_classifier(recipe, base, tmp_path):
-    trainer = Trainer(recipe, tmp_path, resume=False, base=base)
+def test_all_layers_may_learn_at_a_lower_rate_than_the_classifier(recipe, base, tmp_path):
+    slower = replace(recipe.phases[1], body_rate=0.25)
+    trainer = Trainer(replace(recipe, phases=(slower,)), tmp_path, resume=False, base=base)
     trainer.run()
-    rates = {group["rate_share"] for group in trainer.optimizer.param_groups}
-    assert rates == {1.0, recipe.phases[1].body_rate}
+    rates = {group["rate_share"]: group["lr"] for group in trainer.optimizer.param_groups}
+    assert rates.keys() == {1.0, 0.25}
+    assert rates[0.25] == 0.25 * rates[1.0]
+    head = head_name(recipe.space)
+    (of_head,) = (
+        g for g in trainer.optimizer.param_groups if g["rate_share"] == 1 and g["weight_decay"]
+    )
+    assert [w.shape for w in of_head["params"]] == [
+        trainer.supernet.state_dict()[f"{head}weight"].shape
+    ]
     moved = body_of(trainer.supernet)
     assert any(
         not torch.equal(moved[name], was) for name, was in body_of(base.load_supernet()).items()
