@@ -36,7 +36,7 @@ FORWARD_SHARE = 0.33
 """Of a step of the largest network."""
 RUNTIME_SHARE = 0.6
 """Time of an inference by the runtime that measures accuracies, as a share of torch's."""
-SUBNETS, ON_TEST_IMAGES = 120, 40 + 2 * 24
+SUBNETS, ON_TEST_IMAGES = 160, 40 + 2 * 24
 """Subnets that are measured until the predictor is good enough, usually, and how many of them, and
 of networks that searches find, also on the test images (`service.catalog.supernets`)."""
 SUBNET_S, FIT_S = 0.15, 15.0

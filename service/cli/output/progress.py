@@ -71,7 +71,9 @@ def _progress_lines(title: str) -> Iterator[ShowShare]:
         while not ended.wait(wait_s):
             spent_s = time.monotonic() - start
             left = f", about {spent_s * (1 / done - 1):.0f} s left" if done > 0 else ""
-            print(f"{doing}: {done:.0%} after {spent_s:.0f} s{left}", file=out, flush=True)
+            print(
+                f"{doing.rstrip(':')}: {done:.0%} after {spent_s:.0f} s{left}", file=out, flush=True
+            )
             wait_s = NEXT_LINE_S
 
     printing = Thread(target=print_lines, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import time
@@ -27,6 +28,8 @@ LOOKING = 0.5
 """Share of the progress that looking at the images is taken for."""
 ADAPTING_MINUTES = 10.0
 """That training from a base takes by default."""
+BUSY = 1.5
+"""Processes for each core, over the last minute, from which on a machine is called busy."""
 MEASURING_MINUTES = 1.5
 """That `search --measure -o` takes, about, on a machine without a table."""
 
@@ -77,6 +80,7 @@ def init(  # long: a parameter for each option
     check_out(path, ".toml", what="a recipe")
     if path.exists() and not force:
         raise Conflict(f"{path} exists: replace it with --force, or write another --output")
+    print_warnings(_load_warnings())
     if base is not None:
         if macs is not None:
             raise InputError("--macs: the space is that of --base; leave one of them out")
@@ -141,6 +145,19 @@ def _init_from(  # long: what `init` was given
     command = f"subnet-search supernets train {shlex.quote(str(path))}"
     for line in [*report.lines(), f"wrote {path}", f"next: `{command}`, about {training}"]:
         typer.echo(line)
+
+
+def _load_warnings() -> list[str]:
+    """That other work makes the steps slow that are timed here."""
+    from models.machine import cores
+
+    load, here = os.getloadavg()[0], cores()
+    if load <= BUSY * here:
+        return []
+    return [
+        f"this machine is busy: {load:.0f} processes want its {here} cores. Steps take longer than "
+        "they would alone, and the recipe is for a slower machine"
+    ]
 
 
 def _look(folder: Path, show: Callable[[float, str], None]) -> tuple[FolderReport, float]:

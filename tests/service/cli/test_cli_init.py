@@ -83,6 +83,13 @@ def test_what_cannot_be_trained_on_is_refused_and_nothing_written(run, photos, c
     assert not list(photos.parent.glob("*.toml"))
 
 
+@pytest.mark.parametrize(("load", "is_said"), [(0.5, False), (99.0, True)])
+def test_a_busy_machine_is_said(run, photos, monkeypatch, load, is_said):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    said = run("supernets", "init", photos).stderr
+    assert ("99 processes want its" in said) == is_said
+
+
 def test_minutes_too_few_are_refused_with_the_least(run, photos):
     said = run("supernets", "init", photos, "--minutes", 0.1, code=2).stderr
     assert "--minutes: expected at least" in " ".join(said.split())
