@@ -6,13 +6,18 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+
+from tests.processes import POLL_S, SERVING
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
@@ -28,6 +33,7 @@ class Installed:
 
     wheel: Path
     environment: Path
+    site: Path
     folder: Path
 
     @property
@@ -89,7 +95,7 @@ def install(wheel: Path, root: Path, packages: str) -> Installed:
     folder.mkdir()
     for name in DECOYS:
         (folder / f"{name}.py").write_text("WHOSE = 'the user'\n")
-    return Installed(wheel, environment, folder)
+    return Installed(wheel, environment, site, folder)
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +103,57 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The product, installed from its wheel."""
     root = tmp_path_factory.mktemp("product")
     return install(build(ROOT, root), root, sysconfig.get_path("purelib"))
+
+
+@pytest.fixture(scope="session")
+def service_url(product: Installed) -> Iterator[str]:
+    """A service of the installed product, with a worker process; its log is `serve.log`."""
+    log = product.folder / "serve.log"
+    with log.open("w") as out:
+        serving = subprocess.Popen(
+            [product.environment / "bin" / "subnet-search", "serve", "--port", "0"],
+            cwd=product.folder,
+            env=product.variables,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        while (found := SERVING.search(log.read_text())) is None:
+            assert serving.poll() is None, log.read_text()
+            time.sleep(POLL_S)
+        yield found[1]
+    finally:
+        serving.terminate()
+        serving.wait()
+
+
+@pytest.fixture(scope="session")
+def client_alone(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The client, installed from its wheel beside what its metadata ask for, and nothing else."""
+    root = tmp_path_factory.mktemp("client")
+    packages = root / "packages"
+    packages.mkdir()
+    wheel = build(ROOT / "wheels" / "client", root)
+    installed = install(wheel, root, str(packages))
+    (distribution,) = metadata.distributions(path=[str(installed.site)])
+    for name in needed_by(distribution):
+        for file in metadata.distribution(name).files or ():
+            top = file.parts[0]
+            source = Path(str(metadata.distribution(name).locate_file(top)))
+            if top not in {"..", "__pycache__"} and not (packages / top).exists():
+                (packages / top).symlink_to(source)
+    return installed
+
+
+def needed_by(distribution: metadata.Distribution) -> set[str]:
+    """The names of all distributions that one requires, without its extras."""
+    found: set[str] = set()
+    waiting = [distribution]
+    while waiting:
+        for line in waiting.pop().requires or ():
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if applies and requirement.name not in found:
+                found.add(requirement.name)
+                waiting.append(metadata.distribution(requirement.name))
+    return found

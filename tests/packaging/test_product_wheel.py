@@ -13,7 +13,6 @@ import pytest
 
 from service import __version__
 from tests.packaging.conftest import ROOT, Installed
-from tests.processes import SERVING
 
 pytestmark = pytest.mark.slow
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
@@ -62,34 +61,18 @@ def test_a_network_is_searched_and_exported(product: Installed):
     assert json.loads({p.key: p.value for p in model.metadata_props}["subnet_search.verified"])
 
 
-def test_it_serves_with_a_worker_and_the_client_gets_a_model(product: Installed):
-    log = product.folder / "serve.log"
-    with log.open("w") as out:
-        serving = subprocess.Popen(
-            [product.environment / "bin" / "subnet-search", "serve", "--port", "0"],
-            cwd=product.folder,
-            env=product.variables,
-            stdout=out,
-            stderr=out,
-        )
-        try:
-            while (found := SERVING.search(log.read_text())) is None:
-                assert serving.poll() is None, log.read_text()
-            url = found[1]
-            assert httpx.get(f"{url}/readyz").json() == {"status": "ready"}
-            assert "Subnet Search" in httpx.get(url).text
-            assert httpx.get(f"{url}/assets/app.js").status_code == 200
-            script = (
-                "from subnet_search import Client\n"
-                f"with Client({url!r}) as client:\n"
-                f"    search = client.search({SUPERNET!r}, {DEVICE!r}, latency_ms=0.4)\n"
-                "    client.download(search, 'model.onnx')\n"
-            )
-            (product.folder / "ten_lines.py").write_text(script)
-            product.run("python", "ten_lines.py")
-        finally:
-            serving.terminate()
-            serving.wait()
+def test_it_serves_with_a_worker_and_the_client_gets_a_model(product: Installed, service_url: str):
+    assert httpx.get(f"{service_url}/readyz").json() == {"status": "ready"}
+    assert "Subnet Search" in httpx.get(service_url).text
+    assert httpx.get(f"{service_url}/assets/app.js").status_code == 200
+    script = (
+        "from subnet_search import Client\n"
+        f"with Client({service_url!r}) as client:\n"
+        f"    search = client.search({SUPERNET!r}, {DEVICE!r}, latency_ms=0.4)\n"
+        "    client.download(search, 'model.onnx')\n"
+    )
+    (product.folder / "ten_lines.py").write_text(script)
+    product.run("python", "ten_lines.py")
     assert onnx.load(product.folder / "model.onnx").graph.output[0].name == "logits"
 
 
