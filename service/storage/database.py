@@ -25,6 +25,9 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 15
 BUSY_PAUSE_S = 0.01
 CONNECT_TIMEOUT_S = 5
+SUBSEC_SINCE = (3, 42)
+"""SQLite's version that knows `unixepoch('subsec')`. From Python 3.12 on, DBOS's tables and queries
+use it, whatever SQLite is there: Debian 12 has 3.40, where it is NULL."""
 MIGRATION_LOCK = 0x5B5E7
 """Key of PostgreSQL's advisory lock; any fixed number will do."""
 
@@ -73,6 +76,14 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    if sqlite3.sqlite_version_info < SUBSEC_SINCE:
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float:
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch: expected 'subsec', got {modifier!r}")
+    return time.time_ns() // 1_000_000 / 1000
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:

@@ -110,3 +110,16 @@ def test_dbos_is_quietened_once():
         assert logger.handlers == [handler]
     finally:
         logger.handlers[:], logger.propagate = before
+
+
+def test_every_sqlite_knows_milliseconds(tmp_path):
+    """DBOS fills its columns with them from Python 3.12 on, and so may a database made there."""
+    before = time.time() - 0.001
+    engine = open_database(f"sqlite:///{tmp_path}/a.sqlite3")
+    with engine.begin() as connection:
+        default = "at INTEGER NOT NULL DEFAULT (unixepoch('subsec') * 1000)"
+        connection.exec_driver_sql(f"CREATE TABLE times (name TEXT, {default})")
+        connection.exec_driver_sql("INSERT INTO times (name) VALUES ('a')")
+        (at_ms,) = connection.exec_driver_sql("SELECT at FROM times").scalars()
+    assert before <= at_ms / 1000 <= time.time()
+    engine.dispose()
