@@ -222,7 +222,7 @@ newer with `numpy` and `{options.runtime}`, nothing else, and it sends nothing a
 
     python measure.py my-board
 
-Let nothing else run meanwhile. It takes about four minutes (`--seconds`), shows the time left, and
+Let nothing else run meanwhile. It takes about four minutes (`--target-s`), shows the time left, and
 goes on where it was if it is stopped and started again. `--threads`, `--provider` and `--io` say
 how networks will run on the device; `--power-w` states the power it draws. It writes
 `my-board.json`, and with `--batch 1 --batch 64` also `my-board-batch-64.json`.

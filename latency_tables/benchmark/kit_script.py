@@ -41,7 +41,12 @@ def main(arguments: Iterable[str] | None = None) -> int:
         help="images of one inference; repeatable: NAME-batch-N is a device of its own. "
         f"Default: {kit['batch']}",
     )
-    parser.add_argument("--seconds", type=float, default=240.0, help="to measure for, each batch")
+    parser.add_argument(
+        *("--target-s", "--seconds"),  # the second is its name in earlier kits
+        type=float,
+        default=240.0,
+        help="seconds to measure for, each batch",
+    )
     parser.add_argument("--power-w", type=float, help="mean power when busy, watts, if known")
     given = parser.parse_args(None if arguments is None else list(arguments))
     batches = list(dict.fromkeys(given.batch or [kit["batch"]]))
@@ -93,7 +98,7 @@ def _measure(kit: Mapping[str, Any], runtime: Any, given: argparse.Namespace, na
         times = runner.time_rounds(
             list(timings),
             prepare,
-            runner.Rounds(target_s=given.seconds, **settings),
+            runner.Rounds(target_s=given.target_s, **settings),
             runner.Partial(partial_path, fingerprint),
             progress.show,
             say=progress.say,

@@ -11,4 +11,5 @@ from .layer_costs import as_vector as as_vector
 from .layer_costs import layer_features as layer_features
 from .profiles import parse_head as parse_head
 from .profiles import parse_profile as parse_profile
+from .profiles import profile_of_table as profile_of_table
 from .whole_networks import WholeNetworks as WholeNetworks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,12 +20,16 @@ from latency_tables.table import (
     parse_conditions,
     parse_entries,
     parse_table,
+    table_to_json,
 )
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, published_spaces
 
 _PROFILE = ("name", "runtime", "precision", "batch", "conditions", "space")
-_PROFILE_TABLE = ("network_overhead_ms", "expected_error", "residual_ratios", "sittings")
+_PROFILE_TABLE = (
+    *("origin", "network_overhead_ms", "expected_error", "residual_ratios", "sittings"),
+    *("estimated_resolutions", "notes"),
+)
 _PROFILE_OPTIONAL = ("source", *_PROFILE_TABLE)
 _FORMS = ("table", "measurements", "donor")
 
@@ -51,9 +56,10 @@ def parse_profile(
     of these:
 
     * "table", which maps each layer's key to `{"p50_ms"}` with optional "mean_ms", "std_ms" and
-      "count"; with it optionally "network_overhead_ms", "expected_error", "residual_ratios" and
-      "sittings", a list of `{"measured_at", "networks", "ratio"}` with optional "searched_ratios".
-      These numbers count as measured by the user.
+      "count"; with it optionally "network_overhead_ms", "expected_error", "residual_ratios",
+      "sittings", a list of `{"measured_at", "networks", "ratio"}` with optional "searched_ratios",
+      "estimated_resolutions" and "notes". "origin" says what the numbers are: measured by the user,
+      unless it is given. `profile_of_table` writes all of it.
     * "measurements" of whole networks, `{"arch": [...], "latency_ms": [...]}`, to which a table is
       fitted (`latency_tables.fitting.fit`); optionally near the table of a "donor", another device.
 
@@ -75,6 +81,22 @@ def parse_profile(
         "profile: expected one of 'table', 'measurements', or 'donor' with 'measurements', "
         f"got {list(forms)}"
     )
+
+
+def profile_of_table(table: LatencyTable) -> dict[str, Any]:
+    """A table as a profile, from which `parse_profile` reads an equal table."""
+    document = json.loads(table_to_json(table))
+    conditions = {k: v for k, v in document.pop("conditions").items() if v is not None}
+    del document["schema_version"]
+    head = {field: conditions.pop(field) for field in CONDITIONS_REQUIRED}
+    entries = document.pop("entries")
+    return {
+        "name": document.pop("device"),
+        **head,
+        "conditions": conditions,
+        **{field: value for field, value in document.items() if value is not None},
+        "table": entries,
+    }
 
 
 def _profile_with_networks(
@@ -125,7 +147,7 @@ def _profile_with_table(profile: Mapping[str, Any]) -> LatencyTable:
     return parse_table(
         "profile",
         device=device,
-        origin="measured",
+        origin=expect_text(profile.get("origin", "measured"), "profile.origin"),
         source=source,
         conditions=conditions,
         entries=parse_entries(profile["table"], "profile.table", required=("p50_ms",)),

@@ -12,3 +12,4 @@ from .formats import unregister_table_format as unregister_table_format
 from .mapping import read_mapping as read_mapping
 from .template import key_rows as key_rows
 from .template import keys_csv as keys_csv
+from .template import table_csv as table_csv

@@ -1,4 +1,4 @@
-"""The layers of a space as a table to fill in."""
+"""Tables as CSV: the layers of a space to fill in, and a table that is known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from latency_tables.published.matching import LayerIndex
+from latency_tables.table import ENTRY_FIELDS, LatencyTable
 from models.spaces import SearchSpace
 
 
@@ -68,4 +69,14 @@ def keys_csv(rows: Sequence[KeyRow]) -> str:
     for row in rows:
         cells = asdict(row) | {"resolutions": " ".join(map(str, row.resolutions))}
         writer.writerow([*cells.values(), ""])
+    return out.getvalue()
+
+
+def table_csv(table: LatencyTable) -> str:
+    """The entries of a table as CSV, which import reads: `p50_ms` is what it takes as the time."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["key", *ENTRY_FIELDS])
+    for key, entry in sorted(table.entries.items()):
+        writer.writerow([key, *(getattr(entry, name) for name in ENTRY_FIELDS)])
     return out.getvalue()

@@ -27,6 +27,7 @@ from .names import runtime_in as runtime_in
 from .sittings import Sitting as Sitting
 from .strict_json import expect_object as expect_object
 from .strict_json import expect_text as expect_text
+from .table import ENTRY_FIELDS as ENTRY_FIELDS
 from .table import Keys as Keys
 from .table import LatencyTable as LatencyTable
 from .table import LayerLatency as LayerLatency

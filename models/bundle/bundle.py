@@ -28,6 +28,7 @@ import numpy.typing as npt
 from models.bundle.capabilities import Capability, NextStep, capabilities, next_steps
 from models.bundle.card import CALIBRATION, WEIGHTS, checked_card, space_of
 from models.bundle.replacement import (
+    CARD,
     WrongContent,
     exclusive,
     open_content,
@@ -279,6 +280,25 @@ class BundleRegistry:
                 return Bundle.open(path)
         space = published_spaces()[name]
         return Bundle(self.folder / name, published_card(space), space)
+
+    def remove(self, name: str) -> Bundle:
+        """Remove a user's bundle, at once for others; who has opened a file of it reads on.
+
+        Raises:
+            NotFound: with the nearest known name.
+            Conflict: there is nothing to remove: it comes with the program, or it is a published
+                supernet of which nothing was imported.
+        """
+        bundle = self.get(name)
+        if not (self.folder / name / CARD).is_file():
+            known = "comes with the program" if bundle.path.is_dir() else "has no files here"
+            raise Conflict(f"supernet {name!r} {known}: there is nothing to remove")
+        gone = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
+        with exclusive(bundle.path):
+            os.rename(bundle.path, gone)
+        sync_folder(self.folder)
+        shutil.rmtree(gone, ignore_errors=True)
+        return bundle
 
 
 def published_card(space: SearchSpace) -> dict[str, Any]:

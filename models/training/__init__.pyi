@@ -15,6 +15,7 @@ from .training_log import TrainingPoint as TrainingPoint
 from .training_log import TrainingRecord as TrainingRecord
 from .training_log import read_training as read_training
 from .training_log import read_trainings as read_trainings
+from .training_log import remove_training as remove_training
 from .training_log import running as running
 from .training_log import spread_points as spread_points
 from .training_log import update_status as update_status

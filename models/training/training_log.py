@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -176,6 +177,20 @@ def read_training(home: Path, name: str) -> TrainingRecord:
     if name not in found:
         raise NotFound.named("training", name, found)
     return found[name]
+
+
+def remove_training(home: Path, name: str) -> bool:
+    """Remove the checkpoint of a training and what it tells; returns whether there was any.
+
+    Raises:
+        Conflict: if a process trains there.
+    """
+    folder = trainings_folder(home) / name
+    if not folder.is_dir():
+        return False
+    with running(folder):
+        shutil.rmtree(folder)
+    return True
 
 
 def _read(folder: Path) -> TrainingRecord | None:

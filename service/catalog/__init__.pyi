@@ -7,7 +7,9 @@ from .descriptions import describe_correction as describe_correction
 from .descriptions import describe_device as describe_device
 from .descriptions import describe_searches as describe_searches
 from .descriptions import describe_supernet as describe_supernet
+from .descriptions import describe_unseen as describe_unseen
 from .descriptions import is_current as is_current
+from .descriptions import remove_device as remove_device
 from .descriptions import summarize_supernets as summarize_supernets
 from .devices import Devices as Devices
 from .devices import open_devices as open_devices
@@ -25,7 +27,7 @@ from .fronts import read_front as read_front
 from .imported_networks import IMPORTED_MODEL as IMPORTED_MODEL
 from .imported_networks import ImportedNetworks as ImportedNetworks
 from .profiles import correct_device as correct_device
-from .profiles import read_profile as read_profile
+from .profiles import only_table as only_table
 from .profiles import read_sitting as read_sitting
 from .provenance import table_provenance as table_provenance
 from .sittings import keep_sitting as keep_sitting

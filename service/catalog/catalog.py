@@ -12,14 +12,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from latency_tables.fitting import parse_profile
+from latency_tables.fitting import parse_head, parse_profile
 from latency_tables.table import Finding, LatencyTable, check, lint
 from models.bundle import PREDICTOR, Bundle, BundleRegistry
 from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.devices import Devices, KeptTable, OpenStore, store_opener
-from service.contracts import Caller
+from service.contracts import Caller, check_finished
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,12 +89,19 @@ class Catalog:
         return self.context_of(bundle, kept)
 
     def read_profile(self, profile: object) -> LatencyTable:
-        """The table of a posted or inline profile, of any form (`parse_profile`).
+        """The table of a posted or inline profile: of any form of `parse_profile`, or of what a
+        measuring kit wrote.
 
         Raises:
             InputError: if it does not hold.
-            NotFound: if its donor has no such table.
+            NotFound: if its donor has no such table, or its space is not known and has to be.
         """
+        check_finished(profile)
+        if isinstance(profile, Mapping) and "rounds" in profile:
+            from latency_tables.benchmark import table_from_kit  # scipy: half a second
+
+            head, conditions = parse_head(profile, "rounds")
+            return table_from_kit(head, conditions, self.space(head["space"]))
 
         def spaces() -> Mapping[str, SearchSpace]:
             return {**published_spaces(), **self.spaces()}
@@ -109,6 +116,17 @@ class Catalog:
         """The search spaces of all supernets, by name."""
         bundles = (self.supernets.get(name) for name in self.supernets.names())
         return {bundle.space.name: bundle.space for bundle in bundles}
+
+    def space(self, name: str) -> SearchSpace:
+        """One of them.
+
+        Raises:
+            NotFound: with the nearest known name.
+        """
+        spaces = self.spaces()
+        if name not in spaces:
+            raise NotFound.named("space", name, spaces)
+        return spaces[name]
 
     def findings(self, item: KeptTable) -> tuple[Finding, ...]:
         """What is odd about a kept table: looked for once, since a table never changes."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from models.bundle import PREDICTOR, Bundle
+from models.bundle import PREDICTOR, Bundle, read_measured
 from service.catalog.catalog import Catalog
 from service.catalog.deployment_context import CONFIDENCE
 from service.catalog.devices import Devices, KeptTable
@@ -16,13 +16,21 @@ from service.contracts import (
     CorrectionRead,
     DeviceFinding,
     DeviceRead,
+    DeviceRemoved,
     DeviceTable,
     MeasuredNetwork,
+    PredictorPoint,
+    PredictorPoints,
     Search,
     SearchRead,
     SupernetRead,
     SupernetSummary,
+    TableRemoved,
+    TableRevision,
 )
+
+MEASURED = "measured.jsonl.gz"
+"""A bundle's file of measured subnets."""
 
 
 def summarize_supernets(catalog: Catalog) -> list[SupernetSummary]:
@@ -68,6 +76,30 @@ def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
     )
 
 
+def describe_unseen(catalog: Catalog, name: str) -> PredictorPoints:
+    """What a supernet's predictor says of measured networks that it was not fitted to.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    context, bundle = catalog.context(name, None), catalog.supernets.get(name)
+    if (predictor := context.predictor) is None or not bundle.has(MEASURED):
+        return PredictorPoints(points=[], shift_points=0.0)
+    with bundle.pinned(MEASURED) as path:
+        measured = read_measured(path)
+    sizes = predictor.provenance.resolutions
+    rows = [row for row in measured if row.split != "fit" and row.arch.resolution in sizes]
+    shift = bundle.card.get("predictor", {}).get("shift_to_test_images", {}).get("points", 0.0)
+    predicted = context.predict([row.arch for row in rows]) if rows else []
+    return PredictorPoints(
+        points=[
+            PredictorPoint(measured=row.top1 + shift, predicted=found["top1"], split=row.split)
+            for row, found in zip(rows, predicted, strict=True)
+        ],
+        shift_points=shift,
+    )
+
+
 def describe_device(catalog: Catalog, name: str) -> DeviceRead:
     """One device.
 
@@ -77,7 +109,7 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
     kept = catalog.devices.get(name)
     return DeviceRead(
         name=name,
-        tables=[_table(item) for item in kept],
+        tables=[_table(item, catalog.devices.revisions(item)) for item in kept],
         lint=[
             DeviceFinding(
                 space=item.table.space,
@@ -89,6 +121,22 @@ def describe_device(catalog: Catalog, name: str) -> DeviceRead:
             for item in kept
             for finding in catalog.findings(item)
         ],
+    )
+
+
+def remove_device(
+    devices: Devices, name: str, space: str | None = None, precision: str | None = None
+) -> DeviceRemoved:
+    """Remove a user's device or some of its tables, as `Devices.remove` does it."""
+    removed = devices.remove(name, space, precision)
+    remaining = devices.get(name) if name in devices.names() else []
+    return DeviceRemoved(
+        name=name,
+        removed=[
+            TableRemoved(space=r.space, precision=r.precision, revision=r.number, sha256=r.sha256)
+            for r in removed
+        ],
+        remaining=[_table(item) for item in remaining],
     )
 
 
@@ -143,7 +191,7 @@ def is_current(
     return has_costs_of(device, sha256) and CONFIDENCE not in read().request["constraints"]
 
 
-def _table(item: KeptTable) -> DeviceTable:
+def _table(item: KeptTable, revisions: Sequence[TableRevision] = ()) -> DeviceTable:
     table = item.table
     return DeviceTable(
         space=table.space,
@@ -159,4 +207,6 @@ def _table(item: KeptTable) -> DeviceTable:
         expected_error=table.expected_error,
         sittings=1 + len(table.sittings),
         drift_fraction=None if table.drift is None else table.drift.deviation,
+        residual_ratios=list(table.residual_ratios),
+        revisions=list(revisions),
     )

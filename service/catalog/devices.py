@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from latency_tables.published import BuiltinDevices, choose_table
 from latency_tables.table import HEAD_CHARS, runtime_in
 from models.errors import Conflict, NotFound
-from service.contracts import LOCAL, Caller, DeviceSummary, NotAllowed
+from service.contracts import LOCAL, Caller, DeviceSummary, NotAllowed, TableRevision
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable, TableKey
@@ -150,6 +150,14 @@ class Devices:
             raise NotFound.named("device", name, self.names())
         return [found[key] for key in sorted(found)]
 
+    def revisions(self, kept: KeptTable) -> list[TableRevision]:
+        """Those of a table, the newest first; none of one that comes with the program."""
+        if self.store is None or kept.revision is None:
+            return []
+        private_to, table = "" if kept.shared else str(kept.owner), kept.table
+        precision = table.conditions.precision
+        return self.store.revisions(private_to, table.device, table.space, precision)
+
     def _own(self, name: str) -> dict[TableKey, KeptTable]:
         return {
             (r.space, r.precision): KeptTable(
@@ -172,6 +180,48 @@ class Devices:
         found = self.store.current(name, self._seen)
         rank = {True: 1, False: 0}
         found.sort(key=lambda r: 2 if r.owner == self._caller.owner else rank[r.shared])
+        return found
+
+    def remove(
+        self, name: str, space: str | None = None, precision: str | None = None
+    ) -> list[Revision]:
+        """Remove a user's tables of a device, with every revision; returns the current ones.
+
+        If there is a shared device of this name and a private one, the caller's own is removed.
+        Searches keep the tables that they were asked with.
+
+        Args:
+            space: only tables for this space; None: for any.
+            precision: only tables at this precision; None: at any.
+
+        Raises:
+            NotFound: the caller sees no such device, or it has no such table.
+            NotAllowed: it is not theirs.
+            Conflict: it comes with the program.
+        """
+        present = [] if self.store is None else self._current(name)
+        if not present:
+            self.get(name)  # reports an unknown name
+            raise Conflict(f"device {name!r} comes with the program, and cannot be removed")
+        meant = present[-1]
+        found = [
+            revision
+            for revision in present
+            if revision.private_to == meant.private_to
+            and space in (None, revision.space)
+            and precision in (None, revision.precision)
+        ]
+        if not found:
+            known = [f"{r.space} ({r.precision})" for r in present]
+            raise NotFound(
+                f"device {name!r} has no such table of a user's, but {', '.join(known)}; got space "
+                f"{space!r}, precision {precision!r}"
+            )
+        if not all(self._caller.owns(revision.owner) for revision in found):
+            raise NotAllowed(f"device {name!r} is not yours: its owner removes it, or an admin")
+        assert self.store is not None
+        keys = [(revision.space, revision.precision) for revision in found]
+        self.store.remove(name, meant.private_to, keys)
         return found
 
     def check_changeable(self, name: str) -> None:

@@ -11,28 +11,12 @@ import numpy as np
 from latency_tables.fitting import parse_head
 from latency_tables.table import Conditions, LatencyTable, Sitting
 from models.errors import Conflict, InputError, NotFound
-from models.spaces import SearchSpace, layer_plan
+from models.spaces import layer_plan
 from service.catalog.catalog import Catalog
-from service.contracts import check_finished
+from service.catalog.devices import Devices
 
 if TYPE_CHECKING:
     from service.storage import Revision
-
-
-def read_profile(catalog: Catalog, value: object) -> LatencyTable:
-    """The table of a profile in any form, as `POST /v1/devices` takes it.
-
-    Raises:
-        InputError: naming the place, what was expected there and what was found.
-        NotFound: if its space is not known here and has to be.
-    """
-    check_finished(value)
-    if not (isinstance(value, Mapping) and "rounds" in value):
-        return catalog.read_profile(value)
-    from latency_tables.benchmark import table_from_kit  # scipy, which takes half a second
-
-    profile, conditions = parse_head(value, "rounds")
-    return table_from_kit(profile, conditions, _space(catalog, profile["space"]))
 
 
 def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting]:
@@ -47,7 +31,7 @@ def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting
     from latency_tables.benchmark import sitting_from_kit
 
     profile, conditions = parse_head(value, "rounds")
-    space = _space(catalog, profile["space"])
+    space = catalog.space(profile["space"])
     table = catalog.devices.table(profile["name"], space.name, conditions.precision)
     known = {table.conditions.measured_at, *(sitting.measured_at for sitting in table.sittings)}
     if conditions.measured_at in known - {None}:
@@ -56,13 +40,6 @@ def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting
             f"{table.device!r} already; run the kit again, at another time"
         )
     return table, sitting_from_kit(profile, conditions, space, table)
-
-
-def _space(catalog: Catalog, name: str) -> SearchSpace:
-    spaces = catalog.spaces()
-    if name not in spaces:
-        raise NotFound.named("space", name, spaces)
-    return spaces[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +77,7 @@ def correct_device(
     from latency_tables.fitting import WholeNetworks, fit_table
 
     table = _table(catalog, name, measurements)
-    space = _space(catalog, table.space)
+    space = catalog.space(table.space)
     rest = {k: v for k, v in measurements.items() if k not in ("space", "precision")}
     there, here = table.conditions, conditions or table.conditions
     if here.runtime != there.runtime:
@@ -145,20 +122,35 @@ def _table(catalog: Catalog, name: str, measurements: Mapping[str, Any]) -> Late
         if not (value is None or isinstance(value, str)):
             raise InputError(f"measurements.{field}: expected text, got {type(value).__name__}")
         chosen[field] = value
-    tables = [
+    return only_table(catalog.devices, name, **chosen, where="measurements: ")
+
+
+def only_table(
+    devices: Devices,
+    name: str,
+    space: str | None = None,
+    precision: str | None = None,
+    where: str = "",
+) -> LatencyTable:
+    """The only table of a device, or the only one for this space, at this precision.
+
+    Args:
+        where: precedes the message of an error.
+
+    Raises:
+        NotFound: there is no such device or table.
+        InputError: it has several of them.
+    """
+    tables = devices.tables(name)
+    found = [
         table
-        for table in catalog.devices.tables(name)
-        if chosen["space"] in (None, table.space)
-        and chosen["precision"] in (None, table.conditions.precision)
+        for table in tables
+        if space in (None, table.space) and precision in (None, table.conditions.precision)
     ]
-    if len(tables) != 1:
-        known = [
-            f"{table.space} ({table.conditions.precision})"
-            for table in catalog.devices.tables(name)
-        ]
-        raise (InputError if tables else NotFound)(
-            f"measurements: expected space and precision of one table of device {name!r}, which "
-            f"has {', '.join(known)}; got space {chosen['space']!r}, precision "
-            f"{chosen['precision']!r}"
+    if len(found) != 1:
+        known = [f"{table.space} ({table.conditions.precision})" for table in tables]
+        raise (InputError if found else NotFound)(
+            f"{where}expected space and precision of one table of device {name!r}, which has "
+            f"{', '.join(known)}; got space {space!r}, precision {precision!r}"
         )
-    return tables[0]
+    return found[0]

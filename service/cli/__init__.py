@@ -8,6 +8,10 @@ is 2 for bad input and 1 for any other failure. Commands import what is slow whe
 from __future__ import annotations
 
 import gc
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -21,7 +25,8 @@ from service.cli.extensions import load_extensions
 from service.cli.fleet import fleet, ledger
 from service.cli.networks import app as networks_app
 from service.cli.networks import export, front, predict, search
-from service.cli.searches import download, searches
+from service.cli.output import never_silent
+from service.cli.searches import compare, download, searches
 from service.cli.supernets import app as supernets_app
 
 __all__ = ["app", "main"]
@@ -29,6 +34,9 @@ __all__ = ["app", "main"]
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """New objects after which garbage is collected. What a command imports stays; to look for garbage
 in it after every 700 objects, as Python does, makes a command start a twentieth later."""
+
+TELL_THEMSELVES = frozenset({"serve", "worker"})
+"""Commands that run until they are stopped, and log what they do."""
 
 app = typer.Typer(
     name="subnet-search",
@@ -62,10 +70,12 @@ app.command()(operation.restore)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.command()(keys.audit)
 app.add_typer(
-    supernets_app, name="supernets", help="Supernets: list, show, download, import, train."
+    supernets_app, name="supernets", help="Supernets: list, show, download, import, train, remove."
 )
 app.add_typer(
-    devices_app, name="devices", help="Devices: list, show, measure, link, check, import, lint."
+    devices_app,
+    name="devices",
+    help="Devices: list, show, measure, link, check, import, lint, remove.",
 )
 app.add_typer(
     networks_app,
@@ -76,6 +86,7 @@ app.add_typer(runtimes.app, name="runtimes", help="Runtimes, which run and time 
 app.command()(predict)
 app.command()(search)
 app.command()(searches)
+app.command()(compare)
 app.command()(download)
 app.command("try")(try_)
 app.command()(front)
@@ -90,5 +101,14 @@ app.command()(operation.gc)
 def main() -> None:
     """Run the command, with the user's extensions."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    load_extensions()
-    app(prog_name="subnet-search")
+    words = command_words(sys.argv[1:])
+    is_told = words not in TELL_THEMSELVES and int(os.environ.get("RANK", "0")) == 0
+    with never_silent(words) if is_told else nullcontext():
+        load_extensions()
+        app(prog_name="subnet-search")
+
+
+def command_words(arguments: Sequence[str]) -> str:
+    """The command that arguments name: "search", "devices show"."""
+    is_group = arguments[:1] and arguments[0] in {group.name for group in app.registered_groups}
+    return " ".join(arguments[: 2 if is_group else 1])

@@ -10,7 +10,8 @@ import errno
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,8 @@ From = Annotated[
 ]
 MEASURE_S = 240.0
 """Seconds that `devices measure` takes by default."""
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells expect it."""
 NO_DEFECT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 """What a full disk or a folder of somebody else's answers: no traceback is of use."""
 MAX_LISTED = 10_000
@@ -78,6 +81,10 @@ class Group(TyperGroup):
             warnings.showwarning = _shown_by(warnings.showwarning)
             try:
                 return super().invoke(ctx)
+            except KeyboardInterrupt as interrupt:
+                raise _stopped("nothing is half-written, and the same command starts anew") from (
+                    interrupt
+                )
             except SubnetSearchError as error:
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
@@ -87,6 +94,20 @@ class Group(TyperGroup):
                 where = f"{error.filename}: " if error.filename else ""
                 typer.echo(f"error: {where}{error.strerror}", err=True)
                 raise typer.Exit(1) from error
+
+
+@contextmanager
+def if_stopped(kept: str) -> Iterator[None]:
+    """Say at Ctrl-C what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise _stopped(kept) from interrupt
+
+
+def _stopped(kept: str) -> typer.Exit:
+    typer.echo(f"stopped: {kept}", err=True)
+    return typer.Exit(STOPPED)
 
 
 def _shown_by(others: Callable[..., None]) -> Callable[..., None]:

@@ -21,16 +21,20 @@ if TYPE_CHECKING:
     from service.client import Client
     from service.contracts import (
         DeviceRead,
+        DeviceRemoved,
         DeviceSummary,
         FileBatch,
         NetworkSummary,
         SearchRead,
         Status,
         SupernetRead,
+        SupernetRemoved,
         SupernetSummary,
     )
 
 OnShare = Callable[[float, str], None]
+Profile = dict[str, Any]
+"""A device profile, as POST /v1/devices takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,10 @@ class SearchesQuery:
     supernet: str | None = None
     device: str | None = None
     status: Status | None = None
+    latency_ms_max: float | None = None
+    """At most this latency, and so only searches that succeeded."""
+    top1_min: float | None = None
+    """At least this predicted accuracy, percent; likewise."""
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -53,11 +61,22 @@ class Source(Protocol):
     def supernet(self, name: str) -> SupernetRead:
         """One supernet."""
 
+    def remove_supernet(self, name: str, *, training: bool) -> SupernetRemoved:
+        """Remove a user's supernet, and the checkpoint of its training if that is asked for."""
+
     def devices(self) -> Sequence[DeviceSummary]:
         """A summary of every device."""
 
     def device(self, name: str) -> DeviceRead:
         """One device."""
+
+    def device_table(self, name: str, *, space: str | None, precision: str | None) -> Profile:
+        """A device's only latency table, as a profile."""
+
+    def remove_device(
+        self, name: str, *, space: str | None, precision: str | None
+    ) -> DeviceRemoved:
+        """Remove a user's device, or only some of its tables."""
 
     def networks(self, device: str | None) -> Sequence[NetworkSummary]:
         """Published networks, of one device or all."""
@@ -99,6 +118,9 @@ class Source(Protocol):
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
 
+    def search_of(self, search_id: str) -> SearchRead:
+        """One stored search."""
+
     def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
         """Write the model of a stored search to a file, whole or not at all."""
 
@@ -135,6 +157,15 @@ class LocalSource:
 
         return describe_supernet(self._catalog, name)
 
+    def remove_supernet(self, name: str, *, training: bool) -> SupernetRemoved:
+        """Remove a user's supernet, and the checkpoint of its training if that is asked for."""
+        from service.catalog.supernets import remove_supernet
+        from service.storage import SearchStore, current_database
+
+        with current_database(settings().database) as engine:
+            store = SearchStore(engine)
+            return remove_supernet(settings().home, name, store, training=training)
+
     def devices(self) -> Sequence[DeviceSummary]:
         """A summary of every device."""
         from service.catalog import open_devices, summarize_devices  # slow to open: the catalog
@@ -146,6 +177,21 @@ class LocalSource:
         from service.catalog import describe_device
 
         return describe_device(self._catalog, name)
+
+    def device_table(self, name: str, *, space: str | None, precision: str | None) -> Profile:
+        """A device's only latency table, as a profile."""
+        from latency_tables.fitting import profile_of_table
+        from service.catalog import only_table, open_devices
+
+        return profile_of_table(only_table(open_devices(settings()), name, space, precision))
+
+    def remove_device(
+        self, name: str, *, space: str | None, precision: str | None
+    ) -> DeviceRemoved:
+        """Remove a user's device, or only some of its tables."""
+        from service.catalog import open_devices, remove_device
+
+        return remove_device(open_devices(settings()), name, space, precision)
 
     def networks(self, device: str | None) -> Sequence[NetworkSummary]:
         """Published networks, of one device or all."""
@@ -222,6 +268,20 @@ class LocalSource:
             page = SearchStore(engine).page(SearchFilter(**asdict(query), limit=limit))
         return describe_searches(self._catalog.devices, page.items)
 
+    def search_of(self, search_id: str) -> SearchRead:
+        """One stored search.
+
+        Raises:
+            NotFound: if there is none.
+        """
+        from service.catalog import describe_searches
+        from service.storage import SearchStore, current_database
+
+        with current_database(settings().database) as engine:
+            search = SearchStore(engine).get(search_id)
+        (read,) = describe_searches(self._catalog.devices, [search])
+        return read
+
     def download(self, search_id: str, target: Path, on_share: OnShare) -> None:
         """Copy the model from the artifacts.
 
@@ -245,8 +305,10 @@ class RemoteSource:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.supernets, self.supernet = client.supernets, client.supernet
+        self.remove_supernet = client.remove_supernet
         self.devices, self.device = client.devices, client.device
-        self.networks = client.networks
+        self.device_table, self.remove_device = client.device_table, client.remove_device
+        self.networks, self.search_of = client.networks, client.get
 
     def front(
         self,

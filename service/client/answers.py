@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from models.errors import SubnetSearchError
 from models.spaces import Arch
 from service.client import notebook
 from service.client.errors import NotFinished
-from service.contracts import FINISHED, FrontRead, SearchRead, SearchResult, limit_names
+from service.contracts import (
+    FINISHED,
+    FrontRead,
+    SearchRead,
+    SearchResult,
+    limit_names,
+    search_columns,
+    search_row,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -123,55 +131,8 @@ class Searches(Iterator[Search]):
             SubnetSearchError: if pandas is not installed.
         """
         pandas = _pandas()
-        rows = list(map(_row, self))
-        return pandas.DataFrame(rows, columns=_columns(rows)).set_index("id")
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns of every table, then those of limits that only the service knows."""
-    limits = limit_names()
-    known = [
-        *("id", "status", "supernet", "device", "seed"),
-        *(f"limit_{name}" for name in limits),
-        *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
-        *(name for name in limits if name != "latency_ms"),
-        *("batch", "runtime", "latency_ms_per_image", "latency_outcome"),
-        *("current", "created_at", "finished_at", "sha256", "arch"),
-    ]
-    further = dict.fromkeys(name for row in rows for name in row if name not in known)
-    return [*known, *further]
-
-
-def _row(search: Search) -> dict[str, Any]:
-    request, result = search.request, search.result
-    limits = dict(request["constraints"])
-    limits.pop("latency_confidence", None)
-    row = {
-        "id": search.id,
-        "status": search.status,
-        "supernet": request["supernet"],
-        "device": request["device"],
-        "seed": request["seed"],
-        **{f"limit_{name}": limit for name, limit in limits.items()},
-        "current": search.current,
-        "created_at": search.created_at,
-        "finished_at": search.finished_at,
-    }
-    if result is None:
-        return row
-    return {
-        **row,
-        "top1": result.top1,
-        **result.limit_numbers(),
-        "sha256": result.sha256,
-        "measured_top1": notebook.measured(result.verified, "top1"),
-        "measured_latency_ms": notebook.measured(result.verified, "latency_ms"),
-        "batch": result.batch,
-        "runtime": result.runtime,
-        "latency_ms_per_image": result.latency_ms_per_image,
-        "latency_outcome": (result.verified.get("latency_ms") or {}).get("outcome"),
-        "arch": result.arch.model_dump(),
-    }
+        rows = list(map(search_row, self))
+        return pandas.DataFrame(rows, columns=search_columns(rows)).set_index("id")
 
 
 def _pandas() -> Any:

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import RootModel
+
 from service.client.answers import Front
 from service.client.wire import Wire, path_part
 from service.contracts import (
     CorrectionRead,
     DeviceList,
     DeviceRead,
+    DeviceRemoved,
     DeviceSummary,
     NetworkList,
     NetworkRead,
     NetworkSummary,
     SupernetList,
     SupernetRead,
+    SupernetRemoved,
     SupernetSummary,
     TrainingList,
     TrainingRead,
     TrainingSummary,
 )
+
+
+class _Profile(RootModel[dict[str, Any]]):
+    """A device profile as the service writes it."""
 
 
 class CatalogClient:
@@ -37,6 +45,19 @@ class CatalogClient:
     def supernet(self, name: str) -> SupernetRead:
         """One supernet: its space, its predictor, its card."""
         return self._wire.get(f"/v1/supernets/{path_part(name)}", SupernetRead)
+
+    def remove_supernet(self, name: str, *, training: bool = False) -> SupernetRemoved:
+        """Remove a supernet that was imported or trained; finished searches and models stay.
+
+        Args:
+            training: remove the checkpoint of its training, too.
+
+        Raises:
+            Conflict: if it comes with the service, or is trained or searched now.
+        """
+        params = {"training": "true"} if training else {}
+        path = f"/v1/supernets/{path_part(name)}"
+        return self._wire.send("DELETE", path, SupernetRemoved, params=params)
 
     def trainings(self) -> list[TrainingSummary]:
         """The trainings on the machine of the service: running ones first, then the latest."""
@@ -54,14 +75,43 @@ class CatalogClient:
         """One device: its latency tables without their entries, and what is odd about them."""
         return self._wire.get(f"/v1/devices/{path_part(name)}", DeviceRead)
 
-    def add_device(self, profile: Mapping[str, Any]) -> DeviceRead:
+    def device_table(
+        self, name: str, *, space: str | None = None, precision: str | None = None
+    ) -> dict[str, Any]:
+        """A device's latency table as a profile, which `add_device` and `search` take.
+
+        Args:
+            space: of a device with several tables, as is `precision`.
+        """
+        path = f"/v1/devices/{path_part(name)}/table"
+        return self._wire.get(path, _Profile, space=space, precision=precision).root
+
+    def remove_device(
+        self, name: str, *, space: str | None = None, precision: str | None = None
+    ) -> DeviceRemoved:
+        """Remove a device, or only its tables for a space or at a precision. Searches keep theirs.
+
+        Raises:
+            Refused: if it is not yours.
+            Conflict: if it comes with the service.
+        """
+        given = {"space": space, "precision": precision}
+        params = {field: value for field, value in given.items() if value is not None}
+        path = f"/v1/devices/{path_part(name)}"
+        return self._wire.send("DELETE", path, DeviceRemoved, params=params)
+
+    def add_device(self, profile: Mapping[str, Any], *, replace: bool = False) -> DeviceRead:
         """Store a device profile under its name.
+
+        Args:
+            replace: a table that this device of yours has, by a new revision.
 
         Raises:
             Conflict: if the name is taken.
             Refused: if the profile is not valid, naming the field.
         """
-        return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile))
+        params = {"replace": "true"} if replace else {}
+        return self._wire.send("POST", "/v1/devices", DeviceRead, json=dict(profile), params=params)
 
     def add_measurements(self, device: str, measurements: Mapping[str, Any]) -> CorrectionRead:
         """Correct a device's table by `{"arch": [...], "latency_ms": [...], "batch": 1, ...}`."""

@@ -13,9 +13,12 @@ from .devices import DeviceFinding as DeviceFinding
 from .devices import DeviceList as DeviceList
 from .devices import DeviceProfile as DeviceProfile
 from .devices import DeviceRead as DeviceRead
+from .devices import DeviceRemoved as DeviceRemoved
 from .devices import DeviceSummary as DeviceSummary
 from .devices import DeviceTable as DeviceTable
 from .devices import MeasuredNetwork as MeasuredNetwork
+from .devices import TableRemoved as TableRemoved
+from .devices import TableRevision as TableRevision
 from .devices import check_finished as check_finished
 from .errors import BadRequest as BadRequest
 from .errors import CrossOrigin as CrossOrigin
@@ -74,6 +77,8 @@ from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
 from .searches import providers_in_words as providers_in_words
+from .searches import search_columns as search_columns
+from .searches import search_row as search_row
 from .supernets import Capabilities as Capabilities
 from .supernets import LedgerRead as LedgerRead
 from .supernets import NetworkFile as NetworkFile
@@ -82,9 +87,12 @@ from .supernets import NetworkRead as NetworkRead
 from .supernets import NetworkSummary as NetworkSummary
 from .supernets import NextStepRead as NextStepRead
 from .supernets import PredictedFigures as PredictedFigures
+from .supernets import PredictorPoint as PredictorPoint
+from .supernets import PredictorPoints as PredictorPoints
 from .supernets import PublishedFigures as PublishedFigures
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
+from .supernets import SupernetRemoved as SupernetRemoved
 from .supernets import SupernetSummary as SupernetSummary
 from .supernets import TrainingList as TrainingList
 from .supernets import TrainingRead as TrainingRead

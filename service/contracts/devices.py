@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -45,6 +46,9 @@ class DeviceProfile(BaseModel):
     shared: bool = Field(
         False, strict=True, description="Whether everybody with a key sees it; yours alone if not."
     )
+    origin: Literal["measured", "fitted", "estimated"] = Field(
+        "measured", description="What the numbers of a table are."
+    )
     table: dict[str, Any] | None = Field(
         None, description='By layer key: {"p50_ms"}, optionally "mean_ms", "std_ms", "count".'
     )
@@ -65,6 +69,18 @@ class DeviceProfile(BaseModel):
     def _is_finished(cls, value: object) -> object:
         check_finished(value)
         return value
+
+
+class TableRevision(BaseModel):
+    """One revision of a user's table."""
+
+    revision: int
+    sha256: str
+    created_at: datetime
+    networks: int | None = Field(
+        description="Whole networks by which the revision before was corrected; null where the "
+        "table itself was given."
+    )
 
 
 class DeviceTable(BaseModel):
@@ -95,6 +111,14 @@ class DeviceTable(BaseModel):
         None,
         description="Standard deviation of the device's speed between sittings, a fraction of the "
         "latency; null where it is unknown: with fewer than three sittings.",
+    )
+    residual_ratios: list[float] = Field(
+        [],
+        description="Measured over predicted latency of whole networks, each predicted without "
+        "itself; ascending.",
+    )
+    revisions: list[TableRevision] = Field(
+        [], description="The newest first; none of a table that comes with the program."
     )
 
 
@@ -141,6 +165,26 @@ class CorrectionRead(DeviceRead):
     )
     expected_error: float | None = Field(
         description="Of the new revision: each network predicted by a fit without it."
+    )
+
+
+class TableRemoved(BaseModel):
+    """A user's table that was removed, with the revisions before it."""
+
+    space: str
+    precision: str
+    revision: int = Field(description="The current one; those before it are removed, too.")
+    sha256: str
+
+
+class DeviceRemoved(BaseModel):
+    """What was removed of a device. Searches keep the tables that they were asked with."""
+
+    name: str
+    removed: list[TableRemoved]
+    remaining: list[DeviceTable] = Field(
+        description="The tables that the name stands for now: others of it, those that come with "
+        "the program, or those of a shared device of this name."
     )
 
 

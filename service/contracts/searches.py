@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from service.contracts.fields import Arch, FileBatch, Moment, Name, Schema
 from service.contracts.latency import BATCH, RUNTIME
-from service.contracts.limits import Constraints, LimitNumbers
+from service.contracts.limits import Constraints, LimitNumbers, limit_names
 from service.contracts.records import Search, Sort, Status
 
 DEPRECATED_CERTIFICATE = {"kind": "none"}
@@ -249,6 +249,54 @@ class SearchQuery(Schema):
     sort: Sort = Field("-created_at", description="A leading minus: descending.")
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500, description="next_cursor of the page before.")
+
+
+def search_row(search: SearchRead) -> dict[str, Any]:
+    """A search as a row of a table; what is not known is left out. Columns: `search_columns`."""
+    request, result = search.request, search.result
+    limits = dict(request["constraints"])
+    limits.pop("latency_confidence", None)
+    row = {
+        "id": search.id,
+        "status": search.status,
+        "supernet": request["supernet"],
+        "device": request["device"],
+        "seed": request["seed"],
+        **{f"limit_{name}": limit for name, limit in limits.items()},
+        "current": search.current,
+        "created_at": search.created_at,
+        "finished_at": search.finished_at,
+    }
+    if result is None:
+        return row
+    verified = {name: result.verified.get(name) or {} for name in ("top1", "latency_ms")}
+    return {
+        **row,
+        "top1": result.top1,
+        **result.limit_numbers(),
+        "sha256": result.sha256,
+        **{f"measured_{name}": found.get("value") for name, found in verified.items()},
+        "batch": result.batch,
+        "runtime": result.runtime,
+        "latency_ms_per_image": result.latency_ms_per_image,
+        "latency_outcome": verified["latency_ms"].get("outcome"),
+        "arch": result.arch.model_dump(),
+    }
+
+
+def search_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of every table of searches, then those of limits that only the service knows."""
+    limits = limit_names()
+    known = [
+        *("id", "status", "supernet", "device", "seed"),
+        *(f"limit_{name}" for name in limits),
+        *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
+        *(name for name in limits if name != "latency_ms"),
+        *("batch", "runtime", "latency_ms_per_image", "latency_outcome"),
+        *("current", "created_at", "finished_at", "sha256", "arch"),
+    ]
+    further = dict.fromkeys(name for row in rows for name in row if name not in known)
+    return [*known, *further]
 
 
 def providers_in_words(file: Mapping[str, Any]) -> str | None:

@@ -45,6 +45,29 @@ class SupernetRead(BaseModel):
     next_steps: list[NextStepRead] = Field([], description="What adds the rest, in order.")
 
 
+class PredictorPoint(BaseModel):
+    """A measured network that the predictor was not fitted to."""
+
+    measured: float = Field(
+        description="Top-1 on held-out training images, moved to the test images, percent."
+    )
+    predicted: float
+    split: Literal["test", "found"] = Field(
+        description="Drawn at random, or found by a search with the predictor."
+    )
+
+
+class PredictorPoints(BaseModel):
+    """Predicted against measured accuracy."""
+
+    points: list[PredictorPoint] = Field(
+        description="Empty where there is no predictor, or no network was kept out of its fit."
+    )
+    shift_points: float = Field(
+        description="By which measured accuracies are moved to the test images, points."
+    )
+
+
 class SupernetSummary(BaseModel):
     """A supernet in a list."""
 
@@ -158,6 +181,22 @@ class PublishedFigures(BaseModel):
     )
     finetune_epochs: int
     source: str
+
+
+class SupernetRemoved(BaseModel):
+    """What was removed of a supernet. Finished searches and their models stay."""
+
+    name: str
+    files: dict[str, str] = Field(description="sha256 of the files that were removed, by name.")
+    freed_bytes: int
+    training_kept: bool = Field(
+        description="Whether the checkpoint of its training is still there, with which `supernets "
+        "train --resume` makes it again."
+    )
+    still_known: bool = Field(
+        description="Whether the name still stands for one: a shipped supernet that it hid, or a "
+        "published one, of which nothing is imported now."
+    )
 
 
 class PredictedFigures(BaseModel):

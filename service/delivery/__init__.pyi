@@ -12,6 +12,7 @@ from .quantization_report import compare as compare
 from .signing import generate as generate
 from .signing import read_private as read_private
 from .signing import read_public as read_public
+from .stated import read_stated as read_stated
 from .timing import LatencyBudget as LatencyBudget
 from .timing import describe_times as describe_times
 from .torch_export import TorchExport as TorchExport

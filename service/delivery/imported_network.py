@@ -26,7 +26,13 @@ from service.delivery.parity import (
     outputs_parity,
     torch_outputs,
 )
-from service.delivery.stated import PREFIX, stated_classes, stated_features, with_stated
+from service.delivery.stated import (
+    PREFIX,
+    stated_classes,
+    stated_features,
+    stated_gaps,
+    with_stated,
+)
 from service.delivery.timing import HostTimer, Timer, as_device, describe_times
 
 if TYPE_CHECKING:
@@ -231,7 +237,8 @@ def _metadata(
         "preprocess": json.dumps(network.preprocess),
     }
     stated = {f"{PREFIX}{key}": value for key, value in values.items()}
-    return stated | stated_classes(network.class_names) | stated_features(network.features)
+    named = stated_classes(network.class_names) | stated_features(network.features)
+    return stated | named | stated_gaps(values["device"], predicted["latency_ms"])
 
 
 def _read_images(folder: Path, network: TorchNetwork) -> _Images:

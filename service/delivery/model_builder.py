@@ -31,7 +31,7 @@ from service.delivery.parity import (
     noise_images,
     torch_outputs,
 )
-from service.delivery.stated import stated_classes, stated_features, with_stated
+from service.delivery.stated import stated_classes, stated_features, stated_gaps, with_stated
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, as_device, describe_times
 
 if TYPE_CHECKING:
@@ -334,7 +334,8 @@ class ModelBuilder:
             "preprocess": json.dumps(preprocess),
         }
         stated = {f"subnet_search.{name}": value for name, value in values.items()}
-        return stated | stated_classes(bundle.class_names)
+        gaps = stated_gaps(values["device"], predicted.get("latency_ms"))
+        return stated | stated_classes(bundle.class_names) | gaps
 
     def _verify(self, built: BuiltModel, arch: Arch) -> dict[str, Any]:
         images = self.parity_images(arch)

@@ -16,7 +16,7 @@ from service.catalog.published import fetch_published
 from service.contracts import NetworkRead
 from service.delivery.model_builder import VerifiedModel
 from service.delivery.parity import check_parity, noise_images, torch_outputs
-from service.delivery.stated import stated_features
+from service.delivery.stated import stated_features, stated_gaps
 
 if TYPE_CHECKING:
     from models.supernet import Subnet
@@ -137,4 +137,5 @@ def _metadata(
         "published": described.published.model_dump_json(),
         "preprocess": json.dumps(preprocess),
     }
-    return {f"subnet_search.{name}": value for name, value in values.items()}
+    stated = {f"subnet_search.{name}": value for name, value in values.items()}
+    return stated | stated_gaps(network.device, described.predicted.latency_ms)

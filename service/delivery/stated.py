@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     import onnx
 
 PREFIX = "subnet_search."
-_JSON = ("arch", "predicted", "verified", "preprocess", "space", "features")
-_OPTIONAL = {"network": "", "network_sha256": "", "space": "{}", "features": "[]"}
+_JSON = (
+    *("arch", "predicted", "verified", "preprocess", "space", "features"),
+    *("classes", "not_stated"),
+)
+_OPTIONAL = {
+    **{"network": "", "network_sha256": "", "space": "{}", "features": "[]"},
+    **{"device": "", "classes": "null", "not_stated": "{}"},
+}
 """What not every file states, and what stands for it."""
 
 
@@ -82,6 +88,8 @@ class _Stated:
     arch: dict[str, Any]
     supernet: str
     supernet_sha256: str
+    device: str
+    """For which its latency was predicted; empty where none was named."""
     precision: str
     predicted: _Predicted
     verified: _Verified
@@ -95,6 +103,10 @@ class _Stated:
     """Of an imported network; empty for others."""
     features: list[_Feature]
     """Outputs besides the logits."""
+    classes: list[str] | None
+    """Names of the logits, in their order."""
+    not_stated: dict[str, str]
+    """What is left out, and why."""
 
 
 def read_stated(model: onnx.ModelProto) -> dict[str, Any]:
@@ -126,6 +138,15 @@ def stated_features(features: Sequence[Feature]) -> dict[str, str]:
 def stated_classes(names: Sequence[str] | None) -> dict[str, str]:
     """The metadata of what the outputs mean: a name for each, in their order; empty if unknown."""
     return {} if names is None else {f"{PREFIX}classes": json.dumps(list(names))}
+
+
+def stated_gaps(device: str | None, latency_ms: float | None) -> dict[str, str]:
+    """The metadata of what a file lacks that was made for no device, or for one on which its
+    latency is not known: `{"latency_ms": "why", ...}`; empty if it states both."""
+    gaps = {} if device else {"device": "none was named"}
+    if latency_ms is None:
+        gaps["latency_ms"] = f"none is known on {device}" if device else "it is that of a device"
+    return {f"{PREFIX}not_stated": json.dumps(gaps)} if gaps else {}
 
 
 def with_stated(model: bytes, name: str, value: str) -> bytes:

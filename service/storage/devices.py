@@ -9,18 +9,19 @@ name that is taken what others keep to themselves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, bindparam, func, select, true, tuple_
+from sqlalchemy import Engine, bindparam, delete, func, select, true, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from models.errors import Conflict
+from service.contracts import TableRevision
 from service.storage.sessions import read_connection, unit_of_work, utc_now
-from service.storage.tables import DeviceTableRow, ProfileRow
+from service.storage.tables import DeviceTableRow, ProfileRow, SearchRow
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
@@ -49,6 +50,11 @@ class Revision:
     created_at: datetime
     owner: str | None
     shared: bool
+
+    @property
+    def private_to(self) -> str:
+        """The owner who alone sees it; empty for a shared one."""
+        return "" if self.shared else str(self.owner)
 
 
 class DeviceStore:
@@ -127,6 +133,32 @@ class DeviceStore:
                 session.flush()
             return _read(last, content)
 
+    def remove(self, device: str, private_to: str, tables: Collection[tuple[str, str]]) -> None:
+        """Remove every revision of some tables; searches keep the texts that they were asked with.
+
+        Args:
+            private_to: the owner who alone sees the device; empty for a shared one.
+            tables: space and precision of each.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._remove(device, private_to, tables)
+            except IntegrityError:  # a search with one of the texts was stored meanwhile
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _remove(self, device: str, private_to: str, tables: Collection[tuple[str, str]]) -> None:
+        keys = [(private_to, device, space, precision) for space, precision in tables]
+        with unit_of_work(self._engine) as session:
+            rows = _key().in_(keys)
+            texts = set(session.scalars(select(DeviceTableRow.sha256).where(rows)))
+            session.execute(delete(DeviceTableRow).where(rows))
+            unused = [
+                ProfileRow.sha256.not_in(select(column).where(column.in_(texts)))
+                for column in (DeviceTableRow.sha256, SearchRow.profile_sha256)
+            ]
+            session.execute(delete(ProfileRow).where(ProfileRow.sha256.in_(texts), *unused))
+
     def names(self, seen: Seen = None) -> list[str]:
         """Every device that has a table, sorted."""
         query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
@@ -151,6 +183,23 @@ class DeviceStore:
         with read_connection(self._engine) as connection:
             rows = connection.execute(*_asked(_CURRENT, [device], seen))
             return [_read(row, row.content) for row in rows]
+
+    def revisions(
+        self, private_to: str, device: str, space: str, precision: str
+    ) -> list[TableRevision]:
+        """Every revision of a table, the newest first."""
+        query = select(*DeviceTableRow.__table__.columns).order_by(_NEWEST)
+        with read_connection(self._engine) as connection:
+            rows = connection.execute(query.where(_key() == (private_to, device, space, precision)))
+            return [
+                TableRevision(
+                    revision=row.revision,
+                    sha256=row.sha256,
+                    created_at=row.created_at,
+                    networks=row.measurements and len(row.measurements["arch"]),
+                )
+                for row in rows
+            ]
 
     def content(self, sha256: str) -> str | None:
         """Text of a table that a device has or had, or that a search used; None if unknown."""

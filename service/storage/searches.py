@@ -317,6 +317,14 @@ class SearchStore:
             ]
         return Worked(len(seconds), sum(seconds))
 
+    def unfinished(self, supernet: str) -> int:
+        """How many searches of a supernet wait or run."""
+        query = select(func.count()).where(
+            SearchRow.supernet == supernet, SearchRow.status.in_(("queued", "running"))
+        )
+        with self.session_scope() as session:
+            return session.scalar(query) or 0
+
     def counts(self) -> dict[str, int]:
         """Number of searches by status, without those that have none."""
         query = select(SearchRow.status, func.count()).group_by(SearchRow.status)

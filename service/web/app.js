@@ -7,6 +7,7 @@ import { Explore } from "./explore.js";
 import { problem } from "./problems.js";
 import { Searches } from "./searches.js";
 import { readState, writeState } from "./state.js";
+import { Supernets } from "./supernets.js";
 
 const state = readState();
 const catalog = { supernets: [], devices: [] };
@@ -19,8 +20,11 @@ async function load() {
 
 const views = {
   explore: new Explore(state, changed),
-  searches: new Searches(state, changed, (search) => go({ view: "explore", search: search.id, supernet: search.request.supernet, devices: [], focus: null, budget: search.request.constraints.latency_ms ?? null, precision: search.request.precision, confidence: search.request.constraints.latency_confidence ?? null })),
+  searches: new Searches(state, changed, (search) => go({ view: "explore", search: search.id, compared: [], supernet: search.request.supernet, devices: [], focus: null, budget: search.request.constraints.latency_ms ?? null, precision: search.request.precision, confidence: search.request.constraints.latency_confidence ?? null })),
+  supernets: new Supernets(state, (patch) => go(patch)),
   devices: new Devices(
+    state,
+    (patch) => go(patch),
     async (name) => {
       views.explore.forget(name);
       await load();
@@ -42,7 +46,8 @@ async function render() {
     if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = { explore: "Subnet Search", searches: "Searches · Subnet Search", devices: "Devices · Subnet Search" }[state.view];
+  const title = { explore: null, searches: "Searches", devices: state.device ?? "Devices", supernets: state.shown ?? "Supernets" }[state.view];
+  document.title = [title, "Subnet Search"].filter(Boolean).join(" · ");
   await views[state.view].open(catalog);
 }
 
@@ -56,7 +61,7 @@ for (const link of document.querySelectorAll("nav [data-view]"))
   link.addEventListener("click", (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    go({ view: link.dataset.view });
+    go({ view: link.dataset.view, device: null, shown: null, compared: [] });
     window.scrollTo(0, 0);
   });
 addEventListener("popstate", () => {
@@ -88,12 +93,12 @@ themeButton.addEventListener("click", () => {
 // -- key -------------------------------------------------------------------------------
 
 const dialog = $("#key-dialog");
-const usual = $("#key-why").textContent;
 function markKey() {
   $("#key").textContent = savedKey() ? "Key set" : "API key";
 }
 function askForKey(detail) {
-  $("#key-why").textContent = detail ? `${detail} The key is kept only in this tab.` : usual;
+  $("#key-said").hidden = !detail;
+  $("#key-said").textContent = detail && `The service says: ${detail.replace(/\.?$/, ".")}`;
   $("#key-value").value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();

@@ -37,7 +37,7 @@ export class Chart {
   }
 
   #draw() {
-    const width = Math.max(280, this.container.clientWidth);
+    const width = Math.max(200, this.container.clientWidth);
     const height = this.container.clientHeight;
     this.right = width - MARGIN.right;
     this.bottom = height - MARGIN.bottom;
@@ -63,7 +63,10 @@ export class Chart {
     const low = Math.min(...all.map((p) => p.limited_ms));
     const high = Math.max(...all.map((p) => p.limited_ms));
     this.log = needsLog(low, high);
-    const pad = this.log ? Math.log(high / low) * 0.04 : (high - low) * 0.05 || low * 0.1;
+    // Room for the errors as well, so that no band is cut off; of large errors, equally on all sides.
+    const error = (name) => Math.max(0, ...this.fronts.map((front) => front.expected_error[name] ?? 0));
+    const wide = this.confidence == null ? error("latency_ms") : 0;
+    const pad = this.log ? Math.max(Math.log(high / low) * 0.04, Math.min(wide, Math.log(high / low) * 0.15)) : Math.max((high - low) * 0.05, Math.min(wide * high, (high - low) * 0.15)) || low * 0.1;
     const [from, to] = this.log ? [Math.log(low) - pad, Math.log(high) + pad] : [Math.max(0, low - pad), high + pad];
     const scale = (value) => (this.log ? Math.log(value) : value);
     const span = this.right - MARGIN.left;
@@ -75,7 +78,8 @@ export class Chart {
     this.extent = this.log ? [Math.exp(from), Math.exp(to)] : [from, to];
     const top1 = all.map((p) => p.top1);
     const [worst, best] = [Math.min(...top1), Math.max(...top1)];
-    const room = (best - worst) * 0.08 || 0.5;
+    const height = best - worst;
+    const room = (height ? Math.max(height * 0.08, Math.min(1.15 * error("top1"), height * 0.5)) : 1.15 * error("top1")) || 0.5;
     this.range = [worst - room, Math.min(100, best + room)];
     this.y = (value) => this.bottom - ((this.bottom - MARGIN.top) * (value - this.range[0])) / (this.range[1] - this.range[0]);
   }
@@ -119,10 +123,16 @@ export class Chart {
     const at = (p, sign) => `${this.x(edge(p, sign)).toFixed(1)} ${this.y(p.top1 + sign * tall).toFixed(1)}`;
     // Like the curve, it goes on to the right of the last network.
     const last = front.points.at(-1);
-    const end = (sign) => `${this.right} ${this.y(last.top1 + sign * tall).toFixed(1)}`;
-    const over = [...front.points.map((p) => at(p, 1)), end(1)];
-    const under = [...front.points.map((p) => at(p, -1)), end(-1)].reverse();
-    return s("path", { class: `band${front.device === this.focus ? " focus" : ""}`, d: `M${[...over, ...under].join("L")}Z`, fill: `var(--hue-${front.hue})` });
+    const edgeOf = (sign) => [...front.points.map((p) => at(p, sign)), `${Math.max(this.right, this.x(edge(last, sign))).toFixed(1)} ${this.y(last.top1 + sign * tall).toFixed(1)}`];
+    const [over, under] = [edgeOf(1), edgeOf(-1)];
+    const colour = `var(--hue-${front.hue})`;
+    // Of several bands, only the one in focus is filled; each has its edges in its own dashes.
+    return s(
+      "g",
+      { class: `band${front.device === this.focus ? " focus" : ""}` },
+      s("path", { class: "area", d: `M${[...over, ...[...under].reverse()].join("L")}Z`, fill: colour }),
+      [over, under].map((points) => s("path", { class: "edge", d: `M${points.join("L")}`, stroke: colour, "stroke-dasharray": front.dash })),
+    );
   }
 
   #published(front) {

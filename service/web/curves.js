@@ -52,8 +52,9 @@ export class Plot {
     this.words.textContent = words;
     const [width, height] = [Math.max(220, this.box.clientWidth), this.box.clientHeight || 170];
     const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
-    const x = scale(dots.map((dot) => dot[0]), MARGIN.left, right);
-    const y = scale([...dots.map((dot) => dot[1]), ...(this.unit === "%" ? [SLOW, 100] : [])], bottom, MARGIN.top);
+    const drawn = [...dots, ...line];
+    const x = scale(drawn.map((dot) => dot[0]), MARGIN.left, right);
+    const y = scale([...drawn.map((dot) => dot[1]), ...(this.unit === "%" ? [SLOW, 100] : [])], bottom, MARGIN.top);
     const across = dots.length ? ticks(...x.ends, Math.max(2, width / 100)).filter((v) => this.unit !== "%" || Number.isInteger(v)) : [];
     const up = dots.length ? ticks(...y.ends, 4) : [];
     const path = line.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");

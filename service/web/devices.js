@@ -1,16 +1,17 @@
-// The Devices view: latency tables with their findings, and adding a device from a file.
+// The Devices view: the list, and adding a device from a file or by a link.
 
-import { Problem, get, post } from "./api.js";
+import { Problem, post } from "./api.js";
+import { findings, showDevice } from "./device.js";
 import { $, announce, h, show } from "./dom.js";
-import { share } from "./format.js";
 import { LinkView, lacksRuntime, linkForm } from "./links.js";
-import { conditionsInWords, tag } from "./origin.js";
 import { problem } from "./problems.js";
+import { rowsTable } from "./tables.js";
 
 export class Devices {
-  /** `added(name)` is called after a device was stored, `explore(name)` to open one under Explore. */
-  constructor(added, explore) {
-    Object.assign(this, { added, explore });
+  /** `go(patch)` changes the state, `added(name)` is called after a device was stored or removed,
+   * `explore(name)` to open one under Explore. */
+  constructor(state, go, added, explore) {
+    Object.assign(this, { state, go, added, explore });
   }
 
   async open(catalog) {
@@ -19,7 +20,20 @@ export class Devices {
       this.#frame($("#devices"));
       this.#byLink();
     }
-    await this.#list();
+    const { device } = this.state;
+    this.all.hidden = device != null;
+    this.one.hidden = device == null;
+    if (device == null) return this.#list();
+    await showDevice(this.one, device, {
+      explore: () => this.explore(device),
+      back: () => this.go({ device: null }),
+      removed: async () => {
+        Object.assign(this.state, { device: null });
+        this.go({});
+        await this.added(device);
+      },
+      changed: () => this.added(device),
+    });
   }
 
   #frame(section) {
@@ -32,7 +46,7 @@ export class Devices {
       "div",
       { class: "drop", id: "drop" },
       h("p", {}, h("b", {}, "Drop a device file here"), " or ", h("label", { class: "link", for: "device-file" }, "choose one"), "."),
-      h("p", { class: "hint" }, "JSON with name, runtime, precision, batch, conditions, space and a table of layers in milliseconds, as the measuring kit writes it. It is checked before it is stored."),
+      h("p", { class: "hint" }, "JSON with name, runtime, precision, batch, conditions, space and a table of layers in milliseconds, as the measuring kit writes it and `devices show --table` prints it. It is checked before it is stored."),
       input,
     );
     for (const kind of ["dragenter", "dragover"])
@@ -49,7 +63,9 @@ export class Devices {
     this.results = h("div", { id: "upload-results", "aria-live": "polite" });
     this.link = h("details", { class: "card", id: "by-link" });
     this.body = h("div", {});
-    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "Latency tables: the time of each layer, and where the times come from.")), this.link, zone, this.results, this.body);
+    this.all = h("div", { class: "list" }, this.link, zone, this.results, this.body);
+    this.one = h("div", { class: "list" });
+    show(section, h("header", { class: "view" }, h("h1", { id: "devices-title" }, "Devices"), h("p", { class: "hint" }, "Latency tables: the time of each layer, and where the times come from.")), this.all, this.one);
   }
 
   #byLink() {
@@ -97,51 +113,29 @@ export class Devices {
     }
   }
 
-  async #list() {
+  /** From the catalogue alone: what each table holds is in the device's own view. */
+  #list() {
     const { devices } = this.catalog;
     if (!devices.length) return show(this.body, h("p", { class: "empty card" }, "No device yet."));
-    const rows = new Map(devices.map((d) => [d.name, [h("tr", {}, h("th", { scope: "row" }, d.name), h("td", { colspan: 6, class: "hint" }, "Loading"))]]));
-    const body = h("tbody", {}, [...rows.values()].flat());
-    const names = ["Device", "Space", "Precision", "Table", "Conditions", "Layers", "Error on whole networks"];
-    const table = h("table", {}, h("thead", {}, h("tr", {}, names.map((n, i) => h("th", { scope: "col", class: i > 4 ? "n" : null }, n)))), body);
-    show(this.body, h("div", { class: "card flush" }, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Devices" }, table)));
-    await Promise.all(
-      devices.map(async ({ name }) => {
-        const device = await get(`/v1/devices/${encodeURIComponent(name)}`).catch((error) => ({ name, tables: [], failed: error.message }));
-        const before = rows.get(name);
-        const after = this.#rows(device);
-        before[0].before(...after);
-        before[0].remove();
-      }),
-    );
-  }
-
-  #rows(device) {
-    if (!device.tables.length) return [h("tr", {}, h("th", { scope: "row" }, device.name), h("td", { colspan: 6 }, device.failed ?? "no table"))];
-    const rows = device.tables.map((table, i) =>
-      h(
+    const open = (name) => (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      this.go({ device: name });
+      scrollTo(0, 0);
+    };
+    const rows = devices.map(({ name, precisions, runtimes }) => {
+      const spaces = Object.keys(precisions);
+      const known = [...new Set(Object.values(runtimes).flatMap((by) => Object.values(by)))];
+      return h(
         "tr",
         {},
-        i === 0 ? h("th", { scope: "row", rowspan: device.tables.length }, h("a", { href: `/?devices=${encodeURIComponent(device.name)}`, onclick: (event) => (event.preventDefault(), this.explore(device.name)) }, device.name)) : null,
-        h("td", {}, table.space),
-        h("td", {}, table.precision),
-        h("td", {}, tag(table.origin, "", table.source), table.revision ? h("small", {}, ` revision ${table.revision}`) : null),
-        h("td", { class: "wide" }, conditionsInWords(table.conditions)),
-        h("td", { class: "n" }, String(table.layers)),
-        h("td", { class: "n" }, table.expected_error == null ? "not known" : `± ${share(table.expected_error)}`, table.drift_fraction == null ? null : h("small", {}, ` drift ${share(table.drift_fraction)} between ${table.sittings} sittings`)),
-      ),
-    );
-    const count = device.lint?.length ?? 0;
-    if (count) rows.push(h("tr", { class: "note" }, h("td", { colspan: 7 }, h("details", {}, h("summary", {}, `${count} finding${count > 1 ? "s" : ""} about ${device.name}`), findings(device)))));
-    return rows;
+        h("th", { scope: "row" }, h("a", { href: `/?view=devices&device=${encodeURIComponent(name)}`, onclick: open(name) }, name)),
+        h("td", {}, spaces.join(", ")),
+        h("td", {}, [...new Set(Object.values(precisions).flat())].join(", ")),
+        h("td", {}, known.map((runtime) => runtime ?? "not stated").join(", ")),
+        h("td", { class: "n" }, String(Object.values(precisions).flat().length)),
+      );
+    });
+    show(this.body, h("div", { class: "card flush" }, rowsTable("Devices", ["Device", "Spaces", "Precisions", "Runtime", { title: "Tables", kind: "n" }], rows)));
   }
-}
-
-/** The findings of lint about a device's tables, errors before warnings. */
-function findings(device) {
-  const list = (severity) => {
-    const found = (device.lint ?? []).filter((finding) => finding.severity === severity);
-    return found.length ? h("ul", { class: `findings ${severity}` }, found.map((f) => h("li", {}, `${severity}, ${f.kind}: ${f.detail}`))) : null;
-  };
-  return [list("error"), list("warning")];
 }

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { short } from "./format.js";
 import { tag } from "./origin.js";
+import { scroller } from "./tables.js";
 
 const NAMES = {
   training: "Training the supernet, once",
@@ -32,7 +33,7 @@ export class Energy {
       const found = await get(`/v1/supernets/${encodeURIComponent(supernet)}/ledger?devices=${devices}`);
       if (supernet !== this.supernet || devices !== Number(this.input.value)) return;
       this.card.hidden = false;
-      show(this.body, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Energy, by what it is spent on" }, table(found)), totals(found), found.missing.map((line) => h("p", { class: "hint" }, `Not known: ${line}`)));
+      show(this.body, scroller("Energy, by what it is spent on", table(found)), totals(found), found.missing.map((line) => h("p", { class: "hint" }, `Not known: ${line}`)));
     } catch {
       if (supernet === this.supernet) this.card.hidden = true; // a card without energies
     }

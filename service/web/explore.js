@@ -16,6 +16,7 @@ import { problem } from "./problems.js";
 import { SearchCard, deviceName } from "./search.js";
 import { SearchForm } from "./search_form.js";
 import { MOST_DEVICES } from "./state.js";
+import { scroller } from "./tables.js";
 import { Trainings } from "./trainings.js";
 
 /** "12.35", or "12.35 (1.544 an image)" for a batch. */
@@ -270,7 +271,7 @@ export class Explore {
     const heads = ["Device", "Table", "Top-1, %", "Latency, ms", "MACs"];
     const table =
       rows.length &&
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Devices at this budget" }, h("table", {}, h("caption", {}, `Within ${ms(this.state.budget)} ms, predicted`), h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i > 1 ? "n" : null }, n)))), h("tbody", {}, rows)));
+      scroller("Devices at this budget", h("table", {}, h("caption", {}, `Within ${ms(this.state.budget)} ms, predicted`), h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i > 1 ? "n" : null }, n)))), h("tbody", {}, rows)));
     show($("#compare"), table || null, this.notes);
   }
 

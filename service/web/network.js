@@ -4,14 +4,14 @@ import { $, h, show } from "./dom.js";
 import { ms, scaled, share } from "./format.js";
 import { Picture } from "./picture.js";
 import { Sensitivity } from "./sensitivity.js";
+import { scroller } from "./tables.js";
 
 export class NetworkCard {
   constructor() {
     this.card = $("#picture-card");
-    const scroll = (label) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label });
-    const frame = scroll("Architecture, scrolls sideways");
+    const frame = scroller("Architecture, scrolls sideways");
     const changes = h("div", { class: "sensitivity" });
-    this.table = scroll("Layers");
+    this.table = scroller("Layers");
     this.details = h("details", {}, h("summary", {}, "Every layer as a table"), this.table);
     this.details.addEventListener("toggle", () => this.#fillTable());
     this.picture = new Picture(frame);

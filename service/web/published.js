@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { h, s } from "./dom.js";
 import { forImages, ms, percent, scaled } from "./format.js";
+import { scroller } from "./tables.js";
 
 export class Published {
   constructor() {
@@ -58,7 +59,7 @@ export function legend(fronts) {
       "details",
       {},
       h("summary", {}, `${rows.length} published network${rows.length > 1 ? "s" : ""} as a table`),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Published networks" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i ? "n" : null }, n)))), h("tbody", {}, body))),
+      scroller("Published networks", h("table", {}, h("thead", {}, h("tr", {}, heads.map((n, i) => h("th", { scope: "col", class: i ? "n" : null }, n)))), h("tbody", {}, body))),
       h("p", { class: "hint" }, "subnet-search networks export ID downloads one of them as an ONNX model."),
     ),
   );

@@ -149,7 +149,7 @@ function result(search) {
     providers(found.file),
     tryOnDevice(search),
     download(search),
-    snippet("curl", curl(search)),
+    snippet("curl", curl(search), () => withProfile(search)),
     snippet("Python", python(search)),
   );
 }
@@ -207,6 +207,18 @@ async function save(search, state) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-function snippet(name, text) {
-  return h("details", { class: "snippet" }, h("summary", {}, name), h("div", { class: "code" }, copyButton(() => text), h("pre", { tabindex: "0", "aria-label": `${name} snippet` }, h("code", {}, text))));
+/** A text to copy; `whole()` may give a longer one once it is opened, or null. */
+function snippet(name, text, whole = async () => null) {
+  const code = h("code", {}, text);
+  const details = h("details", { class: "snippet" }, h("summary", {}, name), h("div", { class: "code" }, copyButton(() => code.textContent), h("pre", { tabindex: "0", "aria-label": `${name} snippet` }, code)));
+  details.addEventListener("toggle", async () => (code.textContent = (await whole().catch(() => null)) ?? text), { once: true });
+  return details;
+}
+
+/** The curl of a search whose device came with the request or has another table now: with its profile. */
+async function withProfile(search) {
+  const name = encodeURIComponent(deviceName(search));
+  const known = await get(`/v1/devices/${name}`).catch(() => ({ tables: [] }));
+  if (known.tables.some(({ sha256 }) => sha256 === search.request.device_sha256)) return null;
+  return curl(search, await get(`/v1/searches/${search.id}/table`));
 }

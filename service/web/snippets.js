@@ -4,14 +4,15 @@ import { savedKey } from "./api.js";
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-export function curl(search) {
+/** `profile`: of a device that nobody keeps, or whose table is another one now. */
+export function curl(search, profile = null) {
   const auth = savedKey() ? ` -H "Authorization: Bearer $SUBNET_KEY"` : "";
   const { supernet, device, constraints, precision, seed, batch } = search.request;
-  const body = JSON.stringify({ supernet, device, constraints, precision, seed, batch });
+  const body = JSON.stringify({ supernet, device: profile ?? device, constraints, precision, seed, batch });
   const model = `${location.origin}/v1/searches/${search.id}/model.onnx`;
   return [
     `curl -s${auth} -H 'Prefer: wait=60' -H 'Content-Type: application/json' \\`,
-    `  ${location.origin}/v1/searches -d ${quoted(body)}`,
+    profile ? `  ${location.origin}/v1/searches -d @- <<'END'\n${body}\nEND` : `  ${location.origin}/v1/searches -d ${quoted(body)}`,
     "",
     `curl -s${auth} -o model.onnx ${model}`,
     `echo '${search.result.sha256}  model.onnx' | sha256sum -c`,

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { Plot } from "./curves.js";
-import { $, h, show } from "./dom.js";
+import { h, show } from "./dom.js";
 import { percent } from "./format.js";
 
 const PAUSE_MS = 10_000;
@@ -25,7 +25,7 @@ export class Trainings {
 
   /** Ask again, but not for a view that nobody sees. */
   #later() {
-    this.timer = setTimeout(() => ($("#explore").hidden || document.hidden ? this.#later() : this.open()), PAUSE_MS);
+    this.timer = setTimeout(() => (this.card.parentElement.hidden || document.hidden ? this.#later() : this.open()), PAUSE_MS);
   }
 
   #row(training) {

@@ -61,7 +61,7 @@ def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     after = headline(page)
     assert after[0] < before[0]
     assert after[1] < before[1]
-    expect(page).to_have_url(re.compile("budget="))
+    expect(page).to_have_url(re.compile("latency_ms="))
 
     page.get_by_role("button", name="Search within").click()
     button = page.get_by_role("button", name="Download ONNX")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -11,7 +14,17 @@ from service.http.pages import GUIDE
 from service.settings import Settings
 from service.storage.access.api_keys import KeyStore
 from service.storage.database import migrate, open_database
-from tests.e2e.browser import CHROMIUM, EXPLORE, EXPLORE_TINY, TINY, headline, open_explore
+from tests.e2e.browser import (
+    BOUNDED,
+    CHROMIUM,
+    EXPLORE,
+    EXPLORE_TINY,
+    SUPERNET,
+    TINY,
+    TINY_DEVICE,
+    headline,
+    open_explore,
+)
 from tests.service.conftest import keep, make_bundle, make_table
 from tests.service.serving import serving
 
@@ -51,7 +64,7 @@ def tab_to(page, selector):
 
 
 def test_no_request_leaves_for_another_host(page, url, hosts):
-    for path in ("/", "/?view=searches", "/?view=devices", "/docs"):
+    for path in ("/", "/?view=searches", "/?view=devices", "/?view=supernets", "/docs"):
         page.goto(path)
         page.wait_for_load_state("networkidle")
     expect(page.get_by_text("/v1/searches/{search_id}/model.onnx", exact=True)).to_be_visible()
@@ -76,7 +89,9 @@ def test_axe_finds_nothing_serious(page):
     for path, ready in (
         (EXPLORE, ".sensitivity table"),
         ("/?view=searches", "#searches tbody tr, #searches .empty"),
-        ("/?view=devices", "#devices tbody tr td .tag"),
+        ("/?view=devices", "#devices tbody tr td"),
+        (f"/?view=devices&device={BOUNDED}", "#devices .plot svg"),
+        (f"/?view=supernets&supernet={SUPERNET}", "#supernets .pairs"),
     ):
         page.goto(path)
         expect(page.locator(ready).first).to_be_visible()
@@ -92,12 +107,46 @@ def test_axe_finds_nothing_serious(page):
     assert not found
 
 
-def test_nothing_is_wider_than_a_small_phone(page):
-    page.set_viewport_size({"width": 360, "height": 780})
-    for path in (EXPLORE, "/?view=searches", "/?view=devices"):
+WIDTHS = (360, 390, 768, 1024, 1440, 2560)
+LAYOUT = (Path(__file__).parent / "layout.js").read_text()
+
+
+def test_nothing_overlaps_and_nothing_leaves_its_box(page, url):
+    """Every view at every width, with text as it is and twice as large."""
+    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.9}}
+    ids = [
+        httpx.post(
+            f"{url}/v1/searches",
+            json={**body, "seed": seed},
+            headers={"Prefer": "wait=50"},
+            timeout=60,
+        ).json()["id"]
+        for seed in range(2)
+    ]
+    found = []
+    for path, ready in (
+        (f"{EXPLORE_TINY}&search={ids[0]}", "#download"),
+        ("/?view=searches", "#searches tbody tr"),
+        (f"/?view=searches&compare={','.join(ids)}", "#searches figure svg.subnet"),
+        ("/?view=devices", "#devices tbody tr"),
+        (f"/?view=devices&device={BOUNDED}", "#devices .plot svg"),
+        ("/?view=supernets", "#supernets tbody tr"),
+        (f"/?view=supernets&supernet={SUPERNET}", "#supernets .plot svg"),
+    ):
         page.goto(path)
+        expect(page.locator(ready).first).to_be_visible()
         page.wait_for_load_state("networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        for text in ("", "187.5%"):
+            page.evaluate("(size) => (document.documentElement.style.fontSize = size)", text)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.evaluate(TWO_FRAMES)  # of what is drawn anew when its box changes
+                found += [(path, width, text, fault) for fault in page.evaluate(LAYOUT)]
+    assert not found
+
+
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def test_a_key_is_asked_for_where_one_is_required(page, tmp_path):
@@ -113,7 +162,9 @@ def test_a_key_is_asked_for_where_one_is_required(page, tmp_path):
         page.context.unroute_all()
         page.goto(url + EXPLORE_TINY)
         for key in ("wrong", secret):
-            expect(dialog).to_contain_text("key")
+            expect(dialog.locator("#key-said")).to_have_text(
+                re.compile(r"^The service says: .*\.$")
+            )
             dialog.get_by_label("Key", exact=True).fill(key)
             dialog.get_by_role("button", name="Use key").click()
         expect(page.locator("#chosen-body .headline")).to_be_visible()

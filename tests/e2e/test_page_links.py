@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
+import subprocess
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
+from service.contracts import search_columns
 from tests.e2e.browser import CHROMIUM, EXPLORE_TINY, TINY, TINY_DEVICE, open_explore
 
 pytestmark = [
@@ -53,7 +57,8 @@ def test_a_link_reproduces_the_view(page, url):
     expect(page.get_by_label("Status")).to_have_value("succeeded")
     expect(page.get_by_label("Latency, ms, at most")).to_have_value("0.81")
     expect(page.locator("tbody tr").first).to_be_visible()
-    times = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
+    cells = page.locator('tbody td[data-label^="Latency"]').all_inner_texts()
+    times = [float(text) for text in cells]
     assert times
     assert times == sorted(times)
     assert max(times) <= 0.81
@@ -74,26 +79,76 @@ def test_searches_are_found_by_when_they_were_asked(page, url):
     page.goto(f"/?view=searches&f.device={TINY_DEVICE}")
     expect(found).to_be_visible()
     before, since = page.get_by_label("Asked before, UTC"), page.get_by_label("Asked since, UTC")
-    before.fill(day.isoformat())
+    before.fill(f"{day}T00:00:00")
     before.blur()
     expect(found).not_to_be_visible()
-    expect(page).to_have_url(re.compile(f"f.created_before={day}"))
-    before.fill((day + timedelta(days=1)).isoformat())
-    since.fill(day.isoformat())
+    expect(page).to_have_url(re.compile(f"&created_before={day}"))
+    before.fill(f"{day + timedelta(days=1)}T00:00:00")
+    since.fill(f"{day}T00:00:00")
     since.blur()
     expect(found).to_be_visible()
     expect(page.get_by_label("Device", exact=True)).to_have_value(TINY_DEVICE)
     page.reload()
     expect(found).to_be_visible()
-    expect(since).to_have_value(day.isoformat())
-    # An hour, which the field cannot show, is kept when another filter changes.
-    later = datetime.fromisoformat(search["created_at"]) + timedelta(seconds=1)
+    expect(since).to_have_value(re.compile(f"{day}T00:00"))
+    # So long ago, instead of a moment.
+    page.get_by_label("Asked within").select_option("1h")
+    expect(page).to_have_url(re.compile("&since=1h"))
+    expect(since).to_have_value("")
+    expect(found).to_be_visible()
+    # A fraction of a second, which the field cannot show, is kept when another filter changes.
+    later = datetime.fromisoformat(search["created_at"]) + timedelta(seconds=1.5)
     moment = httpx.QueryParams({"f.created_after": later.isoformat()})
     page.goto(f"/?view=searches&{moment}")
-    expect(since).to_have_value(later.date().isoformat())
+    expect(since).to_have_value(later.isoformat()[:19])
     page.get_by_label("Device", exact=True).select_option(TINY_DEVICE)
-    expect(page).to_have_url(re.compile("f.device="))
+    expect(page).to_have_url(re.compile("&device="))
     expect(page.locator("#searches .card")).to_be_visible()
     expect(found).not_to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(found).to_be_visible()
+
+
+def test_searches_side_by_side_and_as_csv(page, url):
+    """One of them on a device that came with its request: listed, and its snippet is whole."""
+    device = httpx.get(f"{url}/v1/devices/{TINY_DEVICE}/table").json() | {"name": "inline-board"}
+    found = [
+        httpx.post(
+            f"{url}/v1/searches",
+            json={"supernet": TINY, "device": of, "constraints": {"latency_ms": 0.85}},
+            headers={"Prefer": "wait=50"},
+            timeout=60,
+        ).json()
+        for of in (TINY_DEVICE, device)
+    ]
+    page.goto("/?view=searches&status=succeeded&latency_ms_max=0.85")
+    for search in found:
+        row = page.locator("tbody tr", has=page.locator(f'a[href="/?search={search["id"]}"]'))
+        measured = row.locator('td[data-label="Top-1, %, measured"]')
+        expect(measured).to_have_text(f"{search['result']['verified']['top1']['value']:.2f}")
+        row.get_by_role("checkbox").check()
+    others = page.get_by_label("Device", exact=True).locator("optgroup option")
+    assert others.all_inner_texts() == ["inline-board"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    with open(download.value.path(), newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert {search["id"] for search in found} <= rows.keys()
+    assert set(rows[found[0]["id"]]) == set(search_columns([]))
+    assert json.loads(rows[found[0]["id"]]["arch"]) == found[0]["result"]["arch"]
+
+    page.get_by_role("button", name="Compare 2 searches").click()
+    expect(page).to_have_url(re.compile(f"compare={found[0]['id']}|compare={found[1]['id']}"))
+    top1 = page.get_by_role("row", name=re.compile("^Top-1, %, predicted")).locator("td")
+    shown = {f"{search['result']['top1']:.2f}" for search in found}
+    assert set(top1.all_inner_texts()) == shown
+    expect(page.locator("figure.network svg.subnet")).to_have_count(2)
+    page.get_by_role("button", name="Back to the list").click()
+    expect(page.locator("tbody tr").first).to_be_visible()
+
+    page.goto(f"/?search={found[1]['id']}")
+    page.locator("summary", has_text="curl").click()
+    code = page.locator(".snippet code").first
+    expect(code).to_contain_text("p50_ms")
+    ran = subprocess.run(["bash", "-ec", code.inner_text()], capture_output=True, text=True)
+    assert found[1]["id"] in ran.stdout, ran.stderr

@@ -11,7 +11,7 @@ import pytest
 from latency_tables.benchmark import MeasureOptions, build_kit, measure_space
 from latency_tables.runtimes import register_runtime, unregister_runtime
 from models.spaces import layer_plan
-from service.catalog import open_catalog, read_profile
+from service.catalog import open_catalog
 from service.delivery import ModelBuilder, deliver, verify_file
 from service.settings import Settings
 from service.storage import ArtifactStore
@@ -47,7 +47,7 @@ def run_kit(kit, folder):
 def test_from_a_kit_to_a_verified_file(catalog, tmp_path):
     space = catalog.supernets.get(SUPERNET).space
     kit = build_kit(space, QUICK)
-    table = read_profile(catalog, run_kit(kit, tmp_path / "kit"))
+    table = catalog.read_profile(run_kit(kit, tmp_path / "kit"))
     assert (table.device, table.conditions.runtime) == ("board", RUNTIME.name)
     assert table.missing(space) == []
     assert table.expected_error == pytest.approx(0, abs=1e-3)

@@ -27,7 +27,7 @@ from latency_tables.remote import Board
 from latency_tables.runtimes import find_runtime
 from latency_tables.table import LatencyTable
 from models.spaces import layer_plan
-from service.catalog import open_catalog, read_profile
+from service.catalog import open_catalog
 from service.settings import Settings
 from tests.sshd import HOST, Sshd, sshd
 
@@ -80,7 +80,7 @@ def main() -> int:
         print(f"making models of {space.name}")
         kit = build_kit(space, MeasureOptions())
         files = over_ssh(server, kit, given.seconds), here(kit, Path(name) / "kit", given.seconds)
-        far, near = (read_profile(catalog, json.loads(content)) for content in files)
+        far, near = (catalog.read_profile(json.loads(content)) for content in files)
     networks = space.decode(space.sample(NETWORKS, np.random.default_rng(0)))
     plans = [layer_plan(space, arch) for arch in networks]
 

@@ -1,7 +1,7 @@
 """What a supernet needs before it can be searched: import, measured subnets, a predictor.
 
 Read `importing`, `measure_accuracy`, then `predictor_fit`; `searchable` does both after a training,
-and `sharing_gap` trains networks alone."""
+`sharing_gap` trains networks alone, and `removal` removes a supernet."""
 
 import lazy_loader
 

@@ -20,7 +20,7 @@ from service.cli.devices.importing import (
     Unit,
     import_foreign,
 )
-from service.cli.devices.listing import show
+from service.cli.devices.listing import show_all
 
 
 def import_(
@@ -61,14 +61,13 @@ def import_(
             raise InputError("import: expected --sitting with a file alone")
         from service.catalog import keep_sitting, read_sitting
 
-        show(keep_sitting(known, *read_sitting(known, read_json(Path(name)))).device, json=json)
+        sat = keep_sitting(known, *read_sitting(known, read_json(Path(name))))
+        show_all([sat.device], json=json)
         return
     if path is None and space is None:
-        from service.catalog import read_profile
-
-        profile = read_json(Path(name)).read(lambda value: read_profile(known, value))
+        profile = read_json(Path(name)).read(known.read_profile)
         known.keep_device(profile, replace=replace)
-        show(profile.device, json=json)
+        show_all([profile.device], json=json)
         return
     if path is None or space is None:
         raise InputError(
@@ -140,4 +139,4 @@ def fit(
     else:
         table = document.read(lambda _: known.read_profile(profile))
     known.keep_device(table, replace=replace)
-    show(name, json=json)
+    show_all([name], json=json)

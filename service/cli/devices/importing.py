@@ -155,7 +155,9 @@ def _show(name: str, imported: ImportedTable, warnings: list[str], *, json: bool
         own = (imported.table.space, imported.table.conditions.precision)
         found = [f.detail for f in device.lint if (f.space, f.precision) == own]
         rows = _rows(imported.unmapped)
-        print_json({**device.model_dump(), "warnings": [*warnings, *found], "unmapped": rows})
+        print_json(
+            {**device.model_dump(mode="json"), "warnings": [*warnings, *found], "unmapped": rows}
+        )
     else:
         print_device(device)
         _print_unmapped(imported.unmapped)

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import InputError, SubnetSearchError
-from service.cli.common import Json, SupernetName, print_warnings, settings
+from service.cli.common import STOPPED, Json, SupernetName, print_warnings, settings
 from service.cli.output import print_json, progress_bar
 from service.contracts import measured_in_words
 
 if TYPE_CHECKING:
     from service.client import Client
     from service.contracts import LinkRead
-
-STOPPED = 130
-"""Exit code of a command that Ctrl-C ended."""
 
 AtServer = Annotated[
     str,

@@ -1,19 +1,26 @@
-"""`devices list`, `devices show` and `devices lint`, here or of a service (`--server`)."""
+"""`devices list`, `show`, `lint` and `remove`, here or of a service (`--server`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import InputError
 from service.cli.common import DeviceArgument, Json, Server
 from service.cli.output import print_json, print_table
 from service.cli.source import open_source
 from service.contracts import sittings_in_words
 
 if TYPE_CHECKING:
+    from service.cli.source import Profile
     from service.contracts import DeviceFinding, DeviceRead, DeviceSummary
+
+OfSpace = Annotated[str | None, typer.Option("--space", help="Only its table for this space.")]
+AtPrecision = Annotated[
+    str | None, typer.Option("--precision", help="Only its table at this precision.")
+]
 
 
 def list_(server: Server = None, json: Json = False) -> None:
@@ -33,26 +40,86 @@ def _runtimes(item: DeviceSummary) -> str:
     return ", ".join(sorted(known)) or "not stated"
 
 
-def show(name: DeviceArgument, server: Server = None, json: Json = False) -> None:
-    """Show one device: its latency tables and where they come from."""
+def show(
+    name: DeviceArgument,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table", help="Print its latency table as a profile, which `devices import` reads."
+        ),
+    ] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print the times of its layers as CSV.")
+    ] = False,
+    space: OfSpace = None,
+    precision: AtPrecision = None,
+    server: Server = None,
+    json: Json = False,
+) -> None:
+    """Show one device: its latency tables and where they come from, or one whole table."""
+    if table or csv:
+        if table and csv or csv and json:
+            raise InputError("show: expected one of --table, --csv and --json")
+        with open_source(server) as source:
+            print_table_of(source.device_table(name, space=space, precision=precision), csv=csv)
+        return
+    if space is not None or precision is not None:
+        raise InputError("show: --space and --precision choose a table for --table or --csv")
     with open_source(server) as source:
         device = source.device(name)
+    _show(device, json=json)
+
+
+def print_table_of(profile: Profile, *, csv: bool) -> None:
+    """A whole table: as the profile that it is, or its times as CSV."""
+    if not csv:
+        print_json(profile)
+        return
+    from latency_tables.fitting import parse_profile
+    from latency_tables.published import table_csv
+
+    typer.echo(table_csv(parse_profile(profile)), nl=False)
+
+
+def _show(device: DeviceRead, *, json: bool) -> None:
     if json:
-        print_json(device.model_dump())
+        print_json(device.model_dump(mode="json"))
     else:
         print_device(device)
     print_findings(device)
 
 
+def remove(
+    name: DeviceArgument,
+    space: OfSpace = None,
+    precision: AtPrecision = None,
+    server: Server = None,
+    json: Json = False,
+) -> None:
+    """Remove a device of yours, or some of its tables. Stored searches keep theirs."""
+    with open_source(server) as source:
+        found = source.remove_device(name, space=space, precision=precision)
+    if json:
+        print_json(found.model_dump(mode="json"))
+        return
+    for table in found.removed:
+        which = f"{name} for space {table.space} at {table.precision}"
+        typer.echo(f"removed: {which}, revision {table.revision} and those before it")
+    typer.echo("stored searches keep the tables that they were asked with")
+    for left in found.remaining:
+        where = f"{left.space} at {left.precision}: {left.origin}, {left.source}"
+        typer.echo(f"{name} still has a table for space {where}")
+
+
 def show_all(names: Sequence[str], *, json: bool) -> None:
     """Show devices; as JSON, a list unless there is one."""
-    if len(names) == 1:
-        show(names[0], json=json)
-        return
     with open_source(None) as source:
         devices = [source.device(name) for name in names]
+    if len(devices) == 1:
+        _show(devices[0], json=json)
+        return
     if json:
-        print_json([device.model_dump() for device in devices])
+        print_json([device.model_dump(mode="json") for device in devices])
     for device in devices:
         if not json:
             print_device(device)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import Conflict, InputError
-from service.cli.common import MEASURE_S, Json, SupernetName, catalog, check_out, settings
+from service.cli.common import (
+    MEASURE_S,
+    Json,
+    SupernetName,
+    catalog,
+    check_out,
+    if_stopped,
+    settings,
+)
 from service.cli.devices.listing import show_all
 from service.cli.devices.remote import Python, Ssh, check_alone, measure_over_ssh
 from service.cli.devices.sittings import add_sittings
@@ -132,18 +140,27 @@ def measure(  # long: a parameter for each option
         work = _unfinished(known, space, work, sittings)
     for options in work:
         _check_start(known, space, options, resume=resume, replace=replace)
-    if ssh is not None:
-        measure_over_ssh(known, space, work, ssh, python, power_w, resume=resume, replace=replace)
-        show_all(list(devices), json=json)
-        return
-    for options in work:
-        if len(devices) > 1:
-            typer.echo(f"batch {options.batch} is device {options.device}", err=True)
-        _measure_here(known, space, options, power_w, replace=replace)
-    for device in devices:
-        table = known.devices.table(device, space.name, precision)
-        add_sittings(supernet, table, sittings, between, target_s)
+    with if_stopped("finished rounds are kept; the same command with --resume goes on"):
+        if ssh is not None:
+            how = {"resume": resume, "replace": replace}
+            measure_over_ssh(known, space, work, ssh, python, power_w, **how)
+        for options in work if ssh is None else ():
+            if len(devices) > 1:
+                typer.echo(f"batch {options.batch} is device {options.device}", err=True)
+            _measure_here(known, space, options, power_w, replace=replace)
+        for device in devices if ssh is None else ():
+            table = known.devices.table(device, space.name, precision)
+            add_sittings(supernet, table, sittings, between, target_s)
     show_all(list(devices), json=json)
+    if not json:
+        first, asked = (
+            next(iter(devices)),
+            "" if precision == "fp32" else f" --precision {precision}",
+        )
+        typer.echo(
+            f"measured {', '.join(devices)}; next: `subnet-search search --supernet {supernet} "
+            f"--device {first}{asked} --latency-ms X`"
+        )
 
 
 def measure_unknown(

@@ -55,7 +55,6 @@ def measure_over_ssh(
     from latency_tables.benchmark import build_kit
     from latency_tables.remote import Board
     from latency_tables.runtimes import find_runtime
-    from service.catalog import read_profile
 
     first, boards = work[0], []
     for options in work:
@@ -72,7 +71,7 @@ def measure_over_ssh(
         title = f"{options.device}: {space.name} on {host}"
         path = _fetched(options, space, _measure(board, kit, title, resume=resume))
         _remove(board, kit, host, keep_kit=options is not work[-1])
-        table = read_json(path).read(lambda value: read_profile(known, value))
+        table = read_json(path).read(known.read_profile)
         known.keep_device(table, replace=replace)
         path.unlink()
 

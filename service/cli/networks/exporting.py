@@ -25,7 +25,7 @@ from service.cli.networks.options import (
 )
 from service.cli.output import print_json, progress_bar
 from service.cli.source import open_source
-from service.contracts import measured_in_words, providers_in_words
+from service.contracts import images_in_words, measured_in_words, providers_in_words
 
 if TYPE_CHECKING:
     from service.contracts import FileBatch
@@ -132,6 +132,7 @@ def download_found(answer: Mapping[str, Any], out: Path, server: str) -> dict[st
     content = out.read_bytes()
     return {
         "path": str(out),
+        **_stated(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
         "verified": answer["verified"],
@@ -147,12 +148,26 @@ def keep_model(out: Path, made: VerifiedModel) -> dict[str, Any]:
     print_warnings(made.warnings)
     return {
         "path": str(out),
+        **_stated(made.model),
         "sha256": hashlib.sha256(made.model).hexdigest(),
         "model_bytes": len(made.model),
         "verified": made.findings,
         "file": made.about,
         "warnings": list(made.warnings),
     }
+
+
+def _stated(model: bytes) -> dict[str, Any]:
+    """What a file states of itself beside its checks, and what it does not."""
+    import onnx
+
+    from service.delivery import read_stated
+
+    stated = read_stated(onnx.load_from_string(model))
+    told = {name: stated[name] for name in ("device", "predicted", "classes", "not_stated")}
+    if stated["classes"] is None:
+        told["not_stated"]["classes"] = "the card of the supernet does not name them"
+    return told
 
 
 def check_target(out: Path, format: str, precision: str = "fp32", batch: str | None = None) -> None:
@@ -212,8 +227,14 @@ def print_export(answer: Mapping[str, Any]) -> None:
     verified = answer["verified"]
     typer.echo(f"{answer['path']}: {answer['model_bytes']} bytes, sha256 {answer['sha256']}")
     _print_top1(verified["top1"])
+    predicted = answer["predicted"]
+    if (ms := predicted.get("latency_ms")) is not None:
+        batch = images_in_words(predicted["provenance"]["latency_ms"]["conditions"]["batch"])
+        typer.echo(f"latency_ms {ms:.4g}{batch} predicted on {answer['device']}")
     if measured := verified.get("latency_ms"):
         typer.echo(measured_in_words(measured))
+    for name, why in answer["not_stated"].items():
+        typer.echo(f"the file states no {name}: {why}")
     if words := providers_in_words(answer.get("file", {})):
         typer.echo(words)
     if (lost := verified.get("quantization", {}).get("lost_points")) is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.errors import InputError
-from service.cli.common import From, Json, Server, catalog, places, settings
+from service.cli.common import From, Json, Server, catalog, if_stopped, places, settings
 from service.cli.completion import complete_device, complete_network
 from service.cli.networks.exporting import check_target, print_folder
 from service.cli.networks.options import FeaturesOption, FormatOption
@@ -104,12 +104,10 @@ def export(
     network = published_network(id)
     described = describe_network(catalog(), network.id)
     asked = (network, described, configured.home, places(from_))
-    with progress_bar("exporting") as show_share:
-        how: dict[str, Any] = {
-            "only": from_ is not None,
-            "features": features,
-            "on_share": show_share,
-        }
+    kept = if_stopped("what was downloaded is kept; the same command goes on")
+    with kept, progress_bar("exporting") as show_share:
+        how: dict[str, Any] = {"only": from_ is not None, "features": features}
+        how["on_share"] = show_share
         if format == "torch":
             folder = export_published_torch(*asked, **how)
             write_folder(out, folder.files)

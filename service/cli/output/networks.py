@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from json import dumps
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from service.contracts import (
     measured_in_words,
     under_runtime,
 )
+
+if TYPE_CHECKING:
+    from service.contracts import SearchRead
 
 FIRST = ("top1", "latency_ms", "latency_upper_ms")
 """Numbers that the table lists before the others."""
@@ -159,18 +163,8 @@ def draw_arch(
         Lines: the layers before the first stage ("stem"), one a stage, those after the last
         ("head").
     """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for layer in layers:
-        groups.setdefault(_group(layer["name"]), []).append(layer)
-    stages = [name for name in groups if name.startswith("stage")]
-    order = list(groups)
-    first, last = order.index(stages[0]), order.index(stages[-1])
-    rows = [
-        ("stem", "", _flat(groups, order[:first])),
-        *((name, _blocks(arch, index), groups[name]) for index, name in enumerate(stages)),
-        ("head", "", _flat(groups, order[last + 1 :])),
-    ]
-    times = [sum(layer["latency_ms"] or 0.0 for layer in some) for _, _, some in rows]
+    rows = _parts(arch, layers)
+    times = [_sum_ms(some) for _, _, some in rows]
     total, longest = sum(times), max(times)
     wide = max(len(blocks) for _, blocks, _ in rows)
     size = f"{arch['resolution']} x {arch['resolution']}"
@@ -186,6 +180,44 @@ def draw_arch(
             line += f" {ms:8.4f} ms {ms / total:4.0%} {bar * round(BAR_WIDTH * ms / longest)}"
         lines.append(line.rstrip())
     return lines
+
+
+def print_comparison(searches: Sequence[SearchRead]) -> None:
+    """Finished searches side by side: their numbers, then their networks stage by stage."""
+    from service.contracts import search_columns, search_row  # slow to import
+
+    rows = list(map(search_row, searches))
+    names = [name for name in search_columns(rows) if name != "arch"]
+    told = [name for name in names if any(row.get(name) is not None for row in rows)]
+    print_table(
+        ("", *(search.id[:8] for search in searches)),
+        [(name, *(_cell(row.get(name)) for row in rows)) for name in told],
+    )
+    typer.echo("")
+    networks = [search.result for search in searches if search.result is not None]
+    sizes = [f"{found.arch.model_dump()['resolution']} pixels" for found in networks]
+    parts = [
+        {name: (blocks, _sum_ms(some)) for name, blocks, some in _parts(arch, found.layers)}
+        for found in networks
+        for arch in [found.arch.model_dump()]
+    ]
+    stages = [
+        (name, *(_stage(each.get(name)) for each in parts))
+        for name in dict.fromkeys(name for each in parts for name in each)
+    ]
+    print_table(("network", *(search.id[:8] for search in searches)), [("input", *sizes), *stages])
+    typer.echo("a block is kernel x expansion; times are predicted, each under its own runtime")
+
+
+def _cell(value: object) -> str:
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else short(value)
+
+
+def _stage(part: tuple[str, float] | None) -> str:
+    if part is None:
+        return "none"
+    blocks, ms = part
+    return f"{blocks}  {ms:.4f} ms".strip() if ms else blocks or "unknown"
 
 
 def layer_table(
@@ -213,6 +245,27 @@ def layer_table(
             )
         )
     return (*columns, *costs), rows
+
+
+def _parts(
+    arch: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str, list[Mapping[str, Any]]]]:
+    """The stem, each stage and the head: name, blocks in words, layers."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        groups.setdefault(_group(layer["name"]), []).append(layer)
+    stages = [name for name in groups if name.startswith("stage")]
+    order = list(groups)
+    first, last = order.index(stages[0]), order.index(stages[-1])
+    return [
+        ("stem", "", _flat(groups, order[:first])),
+        *((name, _blocks(arch, index), groups[name]) for index, name in enumerate(stages)),
+        ("head", "", _flat(groups, order[last + 1 :])),
+    ]
+
+
+def _sum_ms(layers: Sequence[Mapping[str, Any]]) -> float:
+    return sum(layer["latency_ms"] or 0.0 for layer in layers)
 
 
 def _blocks(arch: Mapping[str, Any], stage: int) -> str:

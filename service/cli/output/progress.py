@@ -1,4 +1,7 @@
-"""Progress on stderr: a bar, or lines where that is no terminal."""
+"""Progress on stderr: a bar, or lines where that is no terminal.
+
+`never_silent` is around every command, for what has no bar: imports, a database, a file.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,46 @@ FIRST_LINE_S, NEXT_LINE_S = 2.0, 10.0
 """When the first line is printed, and how long after one the next, where there is no terminal."""
 
 
+LOOK_S = 0.25
+"""How often `never_silent` looks whether something else tells what is done."""
+_telling: list[str] = []
+"""Displays that are on now; while there is one, `never_silent` says nothing."""
+
+
+@contextmanager
+def telling(title: str) -> Iterator[None]:
+    """Around what says itself what is done."""
+    _telling.append(title)
+    try:
+        yield
+    finally:
+        _telling.remove(title)
+
+
+@contextmanager
+def never_silent(title: str) -> Iterator[None]:
+    """Lines on stderr, the first after two seconds, while nothing else tells what is done."""
+    out, start, ended = sys.stderr, time.monotonic(), Event()
+
+    def print_lines() -> None:
+        next_s = start + FIRST_LINE_S
+        while not ended.wait(min(LOOK_S, FIRST_LINE_S)):
+            now = time.monotonic()
+            if _telling:
+                next_s = now + FIRST_LINE_S
+            elif now >= next_s:
+                print(f"{title}: under way for {now - start:.0f} s", file=out, flush=True)
+                next_s = now + NEXT_LINE_S
+
+    printing = Thread(target=print_lines, daemon=True)
+    printing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        printing.join()
+
+
 class ShowShare(Protocol):
     """Moves a progress bar."""
 
@@ -23,6 +66,12 @@ class ShowShare(Protocol):
 @contextmanager
 def progress_bar(title: str) -> Iterator[ShowShare]:
     """A bar on stderr that is erased at the end; lines now and then where that is no terminal."""
+    with telling(title), _bar(title) as show_share:
+        yield show_share
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[ShowShare]:
     from rich.console import Console  # here, since most commands draw no bar
     from rich.progress import (
         BarColumn,

@@ -1,11 +1,13 @@
-"""JSON documents for programs and tables for people, on stdout."""
+"""JSON documents for programs, CSV for spreadsheets and tables for people, on stdout."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -14,6 +16,23 @@ import typer
 def print_json(document: Any) -> None:
     """Print one document; with `--json` a command prints nothing else to stdout."""
     typer.echo(json.dumps(document, allow_nan=False))
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as CSV for spreadsheets: moments in ISO 8601, objects as JSON, nothing for what
+    is not known."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_csv_cell(row.get(name)) for name in columns])
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bool | Mapping):
+        return json.dumps(value)
+    return value
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from service.cli.output.plot import plot_curves
+from service.cli.output.progress import telling
 
 if TYPE_CHECKING:
     from models.training import TrainingPoint, TrainingProgress
@@ -36,6 +37,7 @@ class TrainingDisplay:
         self._start, self._ended = time.monotonic(), Event()
         self._live: Any = None
         self._printing: Thread | None = None
+        self._told = telling(name)
 
     def on_images(self, share: float, doing: str) -> None:
         """Called while images are decoded."""
@@ -59,6 +61,7 @@ class TrainingDisplay:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> TrainingDisplay:
+        self._told.__enter__()
         if self._console.is_terminal:
             from rich.live import Live
 
@@ -76,6 +79,7 @@ class TrainingDisplay:
         trace: TracebackType | None,
     ) -> None:
         self._ended.set()
+        self._told.__exit__(None, None, None)
         if self._printing is not None:
             self._printing.join()
         if self._live is not None:

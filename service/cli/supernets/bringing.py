@@ -1,4 +1,4 @@
-"""`supernets`: list, show, download and import them."""
+"""`supernets`: list, show, download, import and remove them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from service.cli.common import (
     SupernetArgument,
     catalog,
     check_out,
+    if_stopped,
     places,
     print_warnings,
     settings,
@@ -71,6 +72,33 @@ def show(name: SupernetArgument, server: Server = None, json: Json = False) -> N
             typer.echo(f"{key}: {supernet.card[key]}")
     typer.echo(f"can now: {can_in_words(supernet.capabilities)}")
     print_next_steps(supernet.next_steps)
+
+
+def remove(
+    name: SupernetArgument,
+    training: Annotated[
+        bool,
+        typer.Option("--training", help="Also the checkpoint of its training, which makes it."),
+    ] = False,
+    server: Server = None,
+    json: Json = False,
+) -> None:
+    """Remove a supernet that you imported or trained. Finished searches and models stay."""
+    with open_source(server) as source:
+        found = source.remove_supernet(name, training=training)
+    if json:
+        print_json(found.model_dump())
+        return
+    what = ", ".join(found.files) or "the checkpoint of its training"
+    typer.echo(f"removed of {name}: {what}; {found.freed_bytes} bytes")
+    typer.echo("finished searches and their models stay")
+    if found.training_kept:
+        typer.echo(
+            "the checkpoint of its training is kept: `subnet-search supernets train RECIPE "
+            "--resume` makes the supernet again; `supernets remove NAME --training` removes it"
+        )
+    if found.still_known:
+        typer.echo(f"{name} is still known: `subnet-search supernets show {name}`")
 
 
 def _expected_error(predictor: Mapping[str, Any]) -> str:
@@ -132,6 +160,7 @@ def import_(
         print_json({"name": name, "path": str(bundle.path), "files": bundle.card["files"]})
     else:
         typer.echo(f"{bundle.path}: {', '.join(bundle.card['files'])}")
+        typer.echo(f"next: `subnet-search supernets show {name}` says what it can do now")
 
 
 def download(
@@ -162,7 +191,8 @@ def download(
     if name not in known:
         raise NotFound.named("supernet to download", name, known)
     warnings: list[str] = []
-    with progress_bar(f"downloading {name}") as show_share:
+    kept = if_stopped("what was downloaded is kept; the same command goes on")
+    with kept, progress_bar(f"downloading {name}") as show_share:
         done = download_supernet(
             settings().home,
             known[name],

@@ -9,6 +9,7 @@ from service.cli.supernets import adapting, bringing, measuring, starting, train
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(bringing.list_)
 app.command()(bringing.show)
+app.command()(bringing.remove)
 app.command("import")(bringing.import_)
 app.command()(bringing.download)
 app.command("export-checkpoint")(bringing.export_checkpoint)

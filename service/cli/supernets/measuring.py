@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import Json, SupernetArgument, catalog, print_warnings, settings
+from service.cli.common import (
+    Json,
+    SupernetArgument,
+    catalog,
+    if_stopped,
+    print_warnings,
+    settings,
+)
 from service.cli.output import print_json, print_table, progress_bar
 from service.cli.supernets.bringing import echo_path
 
@@ -35,13 +42,15 @@ def collect(
     json: Json = False,
 ) -> None:
     """Measure many subnets on held-out images; an interrupted run continues."""
+    from models.bundle import read_measured
     from models.machine import keep_freed_memory
     from service.catalog.supernets import measure_subnets
 
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
-    with progress_bar(f"measuring subnets of {name}") as show_share:
-        measure_subnets(
+    kept = if_stopped("subnets measured so far are kept; the same command goes on")
+    with kept, progress_bar(f"measuring subnets of {name}") as show_share:
+        bundle = measure_subnets(
             bundle,
             settings().home,
             fit_count=fit,
@@ -50,7 +59,14 @@ def collect(
             threads=threads,
             on_measured=lambda done, total: show_share(done / total, f"{done}/{total} subnets"),
         )
-    echo_path(bundle.path / "measured.jsonl.gz", json)
+    measured = bundle.path / "measured.jsonl.gz"
+    if json:
+        echo_path(measured, json)
+        return
+    typer.echo(
+        f"measured {len(read_measured(measured))} subnets in all: {measured}; next: `subnet-search "
+        f"supernets fit-predictor {name}`"
+    )
 
 
 def fit_predictor_(
@@ -104,6 +120,10 @@ def fit_predictor_(
             f"RMSE {unseen['rmse']:.3f} points, "
             f"Spearman {unseen['spearman']:.3f}, Kendall {unseen['kendall']:.3f}"
         )
+    typer.echo(
+        f"next: `subnet-search search --supernet {name} --device DEVICE --latency-ms X`; `devices "
+        "list` has the devices"
+    )
 
 
 def compare(
@@ -117,7 +137,8 @@ def compare(
 
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
-    with progress_bar(f"training networks of {name} alone") as show_share:
+    kept = if_stopped("finished networks are kept; the same command goes on")
+    with kept, progress_bar(f"training networks of {name} alone") as show_share:
         rows = measure_sharing_gap(
             bundle,
             settings().home,

@@ -10,11 +10,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from latency_tables.fitting import profile_of_table
+from latency_tables.table import table_from_json
 from models.errors import Conflict, NotFound
 from service.catalog import describe_searches
-from service.contracts import Caller, Search, SearchPage, SearchQuery, SearchRead, SearchRequest
+from service.contracts import (
+    Caller,
+    DeviceProfile,
+    Search,
+    SearchPage,
+    SearchQuery,
+    SearchRead,
+    SearchRequest,
+)
 from service.delivery import read_private
 from service.http.dependencies import CallerDep, NamePath, SearchDep, Service, ServiceDep
 from service.http.problems import problems
@@ -126,6 +137,22 @@ def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> 
     service.owners.check_seen(search_id, caller)
     text = service.answers.text(state, service.catalog.devices.seen_by(caller))
     return Response(text, media_type="application/json")
+
+
+@router.get(
+    "/{search_id}/table",
+    response_class=JSONResponse,
+    responses={200: {"model": DeviceProfile}, **problems(404)},
+)
+@requires("read")
+def read_search_table(search: SearchDep, service: ServiceDep) -> Response:
+    """The latency table that a search was asked with, as a profile: also of a device that came
+    with the request, or has another table now."""
+    devices = service.catalog.devices
+    content = None if devices.store is None else devices.store.content(search.profile_sha256)
+    if content is None:
+        raise NotFound(f"the table of search {search.id} is not here")
+    return JSONResponse(profile_of_table(table_from_json(content)))
 
 
 @router.delete("/{search_id}", responses=problems(404, 409))

@@ -1,4 +1,4 @@
-"""Supernets: list, read, their fronts on devices, their energy."""
+"""Supernets: list, read, remove, their fronts on devices, their energy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from latency_tables.table import Precision
 from service.catalog import (
     FrontQuery,
     describe_supernet,
+    describe_unseen,
     front_json,
     ledger,
     summarize_supernets,
 )
+from service.catalog.supernets import remove_supernet
 from service.contracts import (
     CONFIDENCE,
     Confidence,
     FrontRead,
     LedgerRead,
+    PredictorPoints,
     SupernetList,
     SupernetRead,
+    SupernetRemoved,
 )
 from service.http.dependencies import CatalogDep, NamePath, ServiceDep
 from service.http.problems import problems
@@ -44,6 +48,30 @@ def list_supernets(catalog: CatalogDep) -> SupernetList:
 def read_supernet(name: NamePath, catalog: CatalogDep) -> SupernetRead:
     """One supernet: its space, its predictor, its card."""
     return describe_supernet(catalog, name)
+
+
+@router.delete("/supernets/{name}", tags=["supernets"], responses=problems(404, 409))
+@requires("admin")
+def delete_supernet(
+    name: NamePath,
+    service: ServiceDep,
+    training: Annotated[
+        bool, Query(description="Also the checkpoint of its training, which makes it again.")
+    ] = False,
+) -> SupernetRemoved:
+    """Remove a supernet that was imported or trained: weights, predictor, images.
+
+    Finished searches and their models stay. Refused while it is trained or searched, and for one
+    that comes with the program.
+    """
+    return remove_supernet(service.settings.home, name, service.store, training=training)
+
+
+@router.get("/supernets/{name}/predictor", tags=["supernets"], responses=problems(404))
+@requires("read")
+def read_predictor(name: NamePath, catalog: CatalogDep) -> PredictorPoints:
+    """Predicted against measured accuracy of networks that the predictor was not fitted to."""
+    return describe_unseen(catalog, name)
 
 
 @router.get(

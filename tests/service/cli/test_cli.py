@@ -172,6 +172,9 @@ def test_export(run_json, tmp_path, flags):
     metadata = {p.key: p.value for p in onnx.load_from_string(content).metadata_props}
     assert json.loads(metadata["subnet_search.arch"]) == DEBUG.largest.to_json()
     assert metadata["subnet_search.device"] == ""
+    gaps = json.loads(metadata["subnet_search.not_stated"])
+    assert gaps.keys() == {"device", "latency_ms"}
+    assert answer["not_stated"].keys() == {*gaps, "classes"}
 
 
 @pytest.mark.slow
@@ -179,7 +182,10 @@ def test_export_takes_what_search_printed(run, tmp_path):
     found = tmp_path / "found.json"
     found.write_text(run("search", *ON, "--latency-ms", 0.8, "--json").stdout)
     out = tmp_path / "out.onnx"
-    run("export", "--supernet", SUPERNET, "--arch", found, "-o", out)
+    printed = run("export", *ON, "--arch", found, "-o", out).stdout
+    assert f"predicted on {DEVICE}" in printed
+    assert "the file states no classes: " in printed
+    assert "the file states no latency_ms" not in printed
     size = json.loads(found.read_text())["arch"]["resolution"]
     assert run_onnx(out.read_bytes(), np.zeros((2, 1, size, size), np.float32)).shape == (2, 10)
 

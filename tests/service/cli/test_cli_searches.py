@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,16 +104,60 @@ def test_what_does_not_hold_says_what_would(run, stored, options, words):
     assert words in run("searches", *options, code=2).stderr
 
 
+@pytest.fixture(scope="module")
+def delivered(template, tmp_path_factory):
+    """A home with two finished searches, and the URL of its service."""
+    settings = Settings(home=shutil.copytree(template, tmp_path_factory.mktemp("found") / "home"))
+    with serving(settings, worker_thread=True) as url, Client(url) as client:
+        yield (
+            settings.home,
+            url,
+            [client.search(SUPERNET, DEVICE, latency_ms=ms) for ms in (0.7, 1)],
+        )
+
+
 @pytest.mark.slow
-def test_a_model_is_the_same_from_here_and_from_there(run_json, home, tmp_path):
-    with serving(Settings(home=home, workers=0), worker_thread=True) as url:
-        with Client(url) as client:
-            search = client.search(SUPERNET, DEVICE, latency_ms=0.8)
-        there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)
+def test_a_model_is_the_same_from_here_and_from_there(run_json, delivered, monkeypatch, tmp_path):
+    home, url, (search, _) = delivered
+    monkeypatch.setenv("SUBNET_HOME", str(home))
+    there = run_json("download", search.id, "-o", tmp_path / "there.onnx", "--server", url)
     here = run_json("download", search.id, "-o", tmp_path / "here.onnx")
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
     assert here["sha256"] == there["sha256"] == search.sha256
     assert here["model_bytes"] == len((tmp_path / "here.onnx").read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["here", "there"])
+def test_finished_searches_are_filtered_compared_and_put_into_a_spreadsheet(
+    run, run_json, delivered, monkeypatch, place
+):
+    home, url, (small, large) = delivered
+    monkeypatch.setenv("SUBNET_HOME", str(home))
+    where = ("--server", url) if place == "there" else ()
+    fast = run_json("searches", "--latency-ms-max", small.latency_ms, *where)
+    good = run_json("searches", "--top1-min", large.top1, *where)
+    assert [search["id"] for search in (*fast, *good)] == [small.id, large.id]
+
+    printed = run("searches", "--status", "succeeded", "--csv", *where).stdout
+    rows = {row["id"]: row for row in csv.DictReader(io.StringIO(printed))}
+    assert rows.keys() == {small.id, large.id}
+    assert float(rows[large.id]["limit_latency_ms"]) == 1
+    assert float(rows[large.id]["measured_top1"]) == large.found.verified["top1"]["value"]
+    assert json.loads(rows[large.id]["arch"]) == large.found.arch.model_dump()
+
+    both = run_json("compare", small.id, large.id, *where)["searches"]
+    assert [search["id"] for search in both] == [small.id, large.id]
+    lines = run("compare", small.id, large.id, *where).stdout.splitlines()
+    (top1,) = [line.split() for line in lines if line.startswith("top1 ")]
+    assert top1[1:] == [f"{small.top1:.4g}", f"{large.top1:.4g}"]
+    assert {line.split()[0] for line in lines if line} >= {"network", "input", "stage1", "head"}
+
+
+def test_what_cannot_be_compared(run, stored):
+    assert "--csv or --json" in run("searches", "--csv", "--json", code=2).stderr
+    assert "at least two different" in run("compare", stored[0], stored[0], code=2).stderr
+    assert "is queued and has no network to compare" in run("compare", *stored[:2], code=2).stderr
 
 
 def test_what_cannot_be_downloaded(run, stored, tmp_path):

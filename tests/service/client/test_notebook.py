@@ -12,9 +12,10 @@ import pytest
 
 from models.errors import SubnetSearchError
 from models.spaces.plan import layer_plan
-from service.client.answers import Front, Search, _columns
+from service.client.answers import Front, Search
 from service.client.client import Client
 from service.client.notebook import HEIGHT, LEFT, RIGHT, WIDTH, _ticks
+from service.contracts.searches import search_columns
 from service.settings import Settings
 from tests.service.conftest import DEVICE, SUPERNET
 from tests.service.serving import serving
@@ -119,7 +120,7 @@ def test_a_front_as_a_table(front):
 def test_stored_searches_as_a_table(client, found):
     other = client.search(SUPERNET, DEVICE, latency_ms=0.7, macs=10**9, seed=1)
     frame = client.searches(sort="created_at").to_pandas()
-    assert [frame.index.name, *frame.columns] == _columns([])
+    assert [frame.index.name, *frame.columns] == search_columns([])
     assert list(frame.index) == [found.id, other.id]
     assert frame.loc[found.id, "top1"] == found.top1
     assert frame.loc[found.id, "measured_top1"] == found.result.verified["top1"]["value"]

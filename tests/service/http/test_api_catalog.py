@@ -12,7 +12,8 @@ from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.runner import profile_of
 from latency_tables.published.builtin import BuiltinDevices
-from models.bundle.bundle import ZOO, Bundle
+from models.bundle.bundle import ZOO, Bundle, add_to_bundle
+from models.bundle.measured import Measured, compress
 from models.spaces.ofa_form import to_ofa
 from models.spaces.plan import layer_plan
 from models.training.training_log import running
@@ -91,6 +92,41 @@ async def test_a_posted_device_can_be_searched(client):
     assert (await client.get("/v1/devices/phone")).json() == answer.json()
     request = {"supernet": SUPERNET, "device": "phone", "constraints": {"latency_ms": 0.8}}
     assert (await client.post("/v1/searches", json=request)).status_code == 202
+
+
+async def test_the_table_of_a_search_is_a_device_that_can_be_posted(client):
+    request = {"supernet": SUPERNET, "constraints": {"latency_ms": 0.8}}
+    sent = make_profile("inline", origin="estimated")
+    search = (await client.post("/v1/searches", json={**request, "device": sent})).json()
+    profile = (await client.get(f"/v1/searches/{search['id']}/table")).json()
+    assert (profile["name"], profile["origin"]) == ("inline", "estimated")
+    again = (await client.post("/v1/searches", json={**request, "device": profile})).json()
+    assert again["id"] == search["id"]
+    (table,) = (await client.post("/v1/devices", json=profile)).json()["tables"]
+    assert table["sha256"] == search["request"]["device_sha256"]
+    assert (await client.get("/v1/devices/inline/table")).json() == profile
+    # Replaced by a new revision, when that is asked for.
+    changed = {**profile, "network_overhead_ms": 0.25}
+    assert (await client.post("/v1/devices", json=changed)).status_code == 409
+    replaced = await client.post("/v1/devices?replace=true", json=changed)
+    (table,) = replaced.json()["tables"]
+    assert (table["revision"], table["network_overhead_ms"]) == (2, 0.25)
+
+
+async def test_a_predictor_beside_what_was_measured(client, settings):
+    path = f"/v1/supernets/{SUPERNET}/predictor"
+    assert (await client.get(path)).json() == {"points": [], "shift_points": 0.0}
+    bundle = Bundle.open(settings.home / "supernets" / SUPERNET)
+    splits = ("fit", "test", "found")
+    archs = [DEBUG.smallest, DEBUG.largest, DEBUG.smallest]
+    rows = [Measured(arch, 60.0, split) for arch, split in zip(archs, splits, strict=True)]
+    card = {"predictor": {"shift_to_test_images": {"points": -2.0}}}
+    add_to_bundle(bundle, card, {"measured.jsonl.gz": compress(rows)})
+    points = (await client.get(path)).json()["points"]
+    assert [(point["split"], point["measured"]) for point in points] == [
+        *(("test", 58.0), ("found", 58.0))
+    ]
+    assert points[0]["predicted"] > points[1]["predicted"] > 0
 
 
 async def test_a_device_is_not_overwritten(client):
@@ -202,6 +238,9 @@ async def test_measurements_make_a_new_revision(client):
     (table,) = (await client.get(f"/v1/devices/{DEVICE}")).json()["tables"]
     assert (table["revision"], table["sha256"]) == (2, corrected["sha256"])
     assert table["origin"] == "fitted"
+    assert [(r["revision"], r["networks"]) for r in table["revisions"]] == [
+        *((2, len(body["arch"])), (1, None))
+    ]
 
 
 async def test_searches_before_measurements_are_no_longer_current(client):

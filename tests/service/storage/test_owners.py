@@ -27,6 +27,7 @@ CALLERS = {
 CHANGES = {
     ("DELETE", "/v1/searches/{search_id}"),
     ("POST", "/v1/devices/{name}/measurements"),
+    ("DELETE", "/v1/devices/{name}"),
 }
 """Routes that change what is named in their path."""
 ROUTES = [key for key in RULES if ":path" not in key[1] and "/link-sessions/" not in key[1]]
@@ -46,9 +47,7 @@ class World:
         self.things = {}
         for index, kind in enumerate(("private", "shared")):
             shared = kind == "shared"
-            device = f"ann-{kind}"
-            made = self.ask("ann", "POST", "/v1/devices", json=make_profile(device, shared=shared))
-            assert made.status_code == 201, made.text
+            device = self.add_device(kind)
             search = self.search("ann", seed=index, shared=shared)
             # Ended, so that its events do.
             assert self.ask("ann", "DELETE", f"/v1/searches/{search['id']}").status_code == 200
@@ -58,6 +57,12 @@ class World:
     def ask(self, who, method, path, **options):
         headers = {**self.headers[who], **options.pop("headers", {})}
         return self.client.request(method, path, headers=headers, **options)
+
+    def add_device(self, kind):
+        profile = make_profile(f"ann-{kind}", shared=kind == "shared")
+        made = self.ask("ann", "POST", "/v1/devices", json=profile)
+        assert made.status_code == 201, made.text
+        return profile["name"]
 
     def search(self, who, latency_ms=0.8, **changes):
         constraints = {"latency_ms": latency_ms}
@@ -124,7 +129,11 @@ def expected(method, template, who, kind):
 def test_every_route_every_scope_own_or_not(world, method, route, who):
     for kind in ("private", "shared", "unknown"):
         body: dict[str, object] | None = {} if method == "POST" else None
-        answer = world.ask(who, method, world.path(route, kind), json=body)
+        # The supernet is for all tests: who may remove it is refused for the parameter.
+        options = {"params": {"training": "x"}} if route == "/v1/supernets/{name}" else {}
+        answer = world.ask(who, method, world.path(route, kind), json=body, **options)
+        if (method, route) == ("DELETE", "/v1/devices/{name}") and answer.is_success:
+            world.add_device(kind)
         wanted = expected(method, route, who, kind)
         assert answer.status_code < 500
         if wanted is None:
@@ -212,6 +221,15 @@ def test_names_of_private_devices_are_ones_own(world):
     assert table["network_overhead_ms"] == 0.5
     (table,) = world.ask("root", "GET", "/v1/devices/phone").json()["tables"]
     assert table["network_overhead_ms"] == 0.75
+    # Whoever removes it removes their own; then the shared one is theirs to use, not to remove.
+    removed = world.ask("bob", "DELETE", "/v1/devices/phone").json()
+    taken = world.ask("bob", "POST", "/v1/devices?replace=true", json=profile)
+    assert taken.status_code == 403, "it is root's"
+    assert [table["shared"] for table in removed["remaining"]] == [True]
+    assert world.ask("bob", "DELETE", "/v1/devices/phone").status_code == 403
+    assert world.ask("root", "DELETE", "/v1/devices/phone").status_code == 200
+    assert world.ask("bob", "GET", "/v1/devices/phone").status_code == 404
+    assert world.ask("ann", "GET", "/v1/devices/phone/table").json()["network_overhead_ms"] == 0.25
 
 
 def test_nobody_searches_on_somebody_elses_private_device(world):
