@@ -93,7 +93,11 @@ def describe_unseen(catalog: Catalog, name: str) -> PredictorPoints:
     predicted = context.predict([row.arch for row in rows]) if rows else []
     return PredictorPoints(
         points=[
-            PredictorPoint(measured=row.top1 + shift, predicted=found["top1"], split=row.split)
+            PredictorPoint(
+                measured=row.top1 + shift,
+                predicted=found["top1"],
+                split="found" if row.split == "found" else "test",
+            )
             for row, found in zip(rows, predicted, strict=True)
         ],
         shift_points=shift,

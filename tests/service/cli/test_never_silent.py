@@ -50,8 +50,8 @@ ALL = dict(commands(typer.main.get_command(app)))
 def modules_of(callback) -> list[Path]:
     """The module of a command, and those of this room that it imports functions from."""
     function = inspect.unwrap(callback)
-    path = Path(inspect.getsourcefile(getattr(function, "_command", function)))
-    root = Path(service.cli.__file__).parents[2]
+    path = Path(inspect.getfile(getattr(function, "_command", function)))
+    root = Path(inspect.getfile(service.cli)).parents[2]
     imported = [
         root / f"{node.module.replace('.', '/')}.py"
         for node in ast.walk(ast.parse(path.read_text()))

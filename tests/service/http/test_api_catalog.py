@@ -117,9 +117,11 @@ async def test_a_predictor_beside_what_was_measured(client, settings):
     path = f"/v1/supernets/{SUPERNET}/predictor"
     assert (await client.get(path)).json() == {"points": [], "shift_points": 0.0}
     bundle = Bundle.open(settings.home / "supernets" / SUPERNET)
-    splits = ("fit", "test", "found")
-    archs = [DEBUG.smallest, DEBUG.largest, DEBUG.smallest]
-    rows = [Measured(arch, 60.0, split) for arch, split in zip(archs, splits, strict=True)]
+    rows = [
+        Measured(DEBUG.smallest, 60.0, "fit"),
+        Measured(DEBUG.largest, 60.0, "test"),
+        Measured(DEBUG.smallest, 60.0, "found"),
+    ]
     card = {"predictor": {"shift_to_test_images": {"points": -2.0}}}
     add_to_bundle(bundle, card, {"measured.jsonl.gz": compress(rows)})
     points = (await client.get(path)).json()["points"]
