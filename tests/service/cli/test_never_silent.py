@@ -53,7 +53,7 @@ def modules_of(callback) -> list[Path]:
     path = Path(inspect.getfile(getattr(function, "_command", function)))
     root = Path(inspect.getfile(service.cli)).parents[2]
     imported = [
-        root / f"{node.module.replace('.', '/')}.py"
+        root / f"{(node.module or '').replace('.', '/')}.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("service.cli.")
     ]
