@@ -50,8 +50,9 @@ class Augmentation:
     policy: Literal["none", "trivial"] = "none"
     """"trivial": TrivialAugment."""
     mixup: Annotated[float, Interval(ge=0, le=10)] = 0.0
+    """Alpha of mixup's Beta distribution; 0: not used."""
     cutmix: Annotated[float, Interval(ge=0, le=10)] = 0.0
-    """Alpha of the Beta distribution of each; 0: not used. A step uses one of them."""
+    """Alpha of CutMix's; 0: not used. Where both are, a step uses one of them."""
 
     @property
     def changes_images(self) -> bool:

@@ -41,7 +41,9 @@ class StageSpec:
     width: Channels
     """Output channels of every block."""
     stride: Stride
+    """Of the first block: 2 halves the side."""
     act: Activation
+    """Activation of every block."""
     se: bool
     """Squeeze-and-excitation in every block."""
     depths: Choices[BlockCount]
@@ -62,15 +64,23 @@ class MobileSpace(SearchSpace):
     family: ClassVar[str] = "mobile"
 
     kernels: Choices[KernelSize]
+    """Sizes of the depthwise convolutions, odd, ascending."""
     expands: Choices[Annotated[int, Interval(ge=1, le=64)]]
+    """Middle channels of a block per input channel, ascending."""
     stem_width: Channels
+    """Output channels of the first convolution."""
     stem_stride: Stride
+    """Of the first convolution: 2 halves the side at once."""
     first_width: Channels
+    """Output channels of the block after it, which is always there and does not expand."""
     first_act: Activation
+    """Activation of that block."""
     stages: Stages[StageSpec]
+    """The elastic stages, first to last."""
     head_width: Channels
+    """Output channels of the convolution before the mean."""
     feature_width: Annotated[int, Interval(ge=0, le=65_536)]
-    """0: no convolution after the mean (ProxylessNAS)."""
+    """Output channels of the convolution after the mean; 0: none (ProxylessNAS)."""
     act: Activation
     """Activation of the stem and the head."""
 

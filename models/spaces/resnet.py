@@ -42,6 +42,7 @@ class ResNetStage:
     width: Channels
     """Output channels at width multiplier 1."""
     stride: Stride
+    """Of the first block: 2 halves the side."""
     least_blocks: BlockCount
     """Blocks at depth 0; a depth adds to them."""
 
@@ -68,7 +69,9 @@ class ResNetSpace(SearchSpace):
     stem_widths: tuple[Channels, Channels]
     """Channels at width multiplier 1: inner, outer."""
     stages: Stages[ResNetStage]
+    """First to last."""
     act: Activation = "relu"
+    """Activation of every layer that has one."""
 
     def __post_init__(self) -> None:
         check_ascending(self.resolutions, "resolutions")

@@ -38,11 +38,15 @@ class SearchSpace(ABC):
     __pydantic_config__ = STRICT
 
     name: Name
+    """A latency table is of a space, by this name."""
     channels: Annotated[int, Interval(ge=1, le=1024)]
     """Input image channels."""
     classes: Annotated[int, Interval(ge=1, le=1_000_000)]
+    """Outputs of the classifier."""
     resolutions: Resolutions
+    """Sides of the square input, pixels, ascending."""
     bn_eps: Annotated[float, Interval(gt=0, le=1)] = 1e-5
+    """Added to the variance by every batch norm."""
 
     # -- what a family defines ----------------------------------------------------
 

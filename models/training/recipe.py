@@ -33,7 +33,9 @@ class Phase:
     __pydantic_config__ = STRICT
 
     name: Text
+    """Shown while it trains."""
     epochs: Annotated[int, Interval(ge=1, le=100_000)]
+    """Passes over the training images."""
     most_steps: Annotated[int, Interval(ge=1, le=1_000_000_000)] | None = None
     """Steps after which the phase ends within an epoch; None: it takes whole epochs."""
     learning_rate: Annotated[float, Interval(gt=0, lt=10)]
@@ -42,6 +44,7 @@ class Phase:
     """Learning rate of all layers but the classifier, as a share of `learning_rate`. 0: they keep
     their weights, and only the classifier is trained."""
     warmup_epochs: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
+    """Epochs in which the rate rises from zero to its peak."""
     weight_decay: WeightDecay | None = None
     """None: the recipe's. A step that sums the gradients of n subnets needs n times the decay for
     the same effect."""
@@ -55,8 +58,11 @@ class Phase:
     resolutions: tuple[int, ...] = ()
     """Open choices; empty: the largest only."""
     kernels: tuple[int, ...] = ()
+    """As `resolutions`."""
     expands: tuple[int, ...] = ()
+    """As `resolutions`."""
     depths: tuple[int, ...] = ()
+    """As `resolutions`."""
     sort_channels: bool = False
     """Sort channels by importance before the phase."""
     distill: Annotated[float, Interval(ge=0, le=1000)] = 0.0
@@ -103,9 +109,11 @@ class Recipe:
     __pydantic_config__ = STRICT
 
     name: Name
+    """Of the supernet that comes out."""
     dataset: Text
     """"fashion-mnist", or a folder of images (`models.data.datasets`)."""
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)]
+    """Of all that is drawn: the same seed gives the same weights."""
     holdout: Annotated[int, Interval(ge=1, le=100_000_000)]
     """Training images held out of training, for the predictor and for choosing networks."""
     batch_size: Annotated[int, Interval(ge=2, le=65_536)]
@@ -113,16 +121,23 @@ class Recipe:
     weight_decay: WeightDecay
     """Not applied to norms, biases and kernel transformations."""
     momentum: Annotated[float, Interval(ge=0, lt=1)]
+    """Of stochastic gradient descent, as Nesterov's."""
     label_smoothing: Annotated[float, Interval(ge=0, lt=1)]
+    """Share of the label that is spread over all classes."""
     shift: Annotated[int, Interval(ge=0, le=4096)]
     """Largest random translation, pixels."""
     mean: tuple[Annotated[float, Interval(ge=0, le=1)], ...]
+    """Of each channel of the training images, on the scale from 0 to 1."""
     std: tuple[Annotated[float, Interval(ge=1e-6, le=10)], ...]
+    """Standard deviation of each channel, on the same scale."""
     country: Text
     """Three-letter ISO code of the country whose electricity turns energy into CO2e."""
     space: Annotated[SearchSpace, ReadBy(read_space)]
+    """What can be chosen, and the fixed parts around it: the table `[space]`."""
     phases: Annotated[tuple[Phase, ...], Len(1, 100)]
+    """First to last: the tables `[[phases]]`."""
     augmentation: Augmentation = Augmentation()
+    """What is done to training images: the table `[augmentation]`."""
     base: Name | None = None
     """The supernet whose weights the training starts from, of the same space but for the classes;
     None: from random ones."""

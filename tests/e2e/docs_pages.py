@@ -4,10 +4,16 @@ of settings."""
 from __future__ import annotations
 
 import ast
+import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import DocInfo, Interval
 
 from service.settings import Settings
 
@@ -92,19 +98,78 @@ def _words(line: str) -> str:
     return re.sub(r"-?\d(?:[\d,]*\d)?(\.\d+)?(e[+-]?\d+)?", "#", without)
 
 
-def settings_table() -> str:
-    """The settings as service/settings.py has them."""
-    source = ast.parse((ROOT / "service" / "settings.py").read_text())
-    (found,) = [n for n in source.body if isinstance(n, ast.ClassDef) and n.name == "Settings"]
-    rows = ["| variable | default | what |", "|---|---|---|"]
+def described_fields(module: str, class_name: str) -> Iterator[tuple[str, str, str]]:
+    """Of each field of a class: its name, its annotation, and the string below it."""
+    source = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    (found,) = [n for n in source.body if isinstance(n, ast.ClassDef) and n.name == class_name]
     for node, after in zip(found.body, [*found.body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign):
             continue
         assert isinstance(node.target, ast.Name)
-        name, words = node.target.id, ""
+        words = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             words = " ".join(str(after.value.value).split())
-        choices = ", ".join(re.findall(r'"(\w+)"', ast.unparse(node.annotation).replace("'", '"')))
+        yield node.target.id, ast.unparse(node.annotation).replace("'", '"'), words
+
+
+def recipe_table(described: type) -> str:
+    """What a recipe may say in one of its tables, as the class that it is read into has it."""
+    rows = ["| field | default | allowed | meaning |", "|---|---|---|---|"]
+    hints = get_type_hints(described, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(described)}
+    for owner in reversed(described.__mro__[:-1]):
+        if not dataclasses.is_dataclass(owner):
+            continue
+        for name, _, words in described_fields(owner.__module__, owner.__name__):
+            if name not in fields or owner is not described and name in vars(described):
+                continue
+            default = fields[name].default
+            shown = "" if default is dataclasses.MISSING else f"`{_as_toml(default)}`"
+            rows.append(f"| `{name}` | {shown} | {_allowed(hints[name])} | {words} |")
+    return "\n".join(rows)
+
+
+def _as_toml(value: object) -> str:
+    """A default; one that a file cannot state is said in words."""
+    if value is None:
+        return "not set"
+    if dataclasses.is_dataclass(value):
+        return "as below"
+    return json.dumps(value)
+
+
+def _allowed(hint: Any) -> str:
+    """What a field takes, in words."""
+    if get_origin(hint) in (UnionType, Union):
+        return " or ".join(_allowed(part) for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in get_args(hint))
+    if get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        for note in notes:
+            if isinstance(note, DocInfo):
+                return note.documentation
+            if isinstance(note, Interval):
+                return f"{_allowed(inner)}, {_range(note)}"
+        return _allowed(inner)
+    if get_origin(hint) is tuple:
+        return f"list of: {_allowed(get_args(hint)[0])}"
+    plain = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
+    return plain.get(hint, "table")
+
+
+def _range(interval: Interval) -> str:
+    """An interval in words."""
+    words = (("at least", interval.ge), ("above", interval.gt), ("at most", interval.le))
+    parts = [f"{word} {value:,}" for word, value in words if value is not None]
+    return " and ".join([*parts, *([f"below {interval.lt:,}"] if interval.lt is not None else [])])
+
+
+def settings_table() -> str:
+    """The settings as service/settings.py has them."""
+    rows = ["| variable | default | what |", "|---|---|---|"]
+    for name, annotation, words in described_fields("service.settings", "Settings"):
+        choices = ", ".join(re.findall(r'"(\w+)"', annotation))
         value = Settings.model_fields[name].get_default()
         default = "" if value is None else f"`{value}`"
         rows.append(f"| `SUBNET_{name.upper()}` | {default} | {words or f'One of {choices}.'} |")

@@ -14,10 +14,23 @@ from typer.testing import CliRunner
 
 from latency_tables.benchmark import measure
 from latency_tables.published.builtin import BuiltinDevices
+from models.data.augmentation import Augmentation
+from models.spaces.mobile import MobileSpace, StageSpec
+from models.spaces.resnet import ResNetSpace, ResNetStage
+from models.training.recipe import Phase, Recipe
 from service.cli import app as cli
 from service.delivery.signing import generate
 from tests.e2e.browser import serve
-from tests.e2e.docs_pages import PAGES, ROOT, commands, matches, programs, settings_table
+from tests.e2e.docs_figures import figures, filled, named
+from tests.e2e.docs_pages import (
+    PAGES,
+    ROOT,
+    commands,
+    matches,
+    programs,
+    recipe_table,
+    settings_table,
+)
 from tests.fake_stopwatch import FakeStopwatch, macs_ms
 from tests.processes import PATIENCE_S
 
@@ -177,6 +190,26 @@ def test_what_is_skipped_is_on_a_page():
 def test_the_settings_are_those_of_the_service():
     page = (ROOT / "docs" / "operate.md").read_text()
     assert settings_table() in page, f"docs/operate.md should have:\n{settings_table()}"
+
+
+def test_a_figure_is_the_same_on_every_page():
+    texts = [page.read_text() for page in PAGES]
+    for page, text in zip(PAGES, texts, strict=True):
+        assert text == filled(text), f"{page.name}: run `python -m tests.e2e.docs_figures`"
+    assert set().union(*map(named, texts)) == set(figures())
+
+
+@pytest.mark.parametrize(
+    "described",
+    [Recipe, Phase, Augmentation, MobileSpace, StageSpec, ResNetSpace, ResNetStage],
+    ids=lambda described: described.__name__,
+)
+def test_the_fields_of_a_recipe_are_those_that_are_read(described):
+    table = recipe_table(described)
+    assert table in (ROOT / "docs" / "recipes.md").read_text(), (
+        f"docs/recipes.md should have:\n{table}"
+    )
+    assert "|  |\n" not in f"{table}\n", "a field has no meaning below it"
 
 
 def test_links_lead_somewhere():
