@@ -2,6 +2,7 @@
 from .augmentation import Augmentation as Augmentation
 from .augmentation import mix as mix
 from .augmentation import transform as transform
+from .calibration import calibration_count as calibration_count
 from .calibration import calibration_warnings as calibration_warnings
 from .datasets import load_dataset as load_dataset
 from .image_cache import OnShare as OnShare

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 ENOUGH_IMAGES = 128
 """Below it, a channel's mean and variance are uncertain and depend on which images were taken."""
+LEAST_KEPT, KEPT_SHARE, MOST_KEPT = 256, 0.1, 1024
+"""Training images that a trained supernet keeps: a share of them, within bounds."""
 FEW_CLASSES = 0.5
 """Share of the classes that as many images of a data set would show."""
 OFF_CENTRE = 0.25
@@ -57,3 +59,9 @@ def calibration_warnings(
                 "are these images of the same kind, and of every class?"
             )
     return found
+
+
+def calibration_count(images: int) -> int:
+    """Of so many training images, how many are kept to recalibrate batch norms with: recalibrating
+    is most of what measuring a subnet takes."""
+    return min(images, max(LEAST_KEPT, round(KEPT_SHARE * images)), MOST_KEPT)

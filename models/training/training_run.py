@@ -16,7 +16,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save
 
 from models.bundle import Bundle, BundleRegistry, add_to_bundle, write_bundle
-from models.data import LabelledImages, OnShare
+from models.data import LabelledImages, OnShare, calibration_count
 from models.errors import Conflict
 from models.layers.modules import channels_last
 from models.onnx import ImageSet, measure_top1
@@ -31,7 +31,6 @@ from models.training.trainer import AFTER_FIRST, CHECKPOINT, Trainer
 from models.training.training_log import running, trainings_folder
 from models.training.training_watch import OnPoint, TrainingWatch
 
-CALIBRATION_IMAGES = 1024
 VALIDATION_IMAGES = 2000
 CURVE_POINTS = 40
 """Points of the validation curve that a card keeps, at most."""
@@ -236,7 +235,7 @@ def _test_top1(
 def _calibration(trainer: Trainer) -> LabelledImages:
     """Training images that batch norms are recalibrated with."""
     rng = np.random.default_rng([trainer.recipe.seed, 11])
-    chosen = rng.permutation(len(trainer.data))[:CALIBRATION_IMAGES]
+    chosen = rng.permutation(len(trainer.data))[: calibration_count(len(trainer.data))]
     return trainer.data.take(np.sort(chosen))
 
 
@@ -250,7 +249,7 @@ def _data_card(trainer: Trainer) -> dict[str, Any]:
         "training_images": len(trainer.data),
         "held_out_images": len(trainer.validation),
         "held_out": f"hold_out(train, {recipe.holdout}, seed={recipe.seed})",
-        "calibration_images": min(CALIBRATION_IMAGES, len(trainer.data)),
+        "calibration_images": calibration_count(len(trainer.data)),
         "validation_images": min(VALIDATION_IMAGES, len(trainer.validation)),
     }
 

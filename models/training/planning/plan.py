@@ -28,7 +28,7 @@ from models.training.time_left import macs
 
 MINUTES = 60.0
 """Where nothing limits the work."""
-ENOUGH_PASSES, ENOUGH_STEPS, ENOUGH_WEIGHTS = 40, 3000, 400_000
+ENOUGH_PASSES, ENOUGH_STEPS, ENOUGH_WEIGHTS = 20, 1500, 400_000
 """Passes over the images, and steps, as counted in work of the largest network, below which a
 smaller space comes out better. Networks of more weights need more passes, by the square root: so
 time goes into size and into passes alike."""
@@ -97,7 +97,9 @@ def plan_recipe(
         recipe = recipe_of(report, space, seed)
         phases = Phases(space, recipe.batch_size, recipe.weight_decay)
         step_s = timer(recipe, phases.full)
-        fitting_s = predictor_s(recipe, phases.elastic, step_s, sum(report.test_counts))
+        fitting_s = predictor_s(
+            recipe, phases.elastic, step_s, sum(report.train_counts), sum(report.test_counts)
+        )
         steps = (sum(report.train_counts) - recipe.holdout) // recipe.batch_size
         return _Trial(recipe, phases, step_s, steps, START_S + decoding_s + fitting_s)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data import LabelledImages, to_tensor
+from models.data import LabelledImages, calibration_count, to_tensor
 from models.layers.modules import channels_last
 from models.supernet import Supernet, initialize
 from models.training.gradients import gradients_of
@@ -34,14 +34,14 @@ VALIDATION_SHARE = 0.03
 """Of the training's time (`training_watch`)."""
 FORWARD_SHARE = 0.33
 """Of a step of the largest network."""
-RUNTIME_SHARE = 0.6
-"""Time of an inference by the runtime that measures accuracies, as a share of torch's."""
-SUBNETS, ON_TEST_IMAGES = 160, 40 + 2 * 24
-"""Subnets that are measured until the predictor is good enough, usually, and how many of them, and
-of networks that searches find, also on the test images (`service.catalog.supernets`)."""
+RUNTIME_SHARE, CALIBRATION_SHARE = 0.35, 1.7
+"""Time of an inference by the runtime that measures accuracies, and of a recalibration, as
+shares of a forward pass in training."""
+SUBNETS, FOUND, ON_TEST_IMAGES = 160, 48, 40 + 48
+"""Subnets that are measured until the predictor is good enough, and networks that searches find, as
+usual; how many of both are measured on the test images too (`service.catalog.supernets`)."""
 SUBNET_S, FIT_S = 0.15, 15.0
 """Besides inferences: of a subnet, to build and load it; of all fits and searches."""
-CALIBRATION_IMAGES = 1024
 TEST_IMAGES_PER_HELD_OUT, LEAST_TEST_IMAGES = 5, 2000
 """As `service.catalog.supernets` has them."""
 
@@ -101,7 +101,9 @@ def time_step(recipe: Recipe, phase: Phase, most_s: float = MOST_TIMED_S) -> flo
     return sum(times) / len(times)
 
 
-def predictor_s(recipe: Recipe, phase: Phase, full_step_s: float, test_images: int) -> float:
+def predictor_s(
+    recipe: Recipe, phase: Phase, full_step_s: float, train_images: int, test_images: int
+) -> float:
     """Seconds that measuring subnets and fitting the predictor take.
 
     Args:
@@ -113,8 +115,8 @@ def predictor_s(recipe: Recipe, phase: Phase, full_step_s: float, test_images: i
     image_s = full_step_s / recipe.batch_size * FORWARD_SHARE * work
     tested = min(test_images, max(LEAST_TEST_IMAGES, TEST_IMAGES_PER_HELD_OUT * recipe.holdout))
     inferences = SUBNETS * recipe.holdout + ON_TEST_IMAGES * tested
-    calibrations = (SUBNETS + ON_TEST_IMAGES) * CALIBRATION_IMAGES
-    measuring_s = image_s * (RUNTIME_SHARE * inferences + calibrations)
+    calibrations = (SUBNETS + FOUND) * calibration_count(train_images - recipe.holdout)
+    measuring_s = image_s * (RUNTIME_SHARE * inferences + CALIBRATION_SHARE * calibrations)
     return FIT_S + SUBNETS * SUBNET_S + measuring_s
 
 
