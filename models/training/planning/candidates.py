@@ -13,7 +13,7 @@ from models.training.time_left import macs
 
 SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8)
 """Largest input sizes to choose from, pixels."""
-LEAST_SHARE, LEAST_SIZE = 0.25, 24
+LEAST_SHARE, LEAST_SIZE = 0.25, 32
 """Of the images' side, and pixels, below which no largest input size is taken."""
 FINAL_SIZE = 3.5
 """Least height and width of the last feature map, pixels."""
