@@ -183,7 +183,7 @@ def fit(bundle: Bundle, home: Path, recipe: Recipe, stop: StopSignals) -> Bundle
     from models.machine import cores
     from service.catalog.supernets import fit_warnings, make_searchable
 
-    with progress_bar(f"making {bundle.name} searchable:") as show_share:
+    with progress_bar(f"making {bundle.name} searchable") as show_share:
         bundle = make_searchable(
             bundle, home, recipe, threads=cores(), stop=stop, on_share=show_share
         )
