@@ -24,6 +24,12 @@ function asked({ since, ...filters }) {
   return new URLSearchParams({ ...filters, ...(after && { created_after: after }) });
 }
 
+/** A moment as an input shows it: in UTC, to the second. */
+function inUtc(text) {
+  const at = new Date(text ?? "");
+  return Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(0, 19);
+}
+
 export class Searches {
   constructor(state, changed, openSearch) {
     Object.assign(this, { state, changed, openSearch });
@@ -92,7 +98,7 @@ export class Searches {
   }
 
   #fill(filters) {
-    for (const input of this.form.elements) if (input.name) input.value = (filters[input.name] ?? "").slice(0, input.type === "datetime-local" ? 19 : undefined);
+    for (const input of this.form.elements) if (input.name) input.value = input.type === "datetime-local" ? inUtc(filters[input.name]) : (filters[input.name] ?? "");
     const count = Object.keys(filters).filter((name) => name !== "sort" && name !== "cursor").length;
     this.count.textContent = count ? `(${count} set)` : "";
   }
