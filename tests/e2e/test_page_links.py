@@ -134,6 +134,7 @@ def test_searches_side_by_side_and_as_csv(page, url, tmp_path):
     page.get_by_role("button", name="Compare 2 searches").click()
     expect(page).to_have_url(re.compile(f"compare=({found[0].id}|{found[1].id})"))
     top1 = page.get_by_role("row", name=re.compile("^Top-1, %, predicted")).locator("td")
+    expect(top1).to_have_count(2)
     shown = {f"{search.top1:.2f}" for search in found}
     assert set(top1.all_inner_texts()) == shown
     expect(page.locator("figure.network svg.subnet")).to_have_count(2)
