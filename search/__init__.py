@@ -1,2 +1,2 @@
-"""How to choose. Rooms, in reading order: costs, predictors, evolution; then `front`, `fleet` and
-`sensitivity`. numpy only."""
+"""How to choose. Rooms, in reading order: costs, predictors, evolution; then `front`, `target`,
+`fleet` and `sensitivity`. numpy only."""

@@ -14,6 +14,7 @@ from .files import unregister_family as unregister_family
 from .frozen import Frozen as Frozen
 from .frozen import frozen_part as frozen_part
 from .frozen import place_of as place_of
+from .frozen import read_frozen as read_frozen
 from .genes import Gene as Gene
 from .genes import GeneMatrix as GeneMatrix
 from .genes import GeneName as GeneName

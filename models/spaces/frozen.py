@@ -23,12 +23,15 @@ ROOT = "frozen"
 Frozen = Mapping[str, Sequence[float | str]]
 
 
-def read_frozen(value: Mapping[str, object]) -> dict[str, list[float | str]]:
+def read_frozen(value: object) -> dict[str, list[float | str]]:
     """The canonical form of what a user wrote: keys sorted, choices in lists, ascending, each once.
 
     Raises:
-        InvalidDocument: if a value is neither a choice nor a list of choices.
+        InvalidDocument: if it is no mapping, or a value neither a choice nor a list of choices.
     """
+    if not isinstance(value, Mapping):
+        text = f'expected an object such as {{"kernel": [3, 5]}}, got {show_value(value)}'
+        raise InvalidDocument.at(ROOT, (), text)
     return {key: _choices(key, value[key]) for key in sorted(value)}
 
 

@@ -1,4 +1,6 @@
 # The face of this room: what others may import.
+from .enumeration import every_network as every_network
+from .enumeration import is_small as is_small
 from .evolution import Offspring as Offspring
 from .loop import generations as generations
 from .operators import crossover as crossover

@@ -7,10 +7,12 @@ from .descriptions import describe_correction as describe_correction
 from .descriptions import describe_device as describe_device
 from .descriptions import describe_searches as describe_searches
 from .descriptions import describe_supernet as describe_supernet
+from .descriptions import describe_training as describe_training
 from .descriptions import describe_unseen as describe_unseen
 from .descriptions import is_current as is_current
 from .descriptions import remove_device as remove_device
 from .descriptions import summarize_supernets as summarize_supernets
+from .descriptions import summarize_trainings as summarize_trainings
 from .devices import Devices as Devices
 from .devices import open_devices as open_devices
 from .devices import summarize_devices as summarize_devices
@@ -24,6 +26,10 @@ from .fronts import FrontQuery as FrontQuery
 from .fronts import FrontStore as FrontStore
 from .fronts import front_json as front_json
 from .fronts import read_front as read_front
+from .goal import Goal as Goal
+from .goal import check_goal as check_goal
+from .goal import resolve_limits as resolve_limits
+from .goal import with_goal as with_goal
 from .imported_networks import IMPORTED_MODEL as IMPORTED_MODEL
 from .imported_networks import ImportedNetworks as ImportedNetworks
 from .profiles import correct_device as correct_device
@@ -32,5 +38,3 @@ from .profiles import read_sitting as read_sitting
 from .provenance import table_provenance as table_provenance
 from .sittings import keep_sitting as keep_sitting
 from .sittings import time_sitting as time_sitting
-from .trainings import describe_training as describe_training
-from .trainings import summarize_trainings as summarize_trainings

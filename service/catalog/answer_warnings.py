@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from models.spaces import Arch
 from search.costs import registered_limits
 from search.evolution import search_subnet
+from search.target import Target
 from service.catalog.deployment_context import DeploymentContext
+from service.catalog.goal import Goal
 
 POOR_SPEARMAN = 0.8
 """Rank correlation below which the best predicted network is often not the best."""
@@ -16,16 +19,44 @@ SLACK = 0.01
 
 
 def search_warnings(
-    context: DeploymentContext, limits: Mapping[str, float], arch: Arch
+    context: DeploymentContext,
+    limits: Mapping[str, float],
+    arch: Arch,
+    goal: Goal | None = None,
+    verified: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Sentences about one search.
 
     Args:
-        context: with the confidence that was asked, if one was.
+        context: with the confidence and the frozen parts that were asked, if they were.
         limits: the budgets, by limit.
         arch: the network found.
+        goal: what else was asked for.
+        verified: what was measured of the file.
     """
-    return [*budget_warnings(context, limits, arch), *predictor_warnings(context)]
+    target = None if goal is None else goal.target
+    about = (
+        budget_warnings(context, limits, arch)
+        if target is None
+        else target_warnings(context, target, verified or {})
+    )
+    return [*about, *predictor_warnings(context)]
+
+
+def target_warnings(
+    context: DeploymentContext, target: Target, verified: Mapping[str, Any]
+) -> list[str]:
+    """A target is met by the prediction; how far that may be off, and what was measured."""
+    error = context.top1_error
+    expected = "is not known" if error is None else f"is {error:.3g} points"
+    found = [f"top1 {target.top1:g} is met as predicted; the expected error of that {expected}"]
+    measured = (verified.get("top1") or {}).get("value")
+    if measured is not None and measured < target.top1:
+        found.append(
+            f"the measured top1 of {measured:.2f} is below the target of {target.top1:g}: ask for "
+            "more to be on the safe side"
+        )
+    return found
 
 
 def predictor_warnings(context: DeploymentContext) -> list[str]:
@@ -63,7 +94,7 @@ def budget_warnings(
         for name in limits
         if limits[name] >= ceilings[name]
     ]
-    if not found and _is_best_of_all(context, limits, arch):
+    if limits and not found and _is_best_of_all(context, limits, arch):
         genes = context.space.encode([arch])
         needs = ", ".join(
             f"{quantity(name, float(context.costs[name].evaluate(genes)[0]))} of {limits[name]:g}"

@@ -188,8 +188,8 @@ class DeploymentContext:
         return values
 
     def with_confidence(
-        self, limits: Mapping[str, float]
-    ) -> tuple[DeploymentContext, dict[str, float]]:
+        self, limits: Mapping[str, Any]
+    ) -> tuple[DeploymentContext, dict[str, Any]]:
         """The context and the limits to search with, where `limits` may hold "latency_confidence".
 
         The latency cost of that context is the upper bound of the latency at that confidence.
@@ -220,7 +220,9 @@ class DeploymentContext:
         costs = {name: model.at(part) for name, model in self.costs.items()}
         return replace(self, space=part, predictor=predictor, costs=costs)
 
-    def check_limits(self, limits: Mapping[str, float]) -> None:
+    def check_limits(
+        self, limits: Mapping[str, float], minimums: Mapping[str, float] | None = None
+    ) -> None:
         """Refuse limits that no network can meet, each by itself or all together.
 
         Raises:
@@ -228,11 +230,26 @@ class DeploymentContext:
             InputError: if the supernet has no accuracy predictor to search with, or a limited
                 quantity is unknown on this device.
         """
-        for name in limits:
-            if name not in self.costs and name in registered_limits():
-                raise InputError(f"constraints.{name}: expected {registered_limits()[name].needs}")
+        for name in (*limits, *(minimums or {})):
+            self.require_known(name)
         with self.naming_batch():
-            SubnetProblem(self.space, self.require_predictor(), self.costs, limits).anchor()
+            self.problem(limits, minimums).anchor()
+
+    def problem(
+        self, limits: Mapping[str, float], minimums: Mapping[str, float] | None = None
+    ) -> SubnetProblem:
+        """The problem of a search within `limits`."""
+        predictor = self.require_predictor()
+        return SubnetProblem(self.space, predictor, self.costs, limits, minimums or {})
+
+    def require_known(self, name: str) -> None:
+        """Check that a limited quantity is known on this device.
+
+        Raises:
+            InputError: with what a request needs.
+        """
+        if name not in self.costs and name in registered_limits():
+            raise InputError(f"constraints.{name}: expected {registered_limits()[name].needs}")
 
     def require_predictor(self) -> AccuracyPredictor:
         """The predictor.

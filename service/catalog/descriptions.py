@@ -1,13 +1,21 @@
-"""Supernets, devices and searches as the API and the command line show them."""
+"""Supernets, devices, searches and trainings as the API and the command line show them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from models.bundle import PREDICTOR, Bundle, read_measured
+from models.training import (
+    MAX_POINTS,
+    TrainingRecord,
+    read_training,
+    read_trainings,
+    spread_points,
+)
 from service.catalog.catalog import Catalog
 from service.catalog.deployment_context import CONFIDENCE
 from service.catalog.devices import Devices, KeptTable
@@ -27,6 +35,9 @@ from service.contracts import (
     SupernetSummary,
     TableRemoved,
     TableRevision,
+    TrainingRead,
+    TrainingSample,
+    TrainingSummary,
 )
 
 MEASURED = "measured.jsonl.gz"
@@ -214,3 +225,42 @@ def _table(item: KeptTable, revisions: Sequence[TableRevision] = ()) -> DeviceTa
         residual_ratios=list(table.residual_ratios),
         revisions=list(revisions),
     )
+
+
+def summarize_trainings(home: Path) -> Sequence[TrainingSummary]:
+    """All of them, without their curves."""
+    return [TrainingSummary(**_training_summary(record)) for record in read_trainings(home)]
+
+
+def describe_training(home: Path, name: str) -> TrainingRead:
+    """One training with its curve.
+
+    Raises:
+        NotFound: with the nearest known name.
+    """
+    record = read_training(home, name)
+    status = record.status
+    return TrainingRead(
+        **_training_summary(record),
+        points=[
+            TrainingSample(**asdict(point)) for point in spread_points(record.points, MAX_POINTS)
+        ],
+        subnets={name: dict(subnet) for name, subnet in status.subnets.items()},
+        validation_images=status.validation_images,
+    )
+
+
+def _training_summary(record: TrainingRecord) -> dict[str, Any]:
+    status = record.status
+    return {
+        "name": record.name,
+        "state": record.state,
+        "phase": status.phase,
+        "step": status.step,
+        "steps": status.steps,
+        "loss": status.loss,
+        "images_per_s": status.images_per_s,
+        "seconds_left": status.seconds_left,
+        "top1": dict(record.points[-1].top1) if record.points else {},
+        "updated_at": status.updated_at,
+    }

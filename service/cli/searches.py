@@ -22,7 +22,7 @@ from service.cli.output import (
     short,
 )
 from service.cli.source import SearchesQuery, open_source
-from service.contracts import Status, images_in_words
+from service.contracts import Status, asked_in_words, images_in_words
 
 if TYPE_CHECKING:
     from service.contracts import SearchRead
@@ -158,7 +158,7 @@ def _moment(option: str, text: str | None) -> datetime | None:
 
 def _row(search: SearchRead) -> tuple[str, ...]:
     request, result = search.request, search.result
-    limits = ", ".join(f"{name} {limit:g}" for name, limit in request["constraints"].items())
+    limits = asked_in_words(request)
     return (
         f"{search.created_at:%Y-%m-%d %H:%M}",
         search.id,

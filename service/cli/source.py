@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         SupernetSummary,
     )
 
+GOAL_FIELDS = ("asked", "minimums", "frozen", "target")
+"""Of a stored request: what it asked for beside limits in units."""
 OnShare = Callable[[float, str], None]
 Profile = dict[str, Any]
 """A device profile, as POST /v1/devices takes it."""
@@ -97,7 +99,7 @@ class Source(Protocol):
         self,
         supernet: str,
         device: str,
-        limits: Mapping[str, float],
+        limits: Mapping[str, Any],
         precision: str,
         seed: int,
         on_share: OnShare,
@@ -105,6 +107,8 @@ class Source(Protocol):
         allow_low_top1: bool = False,
         runtime: str | None = None,
         batch: FileBatch | None = None,
+        target: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """What `search --json` prints of a feasible search.
 
@@ -113,6 +117,7 @@ class Source(Protocol):
                 accurate than predicted.
             runtime: that the device's table must be of.
             batch: of a service, too: images that the file is fixed to.
+            limits, target, frozen: as a request has them.
         """
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
@@ -224,7 +229,7 @@ class LocalSource:
         self,
         supernet: str,
         device: str,
-        limits: Mapping[str, float],
+        limits: Mapping[str, Any],
         precision: str,
         seed: int,
         on_share: OnShare,
@@ -232,17 +237,30 @@ class LocalSource:
         allow_low_top1: bool = False,
         runtime: str | None = None,
         batch: FileBatch | None = None,
+        target: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """A network; no file is built, so no accuracy is measured."""
-        from service.catalog import FrontStore, describe_layers, search_warnings
+        from service.catalog import (
+            FrontStore,
+            Goal,
+            check_goal,
+            describe_layers,
+            resolve_limits,
+            search_warnings,
+            with_goal,
+        )
         from service.contracts import DEPRECATED_CERTIFICATE
         from service.delivery import compare, deliverable_batch, run_search
 
         plain = self._catalog.context(supernet, device, precision, runtime)
         deliverable_batch(batch, plain.table)
-        context, given = plain.with_confidence(limits)
-        context.check_limits(given)
-        found = run_search(context, given, seed, lambda now: on_share(now.share, ""))
+        upper, minimums = resolve_limits(plain, limits)
+        wanted = {"minimums": minimums, "target": target, "frozen": frozen or {}}
+        goal = Goal.of_request(wanted)
+        context, given = with_goal(plain, upper, goal)
+        check_goal(context, given, goal)
+        found = run_search(context, given, seed, lambda now: on_share(now.share, ""), goal)
         FrontStore.of(self._catalog.home).add(plain, found.arch)
         return {
             "feasible": True,
@@ -251,12 +269,14 @@ class LocalSource:
             "evaluations": found.evaluations,
             "search_seconds": found.seconds,
             "certificate": DEPRECATED_CERTIFICATE,
-            "limits": dict(limits),
+            "limits": upper,
+            **({} if upper == dict(limits) else {"asked": dict(limits)}),
+            **goal.to_request(),
             "precision": precision,
             **({"int8": compare(context, found.arch, {})} if precision == "int8" else {}),
             "layers": describe_layers(context.bundle, context.table, found.arch),
             "provenance": context.provenance(),
-            "warnings": search_warnings(context, given, found.arch),
+            "warnings": search_warnings(context, given, found.arch, goal),
         }
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
@@ -330,7 +350,7 @@ class RemoteSource:
         self,
         supernet: str,
         device: str,
-        limits: Mapping[str, float],
+        limits: Mapping[str, Any],
         precision: str,
         seed: int,
         on_share: OnShare,
@@ -338,6 +358,8 @@ class RemoteSource:
         allow_low_top1: bool = False,
         runtime: str | None = None,
         batch: FileBatch | None = None,
+        target: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
@@ -349,6 +371,8 @@ class RemoteSource:
             allow_low_top1=allow_low_top1,
             runtime=runtime,
             batch=batch,
+            target=target,
+            frozen=frozen,
             on_progress=on_share,
         )
         result = search.found.model_dump(mode="json", exclude_none=True)
@@ -367,6 +391,7 @@ class RemoteSource:
             "search_seconds": run["seconds"],
             "certificate": run["certificate"],
             "limits": search.request["constraints"],
+            **{n: search.request[n] for n in GOAL_FIELDS if n in search.request},
             "precision": precision,
             **({"int8": search.found.int8} if search.found.int8 is not None else {}),
             "layers": search.found.layers,

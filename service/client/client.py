@@ -30,6 +30,7 @@ from service.client.wire import MAX_PAUSE_S, RETRIES, Wire, path_part
 from service.contracts import (
     Event,
     FileBatch,
+    LimitValue,
     SearchPage,
     Sort,
     Status,
@@ -85,19 +86,21 @@ class Client(LinksClient):
 
     # -- searches ------------------------------------------------------------------------
 
-    def search(
+    def search(  # long: a parameter for each field of a request
         self,
         supernet: str,
         device: str | Mapping[str, Any],
         *,
-        latency_ms: float | None = None,
-        macs: float | None = None,
-        params: float | None = None,
-        model_bytes: float | None = None,
-        peak_memory_bytes: float | None = None,
-        energy_mj: float | None = None,
+        latency_ms: LimitValue | None = None,
+        macs: LimitValue | None = None,
+        params: LimitValue | None = None,
+        model_bytes: LimitValue | None = None,
+        peak_memory_bytes: LimitValue | None = None,
+        energy_mj: LimitValue | None = None,
         latency_confidence: float | None = None,
-        limits: Mapping[str, float] | None = None,
+        limits: Mapping[str, LimitValue] | None = None,
+        target: Mapping[str, Any] | None = None,
+        frozen: Mapping[str, Any] | None = None,
         precision: str = "fp32",
         runtime: str | None = None,
         seed: int = 0,
@@ -114,7 +117,12 @@ class Client(LinksClient):
 
         Args:
             device: a name, or a whole profile.
+            latency_ms, macs, ...: limits: a number, a share of the largest network ("60%"), or a
+                range of them (`{"min": 20, "max": 25}`).
             limits: further limits by name, such as those that only the service knows.
+            target: `{"top1": 76}`: instead the fastest network of at least this predicted accuracy,
+                percent; `"minimize"` names another quantity than latency_ms.
+            frozen: choices kept of some genes, `{"kernel": [3, 5], "stage2.depth": 3}`.
             runtime: what will run the network; refused if the device's table is of another.
             batch: images that the file is fixed to, or "dynamic"; None: as the device needs it.
             allow_low_top1: deliver also what is far less accurate than predicted.
@@ -133,7 +141,10 @@ class Client(LinksClient):
             **{"model_bytes": model_bytes, "peak_memory_bytes": peak_memory_bytes},
             **{"energy_mj": energy_mj, "latency_confidence": latency_confidence, **(limits or {})},
         }
-        later = {"runtime": runtime, "batch": batch, "webhook": webhook}  # not all services have it
+        later: dict[str, Any] = {  # not all services have it
+            **{"runtime": runtime, "batch": batch, "webhook": webhook},
+            **{"target": target, "frozen": frozen or None},
+        }
         body = {
             "supernet": supernet,
             "device": device if isinstance(device, str) else dict(device),

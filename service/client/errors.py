@@ -71,7 +71,8 @@ class Conflict(Refused, errors.Conflict):
 
 
 class Infeasible(Refused, errors.Infeasible):
-    """No network meets the limits; `limit`, `budget`, `floor` and `nearest` as in the problem."""
+    """No network meets the limits; `limit`, `budget`, `floor`, `ceiling` and `nearest` as in the
+    problem."""
 
     def __init__(
         self, problem: Problem, request_id: str | None = None, retry_after_s: float | None = None
@@ -79,9 +80,11 @@ class Infeasible(Refused, errors.Infeasible):
         ProblemError.__init__(self, problem, request_id, retry_after_s)
         assert problem.limit is not None
         assert problem.budget is not None
-        assert problem.floor is not None
-        self.limit, self.budget, self.floor = problem.limit, problem.budget, problem.floor
-        self.nearest = dict(problem.nearest or {problem.limit: problem.floor})
+        self.limit, self.budget = problem.limit, problem.budget
+        self.floor, self.ceiling = problem.floor, problem.ceiling
+        least = problem.floor if problem.ceiling is None else problem.ceiling
+        assert least is not None
+        self.nearest = dict(problem.nearest or {problem.limit: least})
 
 
 class TooManyRequests(Refused):
@@ -165,7 +168,8 @@ def problem_error(
                 "instance": instance,
             }
         )
-    if status == 422 and None not in (problem.limit, problem.budget, problem.floor):
+    least = problem.floor if problem.ceiling is None else problem.ceiling
+    if status == 422 and None not in (problem.limit, problem.budget, least):
         return Infeasible(problem, request_id, retry_after_s)
     kind = _BY_STATUS.get(status, Refused if status < 500 else ServerFailed)
     return kind(problem, request_id, retry_after_s)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from models.layers import LayerSpec
 from models.spaces import plan_svg
 from service.contracts import (
+    asked_in_words,
     bound_in_words,
     images_in_words,
     measured_in_words,
@@ -54,7 +55,7 @@ def front_html(front: FrontRead) -> str:
 def search_html(search: SearchRead) -> str:
     """A search as a card: its numbers with origin and error, its network drawn."""
     request = search.request
-    limits = ", ".join(f"{name} <= {limit:g}" for name, limit in request["constraints"].items())
+    limits = asked_in_words(request, at_most="<= ")
     runtime = under_runtime(None if search.result is None else search.result.runtime)
     head = (
         f"<b>{escape(request['supernet'])}</b> on <b>{escape(str(request['device']))}</b>"

@@ -47,7 +47,10 @@ from .latency import measured_in_words as measured_in_words
 from .latency import outcome_in_words as outcome_in_words
 from .latency import sittings_in_words as sittings_in_words
 from .latency import under_runtime as under_runtime
+from .limits import LimitValue as LimitValue
+from .limits import asked_in_words as asked_in_words
 from .limits import limit_names as limit_names
+from .limits import read_share as read_share
 from .links import ENDED as ENDED
 from .links import LinkClaim as LinkClaim
 from .links import LinkPlanRead as LinkPlanRead

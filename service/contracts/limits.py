@@ -6,8 +6,10 @@ registered after this module was imported counts too.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -15,13 +17,74 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
     create_model,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 
+from models.errors import InputError, show_value
 from search.costs import Limit, registered_limits
 from service.contracts.fields import CONFIDENCE, Budget, Confidence
+
+LimitValue = float | str | Mapping[str, float | str]
+"""A number, a share of the largest network ("60%"), or a range: `{"min", "max"}`, one or both."""
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,12})?) ?%")
+_ENDS = ("min", "max")
+
+
+def read_share(text: str) -> float:
+    """The share, 0 to 1, that "60%" is.
+
+    Raises:
+        InputError: if it is none, or not above 0 and up to 100 %.
+    """
+    matched = _SHARE.fullmatch(text.strip())
+    share = float(matched[1]) / 100 if matched else 0.0
+    if not 0 < share <= 1:
+        raise InputError(
+            'expected a number, a share of the largest network such as "60%" (above 0, up to 100), '
+            f'or a range {{"min": ..., "max": ...}}, got {show_value(text)}'
+        )
+    return share
+
+
+def _limit_value(given: Any, as_number: ValidatorFunctionWrapHandler) -> LimitValue:
+    if not isinstance(given, Mapping):
+        return _share(given) if isinstance(given, str) else float(as_number(given))
+    ends = {end: given[end] for end in _ENDS if given.get(end) is not None}
+    if not given.keys() <= set(_ENDS) or not ends:
+        raise ValueError('expected "min", "max" or both: {"min": 20, "max": 25}')
+    return {e: _share(v) if isinstance(v, str) else float(as_number(v)) for e, v in ends.items()}
+
+
+def _share(text: str) -> str:
+    read_share(text)
+    return "".join(text.split())
+
+
+_NUMBER_SCHEMA = {"type": "number", "exclusiveMinimum": 0.0}
+_SHARE_SCHEMA = {
+    "type": "string",
+    "pattern": "^ *[0-9]{1,3}([.][0-9]{1,12})? ?% *$",
+    "description": "Share of what the largest network of the supernet has on the device.",
+}
+_END_SCHEMA = {"anyOf": [_NUMBER_SCHEMA, _SHARE_SCHEMA]}
+_RANGE_SCHEMA = {
+    "type": "object",
+    "properties": {"min": _END_SCHEMA, "max": _END_SCHEMA},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+LimitField = Annotated[
+    Budget,
+    WrapValidator(_limit_value),
+    PlainSerializer(lambda value: value, return_type=Any),
+    WithJsonSchema({"anyOf": [_NUMBER_SCHEMA, _SHARE_SCHEMA, _RANGE_SCHEMA]}),
+]
 
 
 def limit_names() -> list[str]:
@@ -30,7 +93,9 @@ def limit_names() -> list[str]:
 
 
 class Constraints(BaseModel):
-    """Upper limits, all of which a network must meet."""
+    """Limits, all of which a network must meet: a number is an upper limit in the unit of its name;
+    "60%" is a share of what the supernet's largest network has on the device; and `{"min", "max"}`
+    a range of either."""
 
     model_config = ConfigDict(extra="allow")  # the registered limits, as `_check_limits` reads them
 
@@ -44,15 +109,13 @@ class Constraints(BaseModel):
         return handler(given)
 
     @model_validator(mode="after")
-    def _at_least_one(self) -> Self:
+    def _confidence_of_latency(self) -> Self:
         limits = self.limits()
-        if not limits.keys() - {"latency_confidence"}:
-            raise ValueError("expected at least one limit, such as latency_ms")
         if "latency_confidence" in limits and "latency_ms" not in limits:
             raise ValueError("latency_confidence: expected it with latency_ms")
         return self
 
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[str, Any]:
         """The given limits in the order of the registry, then latency_confidence if given."""
         given = self.model_dump(exclude_none=True)
         names = (*limit_names(), "latency_confidence")
@@ -106,8 +169,38 @@ def _checked_fields() -> type[BaseModel]:
 def _fields_of(limits: tuple[Limit, ...]) -> type[BaseModel]:
     """`Constraints` with a declared field for each limit, and no others."""
     budgets = {
-        limit.name: (Budget | None, Field(None, description=limit.description)) for limit in limits
+        limit.name: (LimitField | None, Field(None, description=limit.description))
+        for limit in limits
     }
     confidence = (Confidence | None, Field(None, strict=True, description=CONFIDENCE))
     fields: dict[str, Any] = {**budgets, "latency_confidence": confidence}
     return create_model("Constraints", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def limit_in_words(name: str, value: object, at_most: str = "") -> str:
+    """One limit, for people: "latency_ms 20", "latency_ms 60%", "latency_ms 20 to 25".
+
+    Args:
+        at_most: written before an upper limit.
+    """
+    ends = value if isinstance(value, Mapping) else {"max": value}
+    low, high = (f"{e:g}" if isinstance(e, int | float) else e for e in map(ends.get, _ENDS))
+    if low is None:
+        return f"{name} {at_most}{high}"
+    return f"{name} at least {low}" if high is None else f"{name} {low} to {high}"
+
+
+def asked_in_words(request: Mapping[str, Any], at_most: str = "") -> str:
+    """What a stored request asks for, for people: limits as given, target, frozen parts.
+
+    Args:
+        at_most: written before an upper limit.
+    """
+    limits: Mapping[str, Any] = request.get("asked") or request["constraints"]
+    words = [limit_in_words(name, value, at_most) for name, value in limits.items()]
+    if target := request.get("target"):
+        words.insert(0, f"least {target['minimize']} at top1 {target['top1']:g}")
+    for key, choices in (request.get("frozen") or {}).items():
+        shown = ",".join(f"{c:g}" if isinstance(c, int | float) else c for c in choices)
+        words.append(f"{key}={shown}")
+    return ", ".join(words)

@@ -53,7 +53,7 @@ STATUS: Mapping[type[Exception], int] = {
 
 
 class Problem(BaseModel):
-    """RFC 9457. `limit`, `budget`, `floor` and `nearest` come with what no network
+    """RFC 9457. `limit`, `budget`, `floor` or `ceiling`, and `nearest` come with what no network
     can meet."""
 
     type: str
@@ -67,6 +67,9 @@ class Problem(BaseModel):
     limit: str | None = Field(None, description="The limit that binds.")
     budget: float | None = Field(None, description="What was asked of it.")
     floor: float | None = Field(None, description="The least it can be on this device.")
+    ceiling: float | None = Field(
+        None, description="Of a lower limit, or a target's top1: the largest that it can be."
+    )
     nearest: dict[str, float] | None = Field(
         None, description="Budgets by name, near those asked, that can be met together."
     )
@@ -87,7 +90,8 @@ def problem_of(error: Exception) -> dict[str, Any]:
     if isinstance(error, BadTable):
         document["errors"] = [{"kind": f.kind, "detail": f.text} for f in error.findings]
     if isinstance(error, Infeasible):
-        fields = ("limit", "budget", "floor", "nearest")
+        which = "floor" if error.ceiling is None else "ceiling"
+        fields = ("limit", "budget", which, "nearest")
         document |= {name: getattr(error, name) for name in fields}
     return document
 

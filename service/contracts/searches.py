@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from service.contracts.fields import Arch, FileBatch, Moment, Name, Schema
 from service.contracts.latency import BATCH, RUNTIME
@@ -17,14 +25,70 @@ DEPRECATED_CERTIFICATE = {"kind": "none"}
 """Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
 
 
+class TargetRequest(Schema):
+    """Ask for the cheapest network of at least an accuracy."""
+
+    top1: float = Field(
+        strict=True,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Least predicted accuracy, percent. What a network has differs from it by the "
+        "expected error in `provenance.top1`.",
+    )
+    minimize: str = Field(
+        "latency_ms",
+        min_length=1,
+        max_length=64,
+        description="The quantity to minimize, by the name of its limit.",
+    )
+
+
+FROZEN = (
+    "Parts that are fixed: the choices kept of some genes, one or a list. Keys name every gene of "
+    "a kind (`resolution`, `kernel`, `expand`, `depth`, `width`), those of a stage "
+    "(`stage2.kernel`) or a block (`stage2_block3.kernel`), counted from 1. `stage2.blocks` lists "
+    'the blocks of a stage, kernel x expansion: `["5x4", "7x6"]`.'
+)
+
+
+_CHOICE = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+FrozenChoices = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [*_CHOICE["anyOf"], {"type": "array", "items": _CHOICE, "minItems": 1}]
+            },
+            "minProperties": 1,
+            "maxProperties": 1000,
+            "examples": [{"resolution": 24, "kernel": [3, 5], "stage2.depth": 3}],
+        }
+    ),
+]
+"""Checked against the genes of the supernet's space when the request is submitted."""
+
+
 class SearchRequest(Schema):
-    """Ask for the most accurate network of a supernet within limits on a device."""
+    """Ask for the most accurate network of a supernet within limits on a device, or with `target`
+    for the cheapest one."""
 
     supernet: Name = Field(description="A name from /v1/supernets.")
     device: Name | dict[str, Any] = Field(
         description="A name from /v1/devices, or a whole device profile as POST /v1/devices takes."
     )
-    constraints: Constraints
+    target: TargetRequest | None = Field(
+        None,
+        description="Instead of the most accurate network within the limits, the one of least "
+        "latency (or another quantity) that has at least this accuracy.",
+    )
+    frozen: FrozenChoices | None = Field(None, min_length=1, max_length=1000, description=FROZEN)
+    constraints: Constraints = Field(
+        default_factory=lambda: Constraints.model_validate({}),
+        validate_default=True,
+        description="At least one, or a target.",
+    )
     runtime: str | None = Field(
         None,
         min_length=1,
@@ -70,6 +134,21 @@ class SearchRequest(Schema):
         "ended, at least once, signed (`Subnet-Search-Signature: t=UNIX,v1=HEX`, HMAC-SHA256 of "
         "`t.body`). Only hosts that the operator allows. No part of what makes requests the same.",
     )
+
+    @field_validator("frozen")
+    @classmethod
+    def _canonical_frozen(cls, frozen: dict[str, Any] | None) -> Mapping[str, Any] | None:
+        from models.spaces import read_frozen  # with numpy, which a client may do without
+
+        return None if frozen is None else read_frozen(frozen)
+
+    @field_validator("constraints")
+    @classmethod
+    def _limit_or_target(cls, given: Constraints, info: ValidationInfo) -> Constraints:
+        limits = given.limits().keys() - {"latency_confidence"}
+        if not limits and info.data.get("target") is None:
+            raise ValueError("expected at least one limit, such as latency_ms")
+        return given
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -198,7 +277,9 @@ class SearchRead(BaseModel):
     status: Status
     request: dict[str, Any] = Field(
         description="What was asked, with the sha256 of the weights, of the accuracy predictor "
-        "and of the latency table that it was asked of."
+        "and of the latency table that it was asked of. `constraints` are upper limits and "
+        "`minimums` lower ones, in their units; `asked` is what was given, where that had shares "
+        "or ranges."
     )
     result: SearchResult | None = Field(description="Once it has succeeded.")
     error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")

@@ -13,11 +13,14 @@ import numpy as np
 
 from models.spaces import Arch
 from search.evolution import SearchProgress, SearchResult, search_subnet
+from search.target import search_cheapest
 from service.catalog import (
     DeploymentContext,
+    Goal,
     describe_layers,
     describe_prices,
     search_warnings,
+    with_goal,
 )
 from service.contracts import FileBatch
 from service.delivery.accuracy_check import Unverified
@@ -26,6 +29,7 @@ from service.delivery.model_builder import BuiltModel, ModelBuilder, Report
 from service.delivery.quantization_report import compare
 from service.delivery.timing import LatencyBudget
 
+NO_GOAL = Goal()
 STEPS_DOWN = 3
 """Further searches, each under a tighter budget, after a model was timed above its budget."""
 
@@ -79,6 +83,7 @@ def deliver(
     limits: Mapping[str, float],
     seed: int,
     *,
+    goal: Goal = NO_GOAL,
     artifacts: BlobStore,
     intermediates: BlobStore | None = None,
     step: StepRunner = run_without_storing,
@@ -89,7 +94,8 @@ def deliver(
     """Search, build the model and verify it; where this host is the device, time it too.
 
     Args:
-        limits: as `Constraints` has them, "latency_confidence" among them.
+        limits: upper limits in their units, "latency_confidence" among them.
+        goal: what else is asked for.
         builder: called only when the supernet is needed.
         artifacts: stores the model; the answer has its sha256.
         intermediates: stores what one step hands to the next; default: in memory.
@@ -104,11 +110,11 @@ def deliver(
     """
     intermediates = intermediates or MemoryBlobs()
     fixed = deliverable_batch(batch, context.table)
-    bounded, limits = context.with_confidence(limits)
+    bounded, limits = with_goal(context, limits, goal)
     budget, budgets = _budget(bounded, limits), dict(limits)
     too_slow: list[dict[str, Any]] = []
     for _ in range(1 + STEPS_DOWN):
-        best = step("search", partial(_search, bounded, budgets, seed, report))
+        best = step("search", partial(_search, bounded, budgets, seed, goal, report))
         arch = Arch.from_json(best["arch"])
         built = step("build", partial(_build, context, builder, arch, fixed, intermediates, report))
         verified_by = (context, builder, arch, built, budget, intermediates, artifacts, report)
@@ -117,22 +123,39 @@ def deliver(
         outcome = None if timed_ms is None or budget is None else budget.outcome(timed_ms)
         if outcome != "missed":
             _check_size(model, limits)
-            verified = {**model["findings"], **({"stepped_down": too_slow} if too_slow else {})}
-            return {
-                **bounded.describe(arch),
-                **_explanation(context, arch, verified),
-                "provenance": bounded.provenance(),
-                "warnings": [*search_warnings(bounded, limits, arch), *model.get("warnings", [])],
-                **{"search": best["search"], "file": model.get("about")},
-                **{name: model[name] for name in ("model_bytes", "sha256")},
-            }
+            return _result(context, bounded, limits, goal, best, model, too_slow)
         too_slow.append({"arch": best["arch"], "latency_ms": timed_ms, "outcome": outcome})
         budgets["latency_ms"] = min(
             budgets["latency_ms"] * limits["latency_ms"] / timed_ms,
             math.nextafter(best["latency_ms"], 0.0),
         )
-        bounded.check_limits(budgets)
+        bounded.check_limits(budgets, goal.minimums)
     raise _all_missed(too_slow, limits["latency_ms"])
+
+
+def _result(
+    context: DeploymentContext,
+    bounded: DeploymentContext,
+    limits: Mapping[str, float],
+    goal: Goal,
+    best: Mapping[str, Any],
+    model: Mapping[str, Any],
+    too_slow: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What is answered of a verified network."""
+    arch = Arch.from_json(best["arch"])
+    verified = {**model["findings"], **({"stepped_down": too_slow} if too_slow else {})}
+    return {
+        **bounded.describe(arch),
+        **_explanation(context, arch, verified),
+        "provenance": bounded.provenance(),
+        "warnings": [
+            *search_warnings(bounded, limits, arch, goal, verified),
+            *model.get("warnings", []),
+        ],
+        **{"search": best["search"], "file": model.get("about")},
+        **{name: model[name] for name in ("model_bytes", "sha256")},
+    }
 
 
 def _all_missed(too_slow: Sequence[Mapping[str, Any]], budget_ms: float) -> Unverified:
@@ -179,9 +202,13 @@ def _check_size(model: Mapping[str, Any], limits: Mapping[str, float]) -> None:
 
 
 def _search(
-    context: DeploymentContext, limits: Mapping[str, float], seed: int, report: Report
+    context: DeploymentContext,
+    limits: Mapping[str, float],
+    seed: int,
+    goal: Goal,
+    report: Report,
 ) -> dict[str, Any]:
-    best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share))
+    best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share), goal)
     return {
         "arch": best.arch.to_json(),
         "latency_ms": best.costs["latency_ms"],
@@ -251,13 +278,23 @@ def run_search(
     limits: Mapping[str, float],
     seed: int,
     on_progress: Callable[[SearchProgress], None] = lambda progress: None,
+    goal: Goal = NO_GOAL,
 ) -> SearchResult:
-    """The best network within `limits`, for the same seed always the same.
+    """The best network within `limits`, or the cheapest that reaches the goal's target; for the
+    same seed always the same.
+
+    Args:
+        context: with the goal's frozen parts.
 
     Raises:
         Infeasible: if no network meets a limit.
     """
-    predictor = context.require_predictor()
+    space, predictor, costs = context.space, context.require_predictor(), context.costs
+    if goal.target is not None:
+        return search_cheapest(
+            space, predictor, costs, limits, goal.target, seed,
+            minimums=goal.minimums, on_progress=on_progress,
+        )  # fmt: skip
     return search_subnet(
-        context.space, predictor, context.costs, limits, seed, on_progress=on_progress
+        space, predictor, costs, limits, seed, minimums=goal.minimums, on_progress=on_progress
     )

@@ -12,7 +12,14 @@ from sqlalchemy.orm import Session
 from latency_tables.table import LatencyTable, table_to_json
 from models.bundle import PREDICTOR
 from models.errors import InputError
-from service.catalog import Catalog, DeploymentContext
+from service.catalog import (
+    Catalog,
+    DeploymentContext,
+    Goal,
+    check_goal,
+    resolve_limits,
+    with_goal,
+)
 from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
 from service.delivery import deliverable_batch
 from service.storage import SearchStore, WebhookStore, claim, identity, own_key
@@ -64,13 +71,13 @@ def submit(
     assert table is not None
     _check_table(request, table)
     context.require_predictor()
-    limits = request.constraints.limits()
-    canonical = _canonical(request, context, limits)
+    limits, minimums = resolve_limits(context, request.constraints.limits())
+    goal = Goal.of_request({"minimums": minimums, **_asked(request)})
+    canonical = _canonical(request, context, limits, goal)
     request_sha256 = sha256_of(identity(canonical, caller, request.shared))
     if key is None and (stored := store.find_by_request(request_sha256, also)) is not None:
         return stored
-    bounded, given = context.with_confidence(limits)
-    bounded.check_limits(given)
+    check_goal(*with_goal(context, limits, goal), goal)
     bundle.check_deliverable()
     new = NewSearch(
         request=canonical,
@@ -84,10 +91,11 @@ def submit(
 
 
 def _canonical(
-    request: SearchRequest, context: DeploymentContext, limits: Mapping[str, float]
+    request: SearchRequest, context: DeploymentContext, limits: Mapping[str, float], goal: Goal
 ) -> dict[str, Any]:
-    """What the answer depends on."""
+    """What the answer depends on, and limits as they were given where they were not in units."""
     table, bundle = context.table, context.bundle
+    given = request.constraints.limits()
     assert table is not None
     return {
         "engine": ENGINE,
@@ -97,11 +105,20 @@ def _canonical(
         "device": table.device,
         "device_sha256": table.sha256,
         "constraints": limits,
+        **({} if given == limits else {"asked": given}),
+        **goal.to_request(),
         "precision": request.precision,
         "seed": request.seed,
         **({"allow_low_top1": True} if request.allow_low_top1 else {}),
         **({} if request.batch is None else {"batch": request.batch}),
     }
+
+
+def _asked(request: SearchRequest) -> dict[str, Any]:
+    """Target and frozen parts, where the request has them."""
+    target = None if request.target is None else request.target.model_dump()
+    asked = {"target": target, "frozen": request.frozen}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _check_table(request: SearchRequest, table: LatencyTable) -> None:

@@ -24,7 +24,7 @@ from latency_tables.table import table_from_json
 from models.errors import Conflict, CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
 from models.spaces import Arch
-from service.catalog import Catalog, DeploymentContext, FrontStore
+from service.catalog import Catalog, DeploymentContext, FrontStore, Goal
 from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
 from service.jobs.identity import new_executor
@@ -273,6 +273,7 @@ class Worker:
             lambda: self._builder_for(context),
             request["constraints"],
             request["seed"],
+            goal=Goal.of_request(request),
             artifacts=self.artifacts,
             intermediates=self._intermediates(search.workflow_id),
             step=self.steps,

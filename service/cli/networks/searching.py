@@ -20,7 +20,7 @@ from service.cli.common import (
 )
 from service.cli.completion import complete_device
 from service.cli.devices import measure_unknown
-from service.cli.limits import LimitOptions
+from service.cli.limits import LIMIT, LimitOptions, read_kept, read_limit
 from service.cli.networks.architectures import read_archs
 from service.cli.networks.exporting import download_found, export_found, print_export
 from service.cli.networks.options import (
@@ -83,9 +83,37 @@ def predict(
 def search(  # long: a parameter for each option
     supernet: SupernetName,
     device: DeviceName,
-    limits: Mapping[str, float],
+    limits: Mapping[str, Any],
     latency_ms: Annotated[
-        float | None, typer.Option(help="Budget, milliseconds. Default: none.")
+        Any,
+        typer.Option(
+            help="Budget, milliseconds; default: none. Like every budget also a share of the largest network, "
+            "60%, or a range, 20..25.",
+            parser=read_limit,
+            metavar=LIMIT,
+        ),
+    ] = None,
+    min_top1: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead of the most accurate network, the fastest of at least this predicted "
+            "accuracy, percent."
+        ),
+    ] = None,
+    minimize: Annotated[
+        str, typer.Option(help="With --min-top1: what to minimize, by the name of its limit.")
+    ] = "latency_ms",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GENES=CHOICES",
+            help="Keep only these choices: kernel=3,5, resolution=160, stage2.depth=3, "
+            "stage2_block1.expand=6, stage2.blocks=5x4,7x6. Repeatable.",
+        ),
+    ] = None,
+    freeze: Annotated[
+        Path | None,
+        typer.Option(help='The same as a JSON object: {"kernel": [3, 5], "stage2.depth": 3}.'),
     ] = None,
     confidence: Annotated[
         float | None,
@@ -113,13 +141,14 @@ def search(  # long: a parameter for each option
     server: Server = None,
     json: Json = False,
 ) -> None:
-    """Find the most accurate network within budgets; write it with -o."""
+    """Find the most accurate network within budgets, or the fastest of an accuracy; write it with
+    -o."""
     check_precision(precision)
-    given, images = dict(limits), read_batch(batch)
-    if latency_ms is not None:
-        given["latency_ms"] = latency_ms
-    if confidence is not None:
-        given["latency_confidence"] = confidence
+    given, images = _limits(latency_ms, limits, confidence), read_batch(batch)
+    target = None if min_top1 is None else {"top1": min_top1, "minimize": minimize}
+    if target is None and minimize != "latency_ms":
+        raise InputError("--minimize: expected it with --min-top1, the accuracy to reach")
+    frozen = read_kept(keep or [], freeze)
     if out is not None:
         check_out(out, ".onnx", what="an ONNX model")
     if measure:
@@ -140,6 +169,8 @@ def search(  # long: a parameter for each option
                 allow_low_top1=allow_low_top1,
                 runtime=runtime,
                 batch=images,
+                target=target,
+                frozen=frozen,
             )
             printed = _printed(answer, arch_format, source, supernet)
     except Infeasible as error:
@@ -168,6 +199,16 @@ def search(  # long: a parameter for each option
             print_export(file)
     print_doubts(answer["provenance"])
     print_warnings(answer["warnings"])
+
+
+def _limits(latency_ms: Any, limits: Mapping[str, Any], confidence: float | None) -> dict[str, Any]:
+    """The limits given, as a request has them."""
+    latency = {} if latency_ms is None else {"latency_ms": latency_ms}
+    if confidence is None:
+        return {**latency, **limits}
+    if not latency:
+        raise InputError("--confidence: expected it with --latency-ms, whose upper bound it is of")
+    return {**latency, **limits, "latency_confidence": confidence}
 
 
 def front(
@@ -234,7 +275,7 @@ def _infeasible(error: Infeasible, seed: int) -> dict[str, Any]:
         "feasible": False,
         "limit": error.limit,
         "budget": error.budget,
-        "floor": error.floor,
+        **({"floor": error.floor} if error.ceiling is None else {"ceiling": error.ceiling}),
         "nearest": error.nearest,
         "seed": seed,
     }

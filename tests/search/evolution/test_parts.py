@@ -16,6 +16,7 @@ from search.evolution.operators import crossover, mutate, neighbours
 from search.evolution.problem import SubnetProblem
 from search.evolution.run import search_subnet
 from search.predictors.part import predictor_of_part
+from search.target import Target, search_cheapest
 from tests.brute import all_genes
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
@@ -114,6 +115,44 @@ def test_frozen_parts_and_ranges_give_exactly_the_best(name, data):
     found = search_subnet(*asked, minimums=minimums)
     assert found.top1 == pytest.approx(predictor.predict(genes[met]).max(), abs=1e-9)
     assert space.encode([found.arch])[0].tobytes() in {row.tobytes() for row in genes[met]}
+
+
+@given(st.data())
+@settings(max_examples=12)
+def test_the_cheapest_at_a_target_is_exactly_that_of_enumeration(data):
+    """Of any part, at any accuracy, within a limit; nothing reaches it: the best is named."""
+    costs, predictor = COSTS["debug"], LinearAccuracy(DEBUG, data.draw(st.integers(0, 99)), 0.3)
+    part = SpacePart.of(DEBUG, data.draw(kept_choices(DEBUG)))
+    genes = of_part(part, GENES["debug"])
+    macs = np.quantile(costs["macs"].evaluate(genes), data.draw(st.floats(0, 1)))
+    genes = genes[costs["macs"].evaluate(genes) <= macs]
+    top1 = predictor.predict(genes)
+    target = Target(top1=float(np.quantile(top1, data.draw(st.floats(0, 1)))) - 1e-9)
+    asked = (part, predictor_of_part(predictor, part), {n: c.at(part) for n, c in costs.items()})
+    found = search_cheapest(*asked, {"macs": float(macs)}, target, 0)
+    least = costs["latency_ms"].evaluate(genes[top1 >= target.top1]).min()
+    assert found.costs["latency_ms"] == least
+    assert found.top1 >= target.top1
+    with pytest.raises(Infeasible, match="most accurate network found") as refused:
+        search_cheapest(*asked, {"macs": float(macs)}, Target(top1=float(top1.max()) + 1e-6), 0)
+    assert refused.value.ceiling == pytest.approx(top1.max())
+
+
+@pytest.mark.slow
+def test_a_target_in_a_large_space_is_met_at_less_than_a_search_needs():
+    """The network of a search within a budget is one that reaches its own accuracy."""
+    costs = {"latency_ms": latency_costs(FASHION_LIKE, FakeTable())}
+    predictor = LinearAccuracy(FASHION_LIKE, 0, 0.3)
+    budget = 0.5 * (costs["latency_ms"].floor() + costs["latency_ms"].ceiling())
+    usual = search_subnet(FASHION_LIKE, predictor, costs, {"latency_ms": budget}, 3)
+    shares = []
+    found = search_cheapest(
+        FASHION_LIKE, predictor, costs, {}, Target(top1=usual.top1), 0,
+        on_progress=lambda progress: shares.append(progress.share),
+    )  # fmt: skip
+    assert found.top1 >= usual.top1
+    assert found.costs["latency_ms"] <= 1.005 * usual.costs["latency_ms"]
+    assert shares == sorted(shares)
 
 
 @pytest.mark.slow

@@ -33,6 +33,49 @@ def test_an_infeasible_budget_exits_2_and_names_the_floor(run, home):
 
 
 @pytest.mark.slow
+def test_shares_ranges_a_target_and_frozen_parts(run, run_json, home, tmp_path):
+    whole = catalog_of(home).context(SUPERNET, DEVICE).costs["latency_ms"].ceiling()
+    (file := tmp_path / "frozen.json").write_text('{"resolution": 12, "stage1.blocks": ["5x4"]}')
+    frozen = ("--keep", "stage2.kernel=3", "--freeze", file)
+    found = run_json("search", *ON, "--latency-ms", "20%..95%", "--max-macs", "90%", *frozen)
+    assert 0.2 * whole <= found["latency_ms"] <= 0.95 * whole
+    assert found["asked"] == {"latency_ms": {"min": "20%", "max": "95%"}, "macs": "90%"}
+    assert found["frozen"] == {
+        "resolution": [12], "stage1.blocks": ["5x4"], "stage2.kernel": [3],
+    }  # fmt: skip
+    assert found["arch"]["resolution"] == 12
+    assert (found["arch"]["kernel"][0], found["arch"]["expand"][0]) == ([5], [4])
+    fastest = run_json("search", *ON, "--min-top1", found["top1"])
+    assert fastest["top1"] >= found["top1"]
+    assert fastest["latency_ms"] <= found["latency_ms"]
+    assert fastest["target"] == {"top1": found["top1"], "minimize": "latency_ms"}
+    smallest = run_json("search", *ON, "--min-top1", found["top1"], "--minimize", "params")
+    assert smallest["params"] <= fastest["params"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (("--confidence", "0.9"), "expected it with --latency-ms"),
+        (("--latency-ms", "x"), "no number, share such as 60%"),
+        (("--latency-ms", ".."), "expected a range such as 20..25"),
+        (("--latency-ms", "120%"), "above 0, up to 100"),
+        (("--latency-ms", "2..1"), "expected min up to max"),
+        (("--latency-ms", "1", "--minimize", "macs"), "expected it with --min-top1"),
+        (("--min-top1", "100"), "top1 >= 100 asked, but the most accurate network"),
+        (("--min-top1", "0"), "top1: expected above 0"),
+        (("--latency-ms", "1", "--keep", "kernel"), "expected GENES=CHOICES"),
+        (("--latency-ms", "1", "--keep", "kernel=x"), "expected numbers, got 'x'"),
+        (("--latency-ms", "1", "--keep", "kernel=3", "--keep", "kernel=5"), "given twice"),
+        (("--latency-ms", "1", "--keep", "kernel=4"), "expected some of 3, 5, got 4"),
+        (("--macs", "1"), "--max-macs"),
+    ],
+)
+def test_what_cannot_be_asked_exits_2(run, asked, text):
+    assert text in run("search", *ON, *asked, code=2).stderr
+
+
+@pytest.mark.slow
 def test_limits_that_cannot_be_met_together_come_with_ones_that_can(run):
     tight = ("--latency-ms", 100, "--max-macs", 1, "--max-params", 1)
     answer = json.loads(run("search", *ON, *tight, "--json", code=2).stdout)

@@ -361,10 +361,15 @@ def test_search_of_a_service(run, run_json, url, client):
 
 @pytest.mark.slow
 def test_an_infeasible_search_of_a_service(run, run_json, url):
-    args = ("search", *ON, "--latency-ms", 1e-3, "--json")
-    here, there = run(*args, code=2), run(*args, "--server", url, code=2)
-    assert here.stdout == there.stdout
-    assert here.stderr.splitlines()[-1] == there.stderr.splitlines()[-1]
+    for asked in (("--latency-ms", 1e-3), ("--latency-ms", "1000.."), ("--min-top1", 100)):
+        args = ("search", *ON, *asked, "--json")
+        here, there = run(*args, code=2), run(*args, "--server", url, code=2)
+        assert here.stdout == there.stdout
+        assert here.stderr.splitlines()[-1] == there.stderr.splitlines()[-1]
+    args = ("search", *ON, "--latency-ms", "20%..80%", "--keep", "kernel=3")
+    here, there = run_json(*args), run_json(*args, "--server", url)
+    names = ("arch", "top1", "latency_ms", "limits", "asked", "minimums", "frozen")
+    assert [here[name] for name in names] == [there[name] for name in names]
 
 
 @pytest.mark.slow

@@ -21,13 +21,17 @@ from typing import Any
 import numpy as np
 
 from models.errors import Infeasible, InputError, NotFound
-from models.spaces import GeneMatrix, SearchSpace, SpacePart
+from models.spaces import GeneMatrix, SearchSpace
 from search.costs import Cost, Floats
-from search.evolution.enumeration import every_network, is_small
-from search.evolution.operators import neighbours
-from search.evolution.problem import SubnetProblem
-from search.evolution.run import SearchResult, search_subnet
-from search.evolution.termination import SearchProgress
+from search.evolution import (
+    SearchProgress,
+    SearchResult,
+    SubnetProblem,
+    every_network,
+    is_small,
+    neighbours,
+    search_subnet,
+)
 from search.predictors import AccuracyPredictor, Provenance
 
 BRACKETS = 9
@@ -93,7 +97,7 @@ def search_cheapest(
     problem = SubnetProblem(space, predictor, costs, limits, minimums)
     known = _Known(problem, target)
     search = _TargetSearch(known, seed, clock, start, on_progress)
-    if isinstance(space, SpacePart) and is_small(space):
+    if is_small(space):
         problem.anchor()
         known.predict(every_network(space))
     else:
@@ -188,6 +192,7 @@ class _TargetSearch:
     on_progress: Callable[[SearchProgress], None]
     generations: int = 0
     searches: int = 0
+    _share: float = 0.0
     _exchanged: set[bytes] = field(default_factory=set)
 
     def run(self) -> None:
@@ -253,13 +258,14 @@ class _TargetSearch:
     def _report(self, progress: SearchProgress) -> None:
         expected = 1 + BRACKETS // 2 + RETRIES
         done = (self.searches - 1 + progress.share) / expected
+        self._share = max(self._share, min(0.99, done))  # later generations may say less
         self.on_progress(
             replace(
                 progress,
                 generation=self.generations + progress.generation,
                 evaluations=self.known.evaluations,
                 seconds=self.clock() - self.start,
-                share=min(0.99, done),
+                share=self._share,
             )
         )
 
