@@ -87,8 +87,8 @@ def search(  # long: a parameter for each option
     latency_ms: Annotated[
         Any,
         typer.Option(
-            help="Budget, milliseconds; default: none. Like every budget also a share of the largest network, "
-            "60%, or a range, 20..25.",
+            help="Budget, milliseconds; default: none. Like every budget also a share of the "
+            "largest network, 60%, or a range, 20..25.",
             parser=read_limit,
             metavar=LIMIT,
         ),
