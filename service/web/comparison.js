@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { Plot } from "./curves.js";
 import { announce, h, show } from "./dom.js";
 import { moment, ms, percent, short } from "./format.js";
-import { FURTHER, limits, quantity } from "./limits.js";
+import { FURTHER, askedInWords, quantity } from "./limits.js";
 import { Picture } from "./picture.js";
 import { problem } from "./problems.js";
 import { deviceName } from "./search.js";
@@ -32,7 +32,7 @@ export async function showComparison(place, ids, back) {
 }
 
 const card = (title, ...content) => h("section", { class: "card" }, h("header", {}, h("h2", {}, title)), content);
-const nameOf = (search) => `${deviceName(search)}, ${limits(search.request.constraints)}`;
+const nameOf = (search) => `${deviceName(search)}, ${askedInWords(search.request)}`;
 const names = (found) => found.map((search) => h("a", { href: `/?search=${search.id}` }, search.id.slice(0, 8)));
 
 function numbers(found) {
@@ -42,7 +42,7 @@ function numbers(found) {
     of("Supernet", (_, { request }) => request.supernet),
     of("Device", (_, search) => deviceName(search)),
     of("Runtime", ({ runtime }) => runtime),
-    of("Limits", (_, { request }) => limits(request.constraints)),
+    of("Limits", (_, { request }) => askedInWords(request)),
     of("Precision", (_, { request }) => request.precision),
     of("Top-1, %, measured", ({ verified }) => percent(verified.top1?.value)),
     of("Top-1, %, predicted", ({ top1 }) => percent(top1)),

@@ -16,14 +16,26 @@ export function quantity({ unit }, value, digits = 3) {
   return [number, prefix + unit];
 }
 
-/** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs". */
+/** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs"; a share as it is, a range with both ends. */
 export function limits(constraints) {
   const words = ([name, value]) => {
     if (name === "latency_confidence") return `upper bound, nominal ${short(100 * value, 4)} %`;
-    const limit = LIMITS.get(name);
-    return limit ? [...quantity(limit, value, 4), limit.noun].filter(Boolean).join(" ") : `${name} ${short(value, 4)}`;
+    const limit = LIMITS.get(name) ?? { unit: "", noun: name };
+    const written = (end) => (typeof end === "string" ? end : quantity(limit, end, 4).join(" ").trim());
+    const ends = typeof value === "object" ? value : { max: value };
+    const range = [ends.min, ends.max].filter((end) => end != null).map(written).join(" to ");
+    const noun = limit.noun || (typeof value === "number" ? "" : limit.label.toLowerCase());
+    return [ends.max == null ? "at least" : "", range, noun].filter(Boolean).join(" ");
   };
   return `≤ ${Object.entries(constraints).map(words).join(", ")}`;
+}
+
+/** What a stored search was asked for: its limits as they were given, target and frozen parts. */
+export function askedInWords({ constraints, asked: given = constraints, target, frozen }) {
+  const fastest = target && `${target.minimize === "latency_ms" ? "fastest" : `least ${target.minimize}`} at top-1 ≥ ${short(target.top1, 4)} %`;
+  const within = Object.keys(given).length > 0 && limits(given);
+  const kept = Object.entries(frozen ?? {}).map(([key, choices]) => `${key}=${choices.join(",")}`);
+  return [fastest, within, ...kept].filter(Boolean).join(", ");
 }
 
 /** The figures of a network's further limits: what is known, where from, and how far it may be off. */

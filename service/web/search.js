@@ -3,7 +3,7 @@
 import { Problem, follow, get, post, request } from "./api.js";
 import { announce, copyButton, h, show } from "./dom.js";
 import { bytes, moment, ms, percent, scaled, share, short, underRuntime } from "./format.js";
-import { FURTHER, limits, quantity } from "./limits.js";
+import { FURTHER, askedInWords, quantity } from "./limits.js";
 import { tryOnDevice } from "./links.js";
 import { doubts, figure, latencyFigures, latencyTag, measuredTag, tag, top1Tag } from "./origin.js";
 import { problem } from "./problems.js";
@@ -119,7 +119,7 @@ function result(search) {
   return h(
     "div",
     { class: "result" },
-    h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `${underRuntime(found.runtime)}, ${limits(wanted.constraints)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
+    h("p", { class: "on" }, h("span", { class: "badge succeeded" }, "succeeded"), ` ${wanted.supernet} on `, h("b", {}, deviceName(search)), `${underRuntime(found.runtime)}, ${askedInWords(wanted)}, ${wanted.precision ?? "fp32"}, seed ${wanted.seed}. ${moment(search.finished_at)}`),
     search.current === false ? h("p", { class: "notice" }, "The device's latency table has changed since this search; search again for its present one.") : null,
     doubts(provenance.latency_ms),
     (found.warnings ?? []).map((warning) => h("p", { class: "notice" }, warning)),

@@ -6,6 +6,7 @@ import { ms, share } from "./format.js";
 import { FURTHER } from "./limits.js";
 
 const MILLION = 1e6;
+const HINT = "a number, 60% of the largest network, or a range: 20..25";
 /** Of a limit's field: "MACs, millions, at most", "Energy, mJ, at most". */
 function label({ label, unit, in_millions }) {
   const written = in_millions ? (unit === "" ? "millions" : `M${unit}`) : unit;
@@ -13,16 +14,20 @@ function label({ label, unit, in_millions }) {
 }
 
 export class SearchForm {
-  /** `onSearch({constraints, seed, fixed})` when somebody asks for a search. */
+  /** `onSearch({constraints, target, frozen, seed, fixed})` when somebody asks for a search. */
   constructor(onSearch) {
     const field = (name, label, attributes = {}) => h("label", {}, label, h("input", { name, type: "number", min: 0, step: "any", inputmode: "decimal", ...attributes }));
+    const text = (name, label, title) => h("label", {}, label, h("input", { name, type: "text", title, autocomplete: "off", spellcheck: "false" }));
+    const latency = text("latency_ms", "Latency, ms, instead of the budget", HINT);
+    const target = field("target", "Top-1 at least, %: the fastest", { max: 100, title: "Instead of the most accurate network the fastest of at least this predicted accuracy; the budget is left out" });
+    const keep = text("keep", "Keep only", "choices of genes: kernel=3,5; stage2.depth=3; stage2.blocks=5x4,7x6");
     this.button = h("button", { class: "primary", id: "search-button" });
     this.hint = h("p", { class: "hint" });
     this.element = h(
       "form",
       { class: "search-form" },
       this.button,
-      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, FURTHER.map((limit) => field(limit.name, label(limit))), field("seed", "Seed", { step: 1, value: 0 })), h("label", { class: "check" }, h("input", { name: "fixed", type: "checkbox" }), "Fix the file's batch to the device's, as runtimes on phones need it")),
+      h("details", {}, h("summary", {}, "More limits, seed"), h("div", { class: "more" }, latency, target, keep, FURTHER.map((limit) => text(limit.name, label(limit), HINT)), field("seed", "Seed", { step: 1, value: 0 })), h("label", { class: "check" }, h("input", { name: "fixed", type: "checkbox" }), "Fix the file's batch to the device's, as runtimes on phones need it")),
       this.hint,
     );
     this.element.addEventListener("submit", (event) => {
@@ -41,8 +46,26 @@ export class SearchForm {
 
   #read() {
     const given = new FormData(this.element);
+    const written = (name) => (given.get(name) ?? "").trim();
     const constraints = {};
-    for (const { name, in_millions } of FURTHER) if (Number(given.get(name)) > 0) constraints[name] = Number(given.get(name)) * (in_millions ? MILLION : 1);
-    return { constraints, seed: Number(given.get("seed")) || 0, fixed: given.has("fixed") };
+    for (const { name, in_millions } of [{ name: "latency_ms" }, ...FURTHER]) if (written(name)) constraints[name] = limitValue(written(name), in_millions ? MILLION : 1);
+    const target = written("target") && { top1: Number(written("target")) };
+    const frozen = written("keep") && keptChoices(written("keep"));
+    return { constraints, ...(target && { target }), ...(frozen && { frozen }), seed: Number(given.get("seed")) || 0, fixed: given.has("fixed") };
   }
+}
+
+/** "0.4" -> 0.4, "60%" -> "60%", "20..25" -> {min: 20, max: 25}; what is none of these is for the service to refuse. */
+function limitValue(text, unit) {
+  const end = (part) => (part !== "" && Number.isFinite(Number(part)) ? Number(part) * unit : part);
+  if (!text.includes("..")) return end(text);
+  const [min, max] = text.split("..", 2).map((part) => end(part.trim()));
+  return { ...(min !== "" && { min }), ...(max !== "" && { max }) };
+}
+
+/** "kernel=3,5; stage2.depth=3" -> {kernel: [3, 5], "stage2.depth": [3]}. */
+function keptChoices(text) {
+  const pairs = text.split(";").filter((part) => part.trim()).map((part) => part.split("=", 2).map((side) => side.trim()));
+  const choice = (key) => (part) => (key.endsWith(".blocks") || !Number.isFinite(Number(part)) ? part.trim() : Number(part));
+  return Object.fromEntries(pairs.map(([key, choices = ""]) => [key, choices.split(",").map(choice(key))]));
 }

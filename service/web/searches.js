@@ -5,7 +5,7 @@ import { showComparison } from "./comparison.js";
 import { saveFile, searchesCsv } from "./csv.js";
 import { $, announce, h, show } from "./dom.js";
 import { ago, bytes, forImages, moment, ms, percent, underRuntime } from "./format.js";
-import { limits } from "./limits.js";
+import { askedInWords } from "./limits.js";
 import { problem } from "./problems.js";
 import { deviceName } from "./search.js";
 import { MOST_COMPARED } from "./state.js";
@@ -218,7 +218,7 @@ export class Searches {
       h("th", { scope: "row" }, open),
       h("td", {}, search.request.supernet),
       h("td", {}, deviceName(search), h("small", {}, underRuntime(found?.runtime))),
-      h("td", {}, limits(search.request.constraints), search.request.precision === "int8" ? ", int8" : ""),
+      h("td", {}, askedInWords(search.request), search.request.precision === "int8" ? ", int8" : ""),
       h("td", {}, h("span", { class: `badge ${search.status}`, title: search.error?.detail ?? null }, search.status), search.current === false ? h("small", { title: "the device's latency table has changed since" }, " older table") : null),
       h("td", { class: "n" }, percent(found?.top1)),
       h("td", { class: "n" }, percent(found?.verified.top1?.value)),
