@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bench_targets [--seed S] [--targets N] [--known FOLDER] [--quick]
 
 Targets are drawn by the seed, evenly over the range of accuracy. The fastest known of each is the
-best of what is judged, of the same search with other seeds, of bisected searches within budgets, and
-of annealing and tabu search on the latency at the target; the folder keeps it from run to run.
+best of what is judged, of the same search with other seeds, of bisected searches within budgets,
+and of annealing and tabu search on the latency at the target; the folder keeps it for later runs.
 The folder that SUBNET_REFERENCE names may hold what Once-for-All published (`bench_search`).
 Wanted: within 0.5 % of the fastest known on all targets. Exits with 1 if one is missed.
 """
@@ -123,9 +123,11 @@ def fastest_known(
     if file.exists():
         best = float(json.loads(file.read_text())["latency_ms"])
     else:
-        asked = (context.space, context.require_predictor(), context.costs, {})
+        space, predictor, costs = context.space, context.require_predictor(), context.costs
         runs = [
-            search_cheapest(*asked, Target(top1=top1), 1000 + seed).costs[LATENCY]
+            search_cheapest(space, predictor, costs, {}, Target(top1=top1), 1000 + seed).costs[
+                LATENCY
+            ]
             for seed in range(1 if quick else 5)
         ]
         for seed in range(1 if quick else 3):
@@ -152,8 +154,8 @@ def main() -> None:
         excesses, seconds = [], []
         print("target top1   found ms   fastest known ms   excess   seconds", flush=True)
         for top1 in targets(context, given.targets, given.seed):
-            asked = (context.space, context.require_predictor(), context.costs, {})
-            own = search_cheapest(*asked, Target(top1=top1), given.seed)
+            space, predictor, costs = context.space, context.require_predictor(), context.costs
+            own = search_cheapest(space, predictor, costs, {}, Target(top1=top1), given.seed)
             own_ms = own.costs[LATENCY]
             known = fastest_known(context, top1, given.known, own_ms, given.quick)
             excesses.append(own_ms / known)
