@@ -28,6 +28,7 @@ from .fronts import front_json as front_json
 from .fronts import read_front as read_front
 from .goal import Goal as Goal
 from .goal import check_goal as check_goal
+from .goal import prepare_goal as prepare_goal
 from .goal import resolve_limits as resolve_limits
 from .goal import with_goal as with_goal
 from .imported_networks import IMPORTED_MODEL as IMPORTED_MODEL

@@ -137,3 +137,23 @@ def _check_goal(context: DeploymentContext, limits: Mapping[str, float], goal: G
     if best.top1 < goal.target.top1:
         which = "most accurate network found within the limits"
         raise Infeasible.above("top1", goal.target.top1, best.top1, which)
+
+
+def prepare_goal(
+    context: DeploymentContext,
+    given: Mapping[str, Any],
+    target: Mapping[str, Any] | None,
+    frozen: Frozen | None,
+) -> tuple[dict[str, float], Goal]:
+    """Upper limits in their units and the goal of a request that can be met.
+
+    Args:
+        given, target, frozen: as requests have them.
+
+    Raises:
+        Infeasible, InputError: as `resolve_limits`, `with_goal` and `check_goal`.
+    """
+    limits, minimums = resolve_limits(context, given)
+    goal = Goal.of_request({"minimums": minimums, "target": target, "frozen": frozen or {}})
+    check_goal(*with_goal(context, limits, goal), goal)
+    return limits, goal

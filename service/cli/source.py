@@ -243,10 +243,8 @@ class LocalSource:
         """A network; no file is built, so no accuracy is measured."""
         from service.catalog import (
             FrontStore,
-            Goal,
-            check_goal,
             describe_layers,
-            resolve_limits,
+            prepare_goal,
             search_warnings,
             with_goal,
         )
@@ -255,11 +253,8 @@ class LocalSource:
 
         plain = self._catalog.context(supernet, device, precision, runtime)
         deliverable_batch(batch, plain.table)
-        upper, minimums = resolve_limits(plain, limits)
-        wanted = {"minimums": minimums, "target": target, "frozen": frozen or {}}
-        goal = Goal.of_request(wanted)
+        upper, goal = prepare_goal(plain, limits, target, frozen)
         context, given = with_goal(plain, upper, goal)
-        check_goal(context, given, goal)
         found = run_search(context, given, seed, lambda now: on_share(now.share, ""), goal)
         FrontStore.of(self._catalog.home).add(plain, found.arch)
         return {
