@@ -12,6 +12,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from models.schema import Document
     from service.catalog import Catalog
     from service.catalog.published import Place
+    from service.contracts import Status
     from service.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -68,6 +71,21 @@ NO_DEFECT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 """What a full disk or a folder of somebody else's answers: no traceback is of use."""
 MAX_LISTED = 10_000
 """Files of a folder among which the name nearest to a misspelt one is looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchesQuery:
+    """Filters of stored searches; None does not filter."""
+
+    supernet: str | None = None
+    device: str | None = None
+    status: Status | None = None
+    latency_ms_max: float | None = None
+    """At most this latency, and so only searches that succeeded."""
+    top1_min: float | None = None
+    """At least this predicted accuracy, percent; likewise."""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 class Group(TyperGroup):

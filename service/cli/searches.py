@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import Conflict, InputError
-from service.cli.common import Json, Server, check_out, if_stopped, print_warnings
+from service.cli.common import Json, SearchesQuery, Server, check_out, if_stopped, print_warnings
 from service.cli.completion import complete_device, complete_supernet
 from service.cli.output import (
     print_comparison,
@@ -21,7 +21,7 @@ from service.cli.output import (
     progress_bar,
     short,
 )
-from service.cli.source import SearchesQuery, open_source
+from service.cli.source import open_source
 from service.contracts import Status, asked_in_words, images_in_words
 
 if TYPE_CHECKING:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from models.errors import Conflict
-from service.cli.common import catalog, settings
+from service.cli.common import SearchesQuery, catalog, settings
 
 if TYPE_CHECKING:
     from service.catalog import Catalog
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
         FileBatch,
         NetworkSummary,
         SearchRead,
-        Status,
         SupernetRead,
         SupernetRemoved,
         SupernetSummary,
@@ -37,21 +35,6 @@ GOAL_FIELDS = ("asked", "minimums", "frozen", "target")
 OnShare = Callable[[float, str], None]
 Profile = dict[str, Any]
 """A device profile, as POST /v1/devices takes it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchesQuery:
-    """Filters of stored searches; None does not filter."""
-
-    supernet: str | None = None
-    device: str | None = None
-    status: Status | None = None
-    latency_ms_max: float | None = None
-    """At most this latency, and so only searches that succeeded."""
-    top1_min: float | None = None
-    """At least this predicted accuracy, percent; likewise."""
-    created_after: datetime | None = None
-    created_before: datetime | None = None
 
 
 class Source(Protocol):
