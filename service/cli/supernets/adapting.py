@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.training import Recipe, StopSignals
 
+LOOKING = 0.5
+"""Share of the progress that looking at the images is taken for."""
 ROWS = {"head_only": "classifier alone", "adapted": "adapted", "from_scratch": "from scratch"}
 
 
@@ -127,9 +129,9 @@ def _planned(
             f"--name: a training {name!r} is under way: go on with --resume, or take another name"
         )
     with progress_bar(f"looking at {images}") as show:
-        report = scan_folder(images, on_share=show)
+        report = scan_folder(images, on_share=lambda share, doing: show(LOOKING * share, doing))
         report.check()
-        show(1.0, "timing steps")
+        show(LOOKING, "timing steps")
         plan = plan_adaptation(
             report,
             bundle,
@@ -178,7 +180,8 @@ def _compare(bundle: Bundle, recipe: Recipe, minutes: float, stop: StopSignals) 
         scratch = checkpointed_recipe(training_folder(recipe, home) / "scratch")
     except NotFound:  # it was not begun
         trained = int(bundle.card["data"]["training_images"])
-        scratch = scratch_recipe(recipe, trained, minutes).recipe
+        with progress_bar("timing steps from scratch"):
+            scratch = scratch_recipe(recipe, trained, minutes).recipe
     with TrainingDisplay(f"{bundle.name} from scratch") as display:
         return compare_with_scratch(
             bundle, recipe, scratch, home, on_progress=display.on_progress, stop=stop
