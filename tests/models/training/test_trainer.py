@@ -158,7 +158,7 @@ def test_train_writes_a_bundle_that_works(trained):
     recipe = load_recipe("debug")
     bundle = Bundle.open(trained / "supernets" / "debug")
     assert bundle.space == recipe.space
-    assert bundle.calibration().shape == (1024, 28, 28)
+    assert bundle.calibration().shape == (256, 28, 28)
     assert len(bundle.validation()) == 2000
     assert bundle.card["energy"]["training"]["energy_kwh"] > 0
     assert set(bundle.card["metrics"]["test_top1"]) >= {"largest", "smallest", "provenance"}
