@@ -20,7 +20,7 @@ FIND_PYTHON = for python in python3.11 python3.12 python3.13 python3.14 python3 
 	if "$$python" -c '$(IS_NEW_ENOUGH)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help guide run test test-fast golden check format bench stress headline train lock python wheels clean
+.PHONY: help guide run test test-fast golden check format bench stress headline train lock python wheels sbom clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,15 @@ lock: $(STAMP) ## write the versions installed now to constraints.txt
 wheels: $(STAMP) $(GUIDE) ## write the wheels of the product and of the client into dist/
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./wheels/client
 	@ls dist/*.whl
+
+sbom: wheels ## write dist/subnet-search.cdx.json: all that an installation holds (CycloneDX)
+	rm -rf build/sbom
+	$(BIN)/python -m venv build/sbom/tool
+	build/sbom/tool/bin/pip install --quiet cyclonedx-bom==7.5.0
+	$(BIN)/python -m venv build/sbom/product
+	build/sbom/product/bin/pip install --quiet --constraint constraints.txt dist/subnet_search-*.whl
+	build/sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o dist/subnet-search.cdx.json build/sbom/product/bin/python
 
 python: ## print the interpreter that .venv is made from
 	@"$(or $(PYTHON),false)" -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
