@@ -250,7 +250,7 @@ class _TargetSearch:
         self.searches += 1
         found = search_subnet(
             problem.space, self.known, problem.costs, {**problem.limits, name: budget}, seed,
-            minimums=problem.minimums, on_progress=self._report,
+            minimums=problem.minimums, effort="quick", on_progress=self._report,
         )  # fmt: skip
         self.generations += found.generations
         return found.top1

@@ -1,6 +1,7 @@
-"""The evolutionary search for the most accurate network within limits.
+"""The search for the most accurate network within limits.
 
-Read `problem`, `run`, `loop`, `evolution`; then `warm_start` and `warm_start_pool`, its start."""
+Read `problem`, `run`, `niches`, `breeding`; then `whole_range` and `warm_start_pool`, which fronts
+and the exploration of a predictor are made from."""
 
 import lazy_loader
 

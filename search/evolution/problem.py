@@ -5,6 +5,7 @@ Shapes: N networks, G genes, C limits.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,15 @@ class SubnetProblem:
         # The sign of (cost - budget) is exact; cost / budget - 1 could round an excess to 0.
         columns = [(sums.evaluate(genes) - most) / abs(most) for sums, most in self.sums.values()]
         return np.stack(columns, axis=1) if columns else np.empty((len(genes), 0))
+
+    def load(self, genes: GeneMatrix) -> Floats:
+        """The largest violation of each row, (N,); without limits -1: none of a budget is used."""
+        violations_NC = self.violations(genes)
+        if not violations_NC.shape[1]:
+            return np.full(len(genes), -1.0)
+        # By columns, which is faster for many short rows.
+        load: Floats = functools.reduce(np.maximum, violations_NC.T)
+        return load
 
     def feasible(self, genes: GeneMatrix) -> npt.NDArray[np.bool_]:
         """Which rows meet every limit, (N,)."""

@@ -1,4 +1,4 @@
-"""Searching one network: warm start, evolution, local search. `search_subnet` is the entry point.
+"""Searching one network: a start, breeding, local search. `search_subnet` is the entry point.
 
 The same space, predictor, costs, limits, seed and settings give the same answer, bit for bit.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -15,40 +15,30 @@ import numpy as np
 
 from models.spaces import Arch, GeneMatrix, SearchSpace, SpacePart
 from search.costs import Cost
+from search.evolution.breeding import breed
+from search.evolution.effort import DEFAULT_EFFORT, EFFORTS, Effort, Work
 from search.evolution.enumeration import every_network, is_small
-from search.evolution.evolution import Evolution, EvolutionSettings
 from search.evolution.local_search import climb
-from search.evolution.loop import generations
+from search.evolution.niches import Niches, Shape
+from search.evolution.operators import rank_in_group
 from search.evolution.problem import Evaluator, SubnetProblem
-from search.evolution.termination import (
-    AnyOf,
-    MaxGenerations,
-    SearchProgress,
-    Stalled,
-    Termination,
-)
+from search.evolution.progress import SearchProgress
 from search.evolution.threads import one_blas_thread
-from search.evolution.warm_start import WarmStartSettings, warm_start
 from search.predictors import AccuracyPredictor, Sloped, warm_start_pool_of
 
-DEFAULT_TERMINATION = AnyOf((MaxGenerations(250), Stalled(15)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """Parameters of the parts of a search."""
-
-    warm_start: WarmStartSettings = WarmStartSettings()
-    evolution: EvolutionSettings = EvolutionSettings()
-
-
-DEFAULT_SETTINGS = SearchSettings()
-EXPLORED_SETTINGS = SearchSettings(
-    warm_start=WarmStartSettings(groups=1, candidates=300, evaluated=150),
-    evolution=EvolutionSettings(population=160, isolation_generations=20, cull_interval=3),
-)
-"""For predictors with a warm-start pool: with a third of the work, answers are nearer to the best
-known."""
+WINDOW = 0.05
+"""How far a network may be over its limits to have children, and below them to have niches of its
+own, a share of the limit."""
+WIDTH = 0.005
+"""Of a niche, a share of the limit."""
+TILT = 1.5
+"""Spread of the tilts of random networks (`SearchSpace.sample_tilted`)."""
+SAMPLES = 2000
+"""Random networks whose costs are computed."""
+STARTS = 200
+"""Those of them, nearest to the limits, that are evaluated if good networks are known."""
+MORE_STARTS = 1000
+"""If none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +59,7 @@ class SearchResult:
     """By the clock given; the only field that differs from run to run."""
     seed: int
     reason: Literal["terminated", "exhausted"]
-    """Why the evolution stopped; exhausted: no new network was left."""
+    """Why breeding stopped; exhausted: hardly a new network was left."""
 
 
 def search_subnet(
@@ -80,8 +70,8 @@ def search_subnet(
     seed: int,
     *,
     minimums: Mapping[str, float] = MappingProxyType({}),
-    settings: SearchSettings | None = None,
-    termination: Termination = DEFAULT_TERMINATION,
+    effort: Effort = DEFAULT_EFFORT,
+    known: GeneMatrix | None = None,
     clock: Callable[[], float] = time.perf_counter,
     on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
@@ -95,8 +85,9 @@ def search_subnet(
         limits: budgets by name, each in the unit of its cost; may be empty.
         minimums: the least values of costs by name, in their units.
         seed: of the only random generator.
-        settings: by default `EXPLORED_SETTINGS` where the predictor has a warm-start pool, else
-            `DEFAULT_SETTINGS`.
+        effort: how much is evaluated; never how long it takes.
+        known: good networks to start from, such as the device's front, (K, G), canonical. The
+            answer is at least as accurate as the best of them within the limits.
         clock: seconds; only differences are used.
         on_progress: called after each generation; an exception from it ends the search.
 
@@ -115,7 +106,7 @@ def search_subnet(
         row = _best_of_all(evaluate)
     else:
         row, generation, reason = _searched(
-            problem, evaluate, seed, settings, termination, lambda: clock() - start, on_progress
+            evaluate, EFFORTS[effort], known, seed, lambda: clock() - start, on_progress
         )
     top1 = float(evaluate(row[None])[0])
     return SearchResult(
@@ -142,56 +133,62 @@ def _best_of_all(evaluate: Evaluator) -> GeneMatrix:
 
 
 def _searched(
-    problem: SubnetProblem,
     evaluate: Evaluator,
+    work: Work,
+    known: GeneMatrix | None,
     seed: int,
-    settings: SearchSettings | None,
-    termination: Termination,
     seconds: Callable[[], float],
     on_progress: Callable[[SearchProgress], None],
 ) -> tuple[GeneMatrix, int, Literal["terminated", "exhausted"]]:
-    """The network that warm start, evolution and local search end at, the number of generations,
-    and why they ended."""
-    space, predictor = problem.space, problem.predictor
-    rng = np.random.default_rng(seed)
-    if settings is None:
-        explored = len(warm_start_pool_of(predictor, space)) > 0
-        settings = EXPLORED_SETTINGS if explored else DEFAULT_SETTINGS
-    known = warm_start(problem, evaluate, settings.warm_start, rng)
-    slopes = predictor.slopes if isinstance(predictor, Sloped) else None
-    evolution = Evolution(space, problem.violations, known, settings.evolution, rng, slopes)
-    generation, reason = _evolve(evolution, evaluate, termination, seconds, on_progress)
-    return climb(evaluate, evolution.best), generation, reason
-
-
-def _evolve(
-    evolution: Evolution,
-    evaluate: Evaluator,
-    termination: Termination,
-    seconds: Callable[[], float],
-    on_progress: Callable[[SearchProgress], None],
-) -> tuple[int, Literal["terminated", "exhausted"]]:
-    """Run generations until the termination or until no new network is left.
-
-    Returns:
-        The number of generations, and why they ended.
-    """
+    """The network that breeding and local search end at, the number of generations, and why they
+    ended."""
+    problem = evaluate.problem
+    space, rng = problem.space, np.random.default_rng(seed)
+    slopes = problem.predictor.slopes if isinstance(problem.predictor, Sloped) else None
+    shape = Shape(low=-WINDOW, high=WINDOW, width=WIDTH, capacity=work.capacity)
+    niches = Niches(space, problem.load, shape, work.batch, rng, slopes)
+    spread = _start(niches, evaluate, space.encode([]) if known is None else known, rng)
     generation = stalled = 0
-    top1 = evolution.best_top1
-    for _ in generations(evolution, evaluate):
+    share, top1 = 0.0, niches.best_within(0.0)[1]
+    for share in breed(niches, evaluate, work, spread):
         generation += 1
-        # While groups are isolated, no stall is counted.
-        stalled = 0 if evolution.isolated or evolution.best_top1 > top1 else stalled + 1
-        top1 = evolution.best_top1
+        before, top1 = top1, niches.best_within(0.0)[1]
+        stalled = 0 if top1 > before else stalled + 1
         progress = SearchProgress(
             generation=generation,
             evaluations=evaluate.evaluations,
             seconds=seconds(),
             top1=top1,
             stalled_generations=stalled,
+            share=share,
         )
-        share = min(1.0, termination.share(progress))
-        on_progress(replace(progress, share=share))
-        if share >= 1:
-            return generation, "terminated"
-    return generation, "exhausted"
+        on_progress(progress)
+    row = climb(evaluate, niches.best_within(0.0)[0])
+    return row, generation, "terminated" if share >= 1 else "exhausted"
+
+
+def _start(
+    niches: Niches, evaluate: Evaluator, known: GeneMatrix, rng: np.random.Generator
+) -> float:
+    """Evaluate what is known near the limits and random networks, among them one that meets the
+    limits.
+
+    Returns:
+        The standard deviation of the random ones' accuracies, percentage points.
+    """
+    problem = evaluate.problem
+    anchor = problem.anchor()[None]
+    pool = warm_start_pool_of(problem.predictor, problem.space)
+    load = problem.load(pool)
+    known = np.vstack([anchor, known, pool[np.abs(load) <= WINDOW]])
+    known = niches.new(known[problem.load(known) <= WINDOW])
+    sampled = problem.space.sample_tilted(SAMPLES, TILT, rng)
+    nearest = np.argsort(np.abs(problem.load(sampled)), kind="stable")
+    nearest = nearest[np.argsort(sampled[nearest, 0], kind="stable")]
+    each = -(-(STARTS if len(known) > STARTS else MORE_STARTS) // len(problem.space.resolutions))
+    random = niches.new(sampled[nearest[rank_in_group(sampled[nearest, 0]) < each]])
+    genes = np.vstack([known, random])
+    top1 = evaluate(genes)
+    spread = float(top1[len(known) :].std()) if len(random) else 0.0
+    niches.tell(genes, top1, np.inf)
+    return spread

@@ -38,7 +38,7 @@ _LOCK = Lock()
 ANSWERS_KEPT = 64
 """Answers cached in memory, some 250 kB each."""
 _ANSWERS: dict[tuple[object, ...], FrontJson] = {}
-FORMAT = 2
+FORMAT = 3
 """Increase it when fronts are computed differently, so that old files are no longer read."""
 
 

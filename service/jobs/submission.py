@@ -24,7 +24,7 @@ from service.contracts import LOCAL, Caller, NewSearch, Search, SearchRequest
 from service.delivery import deliverable_batch
 from service.storage import SearchStore, WebhookStore, claim, identity, own_key
 
-ENGINE = 1
+ENGINE = 2
 """Part of every request's hash: increased when the same request may get another answer."""
 
 

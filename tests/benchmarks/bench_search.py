@@ -1,261 +1,296 @@
-"""How good and how fast searches are, against others and against long runs of our own.
+"""How good and how fast searches are, at budgets and on devices that nobody tuned for.
 
-    python -m tests.benchmarks.bench_search [--quick]
+    python -m tests.benchmarks.bench_search --seed 7 [--devices v100_1 lg-g8] [--budgets 24]
+        [--seeds 5] [--effort quick normal] [--solvers annealing tabu genetic ours] [--folder F]
 
-The folder that SUBNET_REFERENCE names may hold what Once-for-All published: the Samsung Note10's
-table (`note10_lut/`) and the accuracy predictors (`acc_predictor_mbv3_w1.2.pth`,
-`acc_predictor_resnet50.pth`). Without it the shipped supernet and table are searched.
-Wanted on the Note10: mean regret at most 0.05 points, worst 0.15, none over budget, median 0.25 s.
-Prints, asserts nothing.
+SUBNET_REFERENCE names the folder of what Once-for-All published. The seed draws the budgets. The
+best known of each problem comes from several algorithms (`tests.benchmarks.best_known`). Its runs
+are kept in the folder with the explored predictors, so a run that was stopped goes on. Ends
+with 1 where a bar is missed. Without SUBNET_REFERENCE nothing is run.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
-from latency_tables.published.ofa_yaml import import_ofa_lut
-from models.spaces.space import SearchSpace
-from search.costs.costs import Cost, CostModel
-from search.evolution.evolution import EvolutionSettings
-from search.evolution.run import DEFAULT_SETTINGS, search_subnet
-from search.evolution.termination import AnyOf, MaxGenerations, Stalled
-from search.evolution.warm_start import WarmStartSettings
-from search.front import front
-from search.predictors.mlp import CHUNK, Mlp
-from search.predictors.protocol import AccuracyPredictor, warm_start_pool_of
-from service.catalog.catalog import open_catalog
-from service.catalog.deployment_context import DeploymentContext
-from service.catalog.supernets.importing import import_supernet
-from service.settings import Settings
-from tests.benchmarks.baselines import hypervolume, nsga2_front, published_evolution, random_search
-
-NOTE10_MS = (11, 13, 15, 17, 20, 23, 25, 28, 30, 35, 40, 50)
-KNOWN_TOP1: Mapping[float, float] = {
-    11: 76.243, 13: 77.623, 15: 78.800, 17: 79.657, 20: 80.790, 23: 81.713,
-    25: 82.222, 28: 82.819, 30: 83.187, 35: 83.791, 40: 84.268, 50: 85.154,
-}  # fmt: skip
-"""Best known on the Note10, by budget: the best of all long runs (up to 400,000 evaluations) and of
-some thousand short ones with other settings and seeds. No one kind of run found them all; nothing
-says that none is better."""
-LONG = replace(
-    DEFAULT_SETTINGS,
-    warm_start=WarmStartSettings(groups=8),
-    evolution=EvolutionSettings(
-        population=960, parents=80, isolation_generations=80, cull_interval=20
-    ),
+from models.spaces.genes import GeneMatrix
+from search.costs.costs import CostModel, Floats
+from search.evolution.effort import Effort
+from search.evolution.run import SearchResult, search_subnet
+from search.front import Front, answer, front, merged
+from tests.benchmarks.baselines import hypervolume, published_evolution
+from tests.benchmarks.best_known import SOLVERS, BestKnown
+from tests.benchmarks.search_problems import (
+    NOTE10,
+    OTHERS,
+    RESNET,
+    Bench,
+    bench_of,
+    catalog_with_predictors,
 )
-LONG_TERMINATION = AnyOf((MaxGenerations(250), Stalled(30)))
-LONG_RUNS = 2
+
+ROUNDING = 1e-4
+"""Points of accuracy by which two evaluations of one network may differ."""
 
 
-def contexts(home: Path) -> dict[str, DeploymentContext]:
-    """What is searched, by name."""
-    reference = os.environ.get("SUBNET_REFERENCE")
-    catalog = open_catalog(Settings(home=home))
-    if reference is None:
-        return {"shipped": catalog.context("fashion-mbv3", "cpu-x86-64-ort")}
-    folder = Path(reference)
-    for name, file in (
-        ("ofa-mbv3-w1.2", "acc_predictor_mbv3_w1.2.pth"),
-        ("ofa-resnet50", "acc_predictor_resnet50.pth"),
-    ):
-        start = time.perf_counter()
-        import_supernet(home, name, None, predictor=folder / file)
-        print(f"{name}: explored once, {time.perf_counter() - start:.0f} s", flush=True)
-    mobile = catalog.supernets.get("ofa-mbv3-w1.2")
-    table = import_ofa_lut(
-        folder / "note10_lut", mobile.space, device="samsung-note10", source="Once-for-All"
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What is wanted of an effort."""
+
+    mean: float
+    """Regret, percentage points."""
+    worst: float
+    median_s: float
+
+
+BARS: Mapping[Effort, Bar] = {
+    "quick": Bar(0.05, 0.15, 0.12),
+    "normal": Bar(0.02, 0.08, 0.5),
+    "thorough": Bar(0.02, 0.03, 3.0),
+}
+UNEXPLORED = Bar(0.05, 0.2, 0.5)
+FRONT_S, FRONT_SHORT = 2.0, 5e-4
+"""Seconds for a front, and the share of the hypervolume of all that is known that it may lack."""
+SLOWER = 50
+"""Times that the published evolution takes as long as a quick search."""
+
+
+@dataclass
+class Report:
+    """What was missed."""
+
+    missed: list[str] = field(default_factory=list)
+
+    def check(self, met: bool, text: str) -> None:
+        """Print a figure, with a mark if its bar is missed."""
+        print(text if met else f"{text}  <-- MISSED", flush=True)
+        if not met:
+            self.missed.append(text.strip())
+
+
+@dataclass
+class Measured:
+    """The searches of one group of problems at one effort."""
+
+    regrets: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    evaluations: list[int] = field(default_factory=list)
+
+
+def searched(
+    bench: Bench, limits: Mapping[str, float], seed: int, effort: Effort, known: GeneMatrix | None
+) -> SearchResult:
+    context = bench.context
+    found = search_subnet(
+        context.space, bench.predictor, context.costs, limits, seed, effort=effort, known=known
     )
-    return {
-        "note10": catalog.context_of(mobile, table),
-        "resnet": catalog.context("ofa-resnet50", None),
-    }
+    assert all(found.costs[name] <= most for name, most in limits.items())
+    return found
 
 
-def regrets(
-    context: DeploymentContext,
+def measure(
+    name: str,
+    bench: Bench,
     problems: Sequence[Mapping[str, float]],
     seeds: int,
-    known: Mapping[int, float] | None = None,
-) -> dict[int, float]:
-    """Print how far short searches fall of the best; returns the best known by problem."""
-    predictor = context.require_predictor()
-    best = dict(known or {})
-    shortfall, seconds, over = [], [], 0
-    print("limits                                   best   mean regret  worst")
-    for index, limits in enumerate(problems):
-        found = [
-            search_subnet(context.space, predictor, context.costs, limits, seed)
-            for seed in range(seeds)
-        ]
-        long = [
-            search_subnet(
-                context.space, predictor, context.costs, limits, 1000 + seed,
-                settings=LONG, termination=LONG_TERMINATION,
-            ).top1
-            for seed in range(LONG_RUNS)
-        ]  # fmt: skip
-        best[index] = max(best.get(index, 0.0), *long, *(r.top1 for r in found))
-        short = [best[index] - r.top1 for r in found]
-        shortfall += short
-        seconds += [r.seconds for r in found]
-        over += sum(r.costs[n] > most for r in found for n, most in limits.items())
-        text = ", ".join(f"{name} {most:.5g}" for name, most in limits.items())
-        print(
-            f"{text:38}  {best[index]:7.3f}  {np.mean(short):10.3f}  {max(short):5.3f}", flush=True
-        )
-    print(
-        f"{len(shortfall)} searches: mean regret {np.mean(shortfall):.3f}, worst "
-        f"{max(shortfall):.3f}, over budget {over}, median {np.median(seconds):.3f} s, "
-        f"95 % {np.quantile(seconds, 0.95):.3f} s"
-    )
-    return best
-
-
-def baselines(
-    context: DeploymentContext, budgets: Sequence[float], best: Mapping[int, float]
+    efforts: Sequence[Effort],
+    best_known: BestKnown,
+    bars: Mapping[Effort, Bar],
+    report: Report,
+    points: Front | None = None,
 ) -> None:
-    """Print what random search and the published evolution find, and how long they take."""
-    space, predictor = context.space, context.require_predictor()
-    latency = context.costs["latency_ms"]
-    assert isinstance(latency, CostModel)
-    print("budget_ms   ours  random  published   times slower")
-    ratios = []
-    for index, budget in enumerate(budgets):
-        limits = {"latency_ms": budget}
-        ours = search_subnet(space, predictor, context.costs, limits, 0)
-        rng = np.random.default_rng(0)
-        drawn = random_search(space, predictor, latency, budget, ours.evaluations, rng)
-        start = time.perf_counter()
-        other = published_evolution(space, predictor, latency, budget, rng)
-        ratios.append((time.perf_counter() - start) / ours.seconds)
-        print(
-            f"{budget:9.4g}  {best[index] - ours.top1:5.3f}  {best[index] - drawn.top1:6.3f}"
-            f"  {best[index] - other.top1:9.3f}  {ratios[-1]:13.0f}",
-            flush=True,
+    """Print regrets and times of searches against the best known, worst problems named."""
+    known = None if points is None else points.genes
+    results: dict[Effort, list[list[SearchResult]]] = {effort: [] for effort in efforts}
+    best = []
+    for index, limits in enumerate(problems):
+        problem = bench.problem(limits)
+        label = f"{name} {index + 1}/{len(problems)}"
+        most = best_known.top1(problem, bench.name, lambda what: print(f"  {what}", flush=True))
+        for effort in efforts:
+            found = [searched(bench, limits, seed, effort, known) for seed in range(seeds)]
+            results[effort].append(found)
+            winner = max(found, key=lambda result: result.top1)
+            best_known.add(problem, bench.name, f"searches, {effort}", winner.genes)
+            most = max(most, winner.top1)
+        print(f"  {label}: best known {most:.3f}", flush=True)
+        best.append(most)
+    for effort in efforts:
+        rows = [
+            [most - r.top1 for r in found]
+            for most, found in zip(best, results[effort], strict=True)
+        ]
+        regrets = np.array(rows)
+        flat = [result for found in results[effort] for result in found]
+        median_s = float(np.median([result.seconds for result in flat]))
+        bar = bars[effort]
+        worst = max(range(len(problems)), key=lambda i: regrets[i].max())
+        at = ", ".join(f"{limit} {value:.5g}" for limit, value in problems[worst].items())
+        start = f"{name}, {effort}: {len(flat)} searches"
+        report.check(regrets.mean() <= bar.mean, f"{start}: mean regret {regrets.mean():.4f}")
+        report.check(regrets.max() <= bar.worst, f"{start}: worst {regrets.max():.3f} at {at}")
+        report.check(
+            median_s <= bar.median_s,
+            f"{start}: median {median_s:.3f} s, "
+            f"{np.median([result.evaluations for result in flat]):.0f} evaluations",
         )
-    print(f"(regret in points; published: {other.evaluations} evaluations)")
-    print(f"published evolution takes {np.median(ratios):.0f} times as long (median)")
+        if points is not None:
+            below = _below_front(problems, results[effort], points)
+            report.check(below == 0, f"{start}: {below} below the front")
 
 
-def fronts(context: DeploymentContext) -> None:
-    """Print the front's time and hypervolume against NSGA-II with ten times the evaluations."""
-    space, predictor = context.space, context.require_predictor()
-    latency = context.costs["latency_ms"]
+def _below_front(
+    problems: Sequence[Mapping[str, float]],
+    results: Sequence[Sequence[SearchResult]],
+    points: Front,
+) -> int:
+    count = 0
+    for limits, found in zip(problems, results, strict=True):
+        least = points.top1[answer(points, limits["latency_ms"])] - ROUNDING
+        count += sum(result.top1 < least for result in found)
+    return count
+
+
+def measured_front(bench: Bench, report: Report) -> Front:
+    """Print the time of a device's front."""
+    latency = bench.context.costs["latency_ms"]
     assert isinstance(latency, CostModel)
-    asked = Counted(predictor, space)
     start = time.perf_counter()
-    points = front(space, asked, latency, seed=0)
+    points = front(bench.context.space, bench.predictor, latency, seed=0)
     took_s = time.perf_counter() - start
-    ours = asked.count
-    start = time.perf_counter()
-    x, y = nsga2_front(space, predictor, latency, 10 * ours, seed=0)
-    other_s = time.perf_counter() - start
-    corner = latency.ceiling(), float(predictor.predict(latency.floor_genes[None])[0])
-    print(f"front: {len(points)} points, {took_s:.2f} s, {ours} evaluations, hypervolume "
-          f"{hypervolume(points.latency_ms, points.top1, *corner):.3f}")  # fmt: skip
-    print(f"pymoo NSGA-II: {len(x)} points, {other_s:.2f} s, {10 * ours} evaluations, hypervolume "
-          f"{hypervolume(x, y, *corner):.3f}")  # fmt: skip
+    report.check(took_s <= FRONT_S, f"{bench.name}: front of {len(points)} in {took_s:.2f} s")
+    return points
 
 
-class Counted:
-    """A predictor that counts what it is asked."""
+def check_hypervolume(
+    bench: Bench, points: Front, known: Sequence[GeneMatrix], report: Report
+) -> None:
+    """Print how much of the hypervolume of all that is known the front has."""
+    latency = bench.context.costs["latency_ms"]
+    assert isinstance(latency, CostModel)
+    rows = np.vstack([points.genes, *known])
+    others = Front(rows, latency.evaluate(rows), bench.predictor.predict(rows))
+    union = merged(points, others)
+    corner = latency.ceiling(), float(points.top1[0])
 
-    def __init__(self, predictor: AccuracyPredictor, space: SearchSpace) -> None:
-        self.predictor, self.provenance, self.count = predictor, predictor.provenance, 0
-        self.warm_start_pool = warm_start_pool_of(predictor, space)
+    def volume(of: Front) -> float:
+        x: Floats = of.latency_ms
+        return hypervolume(x, of.top1, *corner)
 
-    def predict(self, genes):
-        """See `AccuracyPredictor`."""
-        self.count += len(genes)
-        return self.predictor.predict(genes)
+    short = 1 - volume(points) / volume(union)
+    report.check(
+        short <= FRONT_SHORT, f"{bench.name}: front lacks {100 * short:.3f} % of the union"
+    )
 
 
-def evaluation_rate(predictor: Mlp) -> None:
-    """Print the rate of the predictor against a bare numpy forward of the same rows."""
-    rng = np.random.default_rng(0)
-    print("rows       us/row  of a bare forward  peak MiB")
-    for count in (10**4, 10**5, 10**6):
-        genes = predictor.space.sample(count, rng)
+def compare_published(
+    bench: Bench, problems: Sequence[Mapping[str, float]], best_known: BestKnown, report: Report
+) -> None:
+    """Print how long the published evolution takes at its published settings, and how it ends."""
+    latency = bench.context.costs["latency_ms"]
+    assert isinstance(latency, CostModel)
+    ratios, worse, regrets = [], 0, []
+    for index, limits in enumerate(problems):
+        ours = searched(bench, limits, 0, "quick", None)
         start = time.perf_counter()
-        predictor.predict(genes)
-        ours_s = time.perf_counter() - start
-        bare_s = 0.0
-        for at in range(0, count, CHUNK):
-            y_NH = predictor._coding(genes[at : at + CHUNK])
-            start = time.perf_counter()
-            for layer in predictor.layers[:-1]:
-                y_NH = np.maximum(y_NH @ layer.weight + layer.bias, 0)
-            y_NH @ predictor.layers[-1].weight
-            bare_s += time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{count:<9}  {1e6 * ours_s / count:6.2f}  {bare_s / ours_s:17.2f}  {peak:8.0f}")
+        other = published_evolution(
+            bench.context.space, bench.predictor, latency, limits["latency_ms"],
+            np.random.default_rng(index),
+        )  # fmt: skip
+        ratios.append((time.perf_counter() - start) / ours.seconds)
+        worse += other.top1 < ours.top1 + ROUNDING
+        most = best_known.top1(bench.problem(limits), bench.name, lambda what: None)
+        regrets.append(max(most, ours.top1) - other.top1)
+        print(f"  published {index + 1}/{len(problems)}: {ratios[-1]:.0f} times", flush=True)
+    report.check(
+        min(ratios) >= SLOWER,
+        f"published evolution: {min(ratios):.0f} to {max(ratios):.0f} times as long as quick, "
+        f"median {np.median(ratios):.0f}; mean regret {np.mean(regrets):.3f}",
+    )
+    report.check(worse == len(problems), f"published evolution: no better on {worse}")
 
 
-def shares(
-    context: DeploymentContext, names: Sequence[str], at: Sequence[float]
-) -> list[dict[str, float]]:
-    """Limits at shares of the way from each cost's floor to that of the largest network."""
-    largest = context.space.encode([context.space.largest])
-    costs: dict[str, Cost] = {name: context.costs[name] for name in names}
-    return [
-        {
-            name: cost.floor() + share * (float(cost.evaluate(largest)[0]) - cost.floor())
-            for name, cost in costs.items()
-        }
-        for share in at
-    ]
-
-
-def report(seeds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        found = contexts(Path(folder))
-    for name, context in found.items():
-        problems = [{"latency_ms": float(b)} for b in NOTE10_MS]
-        known = {i: KNOWN_TOP1[b] for i, b in enumerate(NOTE10_MS) if b in KNOWN_TOP1}
-        if name == "shipped":
-            problems, known = shares(context, ["latency_ms"], (0.1, 0.3, 0.5, 0.7)), {}
-        if name == "resnet":
-            print("\nresnet, multiply-accumulates")
-            regrets(context, shares(context, ["macs"], (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)), seeds)
-            two = shares(context, ["macs", "params"], (0.1, 0.2, 0.4))
-            regrets(context, two, seeds)
+def run(options: argparse.Namespace, reference: Path) -> Report:
+    report, folder = Report(), options.folder
+    catalog = catalog_with_predictors(folder / "home", reference)
+    best_known = BestKnown(folder / "best", tuple(options.solvers))
+    efforts, seed = options.effort, options.seed
+    for device in options.devices:
+        bench = bench_of(catalog, reference, device)
+        first = device == NOTE10
+        count = options.budgets if first else -(-options.budgets // 2)
+        seeds = options.seeds if first else -(-3 * options.seeds // 5)
+        problems = bench.drawn(["latency_ms"], count, seed)
+        points = measured_front(bench, report)
+        args = (problems, seeds, efforts, best_known, BARS, report)
+        measure(device, bench, *args, points=points)
+        known = [
+            np.array([run["genes"]], np.uint8)
+            for limits in problems
+            for run in best_known.runs(bench.problem(limits), bench.name).values()
+        ]
+        check_hypervolume(bench, points, known, report)
+        if not first:
             continue
-        print(f"\n{name}, one budget of latency")
-        best = regrets(context, problems, seeds, known)
-        print(f"\n{name}, two limits")
-        two = shares(context, ["latency_ms", "params"], (0.1, 0.25, 0.4))
-        two += shares(context, ["latency_ms", "peak_memory_bytes"], (0.2, 0.4))
-        regrets(context, two, seeds)
-        print(f"\n{name}, others")
-        baselines(context, [limits["latency_ms"] for limits in problems], best)
-        print(f"\n{name}, whole front")
-        fronts(context)
-        if isinstance(context.predictor, Mlp):
-            print(f"\n{name}, predictor")
-            evaluation_rate(context.predictor)
+        without = Bench(f"{device}, not explored", bench.context)
+        predictor: Any = bench.predictor
+        blank = replace(predictor, warm_start_pool=predictor.warm_start_pool[:0])
+        object.__setattr__(without, "context", replace(bench.context, predictor=blank))
+        measure(
+            without.name, replace(without, name=bench.name), problems, min(2, seeds), ["normal"],
+            best_known, {"normal": UNEXPLORED}, report,
+        )  # fmt: skip
+        for names in (["latency_ms", "params"], ["latency_ms", "peak_memory_bytes"]):
+            two = bench.drawn(names, -(-count // 4), seed)
+            measure(" + ".join(names), bench, two, 2, efforts, best_known, BARS, report)
+        if not options.without_published:
+            compare_published(bench, problems, best_known, report)
+    resnet = Bench(RESNET, catalog.context(RESNET, None))
+    for names in (["macs"], ["macs", "params"]):
+        problems = resnet.drawn(names, -(-options.budgets // 4), seed)
+        name = f"{RESNET}, {' + '.join(names)}"
+        measure(name, resnet, problems, 2, efforts, best_known, BARS, report)
+    return report
 
 
 def test_search() -> None:
-    """For `make bench`."""
-    report(seeds=10)
+    """For `make bench`: a few budgets, prints figures."""
+    if (folder := os.environ.get("SUBNET_REFERENCE")) is not None:
+        run(_parser().parse_args(["--seed", "0", "--budgets", "6", "--seeds", "2"]), Path(folder))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, required=True, help="draws the budgets")
+    parser.add_argument("--devices", nargs="+", default=[NOTE10, *OTHERS])
+    parser.add_argument("--budgets", type=int, default=24, help="of the Note10; half on others")
+    parser.add_argument("--seeds", type=int, default=5, help="searches of a budget")
+    efforts = get_args(Effort)
+    parser.add_argument("--effort", nargs="+", default=list(efforts), choices=efforts)
+    names = [solver.name for solver in SOLVERS]
+    parser.add_argument("--solvers", nargs="*", default=names, choices=names)
+    parser.add_argument("--folder", type=Path, default=Path("var/bench-search"))
+    parser.add_argument("--without-published", action="store_true")
+    return parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    report(parser.parse_args().seeds)
-    return 0
+    options = _parser().parse_args()
+    if (folder := os.environ.get("SUBNET_REFERENCE")) is None:
+        print("set SUBNET_REFERENCE to the folder of published files", file=sys.stderr)
+        return 2
+    report = run(options, Path(folder))
+    print("\n".join(["", *(f"missed: {text}" for text in report.missed)]) or "all bars met")
+    return 1 if report.missed else 0
 
 
 if __name__ == "__main__":

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from models.errors import Infeasible
 from search.costs.costs import latency_costs, macs_costs
+from search.evolution.effort import Work
 from search.evolution.run import search_subnet
-from search.evolution.surrogate import fit_additive
-from search.front import Front, FrontSettings, answer, front, merged
+from search.front import Front, answer, front, merged
 from search.pareto import non_dominated, pareto_front
+from search.surrogate import fit_additive
 from tests.brute import all_genes, front_by_definition
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE
 
 GENES = all_genes(DEBUG)
 LATENCY = latency_costs(DEBUG, FakeTable())
-SMALL = FrontSettings(samples=300, rounds=1, generations=5, children=50, polished=20)
+SMALL = Work(evaluations=2_000, batch=256, capacity=2, slack=0.5)
 
 
 @pytest.mark.slow
@@ -67,7 +68,7 @@ def test_thin_sets_keep_the_ends_and_stay_true():
 @pytest.mark.parametrize("interaction", [0.0, 0.3])
 def test_front_of_a_small_space_is_the_true_one(interaction):
     predictor = LinearAccuracy(DEBUG, 1, interaction)
-    points = front(DEBUG, predictor, LATENCY, 0, FrontSettings(rounds=1, generations=20))
+    points = front(DEBUG, predictor, LATENCY, 0)
     expected = front_by_definition(LATENCY.evaluate(GENES), predictor.predict(GENES))
     found = zip(points.latency_ms.tolist(), points.top1.tolist(), strict=True)
     assert set(found) == expected
@@ -81,7 +82,7 @@ def test_front_of_a_small_space_is_the_true_one(interaction):
 def test_front_is_about_as_good_as_a_search_at_each_budget():
     predictor = LinearAccuracy(FASHION_LIKE, 1, 0.02)
     latency = latency_costs(FASHION_LIKE, FakeTable())
-    points = front(FASHION_LIKE, predictor, latency, 0, FrontSettings(rounds=2, generations=30))
+    points = front(FASHION_LIKE, predictor, latency, 0, replace(SMALL, evaluations=12_000))
     span = np.ptp(points.top1)
     for share in (0.01, 0.1, 0.5):
         limit = latency.floor() + share * (latency.ceiling() - latency.floor())
@@ -98,7 +99,7 @@ def test_front_ends_where_a_search_without_a_limit_does():
     """And every budget above the largest network's latency is that search."""
     predictor = LinearAccuracy(FASHION_LIKE, 4, 0.1)
     latency = latency_costs(FASHION_LIKE, FakeTable())
-    points = front(FASHION_LIKE, predictor, latency, 0, replace(SMALL, generations=2))
+    points = front(FASHION_LIKE, predictor, latency, 0, SMALL)
     ceiling = latency.ceiling()
     found = [
         search_subnet(FASHION_LIKE, predictor, {"ms": latency}, {"ms": budget}, 0)

@@ -20,17 +20,14 @@ from safetensors.torch import save
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-import search.evolution.run
 import service.catalog.fronts
 from latency_tables.table.conditions import Conditions
 from latency_tables.table.table import LatencyTable, LayerLatency, space_layers
 from models.bundle.bundle import Bundle, add_to_bundle, write_bundle
 from models.spaces import SearchSpace
 from models.supernet.supernet import Supernet, initialize
-from search.evolution.evolution import EvolutionSettings
-from search.evolution.run import SearchSettings
-from search.evolution.warm_start import WarmStartSettings
-from search.front import FrontSettings, front
+from search.evolution.effort import EFFORTS, Work
+from search.front import front
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog.catalog import Catalog, open_catalog
 from service.cli import app as cli
@@ -133,14 +130,11 @@ def keep(home: Path, table: LatencyTable, *, replace: bool = False) -> Revision:
 def short_searches() -> Iterator[None]:
     """The made-up space has 800 networks: a fraction of the work finds the best of them. Searches
     and fronts with the default settings are tested in tests/search."""
-    settings = SearchSettings(
-        warm_start=WarmStartSettings(groups=1, candidates=100, evaluated=50),
-        evolution=EvolutionSettings(population=60, isolation_generations=5, cull_interval=3),
-    )
-    small = FrontSettings(samples=300, rounds=1, generations=20, polished=20, searches=1)
+    few = Work(evaluations=1_000, batch=100, capacity=4, slack=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search.evolution.run, "DEFAULT_SETTINGS", settings)
-        patch.setattr(service.catalog.fronts, "front", partial(front, settings=small))
+        for effort in ("quick", "normal", "thorough"):
+            patch.setitem(EFFORTS, effort, few)
+        patch.setattr(service.catalog.fronts, "front", partial(front, work=few))
         yield
 
 

@@ -25,8 +25,8 @@ from models.errors import Conflict, InputError, show_value
 from models.published import blob_id
 from models.spaces import SearchSpace, load_space
 
-SEARCHES = 200
-"""That a predictor is explored with: 100 s on two cores."""
+SEARCHES = 48
+"""Made-up devices that a predictor is explored on: 100 s on two cores."""
 CALIBRATION_IMAGES = 512
 CALIBRATION_SIZE = 256
 """Calibration images are kept at most this large, pixels."""
@@ -54,7 +54,7 @@ def import_supernet(
         space_file: a space of the user's own (docs/spaces.md).
         calibration: a folder of training images, ImageFolder layout.
         replace: put new weights in the place of different ones.
-        searches: to explore the predictor with (`search.evolution.warm_start_pool`).
+        searches: made-up devices to explore the predictor on (`search.evolution.warm_start_pool`).
         on_share: told how many of them are done, 0..1.
         warn: told what was done to the checkpoint, and what is odd about the calibration images.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from service.catalog.published import Downloaded
     from service.contracts import SupernetRead
 
-SEARCHES = 200
+SEARCHES = 48
 """The default of `service.catalog.supernets`, whose import would slow every command down."""
 
 
@@ -132,8 +132,8 @@ def import_(
         int,
         typer.Option(
             min=0,
-            help="Number of searches that explore the predictor once; later searches start from "
-            "the best networks found.",
+            help="Number of made-up devices on which the predictor is explored once; later "
+            "searches start from the best networks found.",
         ),
     ] = SEARCHES,
     json: Json = False,

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.errors import Infeasible, InputError, NotFound, SubnetSearchError
 from search.costs.costs import CostModel, Factor, latency_costs, macs_costs, params_costs
-from search.evolution.evolution import Evolution, EvolutionSettings, Offspring
+from search.evolution.effort import EFFORTS
 from search.evolution.local_search import climb
 from search.evolution.operators import neighbours
 from search.evolution.problem import Evaluator, SubnetProblem
-from search.evolution.run import SearchSettings, search_subnet
-from search.evolution.surrogate import fit_additive
-from search.evolution.termination import AnyOf, MaxGenerations, SearchProgress, Stalled
-from search.evolution.warm_start import Start, WarmStartSettings
+from search.evolution.progress import SearchProgress
+from search.evolution.run import search_subnet
 from search.pareto import pareto_front
+from search.surrogate import fit_additive
 from tests.brute import all_genes
 from tests.fakes import FakeClock, FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE
@@ -178,16 +179,25 @@ def test_a_predictor_that_gives_nan_fails_loudly():
         search_subnet(DEBUG, Broken(DEBUG), COSTS, {"macs": 1e5}, 0)
 
 
+@pytest.mark.slow
 def test_progress_is_reported_every_generation_and_may_stop_the_search():
     seen: list[SearchProgress] = []
-    search_subnet(
-        FASHION_LIKE, LinearAccuracy(FASHION_LIKE), {}, {}, 0,
-        termination=MaxGenerations(5), on_progress=seen.append,
-    )  # fmt: skip
-    assert [progress.generation for progress in seen] == [1, 2, 3, 4, 5]
-    assert [progress.share for progress in seen] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    predictor = LinearAccuracy(FASHION_LIKE, 1, 0.3)
+    result = search_subnet(
+        FASHION_LIKE, predictor, {}, {}, 0, effort="quick", on_progress=seen.append
+    )
+    assert [progress.generation for progress in seen] == [*range(1, result.generations + 1)]
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert shares[0] > 0
+    assert shares[-1] <= 1
+    assert (result.reason == "terminated") == (shares[-1] == 1)
     best = [progress.top1 for progress in seen]
     assert best == sorted(best)
+    stalls = 0
+    for before, progress in zip(seen, seen[1:], strict=False):
+        stalls = 0 if progress.top1 > before.top1 else stalls + 1
+        assert progress.stalled_generations in (stalls, before.stalled_generations + 1)
 
     def cancel(progress):
         raise KeyboardInterrupt
@@ -196,178 +206,42 @@ def test_progress_is_reported_every_generation_and_may_stop_the_search():
         search_subnet(DEBUG, LinearAccuracy(DEBUG), {}, {}, 0, on_progress=cancel)
 
 
-@pytest.mark.parametrize(
-    ("termination", "generations"),
-    [
-        (MaxGenerations(3), 3),
-        (AnyOf((MaxGenerations(2), Stalled(50))), 2),
-    ],
-)
-def test_each_criterion_stops(termination, generations):
-    result = search_subnet(
-        FASHION_LIKE, LinearAccuracy(FASHION_LIKE), {}, {}, 0,
-        termination=termination,
-    )  # fmt: skip
-    assert (result.generations, result.reason) == (generations, "terminated")
+@pytest.mark.slow
+def test_more_effort_is_more_evaluations_and_never_worse_here():
+    predictor = LinearAccuracy(FASHION_LIKE, 1, 0.1)
+    costs = {"macs": macs_costs(FASHION_LIKE)}
+    quick, normal = (
+        search_subnet(FASHION_LIKE, predictor, costs, {"macs": 6e6}, 0, effort=effort)
+        for effort in ("quick", "normal")
+    )
+    assert quick.evaluations < normal.evaluations
+    assert quick.top1 <= normal.top1
+    assert [*EFFORTS] == ["quick", "normal", "thorough"]
 
 
-def test_a_stall_is_counted_from_the_last_gain():
-    seen: list[SearchProgress] = []
-    poor = WarmStartSettings(candidates=60, evaluated=20, rounds=1)
-    search_subnet(
-        FASHION_LIKE, LinearAccuracy(FASHION_LIKE, 1, 0.3), {}, {}, 0,
-        settings=SearchSettings(warm_start=poor),
-        termination=Stalled(4), on_progress=seen.append,
-    )  # fmt: skip
-    assert [progress.stalled_generations for progress in seen[-5:]] == [0, 1, 2, 3, 4]
-    assert len({progress.top1 for progress in seen[-5:]}) == 1
+@pytest.mark.slow
+@given(rows=st.sets(st.integers(0, len(GENES) - 1), max_size=8), share=st.floats(0, 1))
+@settings(max_examples=15)
+def test_a_search_is_never_worse_than_what_is_known(rows, share):
+    """For a predictor of which a search learns nothing: only one known network is any good."""
+    known = GENES[sorted(rows)]
+    limits = {"latency_ms": budget("latency_ms", share)}
+    good = {row.tobytes(): 90.0 + n for n, row in enumerate(known)}
+
+    class Needles(LinearAccuracy):
+        def predict(self, genes):
+            return np.array([good.get(row.tobytes(), 50.0) for row in genes])
+
+    result = search_subnet(DEBUG, Needles(DEBUG), COSTS, limits, 0, effort="quick", known=known)
+    met = known[COSTS["latency_ms"].evaluate(known) <= limits["latency_ms"]]
+    assert result.top1 >= max([good[row.tobytes()] for row in met], default=50.0)
 
 
 def test_a_space_without_more_networks_ends_the_search():
     floor = float(VALUES["macs"].min())
-    result = search_subnet(
-        DEBUG, LinearAccuracy(DEBUG), COSTS, {"macs": floor}, 0, termination=MaxGenerations(10**6)
-    )
-    assert (result.reason, result.generations) == ("exhausted", 0)
+    result = search_subnet(DEBUG, LinearAccuracy(DEBUG), COSTS, {"macs": floor}, 0)
+    assert result.reason == "exhausted"
     assert result.arch == DEBUG.smallest
-
-
-def started(genes, predictor, groups=1, limits=0):
-    """A start of networks dealt out to groups, at no price."""
-    group = np.arange(len(genes)) % groups
-    return Start(genes, predictor.predict(genes), group, np.zeros(limits))
-
-
-def evolution_of(space, limits, genes, predictor, settings=None, groups=1):
-    problem = SubnetProblem(space, predictor, COSTS, limits)
-    settings = settings or EvolutionSettings(population=20, parents=5)
-    start = started(genes, predictor, groups, len(limits))
-    return problem, Evolution(space, problem.violations, start, settings, np.random.default_rng(0))
-
-
-def test_groups_never_ask_twice_and_limits_harden():
-    """Isolated, each group asks once and a little over the limit; joined, none does."""
-    predictor = LinearAccuracy(DEBUG)
-    limits = {"macs": budget("macs", 0.4)}
-    settings = EvolutionSettings(population=20, parents=5, isolation_generations=20, slack=0.1)
-    problem, evolution = evolution_of(DEBUG, limits, GENES[::30], predictor, settings, groups=2)
-    evaluated = [(row.tobytes(), n % 2) for n, row in enumerate(GENES[::30])]
-    worst = []
-    for generation in range(60):
-        slack = 0.1 * max(0.0, 1 - generation / 20)
-        assert evolution.isolated == (generation < 20)
-        offspring = evolution.ask() or Offspring(GENES[:0], np.zeros(0, int))
-        worst.append(problem.violations(offspring.genes).max(initial=-1.0))
-        assert worst[-1] <= slack
-        new = [row.tobytes() for row in offspring.genes]
-        if evolution.isolated:
-            evaluated += list(zip(new, offspring.group.tolist(), strict=True))
-        else:
-            assert not set(new) & {key for key, _ in evaluated}
-            evaluated += [(key, 0) for key in new]
-        evolution.tell(offspring, predictor.predict(offspring.genes))
-        after = 0.1 * max(0.0, 1 - (generation + 1) / 20)
-        assert problem.violations(evolution.parents.genes).max() <= after
-        assert problem.feasible(evolution.best[None]).all()
-    assert max(worst[:20]) > 0.01
-    assert len(set(evaluated)) == len(evaluated)
-    assert len({key for key, _ in evaluated}) > 200  # of 411 within the limit
-
-
-def test_a_price_makes_up_for_what_a_limit_lets_through():
-    """Two networks of a budget, one on either side: what a share of it is worth decides."""
-    order = np.argsort(VALUES["macs"], kind="stable")
-    low, middle, high = order[GENES[order, 0] == 0][[200, 210, 220]]  # one island
-    cheap, dear, limit = GENES[low], GENES[high], float(VALUES["macs"][middle])
-    difference = (VALUES["macs"][high] - VALUES["macs"][low]) / limit
-    problem = SubnetProblem(DEBUG, LinearAccuracy(DEBUG), COSTS, {"macs": limit})
-    settings = EvolutionSettings(parents=1, slack=1.0, isolation_generations=10, cull_interval=1)
-    for price, first in ((0.9 / difference, dear), (1.1 / difference, cheap)):
-        start = Start(
-            np.array([cheap, dear]), np.array([70.0, 71.0]), np.zeros(2, int), np.array([price])
-        )
-        evolution = Evolution(DEBUG, problem.violations, start, settings, np.random.default_rng(0))
-        assert (evolution.parents.genes == first[None]).all()
-        assert (evolution.best == cheap).all()
-
-
-def test_groups_keep_a_network_each_has_until_they_are_joined():
-    predictor = LinearAccuracy(DEBUG)
-    settings = EvolutionSettings(
-        population=20, parents=5, isolation_generations=2, cull_interval=100
-    )
-    start = Start(
-        np.vstack([GENES[:5], GENES[:5]]), np.tile(predictor.predict(GENES[:5]), 2),
-        np.repeat([0, 1], 5), np.zeros(0),
-    )  # fmt: skip
-    problem = SubnetProblem(DEBUG, predictor, {}, {})
-    evolution = Evolution(DEBUG, problem.violations, start, settings, np.random.default_rng(0))
-    assert len(evolution.parents.genes) == 10
-    for _ in range(2):
-        offspring = evolution.ask()
-        assert offspring is not None
-        assert set(offspring.group.tolist()) == {0, 1}
-        evolution.tell(offspring, np.zeros(len(offspring.genes)))
-    assert set(evolution.parents.group.tolist()) == {0}
-    rows = [row.tobytes() for row in evolution.parents.genes]
-    assert len(set(rows)) == len(rows) <= 10
-
-
-def test_islands_are_given_up_by_halves():
-    """Two resolutions: after the interval, the one with the best network is left."""
-    predictor = LinearAccuracy(DEBUG, 1)
-    settings = EvolutionSettings(population=20, parents=5, cull_interval=3)
-    _, evolution = evolution_of(DEBUG, {}, GENES[::9], predictor, settings)
-    for generation in range(1, 5):
-        offspring = evolution.ask()
-        evolution.tell(offspring, predictor.predict(offspring.genes))
-        islands = np.unique(evolution.parents.genes[:, 0])
-        assert len(islands) == (2 if generation < 3 else 1)
-        assert len(evolution.parents.genes) <= 5 * len(islands)
-    assert evolution.best[0] == islands[0]
-
-
-def test_children_with_the_best_estimates_are_evaluated():
-    """A generation of mutants is better on average with slopes that say what a gene adds."""
-    predictor = LinearAccuracy(DEBUG, 1)
-    start = GENES[::97]
-    gains = np.zeros((len(DEBUG.genes), 2), np.float32)
-    settings = EvolutionSettings(population=8, parents=5, mutation_ratio=1.0)
-
-    def mean_top1(slopes):
-        problem = SubnetProblem(DEBUG, predictor, {}, {})
-        evolution = Evolution(
-            DEBUG, problem.violations, started(start, predictor), settings,
-            np.random.default_rng(0), slopes,
-        )  # fmt: skip
-        offspring = evolution.ask()
-        assert offspring is not None
-        return predictor.predict(offspring.genes).mean()
-
-    for column in range(len(DEBUG.genes)):
-        high, low = (
-            predictor.predict(GENES[(GENES[:, column] == value) & DEBUG.active(GENES)[:, column]])
-            for value in (1, 0)
-        )
-        gains[column, 1] = high.mean() - low.mean()
-    assert mean_top1(lambda genes: np.tile(gains, (len(genes), 1, 1))) > mean_top1(None) + 0.2
-
-
-def test_the_last_generation_counts():
-    """The last offspring join the parents, so the best of them can be the answer."""
-    settings = EvolutionSettings(population=4, parents=1)
-    _, evolution = evolution_of(DEBUG, {}, GENES[:3], LinearAccuracy(DEBUG), settings)
-    evolution.tell(Offspring(GENES[3:4], np.zeros(1, int)), np.array([1e6]))
-    assert evolution.parents.top1.tolist() == [1e6] == [evolution.best_top1]
-    assert (evolution.best == GENES[3]).all()
-
-
-@pytest.mark.parametrize(
-    "setting", [{"population": 0}, {"mutation_ratio": 1.5}, {"mutation_probability": -0.1}]
-)
-def test_impossible_settings_are_refused(setting):
-    with pytest.raises(InputError, match=next(iter(setting))):
-        EvolutionSettings(**setting)
 
 
 def test_climbing_ends_where_no_change_of_one_unit_helps():

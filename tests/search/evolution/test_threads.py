@@ -16,8 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from search.costs import macs_costs
-from search.front import FrontSettings, front
-from search.evolution import search_subnet
+from search.evolution import Work, search_subnet
+from search.front import front
 from tests.spaces import FASHION_LIKE
 
 threads = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
@@ -39,8 +39,8 @@ class Deep:
 
 macs = macs_costs(FASHION_LIKE)
 limits = {"macs": 1.5 * macs.floor()}
-found = search_subnet(FASHION_LIKE, Deep(), {"macs": macs}, limits, 1)
-small = FrontSettings(samples=200, generations=5, rounds=1, polished=5)
+found = search_subnet(FASHION_LIKE, Deep(), {"macs": macs}, limits, 1, effort="quick")
+small = Work(evaluations=2_000, batch=512, capacity=2, slack=0.5)
 points = front(FASHION_LIKE, Deep(), macs, 1, small)
 answer = repr((found.arch, found.top1, found.evaluations)).encode()
 answer += points.genes.tobytes() + points.top1.tobytes()

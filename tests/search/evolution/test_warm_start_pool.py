@@ -12,9 +12,9 @@ from models.bundle.card import PREDICTOR
 from models.errors import CorruptBundle
 from models.spaces.files import published_spaces
 from search.costs.costs import macs_costs
-from search.evolution.problem import SubnetProblem
+from search.evolution import warm_start_pool
+from search.evolution.effort import Work
 from search.evolution.run import search_subnet
-from search.evolution.warm_start import WarmStartSettings, warm_start
 from search.evolution.warm_start_pool import build_warm_start_pool
 from search.predictors.files import load_predictor
 from search.predictors.mlp import MOBILE_VALID, _translate, read_published_mlp
@@ -28,40 +28,34 @@ from tests.spaces import DEBUG, FASHION_LIKE
 MOBILE = published_spaces()["ofa-mbv3-w1.2"]
 
 
+SHORT = Work(evaluations=600, batch=200, capacity=1, slack=0.5)
+"""A fraction of the work on each made-up device."""
+
+
 @pytest.fixture(scope="module")
 def explored():
     predictor = read_published_mlp(network(128, False)[1], MOBILE, "a test")
     shares: list[float] = []
-    pool = build_warm_start_pool(predictor, 3, shares.append)
+    pool = build_warm_start_pool(predictor, 3, shares.append, SHORT)
     assert shares == [1 / 3, 2 / 3, 1.0]
     return replace(predictor, warm_start_pool=pool)
 
 
 @pytest.mark.slow
-def test_a_pool_is_of_distinct_networks_and_the_same_on_two_cores(explored, monkeypatch):
+def test_a_pool_is_of_distinct_networks(explored):
     pool, space = explored.warm_start_pool, explored.space
-    assert 1 <= len(pool) <= 3
+    assert len(pool) >= 3
     assert (pool == space.canonical(pool)).all()
     assert (pool < space.n_choices).all()
     assert len(np.unique(pool, axis=0)) == len(pool)
-    monkeypatch.setattr("search.evolution.warm_start_pool.SEARCHES_A_PROCESS", 1)
-    monkeypatch.setattr("search.evolution.warm_start_pool.cores", lambda: 2)
-    assert (build_warm_start_pool(replace(explored, warm_start_pool=pool[:0]), 3) == pool).all()
     assert build_warm_start_pool(explored, 0).shape == (0, len(space.genes))
 
 
 @pytest.mark.slow
-def test_exploring_does_not_look_at_earlier_pools(explored, monkeypatch):
+def test_a_pool_is_the_same_on_one_core_and_whatever_was_explored_before(explored, monkeypatch):
     """Else a second exploration would only confirm the first."""
-    seen: list[int] = []
-
-    def watched(space, predictor, *rest, **named):
-        seen.append(len(predictor.warm_start_pool))
-        return search_subnet(space, predictor, *rest, **named)
-
-    monkeypatch.setattr("search.evolution.warm_start_pool.search_subnet", watched)
-    assert (build_warm_start_pool(explored, 3) == explored.warm_start_pool).all()
-    assert seen == [0, 0, 0]
+    monkeypatch.setattr(warm_start_pool, "cores", lambda: 1)
+    assert (build_warm_start_pool(explored, 3, work=SHORT) == explored.warm_start_pool).all()
 
 
 class Explored(LinearAccuracy):
@@ -93,19 +87,6 @@ def test_a_search_finds_what_is_near_a_network_of_the_pool():
     found = search_subnet(FASHION_LIKE, Needle(needle.needle), {"macs": macs}, limit, 0)
     assert (found.genes == needle.needle).all()
     assert found.top1 > alone.top1
-
-
-@pytest.mark.parametrize("over", [0.05, 0.6])
-def test_the_pool_joins_every_group_unless_it_is_far_over_a_limit(over):
-    space, macs = FASHION_LIKE, macs_costs(FASHION_LIKE)
-    predictor = Explored(space.sample(1, np.random.default_rng(3)))
-    limit = float(macs.evaluate(predictor.warm_start_pool)[0]) / (1 + over)
-    problem = SubnetProblem(space, predictor, {"macs": macs}, {"macs": limit})
-    settings = WarmStartSettings(candidates=50, evaluated=40, groups=3)
-    start = warm_start(problem, problem.evaluate, settings, np.random.default_rng(0))
-    from_pool = (start.genes == predictor.warm_start_pool).all(axis=1)
-    assert start.group[from_pool].tolist() == ([0, 1, 2] if over <= settings.pool_slack else [])
-    np.testing.assert_allclose(start.top1, predictor.predict(start.genes), rtol=1e-12)
 
 
 def test_translated_rows_are_the_same_networks():
@@ -144,9 +125,10 @@ def test_a_pool_of_no_networks_is_refused(explored, wrong, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_imported_predictor_is_explored(tmp_path):
+def test_an_imported_predictor_is_explored(tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_start_pool, "WORK", SHORT)
     path = tmp_path / "predictor.pth"
     torch.save({k: torch.from_numpy(v) for k, v in network(128, False)[1].items()}, path)
     bundle = import_supernet(tmp_path, "ofa-mbv3-w1.2", None, predictor=path, searches=1)
     whole = MOBILE.at(MOBILE_VALID)
-    assert len(warm_start_pool_of(load_predictor(bundle.path / PREDICTOR, whole), whole)) == 1
+    assert len(warm_start_pool_of(load_predictor(bundle.path / PREDICTOR, whole), whole)) > 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.evolution.surrogate import fit_additive
+from search.surrogate import fit_additive
 from tests.fakes import LinearAccuracy
 from tests.spaces import FASHION_LIKE
 

@@ -1,7 +1,6 @@
 """An additive surrogate of the accuracy predictor, as a sum of small tables.
 
-Its exact optima (`search.evolution.block_decomposition`, `search.pareto`) are good starts where the
-predictor is nearly additive.
+Its exact front (`search.pareto`) is a good start where the predictor is nearly additive.
 
 Shapes: N networks, D weights.
 """
@@ -25,21 +24,13 @@ def fit_additive(
     space: SearchSpace,
     genes: GeneMatrix,
     top1: Floats,
-    *,
-    weights: Floats | None = None,
-    ridge: float = RIDGE,
-    prior: CostModel | None = None,
 ) -> CostModel:
     """Least squares with one weight for each resolution, depth, width, and kind of a block.
 
     Args:
         genes: canonical rows, (N, n_genes).
         top1: their accuracies, percent, (N,).
-        weights: weight of each row, (N,); equal by default.
-        ridge: penalty on the distance from `prior`, relative to a mean row weight of 1.
-        prior: an earlier fit of the same space; by default 0.
     """
-    weights = np.ones(len(genes)) if weights is None else weights / weights.mean()
     terms = _terms(space)
     starts = np.cumsum([0, *(math.prod(term.shape) for term in terms)])
     x_ND = np.zeros((len(genes), starts[-1]))
@@ -47,16 +38,10 @@ def fit_additive(
     for term, start in zip(terms, starts[:-1], strict=True):
         cell = np.ravel_multi_index(tuple(genes[:, c] for c in term.columns), term.shape)
         x_ND[each, start + cell] = active[:, term.columns[0]]
-    mean = float(np.average(top1, weights=weights))
-    prior_D = np.zeros(starts[-1])
-    if prior is not None:
-        pairs = zip(prior.factors, terms, strict=True)
-        prior_D = np.concatenate([_weights(factor, term) for factor, term in pairs])
-    weighted_x = x_ND * weights[:, None]
-    gram = weighted_x.T @ x_ND
-    gram[np.diag_indices_from(gram)] += ridge * len(genes)
-    residual_D = weighted_x.T @ (top1 - mean - x_ND @ prior_D)
-    fitted_D = prior_D + np.linalg.solve(gram, residual_D)
+    mean = float(top1.mean())
+    gram = x_ND.T @ x_ND
+    gram[np.diag_indices_from(gram)] += RIDGE * len(genes)
+    fitted_D = np.linalg.solve(gram, x_ND.T @ (top1 - mean))
     parts = np.split(fitted_D, starts[1:-1])
     factors = tuple(_factor(term, part) for term, part in zip(terms, parts, strict=True))
     return CostModel(space, factors, mean)
@@ -96,8 +81,3 @@ def _factor(term: _Term, weights: Floats) -> Factor:
         return Factor(name, term.columns, table)
     columns = (term.depth_column, *term.columns)
     return Factor(name, columns, np.multiply.outer(term.exists, table))
-
-
-def _weights(factor: Factor, term: _Term) -> Floats:
-    """The inverse of `_factor`: at the largest depth every block is there."""
-    return (factor.table if term.exists is None else factor.table[-1]).ravel()

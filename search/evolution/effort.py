@@ -1,0 +1,33 @@
+"""How hard a search tries: named amounts of work, counted in evaluations and never in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Effort = Literal["quick", "normal", "thorough"]
+DEFAULT_EFFORT: Effort = "normal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """An amount of breeding."""
+
+    evaluations: int
+    """Most networks bred and evaluated."""
+    batch: int
+    """Most networks evaluated at a time."""
+    capacity: int
+    """Networks of a niche."""
+    slack: float
+    """How far a network may be below the best of its load at first, in standard deviations of the
+    accuracies of random networks."""
+    rounds: int = 1
+    """Times that the slack shrinks."""
+
+
+EFFORTS: dict[Effort, Work] = {
+    "quick": Work(evaluations=6_000, batch=256, capacity=4, slack=0.5),
+    "normal": Work(evaluations=25_000, batch=512, capacity=4, slack=1.0),
+    "thorough": Work(evaluations=150_000, batch=1024, capacity=8, slack=1.0, rounds=3),
+}
