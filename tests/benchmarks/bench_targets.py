@@ -25,7 +25,7 @@ from search.evolution.operators import mutate, neighbours
 from search.evolution.run import search_subnet
 from search.target import Target, search_cheapest
 from service.catalog.deployment_context import DeploymentContext
-from tests.benchmarks.bench_search import contexts
+from tests.benchmarks.search_problems import contexts
 
 WANTED = 1.005
 LATENCY = "latency_ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,3 +112,12 @@ def _fitted(reference: Path, device: str) -> LatencyTable:
     return fit_table(
         published_spaces()[MOBILE], measured, device=device.replace("_", "-"), conditions=conditions
     )
+
+
+def contexts(home: Path) -> dict[str, DeploymentContext]:
+    """The Note10 with the published predictor if SUBNET_REFERENCE is set, else what is shipped."""
+    if (reference := os.environ.get("SUBNET_REFERENCE")) is None:
+        catalog = open_catalog(Settings(home=home))
+        return {"shipped": catalog.context("fashion-mbv3", "cpu-x86-64-ort")}
+    catalog = catalog_with_predictors(home, Path(reference))
+    return {NOTE10: bench_of(catalog, Path(reference), NOTE10).context}
