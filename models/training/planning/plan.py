@@ -116,9 +116,7 @@ def plan_recipe(
     if minutes is not None and left_s < sum(epochs_s):
         raise _too_short(minutes, tried.beside_s, sum(epochs_s))
     phases = tried.phases.lasting(left_s, *epochs_s)
-    training_s = sum(
-        phase.epochs * epoch_s for phase, epoch_s in zip(phases, epochs_s, strict=True)
-    )
+    training_s = sum(phase.epochs * s for phase, s in zip(phases, epochs_s, strict=True))
     return RecipePlan(
         recipe=replace(tried.recipe, phases=phases),
         step_s=tried.step_s,
