@@ -110,9 +110,7 @@ def plan_recipe(
         tried = _largest_in_time(spaces, 60 * minutes, trial)
         left_s = 60 * minutes - tried.beside_s
     elastic_s = timer(tried.recipe, tried.phases.elastic)
-    epochs_s = [
-        tried.steps * step_s * (1 + VALIDATION_SHARE) for step_s in (tried.step_s, elastic_s)
-    ]
+    epochs_s = [tried.steps * s * (1 + VALIDATION_SHARE) for s in (tried.step_s, elastic_s)]
     if minutes is not None and left_s < sum(epochs_s):
         raise _too_short(minutes, tried.beside_s, sum(epochs_s))
     phases = tried.phases.lasting(left_s, *epochs_s)
