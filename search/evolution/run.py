@@ -35,6 +35,8 @@ TILT = 1.5
 """Spread of the tilts of random networks (`SearchSpace.sample_tilted`)."""
 SAMPLES = 2000
 """Random networks whose costs are computed."""
+BELOW = 1000
+"""Most networks of a pool that are evaluated though they need less than `WINDOW` below a limit."""
 STARTS = 200
 """Those of them, nearest to the limits, that are evaluated if good networks are known."""
 MORE_STARTS = 1000
@@ -180,7 +182,10 @@ def _start(
     anchor = problem.anchor()[None]
     pool = warm_start_pool_of(problem.predictor, problem.space)
     load = problem.load(pool)
-    known = np.vstack([anchor, known, pool[np.abs(load) <= WINDOW]])
+    # A budget may allow more than the best networks need: they lie anywhere below it.
+    below = np.flatnonzero(load < -WINDOW)
+    below = below[np.argsort(-load[below], kind="stable")][:: 1 + len(below) // BELOW]
+    known = np.vstack([anchor, known, pool[np.abs(load) <= WINDOW], pool[below]])
     known = niches.new(known[problem.load(known) <= WINDOW])
     sampled = problem.space.sample_tilted(SAMPLES, TILT, rng)
     nearest = np.argsort(np.abs(problem.load(sampled)), kind="stable")

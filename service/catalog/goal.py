@@ -74,7 +74,7 @@ def resolve_limits(
         for end, into in (("max", limits), ("min", minimums)):
             if (bound := ends.get(end)) is not None:
                 into[name] = _in_units(context, name, bound)
-        if minimums.get(name, 0.0) > limits.get(name, np.inf):
+        if name in minimums and minimums[name] > limits.get(name, np.inf):
             raise InputError(
                 f"constraints.{name}: expected min up to max, got {minimums[name]:.6g} to "
                 f"{limits[name]:.6g}"

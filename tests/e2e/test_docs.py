@@ -56,6 +56,10 @@ SKIPPED = (
     ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
     (
+        r"subnet-search supernets adapt",
+        "minutes; tests/service/cli/test_cli_adapt.py adapts a supernet",
+    ),
+    (
         r"subnet-search supernets download",
         "needs a network; tests/service/catalog/published downloads from a server of its own",
     ),

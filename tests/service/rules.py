@@ -8,6 +8,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/"): "public",
     ("GET", "/docs"): "public",
     ("GET", "/assets/{path:path}"): "public",
+    ("GET", "/docs/guide/{path:path}"): "public",
     ("GET", "/openapi.json"): "public",
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
