@@ -37,7 +37,7 @@ class Phase:
     epochs: Annotated[int, Interval(ge=1, le=100_000)]
     """Passes over the training images."""
     most_steps: Annotated[int, Interval(ge=1, le=1_000_000_000)] | None = None
-    """Steps after which the phase ends within an epoch; None: it takes whole epochs."""
+    """Steps after which the phase ends within an epoch; not set: it takes whole epochs."""
     learning_rate: Annotated[float, Interval(gt=0, lt=10)]
     """Peak learning rate for the whole batch; cosine decay to zero."""
     body_rate: Annotated[float, Interval(ge=0, le=1)] = 1.0
@@ -46,8 +46,8 @@ class Phase:
     warmup_epochs: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
     """Epochs in which the rate rises from zero to its peak."""
     weight_decay: WeightDecay | None = None
-    """None: the recipe's. A step that sums the gradients of n subnets needs n times the decay for
-    the same effect."""
+    """Not set: the recipe's. A step that sums the gradients of n subnets needs n times the decay
+    for the same effect."""
     subnets_per_step: Annotated[int, Interval(ge=0, le=64)] = 1
     """Random subnets whose gradients are summed before a step."""
     always: tuple[Literal["largest", "smallest", "smallest-drawn"], ...] = ()
@@ -56,7 +56,7 @@ class Phase:
     a random resolution, the lowest in half of the steps. Without it, kernel transformations would
     be trained on small images only."""
     resolutions: tuple[int, ...] = ()
-    """Open choices; empty: the largest only."""
+    """Input sizes that subnets of the phase are drawn from; empty: the largest alone."""
     kernels: tuple[int, ...] = ()
     """As `resolutions`."""
     expands: tuple[int, ...] = ()
@@ -140,7 +140,7 @@ class Recipe:
     """What is done to training images: the table `[augmentation]`."""
     base: Name | None = None
     """The supernet whose weights the training starts from, of the same space but for the classes;
-    None: from random ones."""
+    not set: from random ones."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
