@@ -12,6 +12,7 @@ SubnetSearchError           something failed on our side        exit 1, HTTP 500
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -119,6 +120,12 @@ class Conflict(InputError):
     """A valid request that the present state does not allow."""
 
 
+def _six_digits_down(value: float) -> str:
+    """A positive number that is at most `value`, so that asking for it is possible."""
+    scale = 10.0 ** (5 - math.floor(math.log10(value)))
+    return f"{math.floor(value * scale) / scale:.12g}"
+
+
 class Infeasible(InputError):
     """No architecture meets the limits.
 
@@ -170,7 +177,8 @@ class Infeasible(InputError):
         error.floor, error.ceiling = None, ceiling
         error.args = (
             f"infeasible: {limit} >= {budget:.6g} asked, but the {which} has "
-            f"{ceiling:.6g}; ask for at most {limit} {ceiling:.6g}, or a larger supernet",
+            f"{ceiling:.6g}; ask for at most {limit} {_six_digits_down(ceiling)}, "
+            "or a larger supernet",
         )
         return error
 

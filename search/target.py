@@ -32,7 +32,7 @@ from search.evolution import (
     neighbours,
     search_subnet,
 )
-from search.predictors import AccuracyPredictor, Provenance
+from search.predictors import AccuracyPredictor, Provenance, warm_start_pool_of
 
 BRACKETS = 9
 """Most searches that bracket the least cost."""
@@ -101,6 +101,9 @@ def search_cheapest(
         problem.anchor()
         known.predict(every_network(space))
     else:
+        problem.anchor()  # refuses limits that no network meets
+        pool = warm_start_pool_of(predictor, space)
+        known.predict(np.vstack([space.encode([space.largest]), pool]))
         search.run()
     if known.best is None:
         raise Infeasible.above(
@@ -206,8 +209,11 @@ class _TargetSearch:
         self._bracket(max(cost.floor(), problem.minimums.get(self.known.target.minimize, 0.0)))
         self._exchange()
         failures = 0
+        least = problem.minimums.get(self.known.target.minimize, 0.0)
         for retry in range(MAX_RETRIES):
             before = self.known.best_cost
+            if BELOW * before < least:
+                return  # the best is at the lower end of the range
             try:
                 self._search(BELOW * before, self.seed + 1 + retry)
             except Infeasible:

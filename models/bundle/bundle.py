@@ -294,8 +294,12 @@ class BundleRegistry:
             known = "comes with the program" if bundle.path.is_dir() else "has no files here"
             raise Conflict(f"supernet {name!r} {known}: there is nothing to remove")
         gone = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
-        with exclusive(bundle.path):
-            os.rename(bundle.path, gone)
+        try:
+            with exclusive(bundle.path):
+                os.rename(bundle.path, gone / name)  # into the folder: it may be a link
+        except FileNotFoundError as error:
+            gone.rmdir()
+            raise NotFound(f"supernet {name!r} was removed meanwhile") from error
         sync_folder(self.folder)
         shutil.rmtree(gone, ignore_errors=True)
         return bundle

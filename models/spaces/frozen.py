@@ -11,7 +11,6 @@ A key names genes, `[PLACE.]GENE`, and its value the choices kept, one or a list
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from models.errors import InvalidDocument, show_value
@@ -20,6 +19,8 @@ from models.spaces.part import SpacePart
 from models.spaces.space import SearchSpace
 
 ROOT = "frozen"
+MOST = 1e9
+"""Of a choice; every real one is far below."""
 Frozen = Mapping[str, Sequence[float | str]]
 
 
@@ -47,7 +48,10 @@ def _choices(key: str, value: object) -> list[float | str]:
         )
     if kept is texts:
         return list(texts)
-    return sorted({int(n) if math.isfinite(n) and n == int(n) else n for n in numbers})
+    if wide := [n for n in numbers if not abs(n) <= MOST]:  # nor NaN
+        text = f"expected numbers up to {MOST:g}, got {show_value(wide[0])}"
+        raise InvalidDocument.at(ROOT, (key,), text)
+    return sorted({int(n) if n == int(n) else n for n in numbers})
 
 
 def frozen_part(space: SearchSpace, frozen: Frozen) -> SearchSpace:

@@ -142,6 +142,10 @@ def running(folder: Path) -> Iterator[None]:
         yield
 
 
+SCRATCH = "scratch"
+"""Folder within that of an adaptation, of the training that it is compared with."""
+
+
 def is_running(folder: Path) -> bool:
     """Whether a process trains there, on this machine or another one that shares the folder."""
     with suppress(FileNotFoundError), (folder / LOCK).open() as file:
@@ -200,7 +204,7 @@ def _read(folder: Path) -> TrainingRecord | None:
     except (OSError, ValueError):
         return None
     state: TrainingState = "stopped"
-    if is_running(folder):
+    if is_running(folder) or is_running(folder / SCRATCH):
         state = "running"
     elif status.finished:
         state = "finished"

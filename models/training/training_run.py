@@ -28,7 +28,7 @@ from models.training.progress import OnProgress
 from models.training.recipe import Recipe
 from models.training.stopping import StopSignals
 from models.training.trainer import AFTER_FIRST, CHECKPOINT, Trainer
-from models.training.training_log import running, trainings_folder
+from models.training.training_log import SCRATCH, running, trainings_folder
 from models.training.training_watch import OnPoint, TrainingWatch
 
 VALIDATION_IMAGES = 2000
@@ -178,7 +178,7 @@ def compare_with_scratch(
     Raises:
         TrainingStopped: if a signal came.
     """
-    folder, stop = training_folder(recipe, home) / "scratch", stop or StopSignals()
+    folder, stop = training_folder(recipe, home) / SCRATCH, stop or StopSignals()
     trainer = Trainer(scratch, folder, resume=True, images=home / "images")
     with running(folder), stop:
         trainer.run(on_progress, watch=TrainingWatch(trainer), stop=stop)
@@ -207,11 +207,11 @@ def _adaptation(trainer: Trainer) -> dict[str, Any]:
         supernet = Supernet(trainer.recipe.space)
         supernet.load_state_dict(load_file(trainer.folder / AFTER_FIRST))
         head_only = _test_top1(trainer, archs, channels_last(supernet).eval())
-    first, last = trainer.recipe.phases[0], trainer.recipe.phases[-1]
+    phases = trainer.recipe.phases
     return {
         "archs": {name: arch.to_json() for name, arch in archs.items()},
-        "head_only": head_only if first.body_rate == 0 else None,
-        "adapted": after if last.body_rate > 0 else None,
+        "head_only": head_only if phases[0].body_rate == 0 else None,
+        "adapted": after if any(phase.body_rate > 0 for phase in phases) else None,
         "from_scratch": None,
         "images": len(trainer.dataset.test),
         "provenance": "measured",

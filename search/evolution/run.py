@@ -24,7 +24,7 @@ from search.evolution.operators import rank_in_group
 from search.evolution.problem import Evaluator, SubnetProblem
 from search.evolution.progress import SearchProgress
 from search.evolution.threads import one_blas_thread
-from search.predictors import AccuracyPredictor, Sloped, warm_start_pool_of
+from search.predictors import AccuracyPredictor, warm_start_pool_of
 
 WINDOW = 0.05
 """How far a network may be over its limits to have children, and below them to have niches of its
@@ -146,7 +146,8 @@ def _searched(
     ended."""
     problem = evaluate.problem
     space, rng = problem.space, np.random.default_rng(seed)
-    slopes = problem.predictor.slopes if isinstance(problem.predictor, Sloped) else None
+    # Not by isinstance, which does not see what a predictor passes on from another.
+    slopes = getattr(problem.predictor, "slopes", None)
     shape = Shape(low=-WINDOW, high=WINDOW, width=WIDTH, capacity=work.capacity)
     niches = Niches(space, problem.load, shape, work.batch, rng, slopes)
     spread = _start(niches, evaluate, space.encode([]) if known is None else known, rng)

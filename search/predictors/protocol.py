@@ -89,4 +89,6 @@ class Explored(Protocol):
 
 def warm_start_pool_of(predictor: AccuracyPredictor, space: SearchSpace) -> GeneMatrix:
     """Its warm-start pool, (E, G); empty if it was not explored."""
-    return predictor.warm_start_pool if isinstance(predictor, Explored) else space.encode([])
+    # Not by isinstance, which does not see what a predictor passes on from another.
+    pool: GeneMatrix | None = getattr(predictor, "warm_start_pool", None)
+    return space.encode([]) if pool is None else pool

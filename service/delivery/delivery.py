@@ -129,6 +129,10 @@ def deliver(
             budgets["latency_ms"] * limits["latency_ms"] / timed_ms,
             math.nextafter(best["latency_ms"], 0.0),
         )
+        # Below a lower limit there is nothing, and a target's cheapest network was found already.
+        least = goal.minimums.get("latency_ms", 0.0)
+        if goal.target is not None or budgets["latency_ms"] < least:
+            break
         bounded.check_limits(budgets, goal.minimums)
     raise _all_missed(too_slow, limits["latency_ms"])
 

@@ -16,7 +16,7 @@ export function quantity({ unit }, value, digits = 3) {
   return [number, prefix + unit];
 }
 
-/** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, 10 M MACs"; a share as it is, a range with both ends. */
+/** {latency_ms: 0.4, macs: 1e7} -> "≤ 0.4 ms, ≤ 10 M MACs"; a share as it is, a range with both ends. */
 export function limits(constraints) {
   const words = ([name, value]) => {
     if (name === "latency_confidence") return `upper bound, nominal ${short(100 * value, 4)} %`;
@@ -25,9 +25,10 @@ export function limits(constraints) {
     const ends = typeof value === "object" ? value : { max: value };
     const range = [ends.min, ends.max].filter((end) => end != null).map(written).join(" to ");
     const noun = limit.noun || (typeof value === "number" ? "" : limit.label.toLowerCase());
-    return [ends.max == null ? "at least" : "", range, noun].filter(Boolean).join(" ");
+    const sign = ends.max == null ? "≥" : ends.min == null ? "≤" : "";
+    return [sign, range, noun].filter(Boolean).join(" ");
   };
-  return `≤ ${Object.entries(constraints).map(words).join(", ")}`;
+  return Object.entries(constraints).map(words).join(", ");
 }
 
 /** What a stored search was asked for: its limits as they were given, target and frozen parts. */

@@ -218,7 +218,7 @@ def _recipe(
     crops = size >= CROPPED_FROM
     return Recipe(
         name=space.name,
-        dataset=str(report.folder),
+        dataset=str(report.folder.absolute()),
         seed=seed,
         holdout=held_out,
         batch_size=batch_size,

@@ -169,6 +169,7 @@ def measure_unknown(
     """Measure this machine as `device`, in about a minute, unless it has a table for the supernet;
     an interrupted measurement is gone on with."""
     from latency_tables.benchmark import MeasureOptions
+    from latency_tables.published import BuiltinDevices
 
     known, space = catalog(), _space(supernet, None)
     options = MeasureOptions(
@@ -182,6 +183,11 @@ def measure_unknown(
     )
     if _is_measured(known, space, options):
         return
+    if device in BuiltinDevices().names():
+        raise InputError(
+            f"--measure: {device!r} comes with the program and is not this machine: name this "
+            "machine otherwise, such as host"
+        )
     typer.echo(
         f"device {device!r} has no table for space {space.name!r}: measuring this machine for "
         f"{QUICK_S:.0f} s",

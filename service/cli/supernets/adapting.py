@@ -124,7 +124,7 @@ def _planned(
     bundle.check_weights()
     if name in catalog().supernets.names():
         raise Conflict(f"--name: a supernet {name!r} exists: take another name")
-    if (home / "training" / name).exists():
+    if (home / "training" / name / "checkpoint.safetensors").exists():
         raise Conflict(
             f"--name: a training {name!r} is under way: go on with --resume, or take another name"
         )
