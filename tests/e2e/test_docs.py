@@ -51,7 +51,7 @@ SKIPPED = (
         "needs a checkpoint to be brought",
     ),
     (
-        r"subnet-search (supernets init|search --supernet) photos",
+        r"subnet-search (supernets init|search --supernet) (photos|mine) ",
         "needs images and a trained supernet; tests/service/cli/test_cli_init.py does it in small",
     ),
     (r"subnet-search supernets (train|export-checkpoint)", "hours; needs imported weights"),
