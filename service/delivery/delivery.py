@@ -129,9 +129,9 @@ def deliver(
             budgets["latency_ms"] * limits["latency_ms"] / timed_ms,
             math.nextafter(best["latency_ms"], 0.0),
         )
-        # Below a lower limit there is nothing, and a target's cheapest network was found already.
-        least = goal.minimums.get("latency_ms", 0.0)
-        if goal.target is not None or budgets["latency_ms"] < least:
+        # Below a lower limit there is nothing, nor below the fastest network of a target.
+        fastest = goal.target is not None and goal.target.minimize in ("latency_ms", "energy_mj")
+        if fastest or budgets["latency_ms"] < goal.minimums.get("latency_ms", 0.0):
             break
         bounded.check_limits(budgets, goal.minimums)
     raise _all_missed(too_slow, limits["latency_ms"])

@@ -18,7 +18,7 @@ from models.bundle import Bundle
 from models.data import Augmentation, FolderReport
 from models.errors import InputError
 from models.spaces import SearchSpace
-from models.training.planning import time_step
+from models.training.planning import are_characters, time_step
 from models.training.recipe import OPEN, Phase, Recipe
 
 BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
@@ -231,7 +231,9 @@ def _recipe(
         country=country,
         space=space,
         phases=(Phase(name="head", epochs=1, learning_rate=HEAD_RATE, body_rate=0.0),),
-        augmentation=Augmentation(crop_area=CROP_AREA if crops else 1.0),
+        augmentation=Augmentation(
+            flip=not are_characters(report.classes), crop_area=CROP_AREA if crops else 1.0
+        ),
         base=base.name,
     )
 
