@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,25 @@ def process(home: Path, *args: str, **environment: str) -> Iterator[subprocess.P
     finally:
         running.kill()
         running.wait()
+
+
+@contextmanager
+def installed_server(
+    command: Path, folder: Path, variables: Mapping[str, str], log: Path
+) -> Iterator[str]:
+    """The URL of a service that an installed `subnet-search` serves, started in `folder`."""
+    with log.open("w") as out:
+        serving = subprocess.Popen(
+            [command, "serve", "--port", "0"], cwd=folder, env=variables, stdout=out, stderr=out
+        )
+    try:
+        while (found := SERVING.search(log.read_text())) is None:
+            assert serving.poll() is None, log.read_text()
+            time.sleep(POLL_S)
+        yield found[1]
+    finally:
+        serving.terminate()
+        serving.wait()
 
 
 @contextmanager

@@ -40,7 +40,7 @@ PUBLIC = {
         "register_limit",
         "unregister_limit",
     },
-    "search.predictors": {"Explored"},
+    "search.predictors": {"Explored", "Sloped"},
     "service.client": {"Front", "LinkUnfinished", "Search", "Searches", "verify_webhook"},
 }
 # Still to be split.

@@ -11,6 +11,9 @@ ENOUGH_IMAGES = 128
 """Below it, a channel's mean and variance are uncertain and depend on which images were taken."""
 LEAST_KEPT, KEPT_SHARE, MOST_KEPT = 256, 0.1, 1024
 """Training images that a trained supernet keeps: a share of them, within bounds."""
+TESTED_PER_HELD_OUT, LEAST_TESTED = 5, 2000
+"""Test images that subnets are measured on, where there are more: what the held-out images leave
+uncertain is then more than twice what these do."""
 FEW_CLASSES = 0.5
 """Share of the classes that as many images of a data set would show."""
 OFF_CENTRE = 0.25
@@ -59,6 +62,11 @@ def calibration_warnings(
                 "are these images of the same kind, and of every class?"
             )
     return found
+
+
+def tested_count(images: int, held_out: int) -> int:
+    """Of so many test images, how many are worth their time beside so many held-out ones."""
+    return min(images, max(LEAST_TESTED, TESTED_PER_HELD_OUT * held_out))
 
 
 def calibration_count(images: int) -> int:

@@ -2,6 +2,7 @@
 from .from_scratch import compare as compare
 from .from_scratch import reference_archs as reference_archs
 from .preview import checkpointed_recipe as checkpointed_recipe
+from .preview import has_checkpoint as has_checkpoint
 from .preview import preview_training as preview_training
 from .progress import TrainingProgress as TrainingProgress
 from .recipe import RECIPES as RECIPES
@@ -20,5 +21,6 @@ from .training_log import running as running
 from .training_log import spread_points as spread_points
 from .training_log import update_status as update_status
 from .training_run import compare_with_scratch as compare_with_scratch
+from .training_run import scratch_folder as scratch_folder
 from .training_run import train as train
 from .training_run import training_folder as training_folder

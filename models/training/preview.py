@@ -18,7 +18,7 @@ from models.layers.modules import channels_last
 from models.spaces import Arch, SearchSpace, layer_plan
 from models.supernet import Supernet
 from models.training.recipe import Recipe, parse_recipe
-from models.training.training_log import TrainingPoint, read_points
+from models.training.training_log import CHECKPOINT, TrainingPoint, read_points
 from models.training.validation import Validation
 
 DRAWS = 300
@@ -74,7 +74,7 @@ def preview_training(
     Raises:
         NotFound: if there is no checkpoint yet, or the images are not on this machine.
     """
-    recipe, position, supernet = read_checkpoint(folder / "checkpoint.safetensors")
+    recipe, position, supernet = read_checkpoint(folder / CHECKPOINT)
     last = len(recipe.phases) - 1
     phase = recipe.phases[min(position["phase"], last)]
 
@@ -123,8 +123,13 @@ def checkpointed_recipe(folder: Path) -> Recipe:
     Raises:
         NotFound: if there is no checkpoint.
     """
-    with safe_open(_existing(folder / "checkpoint.safetensors"), "pt") as file:
+    with safe_open(_existing(folder / CHECKPOINT), "pt") as file:
         return parse_recipe(json.loads(file.metadata()["position"])["recipe"])
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the training in `folder` can go on from one."""
+    return (folder / CHECKPOINT).exists()
 
 
 def _existing(path: Path) -> Path:

@@ -48,9 +48,10 @@ from models.training.processes import average_gradients, training_device
 from models.training.progress import OnProgress, TrainingProgress
 from models.training.recipe import Phase, Recipe
 from models.training.stopping import StopSignals, TrainingStopped
+from models.training.training_log import CHECKPOINT
 from models.training.transfer import take_over
 
-CHECKPOINT, AFTER_FIRST = "checkpoint.safetensors", "full.safetensors"
+AFTER_FIRST = "full.safetensors"
 """Where a training goes on from, and the weights after its first phase."""
 LOSS_STEPS = 10
 """Steps after which the loss is read from a GPU: reading it waits until the GPU is done."""

@@ -142,6 +142,7 @@ def running(folder: Path) -> Iterator[None]:
         yield
 
 
+CHECKPOINT = "checkpoint.safetensors"
 SCRATCH = "scratch"
 """Folder within that of an adaptation, of the training that it is compared with."""
 

@@ -27,8 +27,8 @@ from models.training.processes import training_device
 from models.training.progress import OnProgress
 from models.training.recipe import Recipe
 from models.training.stopping import StopSignals
-from models.training.trainer import AFTER_FIRST, CHECKPOINT, Trainer
-from models.training.training_log import SCRATCH, running, trainings_folder
+from models.training.trainer import AFTER_FIRST, Trainer
+from models.training.training_log import CHECKPOINT, SCRATCH, running, trainings_folder
 from models.training.training_watch import OnPoint, TrainingWatch
 
 VALIDATION_IMAGES = 2000
@@ -39,6 +39,11 @@ CURVE_POINTS = 40
 def training_folder(recipe: Recipe, home: Path) -> Path:
     """Where a recipe's checkpoints live."""
     return trainings_folder(home) / recipe.name
+
+
+def scratch_folder(recipe: Recipe, home: Path) -> Path:
+    """Where those of the training from scratch live that an adaptation is compared with."""
+    return training_folder(recipe, home) / SCRATCH
 
 
 def train(
@@ -178,7 +183,7 @@ def compare_with_scratch(
     Raises:
         TrainingStopped: if a signal came.
     """
-    folder, stop = training_folder(recipe, home) / SCRATCH, stop or StopSignals()
+    folder, stop = scratch_folder(recipe, home), stop or StopSignals()
     trainer = Trainer(scratch, folder, resume=True, images=home / "images")
     with running(folder), stop:
         trainer.run(on_progress, watch=TrainingWatch(trainer), stop=stop)

@@ -24,7 +24,7 @@ from search.evolution.operators import rank_in_group
 from search.evolution.problem import Evaluator, SubnetProblem
 from search.evolution.progress import SearchProgress
 from search.evolution.threads import one_blas_thread
-from search.predictors import AccuracyPredictor, warm_start_pool_of
+from search.predictors import AccuracyPredictor, slopes_of, warm_start_pool_of
 
 WINDOW = 0.05
 """How far a network may be over its limits to have children, and below them to have niches of its
@@ -33,10 +33,10 @@ WIDTH = 0.005
 """Of a niche, a share of the limit."""
 TILT = 1.5
 """Spread of the tilts of random networks (`SearchSpace.sample_tilted`)."""
+BELOW = 1000
+"""Most networks of a pool that are evaluated though they are further below the limits."""
 SAMPLES = 2000
 """Random networks whose costs are computed."""
-BELOW = 1000
-"""Most networks of a pool that are evaluated though they need less than `WINDOW` below a limit."""
 STARTS = 200
 """Those of them, nearest to the limits, that are evaluated if good networks are known."""
 MORE_STARTS = 1000
@@ -146,10 +146,8 @@ def _searched(
     ended."""
     problem = evaluate.problem
     space, rng = problem.space, np.random.default_rng(seed)
-    # Not by isinstance, which does not see what a predictor passes on from another.
-    slopes = getattr(problem.predictor, "slopes", None)
     shape = Shape(low=-WINDOW, high=WINDOW, width=WIDTH, capacity=work.capacity)
-    niches = Niches(space, problem.load, shape, work.batch, rng, slopes)
+    niches = Niches(space, problem.load, shape, work.batch, rng, slopes_of(problem.predictor))
     spread = _start(niches, evaluate, space.encode([]) if known is None else known, rng)
     generation = stalled = 0
     share, top1 = 0.0, niches.best_within(0.0)[1]

@@ -11,7 +11,7 @@ from search.costs import CostModel, Floats
 from search.evolution.breeding import breed
 from search.evolution.effort import Work
 from search.evolution.niches import Niches, Shape
-from search.predictors import AccuracyPredictor, Sloped
+from search.predictors import AccuracyPredictor, slopes_of
 
 SAMPLES = 1000
 """Random networks evaluated at first."""
@@ -38,10 +38,9 @@ class WholeRange:
         def load(genes: GeneMatrix) -> Floats:
             return np.log(cost.evaluate(genes) / floor)
 
-        slopes = predictor.slopes if isinstance(predictor, Sloped) else None
         high = float(np.log(most / floor))
         shape = Shape(low=0.0, high=high, width=WIDTH, capacity=work.capacity)
-        self.niches = Niches(cost.space, load, shape, work.batch, rng, slopes)
+        self.niches = Niches(cost.space, load, shape, work.batch, rng, slopes_of(predictor))
         self._genes, self._top1 = [cost.floor_genes[None][:0]], [np.empty(0)]
         self.sampled = self.niches.new(
             np.vstack([cost.floor_genes, cost.space.sample_tilted(SAMPLES, TILT, rng)])

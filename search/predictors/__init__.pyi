@@ -16,6 +16,7 @@ from .protocol import AccuracyPredictor as AccuracyPredictor
 from .protocol import Explored as Explored
 from .protocol import Provenance as Provenance
 from .protocol import Sloped as Sloped
+from .protocol import slopes_of as slopes_of
 from .protocol import warm_start_pool_of as warm_start_pool_of
 from .transfer import Rescalable as Rescalable
 from .transfer import transfer_predictor as transfer_predictor

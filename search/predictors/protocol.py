@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,8 +87,17 @@ class Explored(Protocol):
         ...
 
 
+def slopes_of(
+    predictor: AccuracyPredictor,
+) -> Callable[[GeneMatrix], npt.NDArray[np.float32]] | None:
+    """Its slopes (`Sloped.slopes`); None if it has none.
+
+    Not by isinstance, which does not see what a predictor passes on from another.
+    """
+    return getattr(predictor, "slopes", None)
+
+
 def warm_start_pool_of(predictor: AccuracyPredictor, space: SearchSpace) -> GeneMatrix:
-    """Its warm-start pool, (E, G); empty if it was not explored."""
-    # Not by isinstance, which does not see what a predictor passes on from another.
+    """Its warm-start pool, (E, G); empty if it was not explored. Found as `slopes_of` does it."""
     pool: GeneMatrix | None = getattr(predictor, "warm_start_pool", None)
     return space.encode([]) if pool is None else pool

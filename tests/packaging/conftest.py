@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import time
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 
-from tests.processes import POLL_S, SERVING
+from tests.processes import installed_server
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
@@ -108,23 +107,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 @pytest.fixture(scope="session")
 def service_url(product: Installed) -> Iterator[str]:
     """A service of the installed product, with a worker process; its log is `serve.log`."""
+    command = product.environment / "bin" / "subnet-search"
     log = product.folder / "serve.log"
-    with log.open("w") as out:
-        serving = subprocess.Popen(
-            [product.environment / "bin" / "subnet-search", "serve", "--port", "0"],
-            cwd=product.folder,
-            env=product.variables,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        while (found := SERVING.search(log.read_text())) is None:
-            assert serving.poll() is None, log.read_text()
-            time.sleep(POLL_S)
-        yield found[1]
-    finally:
-        serving.terminate()
-        serving.wait()
+    with installed_server(command, product.folder, product.variables, log) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

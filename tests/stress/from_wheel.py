@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 
 from tests.nginx import USUAL, nginx
-from tests.processes import POLL_S, SERVING
+from tests.processes import installed_server
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "subnet.example.com"
@@ -92,28 +92,16 @@ def team(place: Place, client: Place) -> None:
     """A service for a team behind nginx, used by the client from another environment."""
     place.variables |= {"SUBNET_TRUSTED_PROXIES": "127.0.0.1", "SUBNET_ALLOWED_HOSTS": NAME}
     made = json.loads(place.run("subnet-search", "keys", "create", "ann", "--json"))
-    log = place.root / "serve.log"
-    with log.open("w") as out:
-        serving = subprocess.Popen(
-            [place.bin / "subnet-search", "serve", "--port", "0"],
-            cwd=place.folder,
-            env=place.variables,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        while (found := SERVING.search(log.read_text())) is None:
-            assert serving.poll() is None, log.read_text()
-            time.sleep(POLL_S)
-        with nginx(found[1], USUAL) as url:
-            refused = httpx.get(f"{url}/v1/searches", timeout=60)
-            assert refused.status_code == 401, refused.text
-            (client.folder / "client.py").write_text(CLIENT)
-            print(client.run("python", "client.py", url, made["key"]).strip())
-        assert (client.folder / "team.onnx").stat().st_size > 100_000
-    finally:
-        serving.terminate()
-        serving.wait()
+    command, log = place.bin / "subnet-search", place.root / "serve.log"
+    with (
+        installed_server(command, place.folder, place.variables, log) as direct,
+        nginx(direct, USUAL) as url,
+    ):
+        refused = httpx.get(f"{url}/v1/searches", timeout=60)
+        assert refused.status_code == 401, refused.text
+        (client.folder / "client.py").write_text(CLIENT)
+        print(client.run("python", "client.py", url, made["key"]).strip())
+    assert (client.folder / "team.onnx").stat().st_size > 100_000
 
 
 def main() -> None:

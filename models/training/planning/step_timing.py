@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data import LabelledImages, calibration_count, to_tensor
+from models.data import LabelledImages, calibration_count, tested_count, to_tensor
 from models.layers.modules import channels_last
 from models.supernet import Supernet, initialize
 from models.training.gradients import gradients_of
@@ -42,8 +42,6 @@ SUBNETS, FOUND, ON_TEST_IMAGES = 160, 48, 40 + 48
 usual; how many of both are measured on the test images too (`service.catalog.supernets`)."""
 SUBNET_S, FIT_S = 0.15, 15.0
 """Besides inferences: of a subnet, to build and load it; of all fits and searches."""
-TEST_IMAGES_PER_HELD_OUT, LEAST_TEST_IMAGES = 5, 2000
-"""As `service.catalog.supernets` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def predictor_s(
     one = replace(phase, always=(), subnets_per_step=1, teacher="full")
     work = mean_work(one, recipe.space, recipe.seed)
     image_s = full_step_s / recipe.batch_size * FORWARD_SHARE * work
-    tested = min(test_images, max(LEAST_TEST_IMAGES, TEST_IMAGES_PER_HELD_OUT * recipe.holdout))
+    tested = tested_count(test_images, recipe.holdout)
     inferences = SUBNETS * recipe.holdout + ON_TEST_IMAGES * tested
     calibrations = (SUBNETS + FOUND) * calibration_count(train_images - recipe.holdout)
     measuring_s = image_s * (RUNTIME_SHARE * inferences + CALIBRATION_SHARE * calibrations)

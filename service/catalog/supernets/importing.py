@@ -26,7 +26,7 @@ from models.published import blob_id
 from models.spaces import SearchSpace, load_space
 
 SEARCHES = 48
-"""Made-up devices that a predictor is explored on: 100 s on two cores."""
+"""Made-up devices that a predictor is explored on: about a minute on two cores."""
 CALIBRATION_IMAGES = 512
 CALIBRATION_SIZE = 256
 """Calibration images are kept at most this large, pixels."""

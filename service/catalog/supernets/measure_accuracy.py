@@ -24,9 +24,6 @@ from search.predictors import AccuracyPredictor
 from service.catalog.deployment_context import DeploymentContext
 
 FIT_SUBNETS, TEST_SUBNETS = 1100, 200
-TEST_IMAGES_PER_HELD_OUT, LEAST_TEST_IMAGES = 5, 2000
-"""Test images that subnets are measured on, where there are more: what the held-out images leave
-uncertain is then more than twice what these do."""
 
 if TYPE_CHECKING:
     from models.data import LabelledImages
@@ -107,8 +104,10 @@ def measure_jobs(
 
 def _some_of(test: LabelledImages, held_out: int, seed: int) -> LabelledImages:
     """As many test images as are worth their time beside so many held-out ones."""
-    most = max(LEAST_TEST_IMAGES, TEST_IMAGES_PER_HELD_OUT * held_out)
-    if len(test) <= most:
+    from models.data import tested_count
+
+    most = tested_count(len(test), held_out)
+    if len(test) == most:
         return test
     return test.take(np.sort(np.random.default_rng([seed, 23]).permutation(len(test))[:most]))
 

@@ -116,6 +116,7 @@ def _planned(
     """
     from models.data import scan_folder
     from models.schema import NAME_WORDS, is_name
+    from models.training import has_checkpoint
     from models.training.transfer import plan_adaptation
 
     if not is_name(name):
@@ -124,7 +125,7 @@ def _planned(
     bundle.check_weights()
     if name in catalog().supernets.names():
         raise Conflict(f"--name: a supernet {name!r} exists: take another name")
-    if (home / "training" / name / "checkpoint.safetensors").exists():
+    if has_checkpoint(home / "training" / name):
         raise Conflict(
             f"--name: a training {name!r} is under way: go on with --resume, or take another name"
         )
@@ -170,14 +171,14 @@ def _recipe_under_way(name: str, base: str) -> Recipe:
 
 def _compare(bundle: Bundle, recipe: Recipe, minutes: float, stop: StopSignals) -> Bundle:
     """The bundle with the accuracies of networks trained from scratch."""
-    from models.training import checkpointed_recipe, compare_with_scratch, training_folder
+    from models.training import checkpointed_recipe, compare_with_scratch, scratch_folder
     from models.training.transfer import scratch_recipe
 
     home = settings().home
     if bundle.card["metrics"]["adaptation"]["from_scratch"] is not None:
         return bundle
     try:
-        scratch = checkpointed_recipe(training_folder(recipe, home) / "scratch")
+        scratch = checkpointed_recipe(scratch_folder(recipe, home))
     except NotFound:  # it was not begun
         trained = int(bundle.card["data"]["training_images"])
         with progress_bar("timing steps from scratch"):

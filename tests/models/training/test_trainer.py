@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,6 @@ from typer.testing import CliRunner
 
 import models.training.trainer
 from models.bundle.bundle import Bundle
-from models.data.datasets import load_dataset
 from models.data.images import (
     FASHION_MNIST_FOLDERS,
     augment,
@@ -39,6 +36,8 @@ from models.training.trainer import Trainer
 from models.training.training_run import train, training_folder
 from service.cli import app as cli
 from tests.spaces import DEBUG
+
+pytestmark = pytest.mark.usefixtures("as_the_command_trains")
 
 HAS_DATA = bool(os.environ.get("SUBNET_FASHION_MNIST")) or any(
     Path(folder).is_dir() for folder in FASHION_MNIST_FOLDERS
@@ -84,17 +83,6 @@ def test_the_corners_of_a_step():
 
 class Killed(Exception):
     """Stands for a kill between two steps."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def as_the_command_trains() -> Iterator[None]:
-    """On one thread, on which sums have one order. The images are read once for all trainings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.training.trainer, "load_dataset", cache(load_dataset))
-        yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from PIL import Image
 
 import models.training.trainer
 from models.bundle.bundle import Bundle, add_to_bundle
-from models.data.datasets import load_dataset
 from models.data.inspection import scan_folder
 from models.errors import InputError
 from models.spaces.files import published_spaces
@@ -33,6 +30,8 @@ from service.catalog.supernets.importing import import_supernet
 from tests.golden.fill import checkpoint
 from tests.service.conftest import make_bundle
 from tests.spaces import DEBUG, RESNET
+
+pytestmark = pytest.mark.usefixtures("as_the_command_trains")
 
 CLASSES, TRAIN, TEST = ("cat", "dog", "owl"), 16, 4
 
@@ -55,16 +54,6 @@ def write_classes(
 def step_s(recipe: Recipe, phase) -> float:
     """Made up: a second with all layers, a quarter with the classifier alone."""
     return 1.0 if phase.body_rate else 0.25
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.training.trainer, "load_dataset", cache(load_dataset))
-        yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

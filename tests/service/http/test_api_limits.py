@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on
+from tests.service.conftest import DEVICE, SUPERNET
 
 pytestmark = pytest.mark.anyio
 WAIT = {"Prefer": "wait=30"}
 ON = {"supernet": SUPERNET, "device": DEVICE}
-
-
-@pytest.fixture
-async def client(settings):
-    """A service without workers: what is asked stays queued."""
-    async with client_on(settings) as client:
-        yield client
-
-
-@pytest.fixture
-async def busy(settings):
-    """A service with one worker."""
-    async with busy_on(settings) as client:
-        yield client
 
 
 @pytest.mark.slow

@@ -38,20 +38,6 @@ def body(latency_ms=0.8, **changes):
     return {"supernet": SUPERNET, "device": DEVICE, "constraints": constraints, **changes}
 
 
-@pytest.fixture
-async def client(settings):
-    """A service without workers: what is asked stays queued."""
-    async with client_on(settings) as client:
-        yield client
-
-
-@pytest.fixture
-async def busy(settings):
-    """A service with one worker."""
-    async with busy_on(settings) as client:
-        yield client
-
-
 @pytest.mark.slow
 async def test_from_a_budget_to_a_model(busy):
     answer = await busy.post("/v1/searches", json=body(), headers=WAIT)
