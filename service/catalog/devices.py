@@ -150,6 +150,17 @@ class Devices:
             raise NotFound.named("device", name, self.names())
         return [found[key] for key in sorted(found)]
 
+    def sees_table(self, name: str, sha256: str) -> bool:
+        """Whether the caller sees a device that has this table, or had it in an earlier revision.
+
+        Args:
+            name: of the device, if it comes with the program.
+            sha256: of the table's text.
+        """
+        if any(self._shipped(name, key).sha256 == sha256 for key in self._builtin.keys(name)):
+            return True
+        return self.store is not None and self.store.has_text(sha256, self._seen)
+
     def revisions(self, kept: KeptTable) -> list[TableRevision]:
         """Those of a table, the newest first; none of one that comes with the program."""
         if self.store is None or kept.revision is None:

@@ -207,6 +207,12 @@ class DeviceStore:
             row = session.get(ProfileRow, sha256)
             return None if row is None else row.content
 
+    def has_text(self, sha256: str, seen: Seen = None) -> bool:
+        """Whether a revision of some device has the text with this hash."""
+        query = select(DeviceTableRow.sha256).where(DeviceTableRow.sha256 == sha256, _among(seen))
+        with read_connection(self._engine) as connection:
+            return connection.scalar(query.limit(1)) is not None
+
     def heads(self, sha256: Iterable[str], length: int) -> dict[str, str]:
         """The first characters of tables' texts, by their hashes."""
         query = select(ProfileRow.sha256, func.substr(ProfileRow.content, 1, length))

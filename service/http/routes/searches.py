@@ -20,6 +20,7 @@ from service.catalog import describe_searches
 from service.contracts import (
     Caller,
     DeviceProfile,
+    NotAllowed,
     Search,
     SearchPage,
     SearchQuery,
@@ -142,16 +143,26 @@ def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> 
 @router.get(
     "/{search_id}/table",
     response_class=JSONResponse,
-    responses={200: {"model": DeviceProfile}, **problems(404)},
+    responses={200: {"model": DeviceProfile}, **problems(403, 404)},
 )
 @requires("read")
-def read_search_table(search: SearchDep, service: ServiceDep) -> Response:
+def read_search_table(search: SearchDep, service: ServiceDep, caller: CallerDep) -> Response:
     """The latency table that a search was asked with, as a profile: also of a device that came
-    with the request, or has another table now."""
-    devices = service.catalog.devices
-    content = None if devices.store is None else devices.store.content(search.profile_sha256)
+    with the request, or has another table now.
+
+    A shared search shows its answer to everybody, but its table (403) only to its owner and to
+    those who see a device that has or had it.
+    """
+    devices, sha256 = service.catalog.devices.seen_by(caller), search.profile_sha256
+    content = None if devices.store is None else devices.store.content(sha256)
     if content is None:
         raise NotFound(f"the table of search {search.id} is not here")
+    device = search.request["device"]
+    if not service.owners.owns(search.id, caller) and not devices.sees_table(device, sha256):
+        raise NotAllowed(
+            f"search {search.id} is shared, but the latency table of its device {device!r} is not: "
+            "whoever asked can add the device for all, with `shared`"
+        )
     return JSONResponse(profile_of_table(table_from_json(content)))
 
 

@@ -44,8 +44,12 @@ class Owners:
         Raises:
             NotAllowed: if it is somebody else's.
         """
-        if not caller.sees_all and not caller.owns(self._of(search_id)[0]):
+        if not self.owns(search_id, caller):
             raise NotAllowed(f"search {search_id} is shared, but not yours")
+
+    def owns(self, search_id: str, caller: Caller) -> bool:
+        """Whether a caller may change a search: it is theirs, or they are admins."""
+        return caller.sees_all or caller.owns(self._of(search_id)[0])
 
     def _of(self, search_id: str) -> tuple[str | None, bool]:
         with read_connection(self._engine) as connection:

@@ -232,6 +232,30 @@ def test_names_of_private_devices_are_ones_own(world):
     assert world.ask("ann", "GET", "/v1/devices/phone/table").json()["network_overhead_ms"] == 0.25
 
 
+@pytest.mark.slow
+def test_a_shared_search_does_not_share_its_devices_table(world):
+    def statuses(search):
+        path = f"/v1/searches/{search['id']}/table"
+        return [world.ask(who, "GET", path).status_code for who in ("ann reads", "root", "bob")]
+
+    profile = make_profile("kept-to-herself", network_overhead_ms=0.125)
+    assert world.ask("ann", "POST", "/v1/devices", json=profile).status_code == 201
+    devices = {"kept-to-herself": 403, world.things["shared"]["device"]: 200}
+    for device, of_bob in devices.items():
+        shared = world.search("ann", 4.0, device=device, shared=True)
+        assert statuses(shared) == [200, 200, of_bob]
+    inline = make_profile("sent-along", network_overhead_ms=0.375)
+    search = world.search("ann", 4.0, device=inline, shared=True)
+    assert statuses(search) == [200, 200, 403]
+    # The answer stays, and the table is seen once the device is for all, in any of its revisions.
+    assert world.ask("bob", "GET", f"/v1/searches/{search['id']}").status_code == 200
+    for overhead in (0.375, 0.5):
+        for_all = {**inline, "network_overhead_ms": overhead, "shared": True}
+        added = world.ask("ann", "POST", "/v1/devices?replace=true", json=for_all)
+        assert added.is_success, added.text
+        assert statuses(search) == [200, 200, 200]
+
+
 def test_nobody_searches_on_somebody_elses_private_device(world):
     body = {
         "supernet": SUPERNET,
