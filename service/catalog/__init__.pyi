@@ -1,6 +1,7 @@
 # The face of this room: what others may import.
 from .answer_warnings import search_warnings as search_warnings
 from .catalog import Catalog as Catalog
+from .catalog import changed_since as changed_since
 from .catalog import open_catalog as open_catalog
 from .deployment_context import DeploymentContext as DeploymentContext
 from .descriptions import describe_correction as describe_correction

@@ -83,10 +83,20 @@ class Catalog:
             table = self.read_profile(device)
             check_runtime(table, runtime, supernet)
             check(table, bundle.space if table.space == bundle.space.name else None)
-            return self.context_of(bundle, table)
+            return self.context_of(bundle, table, self._float_table(table, table.device))
         kept = self.devices.resolve(device, bundle.space.name, precision)
         check_runtime(kept, runtime, supernet)
-        return self.context_of(bundle, kept)
+        return self.context_of(bundle, kept, self._float_table(kept, device))
+
+    def _float_table(self, table: LatencyTable | None, device: str | None) -> LatencyTable | None:
+        """The device's own table at fp32, to compare one of another precision with."""
+        if table is None or table.conditions.precision == "fp32":
+            return None
+        with suppress(NotFound):
+            found = self.devices.resolve(device, table.space, "fp32")
+            if found and found.conditions.runtime == table.conditions.runtime:
+                return found  # one runtime's times say nothing about another's
+        return None
 
     def read_profile(self, profile: object) -> LatencyTable:
         """The table of a posted or inline profile: of any form of `parse_profile`, or of what a
@@ -152,19 +162,23 @@ class Catalog:
         check(table, self.spaces().get(table.space))
         return self.devices.add(table, replace=replace, **stored)
 
-    def context_of(self, bundle: Bundle, table: LatencyTable | None) -> DeploymentContext:
-        """A supernet with a table that is at hand already."""
-        float_table = None
-        if table is not None and table.conditions.precision != "fp32":
-            with suppress(NotFound):
-                float_table = self.devices.resolve(table.device, table.space, "fp32")
-                if float_table and float_table.conditions.runtime != table.conditions.runtime:
-                    float_table = None  # one runtime's times say nothing about another's
+    def context_of(
+        self,
+        bundle: Bundle,
+        table: LatencyTable | None,
+        float_table: LatencyTable | None = None,
+    ) -> DeploymentContext:
+        """A supernet with tables that are at hand already. None is looked for by name: a name
+        means another device for somebody else.
+
+        Args:
+            float_table: the device's at fp32, where `table` is of another precision.
+        """
         key = (
             bundle.path,
             bundle.sha256,
             bundle.card["files"].get(PREDICTOR),
-            *(known and known.sha256 for known in (table, float_table)),
+            *(None if known is None else known.sha256 for known in (table, float_table)),
         )
         with self._lock:
             if (context := self._contexts.pop(key, None)) is None:
@@ -173,6 +187,25 @@ class Catalog:
             while len(self._contexts) > CONTEXTS_KEPT:
                 self._contexts.pop(next(iter(self._contexts)))
         return context
+
+
+def changed_since(
+    bundle: Bundle, request: Mapping[str, Any], *, predictor: bool = True
+) -> str | None:
+    """Which file of a supernet is another than the one that a stored request names, and both
+    hashes; None: what its answer depends on is the same.
+
+    Args:
+        predictor: whether the accuracy predictor matters.
+    """
+    files = {"weights": (request["supernet_sha256"], bundle.sha256)}
+    if predictor:
+        found = bundle.card["files"].get(PREDICTOR, "none")
+        files["a predictor"] = (request["predictor_sha256"], found)
+    for what, (expected, found) in files.items():
+        if expected != found:
+            return f"expected {what} with sha256 {expected[:12]}, found {found[:12]}"
+    return None
 
 
 def check_runtime(table: LatencyTable | None, runtime: str | None, supernet: str) -> None:

@@ -340,6 +340,15 @@ class Devices:
         key = choose_table(name, keys, space, precision)
         return (own[key] if key in own else self._shipped(name, key)).table
 
+    def table_of_hash(self, name: str, sha256: str) -> LatencyTable | None:
+        """The table with this hash: one of `name` that comes with the program, or one that
+        somebody's device has or had; None if it is not here any more."""
+        for key in self._builtin.keys(name):
+            if (shipped := self._shipped(name, key)).sha256 == sha256:
+                return shipped.table
+        content = None if self.store is None else self.store.content(sha256)
+        return None if content is None else _read(content)
+
     def holds(self, table: LatencyTable) -> bool:
         """Whether this very table is a current one of its device."""
         return table.sha256 in self.current_sha256([table.device]).get(table.device, ())

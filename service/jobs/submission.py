@@ -94,7 +94,7 @@ def _canonical(
     request: SearchRequest, context: DeploymentContext, limits: Mapping[str, float], goal: Goal
 ) -> dict[str, Any]:
     """What the answer depends on, and limits as they were given where they were not in units."""
-    table, bundle = context.table, context.bundle
+    table, floats, bundle = context.table, context.float_table, context.bundle
     given = request.constraints.limits()
     assert table is not None
     return {
@@ -104,6 +104,7 @@ def _canonical(
         "predictor_sha256": bundle.card["files"][PREDICTOR],
         "device": table.device,
         "device_sha256": table.sha256,
+        **({} if floats is None else {"fp32_device_sha256": floats.sha256}),
         "constraints": limits,
         **({} if given == limits else {"asked": given}),
         **goal.to_request(),

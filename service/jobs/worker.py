@@ -20,11 +20,12 @@ from dbos import DBOS
 from dbos import error as dbos_error
 from sqlalchemy import Engine
 
-from latency_tables.table import table_from_json
+from latency_tables.table import LatencyTable, table_from_json
+from models.bundle import Bundle
 from models.errors import Conflict, CorruptBundle, SubnetSearchError
 from models.machine import cores, give_back_memory
 from models.spaces import Arch
-from service.catalog import Catalog, DeploymentContext, FrontStore, Goal
+from service.catalog import Catalog, DeploymentContext, FrontStore, Goal, changed_since
 from service.contracts import Search, StoreUnavailable, problem_of
 from service.delivery import ModelBuilder, Unverified, deliver
 from service.jobs.identity import new_executor
@@ -265,9 +266,9 @@ class Worker:
     def _deliver(self, search: Search, watch: RunWatch) -> dict[str, Any]:
         request = search.request
         profile = self.steps.retry_outages(lambda: self.store.profile(search.profile_sha256))
-        table = table_from_json(profile)
-        context = self.catalog.context_of(self.catalog.supernets.get(request["supernet"]), table)
-        _check_same_bundle(context, request)
+        table, bundle = table_from_json(profile), self.catalog.supernets.get(request["supernet"])
+        _check_same_bundle(bundle, request)
+        context = self.catalog.context_of(bundle, table, self._float_table(request))
         result = deliver(
             context,
             lambda: self._builder_for(context),
@@ -283,6 +284,13 @@ class Worker:
         )
         FrontStore.of(self.settings.home).add(context, Arch.from_json(result["arch"]))
         return result
+
+    def _float_table(self, request: Mapping[str, Any]) -> LatencyTable | None:
+        """The table at fp32 that the search was asked with, if it had one."""
+        if (sha256 := request.get("fp32_device_sha256")) is None:
+            return None
+        devices, device = self.catalog.devices, request["device"]
+        return self.steps.retry_outages(lambda: devices.table_of_hash(device, sha256))
 
     def _count_failure(self, error: Exception) -> None:
         if isinstance(error, Unverified):
@@ -301,10 +309,9 @@ class Worker:
         return builder
 
 
-def _check_same_bundle(context: DeploymentContext, request: Mapping[str, Any]) -> None:
-    bundle = context.bundle
-    if bundle.sha256 != request["supernet_sha256"]:
+def _check_same_bundle(bundle: Bundle, request: Mapping[str, Any]) -> None:
+    if (difference := changed_since(bundle, request)) is not None:
         raise CorruptBundle(
-            f"supernet {bundle.name!r} changed since this was asked: expected weights with sha256 "
-            f"{request['supernet_sha256'][:12]}, this worker has {bundle.sha256[:12]}; ask again"
+            f"supernet {bundle.name!r} of this worker changed since this was asked: {difference}; "
+            "ask again"
         )

@@ -10,7 +10,7 @@ from latency_tables.table import Precision, table_from_json
 from models.errors import Conflict, InputError
 from models.schema import parse_strict
 from models.spaces import Arch, ArchReader, SearchSpace
-from service.catalog import DeploymentContext, explain, picture, read_front
+from service.catalog import DeploymentContext, changed_since, explain, picture, read_front
 from service.contracts import Explanation, Search
 from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
 from service.http.problems import problems
@@ -58,7 +58,7 @@ def draw_search(
     search: SearchDep, service: ServiceDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """The found network as a picture, with each layer's share of the latency."""
-    arch, context = _found(search, service)
+    arch, context = _found(search, service, predictor=False)
     return _drawn(picture(context, arch), if_none_match)
 
 
@@ -115,16 +115,17 @@ def explain_network(
     return Explanation(**explain(home, context, chosen), warnings=warnings)
 
 
-def _found(search: Search, service: Service) -> tuple[Arch, DeploymentContext]:
-    """The network that a search found, and the context that it was searched in."""
+def _found(
+    search: Search, service: Service, *, predictor: bool = True
+) -> tuple[Arch, DeploymentContext]:
+    """The network that a search found, and the context that it was searched in, with the accuracy
+    predictor or whichever there is now."""
     if search.status != "succeeded" or search.result is None:
         raise Conflict(f"search {search.id} is {search.status}: it has found no network")
     bundle = service.catalog.supernets.get(search.request["supernet"])
-    expected = search.request["supernet_sha256"]
-    if bundle.sha256 != expected:
+    if (difference := changed_since(bundle, search.request, predictor=predictor)) is not None:
         raise Conflict(
-            f"supernet {bundle.name!r} changed since this search: expected weights with sha256 "
-            f"{expected[:12]}, found {bundle.sha256[:12]}; search again"
+            f"supernet {bundle.name!r} changed since this search: {difference}; search again"
         )
     table = table_from_json(service.store.profile(search.profile_sha256))
     return Arch.from_json(search.result["arch"]), service.catalog.context_of(bundle, table)
