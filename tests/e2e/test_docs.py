@@ -21,6 +21,7 @@ from models.training.recipe import Phase, Recipe
 from service.cli import app as cli
 from service.delivery.signing import generate
 from tests.e2e.browser import serve
+from tests.e2e.docs_commands import PAGE, commands_page
 from tests.e2e.docs_figures import figures, filled, named
 from tests.e2e.docs_pages import (
     PAGES,
@@ -194,6 +195,10 @@ def test_what_is_skipped_is_on_a_page():
 def test_the_settings_are_those_of_the_service():
     page = (ROOT / "docs" / "operate.md").read_text()
     assert settings_table() in page, f"docs/operate.md should have:\n{settings_table()}"
+
+
+def test_the_commands_are_those_of_the_parser():
+    assert PAGE.read_text() == commands_page(), "run `python -m tests.e2e.docs_commands`"
 
 
 def test_a_figure_is_the_same_on_every_page():
