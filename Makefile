@@ -20,27 +20,31 @@ FIND_PYTHON = for python in python3.11 python3.12 python3.13 python3.14 python3 
 	if "$$python" -c '$(IS_NEW_ENOUGH)' >/dev/null 2>&1; then echo "$$python"; break; fi; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help guide run test test-fast golden check format bench stress headline train lock python wheels sbom clean
+.PHONY: help guide run test test-fast test-release golden check format bench stress headline train lock python wheels sbom clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) $(GUIDE) ## serve on http://127.0.0.1:8000 with the shipped supernet (PORT=8000)
 	$(BIN)/subnet-search serve --host 127.0.0.1 --port $(PORT)
 
 # Tests start many processes: each reads compiled code, whatever the environment says of writing it.
-test test-fast golden: export PYTHONDONTWRITEBYTECODE :=
+test test-fast test-release golden: export PYTHONDONTWRITEBYTECODE :=
 # Threads within a process wait for one another beside other processes, which costs a quarter of the
 # work. Tests that are about threads say how many.
-test test-fast: export OMP_NUM_THREADS ?= 1
-test test-fast: export OPENBLAS_NUM_THREADS ?= 1
+test test-fast test-release: export OMP_NUM_THREADS ?= 1
+test test-fast test-release: export OPENBLAS_NUM_THREADS ?= 1
 
 # A file's tests stay together, since they share what is dear to set up; slow files come first.
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
-
 # One process more than there are cores, since tests wait for browsers, servers and databases.
-test: $(STAMP) $(GUIDE) ## run the tests (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
-	$(PYTEST) -n $(or $(WORKERS),$$(($$(getconf _NPROCESSORS_ONLN) + 1))) -m "not record" $(ARGS)
+PROCESSES = $(or $(WORKERS),$$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
+test: $(STAMP) $(GUIDE) ## test all that the product does (ARGS="-k name", ARGS="-p randomly" for a random order; WORKERS=2)
+	$(PYTEST) -n $(PROCESSES) -m "not (record or release)" $(ARGS)
+
+test-release: $(STAMP) $(GUIDE) ## test what is published with it: wheels in new environments, generated clients, what docs say to run
+	$(PYTEST) -n $(PROCESSES) -m release $(ARGS)
 
 guide: $(GUIDE) ## build the pages of docs/ as a site, served at /docs/guide
 
@@ -51,7 +55,7 @@ golden: $(STAMP) ## compare what a user gets with the record, to the bit (minute
 	$(BIN)/python -m pytest -m record $(ARGS)
 
 test-fast: $(STAMP) ## the tests that take moments, for while one works
-	$(PYTEST) -n $(or $(WORKERS),logical) -m "not (slow or browser or postgres or golden)" $(ARGS)
+	$(PYTEST) -n $(or $(WORKERS),logical) -m "not (slow or browser or postgres or golden or release)" $(ARGS)
 
 check: $(STAMP) ## lint, formatting, types, layers
 	$(BIN)/ruff check

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import typer.testing
-from hypothesis import settings
+from fastapi.routing import _IncludedRouter
+from hypothesis import HealthCheck, settings
+from starlette.routing import BaseRoute
 
 from search.costs import registered_limits
+from tests.processes import PATIENCE_S
 from tests.sshd import Sshd, find_sshd, sshd
 
 if TYPE_CHECKING:
@@ -23,9 +27,15 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # How long a test takes depends on the machine; nothing in this suite asserts it.
-settings.register_profile("suite", deadline=None)
+settings.register_profile(
+    "suite", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
+for wait in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, wait, PATIENCE_S)
 
+SHARING = ("tests/e2e/", "tests/packaging/")
+"""Folders whose files share a server; but for the docs, which have one of their own."""
 MARKED_BY_FIXTURE = {"browser": pytest.mark.browser, "postgres": pytest.mark.postgres}
 
 
@@ -37,6 +47,24 @@ def one_command_tree() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         get = lambda app: built(app, tuple(registered_limits()))  # noqa: E731
         patch.setattr(typer.testing, "_get_command", get)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_description_of_routes() -> Iterator[None]:
+    """FastAPI describes every route anew for each application that includes it; here once for each
+    set of limits."""
+    build = _IncludedRouter._build_effective_context
+    built: dict[tuple[object, ...], Any] = {}
+
+    def once(included: _IncludedRouter, route: BaseRoute) -> Any:
+        key = (id(route), *registered_limits().values())
+        if key not in built:
+            built[key] = build(included, route)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_IncludedRouter, "_build_effective_context", once)
         yield
 
 
@@ -59,15 +87,15 @@ def ssh_server(running_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """A file's tests stay in one process, and so do the files that share the server of tests/e2e:
-    to start it and to compute its curves takes longer than many a test."""
+    """A file's tests stay in one process, and so do the files that share a server: to start it and
+    to compute its curves takes longer than many a test."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):  # type: ignore[misc] # published without types
         def _split_scope(self, nodeid: str) -> str:
             path = super()._split_scope(nodeid)
-            shared = path.startswith("tests/e2e/") and not path.endswith("/test_docs.py")
-            return "tests/e2e" if shared else path
+            shared = path.startswith(SHARING) and not path.endswith("/test_docs.py")
+            return path.rpartition("/")[0] if shared else path
 
     return Scheduling(config, log)
 

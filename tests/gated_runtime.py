@@ -4,7 +4,7 @@ those of the models' sizes. A kit carries it."""
 import time
 from pathlib import Path
 
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 class GatedRuntime:

@@ -9,10 +9,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE_S = 60
+from tests.processes import PATIENCE_S
+
 CONFIG = """
 {user}
 daemon off;
@@ -85,11 +86,14 @@ def nginx(target: str, directives: str = "") -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port that nothing listens on and that no other process of the tests tries, for a server
+    that cannot be told to choose; below those that the system gives out itself."""
+    for port in range(20_000 + 2 * (os.getpid() % 6_000), 32_768):
+        with socket.socket() as one, suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_for_port(port: int, running: subprocess.Popen[bytes], errors: Path) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psycopg
 
-PATIENCE_S = 60
+from tests.processes import PATIENCE_S
+
 CONFIG = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -73,8 +74,9 @@ def server(
             time.sleep(POLL_S)
         with httpx.Client(base_url=found[1], timeout=PATIENCE_S) as client:
             yield running, client
-        running.terminate()
-        running.wait(PATIENCE_S)
+        if running.poll() is None:
+            running.terminate()
+            assert running.wait(PATIENCE_S) in (0, -signal.SIGTERM)
 
 
 def log_of(home: Path, command: str) -> Path:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.nginx import free_port, wait_for_port
+from tests.processes import PATIENCE_S
 
-PATIENCE_S = 60
 HOST = "board"
 """Its name in the client's configuration."""
 SERVER = """

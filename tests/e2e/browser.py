@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -37,10 +38,14 @@ QUIET = (
 )
 
 
+LONG_S = 250
+"""Seconds for which an answer is waited for beside other tests, where a user would say 60."""
+
+
 @contextmanager
 def serve(home: Path, **environment: str) -> Iterator[str]:
     """The URL of a server process with this home."""
-    with server(home, **environment) as (_, client):
+    with server(home, SUBNET_MAX_WAIT_S=str(LONG_S), **environment) as (_, client):
         yield str(client.base_url).rstrip("/")
 
 
@@ -49,6 +54,17 @@ def web_runtimes() -> Path | None:
     settings = Settings()
     folders = [settings.home.resolve() / "runtimes", settings.runtimes]
     return next((each for each in folders if each and WebRuntime(each).folder), None)
+
+
+def tiny_search(url: str, latency_ms: float, seed: int = 0) -> dict[str, Any]:
+    """A finished search of the made-up supernet and device."""
+    limits = {"latency_ms": latency_ms}
+    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": limits, "seed": seed}
+    headers = {"Prefer": f"wait={LONG_S}"}
+    answer = httpx.post(f"{url}/v1/searches", json=body, headers=headers, timeout=PATIENCE_S)
+    search: dict[str, Any] = answer.json()
+    assert search["status"] == "succeeded", search
+    return search
 
 
 @contextmanager

@@ -172,7 +172,5 @@ def settings_table() -> str:
         choices = ", ".join(re.findall(r'"(\w+)"', annotation))
         value = Settings.model_fields[name].get_default()
         default = "" if value is None else f"`{value}`"
-        if value is None and (said := re.search(r" Default: ([^.]*)\.", words)):
-            default, words = said[1], words.replace(said[0], "")
         rows.append(f"| `SUBNET_{name.upper()}` | {default} | {words or f'One of {choices}.'} |")
     return "\n".join(rows)

@@ -20,8 +20,7 @@ from models.spaces.resnet import ResNetSpace, ResNetStage
 from models.training.recipe import Phase, Recipe
 from service.cli import app as cli
 from service.delivery.signing import generate
-from tests.e2e.browser import serve
-from tests.e2e.docs_commands import PAGE, commands_page
+from tests.e2e.browser import LONG_S, serve
 from tests.e2e.docs_figures import figures, filled, named
 from tests.e2e.docs_pages import (
     PAGES,
@@ -85,10 +84,6 @@ beside other tests is noise, which is refused as such, so known figures take its
 stopwatch for this machine, the shipped table's for the file that a kit has written."""
 
 
-LONG_S = 250
-"""Seconds for which an answer is waited for beside other tests, where a page says 60."""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("docs")
@@ -100,7 +95,7 @@ def url(folder):
     generate(key)  # as docs/operate.md says
     # One server for all pages, and one of them makes keys, which the others do without.
     settings = {"SUBNET_SIGNING_KEY": str(key), "SUBNET_ACCESS": "off"}
-    with serve(folder / "home", SUBNET_MAX_WAIT_S=str(LONG_S), **settings) as url:
+    with serve(folder / "home", **settings) as url:
         yield url
 
 
@@ -157,6 +152,7 @@ def run(text, url):
     return result.exit_code, result.output
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("page", [page.name for page in PAGES if "```console" in page.read_text()])
 def test_the_commands_of_a_page_answer_as_shown(page, url):
     wrong = []
@@ -170,6 +166,7 @@ def test_the_commands_of_a_page_answer_as_shown(page, url):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.release
 @pytest.mark.parametrize(("page", "text"), programs())
 def test_the_programs_of_a_page_run(page, text, url):
     program = text.replace("http://127.0.0.1:8000", url)
@@ -195,10 +192,6 @@ def test_what_is_skipped_is_on_a_page():
 def test_the_settings_are_those_of_the_service():
     page = (ROOT / "docs" / "operate.md").read_text()
     assert settings_table() in page, f"docs/operate.md should have:\n{settings_table()}"
-
-
-def test_the_commands_are_those_of_the_parser():
-    assert PAGE.read_text() == commands_page(), "run `python -m tests.e2e.docs_commands`"
 
 
 def test_a_figure_is_the_same_on_every_page():

@@ -21,9 +21,9 @@ from tests.e2e.browser import (
     EXPLORE_TINY,
     SUPERNET,
     TINY,
-    TINY_DEVICE,
     headline,
     open_explore,
+    tiny_search,
 )
 from tests.service.conftest import keep, make_bundle, make_table
 from tests.service.serving import serving
@@ -113,16 +113,7 @@ LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 
 def test_nothing_overlaps_and_nothing_leaves_its_box(page, url):
     """Every view at every width, with text as it is and twice as large."""
-    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.9}}
-    ids = [
-        httpx.post(
-            f"{url}/v1/searches",
-            json={**body, "seed": seed},
-            headers={"Prefer": "wait=50"},
-            timeout=60,
-        ).json()["id"]
-        for seed in range(2)
-    ]
+    ids = [tiny_search(url, 0.9, seed)["id"] for seed in range(2)]
     found = []
     for path, ready in (
         (f"{EXPLORE_TINY}&search={ids[0]}", "#download"),

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from service.client import Client
 from service.contracts import search_columns
-from tests.e2e.browser import CHROMIUM, EXPLORE_TINY, TINY, TINY_DEVICE, open_explore
+from tests.e2e.browser import CHROMIUM, EXPLORE_TINY, TINY, TINY_DEVICE, open_explore, tiny_search
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,9 +35,7 @@ def publish_for_the_tiny_device(page, url):
 
 
 def test_a_link_reproduces_the_view(page, url):
-    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.8}}
-    answer = httpx.post(f"{url}/v1/searches", json=body, headers={"Prefer": "wait=50"}, timeout=60)
-    search = answer.json()
+    search = tiny_search(url, 0.8)
     publish_for_the_tiny_device(page, url)
     open_explore(page, f"{EXPLORE_TINY}&budget=0.8765")
     # The published network, by name: on the chart, in its tooltip, in words, in a table.
@@ -73,8 +71,7 @@ def test_a_link_reproduces_the_view(page, url):
 
 
 def test_searches_are_found_by_when_they_were_asked(page, url):
-    body = {"supernet": TINY, "device": TINY_DEVICE, "constraints": {"latency_ms": 0.7}}
-    search = httpx.post(f"{url}/v1/searches", json=body, timeout=60).json()
+    search = tiny_search(url, 0.7)
     day = datetime.fromisoformat(search["created_at"]).date()
     found = page.locator(f'a[href="/?search={search["id"]}"]')
     page.goto(f"/?view=searches&f.device={TINY_DEVICE}")

@@ -16,6 +16,7 @@ from service.delivery import ModelBuilder, deliver, verify_file
 from service.settings import Settings
 from service.storage import ArtifactStore
 from tests.extension.mac_counter import RUNTIME
+from tests.processes import PATIENCE_S
 from tests.service.conftest import SUPERNET, make_bundle
 
 QUICK = MeasureOptions(
@@ -36,7 +37,7 @@ def run_kit(kit, folder):
     zipfile.ZipFile(BytesIO(kit)).extractall(folder)
     command = [sys.executable, "-I", folder / "measure.py", "board", "--seconds", "0"]
     command += ["--batch", "1", "--batch", "3"]
-    done = subprocess.run(command, cwd=folder, check=True, timeout=120, capture_output=True)
+    done = subprocess.run(command, cwd=folder, check=True, timeout=PATIENCE_S, capture_output=True)
     assert done.stdout.split() == [b"board.json", b"board-batch-3.json"]
     batch_3 = json.loads((folder / "board-batch-3.json").read_text())
     assert (batch_3["name"], batch_3["batch"]) == ("board-batch-3", 3)

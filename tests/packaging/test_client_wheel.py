@@ -10,7 +10,7 @@ import pytest
 from service import __version__, client
 from tests.packaging.conftest import Installed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 SCRIPT = """
 import sys
 from subnet_search_client import Client, Infeasible

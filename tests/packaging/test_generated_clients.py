@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = Path(os.environ.get("SUBNET_GENERATORS", ROOT / ".venv" / "generators"))
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 
 # Media types that the generator does not know.
 PYTHON_CONFIG = """

@@ -14,7 +14,7 @@ import pytest
 from service import __version__
 from tests.packaging.conftest import ROOT, Installed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 SUPERNET, DEVICE = "fashion-mbv3", "cpu-x86-64-ort"
 EXTENSION = """
 from models.layers import LayerKind  # as docs/architecture.md says, whatever the installation is

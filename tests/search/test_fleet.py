@@ -37,7 +37,7 @@ def meets(member):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_one_network_for_all_is_the_best_that_meets_every_budget(seed):
     predictor = LinearAccuracy(DEBUG, seed, 0.3)
     group = members([0.5, 0.6, 0.4])
@@ -47,7 +47,7 @@ def test_one_network_for_all_is_the_best_that_meets_every_budget(seed):
     assert found.costs["latency_ms@d1"] <= group["d1"].budget_ms
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.3, 1.0, 3.0, 100.0])
+@pytest.mark.parametrize("loss", [0.0, 1.0, 100.0])
 @pytest.mark.slow
 def test_the_fewest_networks_of_a_space_it_can_exhaust(loss):
     predictor = LinearAccuracy(DEBUG, 1, 0.3)

@@ -13,8 +13,7 @@ from fastapi import FastAPI
 
 from service.http.app import create_app
 from service.settings import Settings
-
-PATIENCE_S = 60
+from tests.processes import PATIENCE_S
 
 
 @contextmanager

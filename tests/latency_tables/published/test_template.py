@@ -42,7 +42,7 @@ def check_same(space, path, times):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_file_of_the_same_times_is_the_same_table(tmp_path, data):
     space = data.draw(st.sampled_from([DEBUG, RESNET, DEBUG.at([12])]))

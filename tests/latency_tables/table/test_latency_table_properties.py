@@ -72,13 +72,11 @@ archs = st.integers(0, 2**32 - 1).map(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(tables)
 def test_files_keep_every_bit(table) -> None:
     assert table_from_json(table_to_json(table)) == table
 
 
-@settings(max_examples=40, deadline=None)
 @given(tables, st.data())
 @pytest.mark.slow
 def test_no_document_does_more_than_be_refused(table, data) -> None:
@@ -94,7 +92,6 @@ def test_no_document_does_more_than_be_refused(table, data) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(documents, documents, documents)
 def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions) -> None:
     profile = {
@@ -112,7 +109,6 @@ def test_no_profile_does_more_than_be_refused(anything, table, posted_conditions
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(positive_ms, min_size=len(KEYS), max_size=len(KEYS)), st.floats(0, 10), archs)
 def test_a_network_is_the_sum_of_its_layers(times_ms, overhead_ms, arch) -> None:
     by_key = dict(zip(KEYS, times_ms, strict=True))
@@ -133,7 +129,7 @@ def test_a_network_is_the_sum_of_its_layers(times_ms, overhead_ms, arch) -> None
     assert table.network_ms(plan) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     times_ms=st.lists(st.floats(0.05, 1), min_size=len(KEYS), max_size=len(KEYS)),
     start_ms=st.floats(0, 0.1),

@@ -55,7 +55,7 @@ def test_a_supernet_is_trained_on_them(photos, tmp_path):
         mean=(0.5, 0.4, 0.3),
         std=(0.3, 0.3, 0.3),
         space=SPACE,
-        phases=tuple(replace(phase, epochs=3) for phase in debug.phases),
+        phases=tuple(replace(phase, epochs=3) for phase in debug.phases[:2]),
     )
     bundle = Bundle.open(train(recipe, tmp_path / "home"))
     assert bundle.card["data"]["classes"] == list(CLASSES)

@@ -1,5 +1,7 @@
 """An int8 file holds the float file's weights to half a step, and computes nearly the same."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import pytest
@@ -23,28 +25,33 @@ def batches_of(plan, count=4):
     return [images_of(plan, count=8, seed=seed) for seed in range(count)]
 
 
+@cache
+def quantized(number: int) -> tuple[bytes, bytes]:
+    """A network of `NETWORKS` as a file, and the same at int8."""
+    space, arch = NETWORKS[number]
+    plan = layer_plan(space, arch)
+    model = build_onnx(plan, tensors_of(plan), {}, bn_eps=space.bn_eps)
+    return model, quantize_onnx(model, batches_of(plan))
+
+
 def initializers(model: bytes):
     graph = onnx.load_from_string(model).graph
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-@pytest.mark.parametrize(("space", "arch"), NETWORKS, ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize("number", range(len(NETWORKS)))
 @pytest.mark.slow
-def test_logits_are_near_those_in_float(space, arch) -> None:
-    plan = layer_plan(space, arch)
-    model = build_onnx(plan, tensors_of(plan), {}, bn_eps=space.bn_eps)
-    quantized = quantize_onnx(model, batches_of(plan))
-    x = images_of(plan, count=16, seed=99)
-    expected, got = run(model, x), run(quantized, x)
+def test_logits_are_near_those_in_float(number) -> None:
+    model, at_int8 = quantized(number)
+    x = images_of(layer_plan(*NETWORKS[number]), count=16, seed=99)
+    expected, got = run(model, x), run(at_int8, x)
     assert np.abs(got - expected).mean() <= 0.05 * np.abs(expected).max()
     assert not np.array_equal(got, expected)
 
 
 @pytest.mark.slow
 def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
-    plan = layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3))
-    model = build_onnx(plan, tensors_of(plan), {})
-    given, kept = initializers(model), initializers(quantize_onnx(model, batches_of(plan)))
+    given, kept = map(initializers, quantized(1))
     names = [name.removesuffix("_quantized") for name in kept if name.endswith("weight_quantized")]
     assert {f"{name}.weight" for name in ("stem.conv", "classifier")} < set(names)
     for name in names:
@@ -60,9 +67,7 @@ def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
 
 @pytest.mark.slow
 def test_squeeze_and_excitation_stays_float() -> None:
-    plan = layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3))
-    model = build_onnx(plan, tensors_of(plan), {})
-    given, kept = initializers(model), initializers(quantize_onnx(model, batches_of(plan)))
+    given, kept = map(initializers, quantized(1))
     squeezing = [name for name in given if ".se_" in name]
     assert squeezing
     for name in squeezing:
@@ -73,10 +78,10 @@ def test_squeeze_and_excitation_stays_float() -> None:
 def test_every_layer_by_itself_is_quantized() -> None:
     for layer in layer_plan(FASHION_LIKE, random_arch(FASHION_LIKE, 3)):
         model = build_slice([layer], tensors_of([layer]))
-        quantized = quantize_onnx(model, batches_of([layer], count=2))
+        at_int8 = quantize_onnx(model, batches_of([layer], count=2))
         x = images_of([layer], count=2, seed=9)
         expected = run(model, x)
-        assert np.abs(run(quantized, x) - expected).mean() <= 0.05 * np.abs(expected).max()
+        assert np.abs(run(at_int8, x) - expected).mean() <= 0.05 * np.abs(expected).max()
 
 
 @pytest.mark.slow

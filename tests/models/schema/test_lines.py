@@ -5,7 +5,7 @@ import random
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.schema.lines import Lines, json_lines, line_of, toml_lines
@@ -130,7 +130,6 @@ def toml_text(value: str, many_lines: bool) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, st.integers(0, 2**32))
 def test_json_lines_are_where_the_fields_were_written(document, seed):
     writer = Writer(seed)
@@ -140,7 +139,6 @@ def test_json_lines_are_where_the_fields_were_written(document, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, st.integers(0, 2**32))
 def test_toml_lines_are_where_the_fields_were_written(document, seed):
     writer = Writer(seed)

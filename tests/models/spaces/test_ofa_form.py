@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidDocument
@@ -82,7 +82,6 @@ def test_networks_of_the_space_make_the_way_there_and_back(name):
         assert sizes == ENTRIES.get(name, sizes)
 
 
-@settings(max_examples=40)
 @given(name=st.sampled_from(sorted(SPACES)), seed=st.integers(0, 2**32))
 def test_what_upstream_samples_is_read_by_its_rule(name, seed):
     space = SPACES[name]

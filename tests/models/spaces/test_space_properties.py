@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.spaces.arch import Arch
@@ -31,7 +31,6 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_genes_and_architectures_are_two_forms_of_one_thing(space, seed):
     genes = space.sample(8, np.random.default_rng(seed))
@@ -41,7 +40,6 @@ def test_genes_and_architectures_are_two_forms_of_one_thing(space, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_canonical_keeps_the_network_and_is_idempotent(space, seed):
     rng = np.random.default_rng(seed)
@@ -53,7 +51,6 @@ def test_canonical_keeps_the_network_and_is_idempotent(space, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
 @given(spaces())
 def test_space_json_round_trips(space):
     assert read_space(space.to_json()) == space

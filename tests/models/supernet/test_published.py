@@ -105,8 +105,8 @@ def test_written_back_it_is_the_file_that_was_imported(imported, tmp_path):
         assert all(torch.equal(found[rename(key)], value) for key, value in state.items())
 
 
-@pytest.mark.parametrize("name", MOBILE)
-def test_both_formats_import_to_the_same_bytes(name, tmp_path):
+def test_both_formats_import_to_the_same_bytes(tmp_path):
+    name = MOBILE[0]
     state = checkpoint(name)
     torch.save(state, tmp_path / "newer")
     torch.save({released(k): v for k, v in reversed(state.items())}, tmp_path / "released")

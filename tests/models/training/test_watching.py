@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import models.training.trainer
 import models.training.training_watch
@@ -42,8 +43,11 @@ from models.training.training_log import (
 )
 from models.training.training_run import train
 from models.training.training_watch import TrainingWatch
+from service.cli import app as cli
+from tests.processes import PATIENCE_S
 from tests.trainings import HELD_OUT, STEPS, STEPS_PER_EPOCH, write_photos, write_recipe
 
+ROOT = Path(__file__).resolve().parents[3]
 NAME = "photos-net"
 VALIDATED = list(range(2, STEPS + 1, 2))
 
@@ -178,6 +182,43 @@ def test_interrupted_within_a_step_it_goes_on_from_the_last_whole_checkpoint(
     assert_same_bits(trained / "training" / NAME, tmp_path)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from models.training.recipe import load_recipe
+from models.training.training_run import train
+train(
+    load_recipe(Path(sys.argv[1])),
+    Path(sys.argv[2]),
+    on_progress=lambda now: now.step == 10 and os.kill(os.getpid(), signal.SIGKILL),
+)
+"""
+
+
+@pytest.mark.slow
+def test_killed_for_real_and_resumed_it_is_the_same_supernet(
+    recipe_file, recipe, trained, tmp_path, monkeypatch
+):
+    """Between two checkpoints. Until it is resumed, no other training takes its place."""
+    command = [sys.executable, "-c", KILLED, str(recipe_file), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    folder = tmp_path / "training" / NAME
+    with pytest.raises(Conflict, match="--resume"):
+        Trainer(recipe, folder, resume=False)
+    with pytest.raises(Conflict, match="another recipe"):
+        Trainer(replace(recipe, seed=recipe.seed + 1), folder, resume=True)
+    monkeypatch.setenv("SUBNET_HOME", str(tmp_path))
+    command = ["supernets", "train", str(recipe_file), "--resume", "--no-predictor"]
+    resumed = CliRunner().invoke(cli, command)
+    assert resumed.exit_code == 0, resumed.output
+    one, other = (
+        load_file(home / "supernets" / NAME / "weights.safetensors") for home in (trained, tmp_path)
+    )
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 @pytest.mark.slow
 def test_killed_between_the_last_step_and_the_bundle(recipe, trained, tmp_path):
     Trainer(recipe, tmp_path / "training" / NAME, resume=False).run()
@@ -196,7 +237,7 @@ def test_a_signal_ends_the_command(recipe_file, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "supernets", "train", str(long)],
         env=environment,
-        cwd=Path(__file__).resolve().parents[3],
+        cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -205,7 +246,7 @@ def test_a_signal_ends_the_command(recipe_file, tmp_path):
         time.sleep(0.01)
     assert record.state == "running"
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[1]
+    told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 143, told
     folder = tmp_path / "training" / "long"
     assert f"steps are kept in {folder}; go on with `subnet-search supernets train" in told

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search.costs.costs import macs_costs
@@ -63,7 +63,6 @@ def kept_by_definition(genes, top1, slack, capacity):
     st.sets(st.integers(0, len(GENES) - 1), min_size=1, max_size=40),
     st.integers(0, 9), st.floats(0.01, 3), st.integers(1, 3),
 )  # fmt: skip
-@settings(max_examples=40)
 def test_those_are_kept_that_the_definition_keeps(rows, seed, slack, capacity):
     genes = GENES[sorted(rows)]
     top1 = np.random.default_rng(seed).permutation(np.linspace(60, 64, len(genes)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import Infeasible, InvalidDocument
@@ -58,7 +58,7 @@ def of_part(part, genes):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 @given(st.data())
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 def test_a_part_has_exactly_the_networks_that_are_left(name, data):
     """Its rows, their costs and everything made of them."""
     space = SPACES[name]
@@ -91,7 +91,7 @@ def test_a_part_has_exactly_the_networks_that_are_left(name, data):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 @given(st.data())
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 def test_frozen_parts_and_ranges_give_exactly_the_best(name, data):
     """Of any part, between any two bounds of up to two costs; nothing is left: it is refused."""
     space, costs = SPACES[name], COSTS[name]

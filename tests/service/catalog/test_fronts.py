@@ -11,7 +11,6 @@ import pytest
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import Infeasible, InputError
 from search.evolution.run import search_subnet
-from search.front import front
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog import fronts
 from service.catalog.fronts import FrontQuery, FrontStore, front_json, read_front
@@ -29,7 +28,8 @@ def store(home):
 @pytest.fixture
 def computed(monkeypatch):
     """How often a front was computed."""
-    calls = []
+    calls: list[object] = []
+    front = fronts.front  # type: ignore[attr-defined] # as tests shorten it
 
     def counted(*args, **kwargs):
         calls.append(args)
@@ -153,6 +153,7 @@ def test_answers_kept_as_json_are_those_of_their_front(home, monkeypatch):
 @pytest.fixture
 def short(monkeypatch):
     """Fronts that lack most of their points, as one that stopped early would."""
+    front = fronts.front  # type: ignore[attr-defined] # as tests shorten it
 
     def stopped(*args, **kwargs):
         points = front(*args, **kwargs)

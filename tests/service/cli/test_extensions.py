@@ -11,6 +11,7 @@ import pytest
 
 from service.jobs.worker_processes import Workers
 from service.settings import Settings
+from tests.processes import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = """
@@ -31,7 +32,7 @@ def run(*args, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
 

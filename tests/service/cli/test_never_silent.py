@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 import service.cli
 from service.cli import TELL_THEMSELVES, app, command_words
 from service.cli.output import progress
+from tests.processes import PATIENCE_S
 
-PATIENCE_S = 30
 QUICK = {
     *("keys create", "keys list", "keys revoke", "keygen", "audit", "ledger", "predict"),
     *("supernets list", "supernets show", "supernets remove"),

@@ -7,8 +7,7 @@ import threading
 import time
 
 from service.cli.output import progress
-
-PATIENCE_S = 30
+from tests.processes import PATIENCE_S
 
 
 def test_lines_come_also_while_nothing_is_reported(monkeypatch, capsys):

@@ -14,6 +14,7 @@ from service.catalog.supernets import importing, measure_accuracy
 from service.cli import app
 from service.cli.common import MEASURE_S
 from service.cli.supernets import bringing, measuring
+from tests.processes import PATIENCE_S
 from tests.service.conftest import keep, make_table
 
 SLOW = {
@@ -34,7 +35,7 @@ def imported(home, *args):
         env={"SUBNET_HOME": str(home), "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
     )
     return set(done.stderr.split()) & SLOW

@@ -17,6 +17,7 @@ from service.catalog.catalog import open_catalog
 from service.contracts import StoreUnavailable
 from service.http.app import create_app
 from service.http.watch import Watcher
+from tests.processes import PATIENCE_S
 from tests.service.conftest import (
     DEVICE,
     SUPERNET,
@@ -250,7 +251,7 @@ async def test_a_stream_after_an_event_that_does_not_exist_yet_ends_with_the_sea
         await changed(watcher)
 
     monkeypatch.setattr(Watcher, "changed", note)
-    async with client_on(settings) as client, asyncio.timeout(30):
+    async with client_on(settings) as client, asyncio.timeout(PATIENCE_S):
         search = (await client.post("/v1/searches", json=body())).json()
         url, ids = f"/v1/searches/{search['id']}", {"Last-Event-ID": "9" * 18}
         stream = asyncio.create_task(client.get(f"{url}/events", headers=ids))
@@ -318,7 +319,7 @@ async def test_ready_whatever_a_search_does_to_the_workers(settings, monkeypatch
     app = create_app(settings.model_copy(update={"workers": 1}))
     async with client_of(app) as client:
         (supervisor,) = app.state.service.workers._supervisors
-        supervisor._process.wait(30)
+        supervisor._process.wait(PATIENCE_S)
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
         assert (await client.post("/v1/searches", json=body())).status_code == 202

@@ -10,7 +10,8 @@ import pytest
 from service.http.app import create_app
 from service.storage.access.api_keys import KeyStore
 from service.storage.database import migrate, open_database
-from tests.nginx import OTHER_USER, PATIENCE_S, USUAL, find_nginx, nginx
+from tests.nginx import OTHER_USER, USUAL, find_nginx, nginx
+from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET
 from tests.service.http.test_caching import MODEL, stored_model
 from tests.service.serving import serving

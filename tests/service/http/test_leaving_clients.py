@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from service.http.app import create_app
 from service.http.middleware import _is_of_closed_stream
 from service.storage.runs import RunStore
+from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET, client_of
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ async def test_a_client_that_leaves_amid_its_events_is_no_crash(settings):
             left.set()
             await asyncio.Event().wait()
 
-    async with client_of(app) as client, asyncio.timeout(30):
+    async with client_of(app) as client, asyncio.timeout(PATIENCE_S):
         search_id = (await client.post("/v1/searches", json=BODY)).json()["id"]
         service = app.state.service
         runs, search = RunStore(service.engine), service.store.get(search_id)

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.http.metrics import HttpMetrics
+from tests.processes import PATIENCE_S
 
 NAME = "subnet_search_event_loop_wait_seconds"
 
@@ -36,12 +37,12 @@ async def test_a_blocked_loop_is_seen():
         return every - (registry.get_sample_value(f"{NAME}_bucket", {"le": bound}) or 0.0)
 
     watching = asyncio.create_task(HttpMetrics(registry).watch_loop())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (registry.get_sample_value(f"{NAME}_count") or 0.0) < 3:
             await asyncio.sleep(0.02)
     before = late_by_more_than("0.25")
     time.sleep(0.4)  # what nothing in the loop may do
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while late_by_more_than("0.25") == before:
             await asyncio.sleep(0.02)
     watching.cancel()

@@ -14,6 +14,7 @@ from service.contracts.errors import StoreUnavailable
 from service.http.app import create_app
 from service.http.auth import SOCKETS, _is_same_user, settle, settle_loop
 from service.storage.access.api_keys import KeyStore
+from tests.processes import PATIENCE_S
 from tests.service.serving import serving
 
 
@@ -108,7 +109,7 @@ async def test_no_error_ends_the_settling(monkeypatch, error):
 
     await settle(Failing())  # as at the end
     settling = asyncio.create_task(settle_loop(Failing()))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.wait(
             [settling, asyncio.ensure_future(thrice.wait())], return_when=asyncio.FIRST_COMPLETED
         )

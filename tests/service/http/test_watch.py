@@ -17,10 +17,10 @@ from service.storage.changes import WriteAheadLog, latest_events, signal
 from service.storage.database import open_database
 from service.storage.runs import RunStore
 from service.storage.searches import SearchStore
+from tests.processes import PATIENCE_S
 from tests.service.stored import new
 
 pytestmark = pytest.mark.anyio
-PATIENCE_S = 60
 
 
 @pytest.fixture

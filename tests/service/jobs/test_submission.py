@@ -25,6 +25,7 @@ from service.storage.tables import (
     WebhookRow,
 )
 from service.storage.webhooks import WebhookStore
+from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET, catalog_of
 
 ANN = Caller(owner="ann", scope="search", key_id="k")
@@ -156,7 +157,7 @@ def test_two_requests_that_both_refer_to_a_search_do_not_wait_for_each_other(
 ):
     postgres.empty(migrated_postgres)
     engine = open_database(migrated_postgres)
-    durable, both = Durable(engine), Barrier(2, timeout=60)
+    durable, both = Durable(engine), Barrier(2, timeout=PATIENCE_S)
     webhooks = WebhookStore(engine, durable.enqueue_webhook)
     store = SearchStore(engine, enqueue=durable.enqueue, ended=webhooks.ended)
 

@@ -28,10 +28,10 @@ from service.storage.searches import SearchStore
 from service.storage.sessions import unit_of_work
 from service.storage.tables import WebhookRow
 from service.storage.webhooks import MAX_WAITING, WebhookStore, check_webhook
+from tests.processes import PATIENCE_S
 from tests.service.conftest import DEVICE, SUPERNET, busy_on, client_on, make_table
 from tests.service.stored import PROBLEM, RESULT, new
 
-PATIENCE_S = 60
 SECRET = "a secret of some length"
 WAIT = {"Prefer": "wait=30"}
 
@@ -99,13 +99,18 @@ def body(url, latency_ms=0.8, **changes):
     return {**asked, "webhook": url}
 
 
-def rows(settings):
-    engine = open_database(settings.database)
-    with unit_of_work(engine) as session:
-        found = session.scalars(select(WebhookRow)).all()
-        values = [(row.status, row.attempts, row.error) for row in found]
+@pytest.fixture
+def rows(allowing):
+    """Tells status, attempts and error of every stored webhook."""
+    engine = open_database(allowing.database)
+
+    def read():
+        with unit_of_work(engine) as session:
+            found = session.scalars(select(WebhookRow)).all()
+            return [(row.status, row.attempts, row.error) for row in found]
+
+    yield read
     engine.dispose()
-    return values
 
 
 async def until(condition):
@@ -117,11 +122,11 @@ async def until(condition):
 
 @pytest.mark.anyio
 @pytest.mark.slow
-async def test_told_once_with_the_right_signature_also_after_the_fact(allowing, receiver):
+async def test_told_once_with_the_right_signature_also_after_the_fact(allowing, receiver, rows):
     async with busy_on(allowing) as client:
         answer = await client.post("/v1/searches", json=body(receiver.url("/a")), headers=WAIT)
         assert answer.status_code == 201
-        await until(lambda: [row[0] for row in rows(allowing)] == ["delivered"])
+        await until(lambda: [row[0] for row in rows()] == ["delivered"])
         ((path, signature, sent),) = receiver.arrived
         said = verify_webhook(sent, signature, SECRET)
         search = answer.json()
@@ -132,48 +137,48 @@ async def test_told_once_with_the_right_signature_also_after_the_fact(allowing, 
         # The same question of somebody else: the same search, finished, and told all the same.
         late = await client.post("/v1/searches", json=body(receiver.url("/b")))
         assert (late.status_code, late.json()["id"]) == (201, search["id"])
-        await until(lambda: [row[0] for row in rows(allowing)] == ["delivered"] * 2)
+        await until(lambda: [row[0] for row in rows()] == ["delivered"] * 2)
     assert [path for path, *_ in receiver.arrived] == ["/a", "/b"]
 
 
 @pytest.mark.anyio
 @pytest.mark.slow
-async def test_a_receiver_that_fails_twice_is_tried_again(allowing, receiver):
+async def test_a_receiver_that_fails_twice_is_tried_again(allowing, receiver, rows):
     receiver.statuses = [500, 302]
     async with busy_on(allowing) as client:
         await client.post("/v1/searches", json=body(receiver.url()))
-        await until(lambda: rows(allowing) == [("delivered", 3, None)])
+        await until(lambda: rows() == [("delivered", 3, None)])
     assert [path for path, *_ in receiver.arrived] == ["/hook"] * 3, "no redirect is followed"
     assert len({sent for *_, sent in receiver.arrived}) == 1
 
 
 @pytest.mark.anyio
 @pytest.mark.slow
-async def test_a_receiver_that_never_works_is_given_up(allowing, receiver, monkeypatch):
+async def test_a_receiver_that_never_works_is_given_up(allowing, receiver, monkeypatch, rows):
     monkeypatch.setattr("service.jobs.webhook_sender.ATTEMPTS", 3)
     receiver.statuses = [503] * 9
     async with busy_on(allowing) as client:
         await client.post("/v1/searches", json=body(receiver.url()))
-        await until(lambda: rows(allowing) == [("failed", 3, "the receiver answered 503")])
+        await until(lambda: rows() == [("failed", 3, "the receiver answered 503")])
     assert len(receiver.arrived) == 3
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_cancelled_is_an_end_too_and_is_sent_by_the_first_worker(allowing, receiver):
+async def test_cancelled_is_an_end_too_and_is_sent_by_the_first_worker(allowing, receiver, rows):
     async with client_on(allowing) as client:  # no worker: it waits in the database
         asked = (await client.post("/v1/searches", json=body(receiver.url()))).json()
         await client.post("/v1/searches", json=body(receiver.url()))
-        assert rows(allowing) == [("waiting", 0, None)], "asked twice, told once"
+        assert rows() == [("waiting", 0, None)], "asked twice, told once"
         await client.delete(f"/v1/searches/{asked['id']}")
-        assert rows(allowing) == [("queued", 0, None)]
+        assert rows() == [("queued", 0, None)]
     async with busy_on(allowing):
-        await until(lambda: receiver.arrived and rows(allowing)[0][0] == "delivered")
+        await until(lambda: receiver.arrived and rows()[0][0] == "delivered")
     assert json.loads(receiver.arrived[0][2])["status"] == "cancelled"
 
 
 @pytest.mark.anyio
-async def test_not_among_what_makes_requests_the_same(allowing, receiver):
+async def test_not_among_what_makes_requests_the_same(allowing, receiver, rows):
     key = {"Idempotency-Key": "mine"}
     async with client_on(allowing) as client:
         urls = [receiver.url(path) for path in ("/a", "/b")]
@@ -181,7 +186,7 @@ async def test_not_among_what_makes_requests_the_same(allowing, receiver):
     assert [answer.status_code for answer in answers] == [202, 202]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert "webhook" not in answers[0].json()["request"]
-    assert len(rows(allowing)) == 2
+    assert len(rows()) == 2
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from service.jobs.identity import has_ended
 from service.storage import ExecutorStore
 from service.storage.database import open_database
 from tests import processes
-from tests.processes import PATIENCE_S, process
+from tests.processes import PATIENCE_S, log_of, process
 from tests.service.conftest import DEVICE, SUPERNET
 
 pytestmark = pytest.mark.slow
@@ -39,40 +39,8 @@ def kinds_of(client, search, until=None):
     return told
 
 
-def test_a_server_and_a_worker_through_a_crash(home):
-    with server(home) as (running, client):
-        search = client.post("/v1/searches", json=REQUEST).json()
-        assert search["status"] == "queued"
-        running.kill()
-        assert running.wait(PATIENCE_S) == -signal.SIGKILL
-
-    with server(home) as (running, client):
-        url = f"/v1/searches/{search['id']}"
-        assert client.get(url).json()["status"] == "queued"
-        # A worker takes it up, and dies too.
-        with process(home, "worker") as victim:
-            assert kinds_of(client, search, until="running")[-1] == "running"
-            victim.kill()
-            victim.wait(PATIENCE_S)
-        with process(home, "worker") as worker:
-            told = kinds_of(client, search)
-            assert told in (
-                ["queued", "running", "queued", "running", "succeeded"],
-                # It may have been quicker than its murderer.
-                ["queued", "running", "succeeded"],
-            )
-            model = client.get(f"{url}/model.onnx")
-            assert model.status_code == 200
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(PATIENCE_S) == 0
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(PATIENCE_S) in (0, -signal.SIGTERM)
-        assert f'"path": "{url}"' in (home / "serve.log").read_text()
-
-
-def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
-    """The executors in the database tell which processes there are."""
-
+def test_a_search_outlives_its_server_and_its_worker(home, settings):
+    """The executors in the database tell which workers there are."""
     engine = open_database(settings.database)
     executors = ExecutorStore(engine)
 
@@ -86,15 +54,34 @@ def test_workers_of_a_server_come_back_and_go_with_it(home, settings):
             assert time.monotonic() < deadline, f"workers: {workers()}"
             time.sleep(0.05)
 
+    with server(home) as (running, client):
+        search = client.post("/v1/searches", json=REQUEST).json()
+        assert search["status"] == "queued"
+        running.kill()
+        assert running.wait(PATIENCE_S) == -signal.SIGKILL
+
+    url = f"/v1/searches/{search['id']}"
     with server(home, workers=1) as (running, client):
-        wait_for(lambda: len(workers()) == 1)
+        # Its worker takes it up, and dies too; another comes.
+        assert kinds_of(client, search, until="running")[-1] == "running"
         (first,) = workers()
         os.kill(first, signal.SIGKILL)
+        assert kinds_of(client, search) in (
+            ["queued", "running", "queued", "running", "succeeded"],
+            # It may have been quicker than its murderer.
+            ["queued", "running", "succeeded"],
+        )
+        assert client.get(f"{url}/model.onnx").status_code == 200
         wait_for(lambda: workers() and first not in workers())
-        search = client.post("/v1/searches", json=REQUEST, headers={"Prefer": "wait=60"})
-        assert search.json()["status"] == "succeeded"
         # Killed, the server cannot tell its worker; it notices, and ends in order.
         running.kill()
         running.wait(PATIENCE_S)
     wait_for(lambda: not workers())
+    assert f'"path": "{url}' in log_of(home, "serve").read_text()
+
+    with process(home, "worker") as worker:
+        wait_for(workers)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE_S) == 0
+    assert not workers()
     engine.dispose()

@@ -101,9 +101,12 @@ def test_twice_is_once(engine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("revision", REVISIONS)
-def test_from_every_revision_with_rows(engine, revision):
-    """What an older version stored is still there, and what was running waits again."""
+@pytest.mark.parametrize("revision", [REVISIONS[-1], REVISIONS[1], REVISIONS[0]])
+def test_from_an_older_revision_with_rows(engine, revision):
+    """What an older version stored is still there, and what was running waits again.
+
+    Rows of the oldest go through every revision, whatever is stopped at on the way.
+    """
     with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         config = _config()
         config.attributes["connection"] = connection

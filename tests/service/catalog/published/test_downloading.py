@@ -22,6 +22,7 @@ from service.catalog.published import downloading, fetch_published, read_place, 
 from service.catalog.published.places import Place
 from service.catalog.published.transfer import Patience
 from service.contracts import DownloadFailed
+from tests.processes import PATIENCE_S
 from tests.service.file_server import Answer, FileServer, file_server
 
 CONTENT = bytes(range(256)) * 1024
@@ -326,12 +327,12 @@ def test_two_at_once_download_it_once(server, tmp_path):
 
     def spoil(number: int, answer: Answer) -> Answer:
         arrived.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         return answer
 
     server.spoil = spoil
     waiting = Event()
-    patience = Patience(lock_s=30)
+    patience = Patience(lock_s=PATIENCE_S)
     paths: list[Path] = []
 
     def second() -> None:
@@ -340,13 +341,13 @@ def test_two_at_once_download_it_once(server, tmp_path):
 
     first = Thread(target=lambda: paths.append(fetch(tmp_path, at(server))))
     first.start()
-    assert arrived.wait(30)
+    assert arrived.wait(PATIENCE_S)
     other = Thread(target=second)
     other.start()
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE_S)
     go_on.set()
-    first.join(30)
-    other.join(30)
+    first.join(PATIENCE_S)
+    other.join(PATIENCE_S)
     assert len(paths) == 2
     assert paths[0] == paths[1]
     assert len(server.requests) == 1
