@@ -16,11 +16,6 @@ RUN pip install --no-cache-dir --constraint constraints.txt zensical && zensical
 
 FROM python:3.11-slim
 
-LABEL org.opencontainers.image.title="Subnet Search" \
-      org.opencontainers.image.description="Hardware-aware subnet search over Once-for-All supernets" \
-      org.opencontainers.image.version="1.0.0" \
-      org.opencontainers.image.licenses="MIT"
-
 # On x86-64 the package index serves torch as its CUDA build, gigabytes larger than a search
 # needs. For the CPU build give the index that holds it:
 #   docker build --build-arg TORCH_INDEX_URL=<index of CPU builds> -t subnet-search .
@@ -55,8 +50,9 @@ COPY service service
 COPY --from=guide /app/service/guide service/guide
 RUN pip install --no-deps --no-build-isolation --compile . \
     && rm -rf /app/* \
-    && useradd --system --uid 10001 --no-create-home subnet \
-    && install --directory --owner=subnet /data
+    && groupadd --system --gid 10001 subnet \
+    && useradd --system --uid 10001 --gid subnet --home-dir /data --no-create-home subnet \
+    && install --directory --owner=subnet --group=subnet /data
 RUN --mount=type=bind,from=web-runtime,source=/package,target=/package \
     SUBNET_HOME=/opt/subnet-search subnet-search runtimes install onnxruntime-web \
         --from /package/onnxruntime-web-*.tgz
@@ -64,12 +60,26 @@ RUN --mount=type=bind,from=web-runtime,source=/package,target=/package \
 # Beside the volume, which would hide it.
 ENV SUBNET_RUNTIMES=/opt/subnet-search/runtimes
 
+# Commands write where they are started: `docker run -v "$PWD:/data"` brings files in and out.
 ENV SUBNET_HOME=/data
+WORKDIR /data
 VOLUME /data
-USER subnet
+# A number, since Kubernetes cannot tell from a name that it is not root (`runAsNonRoot`).
+USER 10001:10001
 EXPOSE 8000
 
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 
 CMD ["subnet-search", "serve", "--host", "0.0.0.0", "--port", "8000"]
+
+# Last, since they change with every commit. Which source this is, the builder says:
+#   --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date -u +%FT%TZ)"
+ARG REVISION="" CREATED=""
+LABEL org.opencontainers.image.title="Subnet Search" \
+      org.opencontainers.image.description="Hardware-aware subnet search over Once-for-All supernets" \
+      org.opencontainers.image.version="1.0.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.authors="the Subnet Search authors" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED"

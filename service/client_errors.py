@@ -1,4 +1,4 @@
-"""The client's errors under their former name, for one version; see `service.client`."""
+"""The client's errors under their former name, until 2.0.0; see `service.client`."""
 
 from service.client import (
     Conflict,

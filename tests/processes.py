@@ -50,13 +50,20 @@ def installed_server(
             [command, "serve", "--port", "0"], cwd=folder, env=variables, stdout=out, stderr=out
         )
     try:
-        while (found := SERVING.search(log.read_text())) is None:
-            assert serving.poll() is None, log.read_text()
-            time.sleep(POLL_S)
-        yield found[1]
+        yield serving_url(serving, log)
     finally:
         serving.terminate()
         serving.wait()
+
+
+def serving_url(running: subprocess.Popen[bytes], log: Path, earlier: int = 0) -> str:
+    """The URL that a server prints to its log, behind the first `earlier` bytes, once it serves."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := SERVING.search(log.read_bytes()[earlier:].decode())) is None:
+        assert running.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(POLL_S)
+    return found[1]
 
 
 @contextmanager
@@ -67,12 +74,8 @@ def server(
     log = log_of(home, "serve")
     earlier = log.stat().st_size if log.exists() else 0
     with process(home, "serve", "--port", "0", **environment) as running:
-        deadline = time.monotonic() + PATIENCE_S
-        while (found := SERVING.search(log.read_bytes()[earlier:].decode())) is None:
-            assert running.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(POLL_S)
-        with httpx.Client(base_url=found[1], timeout=PATIENCE_S) as client:
+        url = serving_url(running, log, earlier)
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
             yield running, client
         if running.poll() is None:
             running.terminate()

@@ -22,7 +22,7 @@ from service.contracts.limits import Constraints, LimitNumbers, limit_names
 from service.contracts.records import Search, Sort, Status
 
 DEPRECATED_CERTIFICATE = {"kind": "none"}
-"""Of every answer, for one version: searches prove nothing any more (ADR 0030)."""
+"""Of every answer, until 2.0.0: searches prove nothing any more (ADR 0030)."""
 
 
 class TargetRequest(Schema):
@@ -244,7 +244,7 @@ class SearchResult(LimitNumbers):
     )
     search: dict[str, Any] = Field(
         description="seed, evaluations, seconds; `certificate` is deprecated, always "
-        '`{"kind": "none"}`, and goes with the next version.'
+        '`{"kind": "none"}`, and goes with 2.0.0.'
     )
     warnings: list[str] = Field(
         [],

@@ -1,15 +1,9 @@
-"""Clients that others generate from the API's description do the main job.
-
-The generators are not installed with the development tools: `.ci/run` puts them beside the virtual
-environment. Without them the tests skip and say so.
-"""
+"""Clients that others generate from the API's description do the main job."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PLACE = Path(os.environ.get("SUBNET_GENERATORS", ROOT / ".venv" / "generators"))
+from tests.packaging.tools import PLACE, other_tool
+
 pytestmark = pytest.mark.release
 
 # Media types that the generator does not know.
@@ -90,15 +84,6 @@ def run(*command: object, folder: Path) -> str:
     return done.stdout
 
 
-def tool(name: str) -> str:
-    """The path of a generator."""
-    folders = (PLACE / "bin", PLACE / "node_modules" / ".bin")
-    found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
-    if found is None:
-        pytest.skip(f"{name} is not installed: .ci/run says how")
-    return found
-
-
 @pytest.fixture
 def described(service_url: str, tmp_path: Path) -> Path:
     """A folder with the description of a running service."""
@@ -115,7 +100,7 @@ def check(folder: Path, printed: str) -> None:
 
 
 def test_openapi_python_client(service_url: str, described: Path):
-    generator = tool("openapi-python-client")
+    generator = other_tool("openapi-python-client")
     (described / "config.yaml").write_text(PYTHON_CONFIG)
     options = ("--meta", "none", "--output-path", "generated", "--config", "config.yaml")
     said = run(generator, "generate", "--path", "openapi.json", *options, folder=described)
@@ -125,7 +110,7 @@ def test_openapi_python_client(service_url: str, described: Path):
 
 
 def test_openapi_typescript(service_url: str, described: Path):
-    generator, compiler, node = tool("openapi-typescript"), tool("tsc"), tool("node")
+    generator, compiler, node = map(other_tool, ("openapi-typescript", "tsc", "node"))
     (described / "node_modules").symlink_to(PLACE / "node_modules")
     (described / "package.json").write_text('{"type": "module"}')
     (described / "job.ts").write_text(TYPESCRIPT_SCRIPT)

@@ -1,10 +1,11 @@
-"""The wheels in environments made anew: time to a first model, and a team behind nginx.
+"""The wheels in environments made anew: time to a first model, own photos, a team behind nginx.
 
     python -m tests.stress.from_wheel [--python PROGRAM]... [--limit-s 75]
 
 For each Python: both wheels are built, the product is installed with the pinned versions into a new
-environment, a network is searched and exported in an empty folder. Then the service asks for keys
-behind nginx, and the client, in an environment of its own, gets a model from it in ten lines.
+environment, a network is searched and exported in an empty folder. Then the three commands of the
+tutorial lead from a folder of images to a model, the service asks for keys behind nginx, and the
+client, in an environment of its own, gets a model from it in ten lines.
 pip's cache is used: run it twice, the second time tells the time with a warm one. It needs nginx.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import time
 from pathlib import Path
 
 import httpx
+from PIL import Image, ImageDraw
 
 from tests.nginx import USUAL, nginx
 from tests.processes import installed_server
@@ -37,6 +40,17 @@ with Client(sys.argv[1], api_key=sys.argv[2]) as client:
     path = client.download(search, "team.onnx")
     print(search.status, search.top1, search.latency_ms, path)
 """
+SHAPES: dict[str, list[tuple[float, float]]] = {
+    "bar": [(0.4, 0), (0.6, 0), (0.6, 1), (0.4, 1)],
+    "square": [(0, 0), (1, 0), (1, 1), (0, 1)],
+    "triangle": [(0.5, 0), (1, 1), (0, 1)],
+}
+"""Corners of the shapes on the photos, in a square of side 1."""
+TUTORIAL = (
+    "supernets init photos --minutes 1",
+    "supernets train photos.toml",
+    "search --supernet photos --device host --measure -o photos.onnx --json",
+)
 
 
 class Place:
@@ -88,6 +102,35 @@ def first_model(python: str, wheel: Path, root: Path) -> tuple[Place, float]:
     return place, time.monotonic() - started
 
 
+def own_photos(place: Place) -> None:
+    """The tutorial's three commands, on made-up photos of a few shapes."""
+    write_shapes(place.folder / "photos")
+    started = time.monotonic()
+    *_, answer = [place.run("subnet-search", *line.split()) for line in TUTORIAL]
+    spent_s = time.monotonic() - started
+    verified = json.loads(answer)["export"]["verified"]
+    top1, latency = verified["top1"], verified["latency_ms"]
+    assert (place.folder / "photos.onnx").stat().st_size > 10_000
+    assert top1["value"] > 100 / len(SHAPES) + 3 * top1["expected_error"], top1
+    print(f"{spent_s:6.1f} s from photos to a model, given a minute for the training:", flush=True)
+    print(f"          top-1 {top1['value']:.1f} % on {top1['images']} images, {latency}")
+
+
+def write_shapes(folder: Path, *, each: int = 80, side: int = 36) -> None:
+    """Pictures of a shape in a colour, at a place and of a size that differ."""
+    rng = random.Random(0)
+    for name, points in SHAPES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            paper, ink = (f"#{rng.randrange(1 << 24):06x}" for _ in range(2))
+            image = Image.new("RGB", (side, side), paper)
+            size = rng.uniform(side / 2, 0.9 * side)
+            left, top = rng.uniform(0, side - size), rng.uniform(0, side - size)
+            corners = [(left + size * x, top + size * y) for x, y in points]
+            ImageDraw.Draw(image).polygon(corners, fill=ink)
+            image.save(folder / name / f"{number}.png")
+
+
 def team(place: Place, client: Place) -> None:
     """A service for a team behind nginx, used by the client from another environment."""
     place.variables |= {"SUBNET_TRUSTED_PROXIES": "127.0.0.1", "SUBNET_ALLOWED_HOSTS": NAME}
@@ -124,6 +167,7 @@ def main() -> None:
             print(f"{spent_s:6.1f} s from the wheel to a verified model: {python}", flush=True)
             if spent_s > options.limit_s:
                 slow.append(f"{python}: {spent_s:.0f} s, expected at most {options.limit_s:.0f} s")
+            own_photos(place)
             client = Place(root / "client", python)
             client.install(alone)
             team(place, client)

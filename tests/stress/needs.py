@@ -29,6 +29,12 @@ def require_postgresql() -> None:
         _exit("needs PostgreSQL's server: on Debian, apt-get install postgresql")
 
 
+def require_programs(**packages: str) -> None:
+    """Exit unless all of these programs are there, each named with Debian's package of it."""
+    if missing := [name for name in packages if shutil.which(name) is None]:
+        _exit(f"needs apt-get install {' '.join(packages[name] for name in missing)}")
+
+
 def require_root() -> None:
     """Exit unless file systems can be mounted."""
     if os.geteuid() != 0 or not shutil.which("mount"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,14 +13,24 @@ from typer.main import get_command
 from service import __version__
 from service.cli import app
 from service.settings import Settings
+from tests.packaging.conftest import ROOT
+from tests.packaging.tools import other_tool
 
 NAMED = {"SUBNET_ALLOWED_HOSTS": "named_hosts", "SUBNET_TRUSTED_PROXIES": "proxy_networks"}
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def compose():
     return yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+def test_it_follows_the_schema_that_compose_publishes(tmp_path):
+    check = (other_tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
+    done = subprocess.run([*check, ROOT / "compose.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text((ROOT / "compose.yaml").read_text().replace("restart:", "restarts:"))
+    assert subprocess.run([*check, wrong], capture_output=True).returncode == 1
 
 
 def test_one_database_one_api_two_workers(compose):
