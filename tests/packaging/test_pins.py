@@ -20,8 +20,8 @@ def test_no_pinned_version_asks_for_a_newer_python():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         name, _, pinned = line.partition("==")
         for found in metadata.distributions(name=name):
-            needed = found.metadata.get("Requires-Python") or ""
-            if found.version == pinned and OLDEST not in SpecifierSet(needed):
+            needed = found.metadata.json.get("requires_python", "")
+            if found.version == pinned and OLDEST not in SpecifierSet(str(needed)):
                 refused[line] = needed
     assert not refused, f"not for Python {OLDEST}"
 
