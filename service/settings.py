@@ -21,18 +21,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SUBNET_", frozen=True)
 
     home: Path = Path("var")
-    """Folder of all state: database, artifacts, the user's supernets and devices."""
+    """Folder of all state: the database with searches, devices and keys, models, the user's
+    supernets. A relative path is taken from where a process starts."""
     database_url: str | None = None
-    """SQLAlchemy URL; default: a SQLite file under `home`."""
+    """SQLAlchemy URL. Default: a SQLite file under `home`."""
     artifacts_url: str | None = None
-    """fsspec URL of finished models; default: a folder under `home`."""
+    """fsspec URL of finished models. Default: a folder under `home`."""
     signing_key: Path | None = None
     """PEM file of an Ed25519 private key (`subnet-search keygen`) that signs finished models."""
     workers: int = Field(default=1, ge=0, le=64)
     """Worker processes that `serve` starts; 0 leaves all work to `subnet-search worker`."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Batches of images that a worker recalibrates and verifies with at the same time; without:
-    its share of the cores. The models are the same, and latencies are timed as the table says."""
+    """Threads with which a worker checks a model. Results do not depend on it. Default: its share
+    of the cores."""
     poll_interval_s: float = Field(default=0.1, gt=0, le=60)
     """How often an idle worker looks for searches; raise it for many workers. Waiting requests and
     event streams are notified and do not use it."""
@@ -77,14 +78,14 @@ class Settings(BaseSettings):
 
     public_url: str | None = None
     """Address that other devices reach the service by, as `https://subnet.example.com`: links and
-    their QR codes begin with it. Without: the address that the request for a link was sent to."""
+    their QR codes begin with it. Default: the address that the request for a link was sent to."""
     runtimes: Path | None = None
     """Folder of runtimes (`subnet-search runtimes install`) that are used beside those under
     `home`; a container image brings its own."""
 
     webhook_hosts: str | None = None
     """Hosts that webhooks may be sent to, as `hooks.example.com, 10.0.0.7:8080`; without a port,
-    on any. Without: requests with a webhook are refused."""
+    on any. Default: none, and requests with a webhook are refused."""
     webhook_secret: SecretStr | None = None
     """What webhooks are signed with (HMAC-SHA256), 16 characters or more; receivers know it."""
 

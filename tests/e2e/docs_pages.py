@@ -31,6 +31,8 @@ class Command:
     line: int
     text: str
     shown: list[str] = field(default_factory=list)
+    answer_line: int = 0
+    """Of the first line that is shown."""
 
     @property
     def fails(self) -> bool:
@@ -65,6 +67,7 @@ def commands() -> list[Command]:
                 elif found[-1].text.endswith("\\"):
                     found[-1].text = found[-1].text[:-1] + line.strip()
                 else:
+                    found[-1].answer_line = found[-1].answer_line or number
                     found[-1].shown.append(line)
     return found
 
@@ -85,13 +88,14 @@ def matches(shown: list[str], answer: str) -> bool:
     """
     pattern = "" if shown[0] == ANYTHING else r"(?:.*\n)*?"
     for line in shown:
-        escaped = re.escape(_words(line)).replace(re.escape(ANYTHING), ".*?")
+        escaped = re.escape(words_of(line)).replace(re.escape(ANYTHING), ".*?")
         pattern += r"(?:.*\n)*?" if line == ANYTHING else rf"{escaped}\n"
-    body = "".join(f"{_words(line)}\n" for line in answer.strip().splitlines())
+    body = "".join(f"{words_of(line)}\n" for line in answer.strip().splitlines())
     return re.match(pattern, body) is not None
 
 
-def _words(line: str) -> str:
+def words_of(line: str) -> str:
+    """A line as it is compared: any number, time or hash stands for another."""
     line = " ".join(line.split())
     without = re.sub(r"\b(?=\d*[a-f])[0-9a-f]{16,}\b", "HEX", line)
     without = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)?", "TIME", without)
@@ -172,5 +176,7 @@ def settings_table() -> str:
         choices = ", ".join(re.findall(r'"(\w+)"', annotation))
         value = Settings.model_fields[name].get_default()
         default = "" if value is None else f"`{value}`"
+        if value is None and (said := re.search(r" Default: ([^.]*)\.", words)):
+            default, words = said[1], words.replace(said[0], "")
         rows.append(f"| `SUBNET_{name.upper()}` | {default} | {words or f'One of {choices}.'} |")
     return "\n".join(rows)

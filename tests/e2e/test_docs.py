@@ -18,9 +18,11 @@ from models.data.augmentation import Augmentation
 from models.spaces.mobile import MobileSpace, StageSpec
 from models.spaces.resnet import ResNetSpace, ResNetStage
 from models.training.recipe import Phase, Recipe
+from search.costs import registered_limits
 from service.cli import app as cli
 from service.delivery.signing import generate
 from tests.e2e.browser import LONG_S, serve
+from tests.e2e.docs_commands import PAGE, commands_page
 from tests.e2e.docs_figures import figures, filled, named
 from tests.e2e.docs_pages import (
     PAGES,
@@ -31,6 +33,7 @@ from tests.e2e.docs_pages import (
     recipe_table,
     settings_table,
 )
+from tests.e2e.docs_record import IS_RECORDING, record, renumbered
 from tests.fake_stopwatch import FakeStopwatch, macs_ms
 from tests.processes import PATIENCE_S
 
@@ -47,7 +50,7 @@ SKIPPED = (
     ),
     (r"subnet-search worker\b", "stays; tests/service/jobs/test_worker_processes.py runs workers"),
     (
-        r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--arch arch\.json)",
+        r".*(CHECKPOINT|ofa_mbv3_|weights\.pth|--supernet ofa-mbv3-w1\.2 .* -o)",
         "needs a checkpoint to be brought",
     ),
     (
@@ -124,6 +127,10 @@ def quiet(kit_file):
     kit_file.write_text(json.dumps({**written, "table": figures}))
 
 
+def is_shortened(text):
+    return any(re.search(pattern, text) for pattern, _ in SHORTENED)
+
+
 def run(text, url):
     """Exit code, and what a terminal would show."""
     text = text.replace(".venv/bin/", "").replace("http://127.0.0.1:8000", url)
@@ -163,6 +170,8 @@ def test_the_commands_of_a_page_answer_as_shown(page, url):
         fails = (code != 0) != command.fails
         if fails or (command.shown and not matches(command.shown, answer)):
             wrong.append(f"{page}:{command.line}: $ {command.text}\nexit code {code}:\n{answer}")
+        elif IS_RECORDING and command.shown and not is_shortened(command.text):
+            record(command, answer)
     assert not wrong, "\n".join(wrong)
 
 
@@ -192,6 +201,18 @@ def test_what_is_skipped_is_on_a_page():
 def test_the_settings_are_those_of_the_service():
     page = (ROOT / "docs" / "operate.md").read_text()
     assert settings_table() in page, f"docs/operate.md should have:\n{settings_table()}"
+
+
+def test_the_commands_are_those_of_the_parser():
+    assert PAGE.read_text() == commands_page(), "run `python -m tests.e2e.docs_commands`"
+
+
+def test_every_limit_is_in_the_table():
+    rows = [line for line in (ROOT / "docs" / "api.md").read_text().splitlines() if "--" in line]
+    options = {"latency_ms": "--latency-ms"}
+    for name, limit in registered_limits().items():
+        option = options.get(name, limit.option)
+        assert any(f"| `{name}` |" in row and f"`{option}`" in row for row in rows), name
 
 
 def test_a_figure_is_the_same_on_every_page():
@@ -238,3 +259,17 @@ def test_links_lead_somewhere():
 )
 def test_answers_are_compared_but_for_their_numbers(shown, answer, same):
     assert matches(shown, answer) is same
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer", "now"),
+    [
+        (["top1 92.4"], "top1   91.20\n", ["top1   91.20"]),
+        (["a", "...", "c 3"], "x\na\nb\nb 1\nc 41\n", ["a", "...", "c 41"]),
+        (["done 93.995... 0.3..."], "done 94.01234 0.41\n", ["done 94.012... 0.4..."]),
+        (["stem  0.02 ms 6% ..."], "stem   0.03 ms 17% of all\n", ["stem  0.03 ms 17% ..."]),
+        (["b 2"], "a 1\n", ["b 2"]),
+    ],
+)
+def test_recorded_answers_have_the_numbers_of_today(shown, answer, now):
+    assert renumbered(shown, answer) == now

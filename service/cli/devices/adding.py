@@ -83,7 +83,7 @@ def import_(
 
 
 def fit(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Name for the device.")],
     space: Annotated[str, typer.Option(help="Name of the search space.")],
     measurements: Annotated[
         Path,

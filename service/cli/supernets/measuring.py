@@ -38,7 +38,7 @@ def collect(
             "fitted to as well. Needs a predictor; run fit-predictor again after it.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
     json: Json = False,
 ) -> None:
     """Measure many subnets on held-out images; an interrupted run continues."""
@@ -82,7 +82,7 @@ def fit_predictor_(
             "stated for searches is theirs. 0: none, and that error is not known.",
         ),
     ] = FOUND_SUBNETS,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
     json: Json = False,
 ) -> None:
     """Fit the accuracy predictor to measured subnets and print its error."""
@@ -128,7 +128,7 @@ def fit_predictor_(
 
 def compare(
     name: SupernetArgument,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 2,
     json: Json = False,
 ) -> None:
     """Compare five subnets with the same networks trained from scratch (slow; resumable)."""

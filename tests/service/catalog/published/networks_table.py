@@ -13,8 +13,8 @@ from service.contracts import NetworkSummary
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "networks.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 HEADS = (
-    "network", "device", "batch", "ms, published", "ms, predicted", "off", "top-1, published",
-    "top-1, predicted", "million MACs",
+    "network", "device", "batch", "ms, published", "ms, predicted", "difference",
+    "top-1, published", "top-1, predicted", "million MACs",
 )  # fmt: skip
 
 
