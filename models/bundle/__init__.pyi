@@ -21,3 +21,4 @@ from .measured import read_measured as read_measured
 from .measured import read_measurements as read_measurements
 from .measured import shift_to_test_images as shift_to_test_images
 from .measured import write_measured as write_measured
+from .trained_on import training_images as training_images

@@ -5,6 +5,8 @@ from .augmentation import transform as transform
 from .calibration import calibration_count as calibration_count
 from .calibration import calibration_warnings as calibration_warnings
 from .calibration import tested_count as tested_count
+from .datasets import Dataset as Dataset
+from .datasets import check_unchanged as check_unchanged
 from .datasets import load_dataset as load_dataset
 from .image_cache import OnShare as OnShare
 from .image_folder import calibration_images as calibration_images

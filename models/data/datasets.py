@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +19,11 @@ from models.data.image_parts import damage_text
 from models.data.images import ImageRows, LabelledImages, load_fashion_mnist
 from models.data.listing import EXPECTED, ImageFolder, listed, open_image_folder
 from models.data.splits import split_rows
-from models.errors import InputError, InputWarning, NotFound
+from models.errors import Conflict, InputError, InputWarning, NotFound
 from models.spaces import SearchSpace
 
-FASHION_MNIST = "fashion-mnist"
+FASHION_MNIST, FASHION_NAME = "fashion-mnist", "Fashion-MNIST"
+"""In recipes, and on cards."""
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -67,6 +71,8 @@ class Dataset:
     source: str
     licence: str
     classes: tuple[str, ...]
+    sha256: str
+    """Of the names of the classes, and of label and content of every image, in their order."""
     notices: Mapping[str, bytes] = field(default_factory=dict)
     """Files that must accompany copies of the images."""
 
@@ -94,9 +100,15 @@ def load_dataset(
     if name == FASHION_MNIST:
         train, test = load_fashion_mnist()
         _check_classes(name, space, FASHION_CLASSES)
-        notices = {"FASHION-MNIST-LICENSE.txt": FASHION_MNIST_NOTICE.encode()}
         found = Dataset(
-            train, test, "Fashion-MNIST", "arXiv 1708.07747", "MIT", FASHION_CLASSES, notices
+            train,
+            test,
+            FASHION_NAME,
+            "arXiv 1708.07747",
+            "MIT",
+            FASHION_CLASSES,
+            _sha256(FASHION_CLASSES, train.labels, train.images[:], test.labels, test.images[:]),
+            {"FASHION-MNIST-LICENSE.txt": FASHION_MNIST_NOTICE.encode()},
         )
     elif Path(name).is_dir():
         found = _from_folder(Path(name), space, cache, on_share)
@@ -109,6 +121,51 @@ def load_dataset(
             f"{channels}"
         )
     return found
+
+
+def check_unchanged(dataset: Dataset, stated: Mapping[str, Any], what: str) -> None:
+    """Check that a data set is the one that something was trained on: images that were held out
+    are drawn again from it, and labels are positions among its classes.
+
+    Warns (`InputWarning`) where that is not known, as of trainings of earlier versions.
+
+    Args:
+        stated: of the training: "images_sha256", "classes", "training_images" and
+            "held_out_images", as a card's "data" has them.
+        what: was trained, for the message.
+
+    Raises:
+        Conflict: if it is another one.
+    """
+    if stated.get("images_sha256") == dataset.sha256:
+        return
+    where = f"the images of {dataset.name!r}"
+    then, count, trained = stated.get("classes"), len(dataset.train), None
+    if "training_images" in stated and "held_out_images" in stated:
+        trained = stated["training_images"] + stated["held_out_images"]
+    if then is not None and list(dataset.classes) != list(then):
+        new, gone = set(dataset.classes) - set(then), set(then) - set(dataset.classes)
+        change = f"new classes: {listed(new) or 'none'}, gone: {listed(gone) or 'none'}"
+    elif trained is not None and count != trained:
+        change = f"{count} are for training, and {trained} were"
+    elif "images_sha256" in stated:
+        change = "some have another content, class or place in the order of names"
+    else:
+        if dataset.name != FASHION_NAME:
+            text = f"{what} is of an earlier version, and does not state whether {where} are those"
+            warnings.warn(f"{text} that it was trained on", InputWarning, stacklevel=2)
+        return
+    raise Conflict(
+        f"{what}: {where} are not those that it was trained on: {change}: put them back as they "
+        "were, or train anew"
+    )
+
+
+def _sha256(classes: tuple[str, ...], *parts: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256(json.dumps([classes, [part.shape for part in parts]]).encode())
+    for part in parts:
+        digest.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
 
 
 def _check_classes(name: str, space: SearchSpace, classes: tuple[str, ...]) -> None:
@@ -136,12 +193,14 @@ def _from_folder(path: Path, space: SearchSpace, cache: Path | None, on_share: O
         text = damage_text(path, folder.files, decoded.damaged)
         warnings.warn(text, InputWarning, stacklevel=2)
     train, test = _sides(folder, decoded)
+    known = [each[rows] for rows in (train, test) for each in (folder.labels, decoded.digests)]
     judged = train[np.random.default_rng(0).permutation(len(train))[:JUDGED]]
     files = [path.joinpath(*folder.files[row].parts) for row in judged]
     warn_of_colour(files, channels=space.channels, folder=path)
     source, licence = "a folder of the user's", "the user's own"
     sides = [_labelled(decoded, folder, rows, on_disk=cache is not None) for rows in (train, test)]
-    return Dataset(sides[0], sides[1], path.name, source, licence, folder.classes)
+    sha256 = _sha256(folder.classes, *known)
+    return Dataset(sides[0], sides[1], path.name, source, licence, folder.classes, sha256)
 
 
 def _sides(

@@ -5,9 +5,10 @@
     images/KEY/parts.jsonl    the finished parts, while it is being made
     images/KEY/index.json     the folder and its damaged files; written last, so it is complete
 
-The key is a hash of the files' names, sizes and times of change, and of size and channels: a folder
-that has changed is decoded anew. A part is decoded by one process and does not depend on others, so
-an interrupted run goes on after its last finished part, to the same bits.
+The key is a hash of the folder's real path, of its files' names, sizes and times of change, and of
+size and channels: a folder that has changed is decoded anew. A part is decoded by one process and
+does not depend on others, so an interrupted run goes on after its last finished part, to the same
+bits.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ from models.data.processes import run_parts
 from models.errors import InputError, InputWarning
 from models.machine import write_atomically
 
-FORMAT = 1
-"""Raised where the same files give other pixels."""
+LOCK = "lock"
+FORMAT = 2
+"""Raised where the same files give other pixels, or the same folder another key."""
 SPARE_BYTES = 64 << 20
 """Of the disk, which are left free."""
 
@@ -91,7 +93,7 @@ def decode_files(
     shape = (len(files), size, size) if channels == 1 else (len(files), size, size, channels)
     if cache is None:
         return _in_memory(folder, files, shape, processes, on_share)
-    build = _Cache(cache / _key(files, channels, size), folder, files, shape)
+    build = _Cache(cache / _key(folder, files, channels, size), folder, files, shape)
     return build.open_or_make(processes, on_share)
 
 
@@ -124,7 +126,7 @@ class _Cache:
             if not self.journal.exists():
                 _check_space(self.place, self.shape)
             self.place.mkdir(parents=True, exist_ok=True)
-            with _lock(self.place / "lock"):  # of several processes, one decodes
+            with _lock(self.place / LOCK):  # of several processes, one decodes
                 if not self.index.exists():
                     self._make(processes, on_share)
         damaged = json.loads(self.index.read_text())["damaged"]
@@ -151,7 +153,7 @@ class _Cache:
                 finished.add(part.number)
                 damaged |= part.damaged
                 if is_refused(damaged, len(self.files)):
-                    shutil.rmtree(self.place)
+                    self._discard()
                     raise InputError(damage_text(self.folder, self.files, damaged))
                 images = min(len(self.files), len(finished) * images_a_part(self.shape))
                 on_share(len(finished) / len(parts), f"{images}/{len(self.files)} {words}")
@@ -163,6 +165,13 @@ class _Cache:
         }
         write_atomically(self.index, json.dumps(index).encode())
         self.journal.unlink()
+
+    def _discard(self) -> None:
+        """Remove what was decoded, but not the folder with the lock that others wait for."""
+        self.journal.unlink()  # first: what is left is then no part of a cache
+        for path in self.place.iterdir():
+            if path.name != LOCK:
+                path.unlink()
 
     def _finished_parts(self) -> tuple[dict[int, str], set[int]]:
         """The damaged rows and the numbers of the parts that an interrupted run has finished."""
@@ -206,8 +215,9 @@ def _in_memory(
     return DecodedFiles(images, digests, dict(sorted(damaged.items())))
 
 
-def _key(files: Sequence[FoundFile], channels: int, size: int) -> str:
+def _key(folder: Path, files: Sequence[FoundFile], channels: int, size: int) -> str:
     digest = hashlib.sha256(repr((FORMAT, channels, size)).encode())
+    digest.update(ascii(os.path.realpath(folder)).encode())
     for file in files:
         digest.update(ascii(tuple(file)).encode())
     return digest.hexdigest()[:16]
@@ -218,13 +228,13 @@ def _warn_of_earlier(place: Path, folder: Path, shape: tuple[int, ...]) -> None:
     for index in sorted(place.parent.glob("*/index.json")):
         try:
             stated = json.loads(index.read_text())
-            same = stated["folder"] == str(folder.absolute()) and stated["shape"][1:] == [
-                *shape[1:]
-            ]
+            is_of_it = stated["folder"] == str(folder.absolute())
+            same = is_of_it and stated["shape"][1:] == [*shape[1:]]
         except (OSError, ValueError, LookupError, TypeError):
             continue
         if same:
-            text = f"{folder} has changed: its images are decoded anew; remove {index.parent} if no"
+            why = "has changed" if stated["format"] == FORMAT else "was decoded by another version"
+            text = f"{folder} {why}: its images are decoded anew; remove {index.parent} if no"
             warnings.warn(f"{text} training needs it as it was", InputWarning, stacklevel=2)
 
 

@@ -101,16 +101,40 @@ def load_fashion_mnist(
     )
 
 
-def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def hold_out(
+    data: LabelledImages, count: int, seed: int, *, by_class: bool = False
+) -> tuple[LabelledImages, LabelledImages]:
     """Split into (training, validation) with `count` validation images, by a seeded shuffle.
 
+    Args:
+        by_class: about the same share of each class is for validation, and at least one image of
+            each for training; otherwise the shuffle alone decides, and may take all of a class.
+
     Raises:
-        InputError: if there are no more images than that.
+        InputError: if there are too few images for that.
     """
-    if count >= len(data):
-        raise InputError(f"holdout: expected fewer than the {len(data)} images there are")
+    kept = len(np.unique(data.labels)) if by_class else 1
+    if count > len(data) - kept:
+        for_each = ", one of each class left for training" if by_class else ""
+        raise InputError(
+            f"holdout: expected at most {len(data) - kept} of the {len(data)} training "
+            f"images{for_each}, got {count}"
+        )
     order = np.random.default_rng([seed, count]).permutation(len(data))
+    if by_class:
+        order = order[np.argsort(_place_in_class(data.labels[order]), kind="stable")]
     return data.take(np.sort(order[count:])), data.take(np.sort(order[:count]))
+
+
+def _place_in_class(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(N,) where each image comes among those of its class, a share of them; the last has 1."""
+    by_class = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    places = np.empty(len(labels))
+    starts, each = (np.cumsum(sizes) - sizes)[labels[by_class]], sizes[labels[by_class]]
+    place = np.arange(len(labels)) - starts
+    places[by_class] = np.where(place == each - 1, 1.0, (place + 0.5) / each)
+    return places
 
 
 def augment(

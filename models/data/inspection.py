@@ -170,6 +170,8 @@ def scan_folder(
         InputError: if a folder cannot be read, or not one image can.
     """
     found = open_image_folder(folder)
+    if not found.files:
+        raise InputError(f"images {str(folder)!r}: {'; '.join(found.problems)}")
     rows = np.random.default_rng(0).permutation(len(found.files))[:MOST_LOOKED_AT]
     looks = _look_at(found, np.sort(rows), processes, on_share)
     whole = [look for look in looks if not look.damage]

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from models.bundle import Bundle
-from models.data import LabelledImages, hold_out, load_dataset, to_tensor
+from models.bundle import Bundle, training_images
+from models.data import LabelledImages, hold_out, to_tensor
 from models.layers import LayerSpec
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter, added, write_atomically
@@ -106,9 +106,9 @@ def compare(
         {"arch", "alone_top1", "shared_top1", "gap", "energy"} for each; gap is alone minus
         shared, points; energy is that of training from scratch, None from `full_weights`.
     """
-    dataset = load_dataset(recipe.dataset, recipe.space, images)
-    train, test = dataset.train, dataset.test
-    data, _ = hold_out(train, recipe.holdout, recipe.seed)
+    dataset = training_images(bundle, images)
+    test = dataset.test
+    data, _ = hold_out(dataset.train, recipe.holdout, recipe.seed, by_class=recipe.holdout_by_class)
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     test_set = ImageSet(test.images, bundle.mean, bundle.std)
     supernet = bundle.load_supernet()

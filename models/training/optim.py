@@ -82,7 +82,8 @@ def learning_rate(phase: Phase, step: int, steps_per_epoch: int) -> float:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; norms, biases and kernel transformations do not decay."""
+    """SGD, with Nesterov's momentum if with any. Norms, biases and kernel transformations do not
+    decay."""
     decay = recipe.weight_decay if phase.weight_decay is None else phase.weight_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     head = head_name(recipe.space)
@@ -98,7 +99,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.opti
         ],
         lr=0.1,
         momentum=recipe.momentum,
-        nesterov=True,
+        nesterov=recipe.momentum > 0,
     )
 
 

@@ -29,6 +29,13 @@ def training_device() -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def leave_group() -> None:
+    """Be done with the other processes, if there are any: what one of them does alone may take
+    longer than the others would wait in a collective operation."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def average_gradients(model: nn.Module, world: int, is_stopping: bool = False) -> bool:
     """Replace each gradient by its mean over processes, in one message.
 

@@ -23,6 +23,7 @@ OPEN: Mapping[str, GeneName] = {
     "depths": "depth",
 }
 """Fields of a phase that open choices, and the kind of gene that each is about."""
+MOST_EPOCHS = 100_000
 WeightDecay = Annotated[float, Interval(ge=0, le=10)]
 
 
@@ -34,7 +35,7 @@ class Phase:
 
     name: Text
     """Shown while it trains."""
-    epochs: Annotated[int, Interval(ge=1, le=100_000)]
+    epochs: Annotated[int, Interval(ge=1, le=MOST_EPOCHS)]
     """Passes over the training images."""
     most_steps: Annotated[int, Interval(ge=1, le=1_000_000_000)] | None = None
     """Steps after which the phase ends within an epoch; not set: it takes whole epochs."""
@@ -94,6 +95,10 @@ class Phase:
             if list(open_choices) != sorted(set(open_choices)):
                 text = f"expected ascending numbers, got {list(open_choices)}"
                 raise InvalidDocument.at("phase", (name,), text)
+        if self.warmup_epochs > self.epochs:
+            most = f"the {self.epochs} epochs of the phase"
+            text = f"expected at most {most}, got {self.warmup_epochs:g}"
+            raise InvalidDocument.at("phase", ("warmup_epochs",), text)
         if self.teacher == "largest" and "largest" not in self.always:
             text = "the teacher 'largest' must be trained in every step: put 'largest' into always"
             raise InvalidDocument.at("phase", ("teacher",), text)
@@ -138,6 +143,9 @@ class Recipe:
     """First to last: the tables `[[phases]]`."""
     augmentation: Augmentation = Augmentation()
     """What is done to training images: the table `[augmentation]`."""
+    holdout_by_class: bool = False
+    """Hold out the same share of each class; otherwise images are drawn from all, and a small
+    class may be left without any."""
     base: Name | None = None
     """The supernet whose weights the training starts from, of the same space but for the classes;
     not set: from random ones."""
@@ -175,7 +183,7 @@ class Recipe:
         """Plain data, for the card; later fields are left out where they have their defaults, so
         that trainings and cards of earlier versions are those of the same recipe."""
         plain = asdict(self)
-        defaults = {"augmentation": Augmentation(), "base": None}
+        defaults = {"augmentation": Augmentation(), "base": None, "holdout_by_class": False}
         for name in [name for name, value in defaults.items() if getattr(self, name) == value]:
             del plain[name]
         for phase in plain["phases"]:

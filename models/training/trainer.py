@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.bundle import Bundle
-from models.data import OnShare, hold_out, load_dataset, to_tensor
+from models.data import OnShare, check_unchanged, hold_out, listed, load_dataset, to_tensor
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
@@ -98,7 +98,10 @@ class Trainer:
                 f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
             )
         self.dataset = load_dataset(recipe.dataset, recipe.space, images, on_images)
-        self.data, self.validation = hold_out(self.dataset.train, recipe.holdout, recipe.seed)
+        self.data, self.validation = hold_out(
+            self.dataset.train, recipe.holdout, recipe.seed, by_class=recipe.holdout_by_class
+        )
+        self._check_classes()
         if len(self.data) < recipe.batch_size:
             raise InputError(
                 f"recipe.batch_size: expected at most the {len(self.data)} training images, "
@@ -281,6 +284,30 @@ class Trainer:
     # -- data ----------------------------------------------------------------------------
 
     @property
+    def stated_data(self) -> dict[str, Any]:
+        """What checkpoint and card state of the images (`check_unchanged`)."""
+        return {
+            "classes": list(self.dataset.classes),
+            "training_images": len(self.data),
+            "held_out_images": len(self.validation),
+            "images_sha256": self.dataset.sha256,
+        }
+
+    def _check_classes(self) -> None:
+        """Check that each class has an image to train on.
+
+        Raises:
+            InputError: if all of a class are held out.
+        """
+        counts = np.bincount(self.data.labels, minlength=len(self.dataset.classes))
+        if empty := [self.dataset.classes[label] for label in np.flatnonzero(counts == 0)]:
+            raise InputError(
+                f"recipe.holdout: the {self.recipe.holdout} images held out are all that there are "
+                f"of {listed(empty)}: add `holdout_by_class = true` to the recipe, or hold out "
+                "fewer"
+            )
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches of the training images; what does not fill one is left out."""
         return len(self.data) // self.recipe.batch_size
@@ -352,6 +379,7 @@ class Trainer:
             "step": self.step,
             "spent": self.spent,
             "conditions": self.conditions,
+            "data": self.stated_data,
             **({"base": self.base} if self.base else {}),
         }
         tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
@@ -376,6 +404,7 @@ class Trainer:
                 f"the training in {self.folder} follows another recipe: "
                 "remove the folder to start anew, or put the old recipe back"
             )
+        check_unchanged(self.dataset, position.get("data", {}), f"the training in {self.folder}")
         model = {k.removeprefix("model."): v for k, v in tensors.items() if k[:6] == "model."}
         self.supernet.load_state_dict(model)
         self.phase, self.step = position["phase"], position["step"]

@@ -16,14 +16,14 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save
 
 from models.bundle import Bundle, BundleRegistry, add_to_bundle, write_bundle
-from models.data import LabelledImages, OnShare, calibration_count
+from models.data import LabelledImages, OnShare, calibration_count, check_unchanged
 from models.errors import Conflict
 from models.layers.modules import channels_last
 from models.onnx import ImageSet, measure_top1
 from models.spaces import Arch, SearchSpace
 from models.supernet import Supernet
 from models.training.from_scratch import reference_archs
-from models.training.processes import training_device
+from models.training.processes import leave_group, training_device
 from models.training.progress import OnProgress
 from models.training.recipe import Recipe
 from models.training.stopping import StopSignals
@@ -66,7 +66,7 @@ def train(
         stop: ends the training after the step in which a signal came, with a checkpoint.
 
     Returns:
-        The bundle's folder.
+        The bundle's folder. Of several processes, the first writes it, and the others do not wait.
 
     Raises:
         Conflict: if the bundle exists, or a training is under way and `resume` is false, or
@@ -92,6 +92,7 @@ def train(
             with running(trainer.folder), stop:
                 watch = TrainingWatch(trainer, on_point)
                 trainer.run(on_progress, watch=watch, stop=stop)
+                leave_group()
                 end = trainer.position(math.nan, "measuring the corners, writing the supernet")
                 on_progress(end)
                 publish(trainer, target, watch)
@@ -99,11 +100,8 @@ def train(
         else:
             with stop:
                 trainer.run(stop=stop)
-        if many:
-            dist.barrier()
     finally:
-        if many:
-            dist.destroy_process_group()
+        leave_group()
     return target
 
 
@@ -185,6 +183,7 @@ def compare_with_scratch(
     """
     folder, stop = scratch_folder(recipe, home), stop or StopSignals()
     trainer = Trainer(scratch, folder, resume=True, images=home / "images")
+    check_unchanged(trainer.dataset, bundle.card.get("data", {}), f"supernet {bundle.name!r}")
     with running(folder), stop:
         trainer.run(on_progress, watch=TrainingWatch(trainer), stop=stop)
     on_progress(trainer.position(math.nan, "measuring networks trained from scratch"))
@@ -246,14 +245,13 @@ def _calibration(trainer: Trainer) -> LabelledImages:
 
 def _data_card(trainer: Trainer) -> dict[str, Any]:
     recipe, data = trainer.recipe, trainer.dataset
+    by_class = ", by_class=True" if recipe.holdout_by_class else ""
     return {
         "name": data.name,
         "source": data.source,
         "licence": data.licence,
-        "classes": list(data.classes),
-        "training_images": len(trainer.data),
-        "held_out_images": len(trainer.validation),
-        "held_out": f"hold_out(train, {recipe.holdout}, seed={recipe.seed})",
+        **trainer.stated_data,
+        "held_out": f"hold_out(train, {recipe.holdout}, seed={recipe.seed}{by_class})",
         "calibration_images": calibration_count(len(trainer.data)),
         "validation_images": min(VALIDATION_IMAGES, len(trainer.validation)),
     }

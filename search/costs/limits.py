@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 METADATA_BYTES = 4096
 """Allowance for the metadata of an ONNX file, so that a limit on its size holds for all of it."""
+CLASS_NAMES_BYTES = 256
+"""Of that, for the names of the classes: of many, the rest comes on top."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class CostInputs:
     space: SearchSpace
     table: LatencyTable | None
     """Of the device, complete for `space`; None where no device is given."""
+    class_names_bytes: int = 0
+    """Of the names of the classes, as the metadata of an ONNX file has them."""
 
     @property
     def precision(self) -> str:
@@ -134,7 +138,8 @@ def _model_bytes(inputs: CostInputs) -> Cost:
 
     # Only fp32 and int8 files are written: a device of another precision gets the float file.
     precision = "int8" if inputs.precision == "int8" else "fp32"
-    constant = ENVELOPE_BYTES[precision] + METADATA_BYTES
+    names = max(0, inputs.class_names_bytes - CLASS_NAMES_BYTES)
+    constant = ENVELOPE_BYTES[precision] + METADATA_BYTES + names
     return CostModel.compile(inputs.space, lambda layer: stored_bytes(layer, precision), constant)
 
 

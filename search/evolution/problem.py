@@ -126,7 +126,7 @@ class SubnetProblem:
         for name, least in self.minimums.items():
             if (ceiling := self.costs[name].ceiling()) < least:
                 raise Infeasible.above(name, least, ceiling)
-        if self.minimums and is_small(self.space):
+        if (self.minimums or len(self.sums) > 1) and is_small(self.space):
             return self._descend(every_network(self.space))
         models = {name: sums for name, (sums, _) in self.sums.items()}
         most = np.array([abs(budget) for _, budget in self.sums.values()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -90,7 +91,8 @@ class DeploymentContext:
         whole = bundle.space
         if table is not None:
             _check_table(table, bundle)
-        inputs = CostInputs(whole, table)
+        names = json.dumps(bundle.class_names or [])  # as `service.delivery.stated` writes them
+        inputs = CostInputs(whole, table, len(names))
         space = inputs.covered
         made = {name: limit.make_cost(inputs) for name, limit in registered_limits().items()}
         models = {name: model for name, model in made.items() if model is not None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ from models.errors import Conflict
 from service.cli.common import SearchesQuery, catalog, settings
 
 if TYPE_CHECKING:
-    from service.catalog import Catalog
+    from service.catalog import Catalog, DeploymentContext
     from service.client import Client
     from service.contracts import (
         DeviceRead,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SupernetRemoved,
         SupernetSummary,
     )
+    from service.delivery import MemoryBlobs, ModelBuilder
 
 GOAL_FIELDS = ("asked", "minimums", "frozen", "target")
 """Of a stored request: what it asked for beside limits in units."""
@@ -92,6 +93,7 @@ class Source(Protocol):
         batch: FileBatch | None = None,
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
+        build: bool = False,
     ) -> dict[str, Any]:
         """What `search --json` prints of a feasible search.
 
@@ -101,7 +103,17 @@ class Source(Protocol):
             runtime: that the device's table must be of.
             batch: of a service, too: images that the file is fixed to.
             limits, target, frozen: as a request has them.
+            build: the file too, for `keep_found`, and checked as a service does; a service always
+                builds it.
+
+        Raises:
+            Infeasible: if no network meets the limits.
+            Unverified: if the file fails a check, or is timed above its budget, and so are those
+                that were stepped down to.
         """
+
+    def keep_found(self, answer: Mapping[str, Any], out: Path, on_share: OnShare) -> None:
+        """Write the file of a search that was built, whole or not at all."""
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
@@ -222,8 +234,10 @@ class LocalSource:
         batch: FileBatch | None = None,
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
+        build: bool = False,
     ) -> dict[str, Any]:
-        """A network; no file is built, so no accuracy is measured."""
+        """A network; unless its file is built, no accuracy is measured."""
+        from models.spaces import Arch
         from service.catalog import (
             FrontStore,
             describe_layers,
@@ -232,30 +246,65 @@ class LocalSource:
             with_goal,
         )
         from service.contracts import DEPRECATED_CERTIFICATE
-        from service.delivery import compare, deliverable_batch, run_search
+        from service.delivery import compare, deliver, deliverable_batch, run_search
 
         plain = self._catalog.context(supernet, device, precision, runtime)
         deliverable_batch(batch, plain.table)
         upper, goal = prepare_goal(plain, limits, target, frozen)
         context, given = with_goal(plain, upper, goal)
-        found = run_search(context, given, seed, lambda now: on_share(now.share, ""), goal)
-        FrontStore.of(self._catalog.home).add(plain, found.arch)
+        built: dict[str, Any] = {}
+        if build:
+            made = deliver(
+                plain,
+                partial(_builder_of, plain),
+                upper,
+                seed,
+                goal=goal,
+                artifacts=self._built,
+                report=lambda step, share: on_share(share, step),
+                allow_low_top1=allow_low_top1,
+                batch=batch,
+            )
+            built = {name: made[name] for name in ("verified", "sha256", "file")}
+            arch, run, warnings = Arch.from_json(made["arch"]), made["search"], made["warnings"]
+        else:
+            found = run_search(context, given, seed, lambda now: on_share(now.share, ""), goal)
+            run = {"evaluations": found.evaluations, "seconds": found.seconds}
+            arch, warnings = found.arch, search_warnings(context, given, found.arch, goal)
+        FrontStore.of(self._catalog.home).add(plain, arch)
         return {
             "feasible": True,
-            **context.describe(found.arch),
+            **context.describe(arch),
             "seed": seed,
-            "evaluations": found.evaluations,
-            "search_seconds": found.seconds,
+            "evaluations": run["evaluations"],
+            "search_seconds": run["seconds"],
             "certificate": DEPRECATED_CERTIFICATE,
             "limits": upper,
             **({} if upper == dict(limits) else {"asked": dict(limits)}),
             **goal.to_request(),
             "precision": precision,
-            **({"int8": compare(context, found.arch, {})} if precision == "int8" else {}),
-            "layers": describe_layers(context.bundle, context.table, found.arch),
+            **(
+                {"int8": compare(context, arch, built.get("verified", {}))}
+                if precision == "int8"
+                else {}
+            ),
+            "layers": describe_layers(context.bundle, context.table, arch),
             "provenance": context.provenance(),
-            "warnings": search_warnings(context, given, found.arch, goal),
+            "warnings": warnings,
+            **built,
         }
+
+    def keep_found(self, answer: Mapping[str, Any], out: Path, on_share: OnShare) -> None:
+        """Write the file that `search` has built."""
+        from models.machine import write_atomically
+
+        write_atomically(out, self._built.get(answer["sha256"]))
+
+    @cached_property
+    def _built(self) -> MemoryBlobs:
+        from service.delivery import MemoryBlobs
+
+        return MemoryBlobs()
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""
@@ -295,6 +344,12 @@ class LocalSource:
         if search.artifact_sha256 is None:
             raise Conflict(f"search {search_id} is {search.status} and has no model")
         write_atomically(target, ArtifactStore(settings().artifacts).get(search.artifact_sha256))
+
+
+def _builder_of(context: DeploymentContext) -> ModelBuilder:
+    from service.delivery import ModelBuilder
+
+    return ModelBuilder(context.bundle, threads=settings().threads, home=settings().home)
 
 
 class RemoteSource:
@@ -338,6 +393,7 @@ class RemoteSource:
         batch: FileBatch | None = None,
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
+        build: bool = False,
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
@@ -379,6 +435,10 @@ class RemoteSource:
             "id": search.id,
             "sha256": search.sha256,
         }
+
+    def keep_found(self, answer: Mapping[str, Any], out: Path, on_share: OnShare) -> None:
+        """Download the file of the search."""
+        self.download(answer["id"], out, on_share)
 
     def searches(self, query: SearchesQuery, limit: int) -> Sequence[SearchRead]:
         """At most `limit` stored searches, the newest first."""

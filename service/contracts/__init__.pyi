@@ -46,6 +46,7 @@ from .latency import images_in_words as images_in_words
 from .latency import measured_in_words as measured_in_words
 from .latency import outcome_in_words as outcome_in_words
 from .latency import sittings_in_words as sittings_in_words
+from .latency import timing_in_words as timing_in_words
 from .latency import under_runtime as under_runtime
 from .limits import LimitValue as LimitValue
 from .limits import asked_in_words as asked_in_words

@@ -39,6 +39,19 @@ def measured_in_words(measured: Mapping[str, Any]) -> str:
     return line
 
 
+def timing_in_words(verified: Mapping[str, Any]) -> list[str]:
+    """Lines about how a finished file was timed, as `verified` has it; none if it was not."""
+    lines = []
+    if measured := verified.get("latency_ms"):
+        lines.append(measured_in_words(measured))
+    if missed := len(verified.get("stepped_down", ())):
+        lines.append(
+            f"{missed} network{'s' if missed > 1 else ''} predicted to meet the budget missed it "
+            "when timed on this host; a faster one was delivered"
+        )
+    return lines
+
+
 def images_in_words(batch: int) -> str:
     """For how many images the milliseconds of a table are; empty for one."""
     return f" for {batch} images" if batch > 1 else ""

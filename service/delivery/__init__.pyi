@@ -1,5 +1,6 @@
 # The face of this room: what others may import.
 from .accuracy_check import Unverified as Unverified
+from .delivery import MemoryBlobs as MemoryBlobs
 from .delivery import deliver as deliver
 from .delivery import run_search as run_search
 from .file_batch import deliverable_batch as deliverable_batch

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from models.errors import Infeasible
 from models.spaces import Arch
 from search.evolution import SearchProgress, SearchResult, search_subnet
 from search.target import search_cheapest
@@ -106,7 +107,8 @@ def deliver(
     Raises:
         InputError: if the batch is another one than the device's.
         Infeasible: if no network meets the limits together.
-        Unverified: if the model fails a check, or all networks tried missed the budget when timed.
+        Unverified: if the model fails a check, or all networks tried missed the budget when timed,
+            and no faster one is left.
     """
     intermediates = intermediates or MemoryBlobs()
     fixed = deliverable_batch(batch, context.table)
@@ -114,7 +116,10 @@ def deliver(
     budget, budgets = _budget(bounded, limits), dict(limits)
     too_slow: list[dict[str, Any]] = []
     for _ in range(1 + STEPS_DOWN):
-        best = step("search", partial(_search, bounded, budgets, seed, goal, report))
+        work = partial(_search, bounded, budgets, seed, goal, report, bool(too_slow))
+        best = step("search", work)
+        if best["arch"] is None:
+            break
         arch = Arch.from_json(best["arch"])
         built = step("build", partial(_build, context, builder, arch, fixed, intermediates, report))
         verified_by = (context, builder, arch, built, budget, intermediates, artifacts, report)
@@ -133,7 +138,6 @@ def deliver(
         fastest = goal.target is not None and goal.target.minimize in ("latency_ms", "energy_mj")
         if fastest or budgets["latency_ms"] < goal.minimums.get("latency_ms", 0.0):
             break
-        bounded.check_limits(budgets, goal.minimums)
     raise _all_missed(too_slow, limits["latency_ms"])
 
 
@@ -163,9 +167,11 @@ def _result(
 
 
 def _all_missed(too_slow: Sequence[Mapping[str, Any]], budget_ms: float) -> Unverified:
+    number = len(too_slow)
+    which = "the network" if number == 1 else f"all {number} networks"
     return Unverified(
-        f"{len(too_slow)} networks predicted to meet {budget_ms:g} ms all missed it on this host, "
-        f"the last with a p50 of {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
+        f"{which} predicted to meet {budget_ms:g} ms missed it on this host, the last with a p50 "
+        f"of {too_slow[-1]['latency_ms']:.3g} ms: measure its table again "
         "(`subnet-search devices measure`), or ask for more"
     )
 
@@ -211,8 +217,15 @@ def _search(
     seed: int,
     goal: Goal,
     report: Report,
+    is_step_down: bool,
 ) -> dict[str, Any]:
-    best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share), goal)
+    """A network within `limits`; of a step down, whose budget nobody asked for, perhaps none."""
+    try:
+        best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share), goal)
+    except Infeasible:
+        if is_step_down:
+            return {"arch": None}
+        raise
     return {
         "arch": best.arch.to_json(),
         "latency_ms": best.costs["latency_ms"],

@@ -208,6 +208,7 @@ def recipe_of(report: FolderReport, space: MobileSpace, seed: int) -> Recipe:
         dataset=str(report.folder.absolute()),
         seed=seed,
         holdout=held_out,
+        holdout_by_class=True,
         batch_size=batch_size_for(trained),
         weight_decay=WEIGHT_DECAY,
         momentum=0.9,

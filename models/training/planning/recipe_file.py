@@ -17,6 +17,7 @@ RECIPE = {
     "dataset": "folder of the images",
     "seed": "of all random choices: the same seed gives the same weights",
     "holdout": "training images kept apart, on which subnets are measured",
+    "holdout_by_class": "the same share of each class",
     "batch_size": "images a step",
     "weight_decay": "of filters, a step",
     "momentum": "of the optimizer (Nesterov)",

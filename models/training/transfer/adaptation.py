@@ -19,7 +19,7 @@ from models.data import Augmentation, FolderReport
 from models.errors import InputError
 from models.spaces import SearchSpace
 from models.training.planning import are_characters, time_step
-from models.training.recipe import OPEN, Phase, Recipe
+from models.training.recipe import MOST_EPOCHS, OPEN, Phase, Recipe
 
 BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
 """The largest batch that leaves so many steps an epoch."""
@@ -157,12 +157,13 @@ def _timed(
     trained: int,
     timer: TimeStep,
 ) -> Adaptation:
-    """Phases as long as their shares of the time, at least a step each."""
+    """Phases as long as their shares of the time, at least a step each, at most what a recipe may
+    say."""
     per_epoch = trained // recipe.batch_size
     phases, training_s = list[Phase](), 0.0
     for phase, share in shares:
         step_s = timer(recipe, phase)
-        steps = max(1, round(share * seconds / step_s))
+        steps = min(max(1, round(share * seconds / step_s)), MOST_EPOCHS * per_epoch)
         epochs = math.ceil(steps / per_epoch)
         warmup = round(WARMUP_SHARE * steps / per_epoch, 4)
         phases.append(replace(phase, epochs=epochs, most_steps=steps, warmup_epochs=warmup))
@@ -221,6 +222,7 @@ def _recipe(
         dataset=str(report.folder.absolute()),
         seed=seed,
         holdout=held_out,
+        holdout_by_class=True,
         batch_size=batch_size,
         weight_decay=WEIGHT_DECAY,
         momentum=0.9,

@@ -52,6 +52,7 @@ def measure_subnets(
 
     Raises:
         NotFound: if the data set is not on this machine.
+        Conflict: if its images have changed since the training.
         InputError: if the supernet was not trained here; or if networks are to be found, and there
             is no predictor to find them with.
     """
@@ -77,14 +78,16 @@ def measure_jobs(
 
     Raises:
         NotFound: if the data set is not on this machine.
+        Conflict: if its images have changed since the training.
     """
-    from models.bundle import measure_subnets
-    from models.data import hold_out, load_dataset
+    from models.bundle import measure_subnets, training_images
+    from models.data import hold_out
     from models.machine import EnergyMeter, added
 
     recipe = bundle.recipe
-    data = load_dataset(recipe["dataset"], bundle.space, home / "images")
-    _, held = hold_out(data.train, recipe["holdout"], recipe["seed"])
+    data = training_images(bundle, home / "images")
+    by_class = recipe.get("holdout_by_class", False)
+    _, held = hold_out(data.train, recipe["holdout"], recipe["seed"], by_class=by_class)
     table = collected(bundle, home)
     _carry_over(bundle, table)
     with EnergyMeter(recipe["country"]) as meter:

@@ -154,12 +154,12 @@ def measured_rows(bundle: Bundle) -> list[Measured]:
 
 def _why_unmeasured(bundle: Bundle, home: Path | None, found_count: int) -> str | None:
     """Why networks cannot be measured here; None: they can."""
-    from models.data import load_dataset
+    from models.bundle import training_images
 
     if found_count == 0 or home is None:
         return "not asked for"
     try:
-        load_dataset(bundle.recipe["dataset"], bundle.space, home / "images")
+        training_images(bundle, home / "images")
     except (NotFound, InputError) as error:
         return str(error)
     return None

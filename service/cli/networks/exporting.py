@@ -24,11 +24,10 @@ from service.cli.networks.options import (
     read_batch,
 )
 from service.cli.output import print_json, progress_bar
-from service.cli.source import open_source
-from service.contracts import images_in_words, measured_in_words, providers_in_words
+from service.contracts import images_in_words, providers_in_words, timing_in_words
 
 if TYPE_CHECKING:
-    from service.contracts import FileBatch
+    from service.cli.source import Source
     from service.delivery import TorchExport, VerifiedModel
 
 
@@ -95,40 +94,10 @@ def export(  # long: a parameter for each option
         print_export(answer)
 
 
-def export_found(
-    answer: Mapping[str, Any],
-    out: Path,
-    supernet: str,
-    device: str,
-    *,
-    precision: str,
-    runtime: str | None,
-    batch: FileBatch | None,
-    allow_low_top1: bool,
-) -> dict[str, Any]:
-    """Write the network that a search of this installation found; what `export --json` prints."""
-    from models.spaces import Arch
-    from service.delivery import ModelBuilder, deliverable_batch
-
-    known = settings()
-    context = catalog().context(supernet, device, precision, runtime)
-    with progress_bar("exporting") as show_share:
-        builder = ModelBuilder(context.bundle, threads=known.threads, home=known.home)
-        made = builder.make(
-            context,
-            Arch.from_json(answer["arch"]),
-            precision=precision,
-            batch=deliverable_batch(batch, context.table),
-            report=lambda step, share: show_share(share, step),
-            allow_low_top1=allow_low_top1,
-        )
-    return keep_model(out, made)
-
-
-def download_found(answer: Mapping[str, Any], out: Path, server: str) -> dict[str, Any]:
-    """The same from a service, which has built and checked the file."""
-    with open_source(server) as source, progress_bar("downloading") as show_share:
-        source.download(answer["id"], out, show_share)
+def keep_found(source: Source, answer: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write the file that a search has built and checked; what `search --json` prints of it."""
+    with progress_bar("writing the file") as show_share:
+        source.keep_found(answer, out, show_share)
     content = out.read_bytes()
     return {
         "path": str(out),
@@ -136,7 +105,8 @@ def download_found(answer: Mapping[str, Any], out: Path, server: str) -> dict[st
         "sha256": hashlib.sha256(content).hexdigest(),
         "model_bytes": len(content),
         "verified": answer["verified"],
-        "warnings": [],
+        **({"file": answer["file"]} if "file" in answer else {}),
+        "warnings": answer["warnings"],
     }
 
 
@@ -231,8 +201,8 @@ def print_export(answer: Mapping[str, Any]) -> None:
     if (ms := predicted.get("latency_ms")) is not None:
         batch = images_in_words(predicted["provenance"]["latency_ms"]["conditions"]["batch"])
         typer.echo(f"latency_ms {ms:.4g}{batch} predicted on {answer['device']}")
-    if measured := verified.get("latency_ms"):
-        typer.echo(measured_in_words(measured))
+    for line in timing_in_words(verified):
+        typer.echo(line)
     for name, why in answer["not_stated"].items():
         typer.echo(f"the file states no {name}: {why}")
     if words := providers_in_words(answer.get("file", {})):

@@ -22,7 +22,7 @@ from service.cli.completion import complete_device
 from service.cli.devices import measure_unknown
 from service.cli.limits import LIMIT, LimitOptions, read_kept, read_limit
 from service.cli.networks.architectures import read_archs
-from service.cli.networks.exporting import download_found, export_found, print_export
+from service.cli.networks.exporting import keep_found, print_export
 from service.cli.networks.options import (
     AllowLowTop1,
     FileBatchOption,
@@ -157,46 +157,37 @@ def search(  # long: a parameter for each option
         measure_unknown(
             supernet, device, precision, runtime, images if isinstance(images, int) else 1
         )
-    try:
-        with open_source(server) as source, progress_bar("searching") as show_share:
-            answer = source.search(
-                supernet,
-                device,
-                given,
-                precision,
-                seed,
-                show_share,
-                allow_low_top1=allow_low_top1,
-                runtime=runtime,
-                batch=images,
-                target=target,
-                frozen=frozen,
-            )
-            printed = _printed(answer, arch_format, source, supernet)
-    except Infeasible as error:
-        if json:
-            print_json(_infeasible(error, seed))
-        raise
-    file = None
-    if out is not None and server is not None:
-        file = download_found(answer, out, server)
-    elif out is not None:
-        file = export_found(
-            answer,
-            out,
-            supernet,
-            device,
-            precision=precision,
-            runtime=runtime,
-            batch=images,
-            allow_low_top1=allow_low_top1,
-        )
+    title = "searching" if out is None else "searching, and building the file"
+    with open_source(server) as source:
+        try:
+            with progress_bar(title) as show_share:
+                answer = source.search(
+                    supernet,
+                    device,
+                    given,
+                    precision,
+                    seed,
+                    show_share,
+                    allow_low_top1=allow_low_top1,
+                    runtime=runtime,
+                    batch=images,
+                    target=target,
+                    frozen=frozen,
+                    build=out is not None,
+                )
+                printed = _printed(answer, arch_format, source, supernet)
+        except Infeasible as error:
+            if json:
+                print_json(_infeasible(error, seed))
+            raise
+        file = None if out is None else keep_found(source, answer, out)
     if json:
         print_json(printed if file is None else {**printed, "export": file})
-    else:
+    elif file is None:
         print_search(answer, printed["arch"])
-        if file is not None:
-            print_export(file)
+    else:
+        print_search({**answer, "verified": {}}, printed["arch"])
+        print_export(file)  # which says how it was verified
     print_doubts(answer["provenance"])
     print_warnings(answer["warnings"])
 

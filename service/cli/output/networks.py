@@ -15,7 +15,7 @@ from service.cli.output.tables import print_table, short, stdout_is_utf8
 from service.contracts import (
     bound_in_words,
     images_in_words,
-    measured_in_words,
+    timing_in_words,
     under_runtime,
 )
 
@@ -58,8 +58,8 @@ def print_search(answer: Mapping[str, Any], arch: Mapping[str, Any]) -> None:
     )
     if "footprint" in answer:  # searches stored by earlier versions have none
         typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")
-    if measured := answer.get("verified", {}).get("latency_ms"):
-        typer.echo(measured_in_words(measured))
+    for line in timing_in_words(answer.get("verified", {})):
+        typer.echo(line)
     if "int8" in answer:
         typer.echo(answer["int8"]["in_words"])
     if "id" in answer:

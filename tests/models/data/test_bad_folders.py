@@ -161,6 +161,13 @@ REFUSED = {
     "one-class": (lambda folder: fill(folder, CAT), "one class, cat"),
     "one-image": (lambda folder: fill(folder, CAT, count=1), "one class, cat"),
     "empty-class": (empty_class, "no images of 1 class: emu"),
+    "an-image-beside-empty-classes": (
+        lambda folder: [
+            *((folder / name).mkdir(parents=True) for name in (CAT, "emu")),
+            (folder / "0.png").write_bytes(encoded(picture())),
+        ],
+        "no images of 2 classes: cat, emu",
+    ),
     "other-classes-in-test": (
         lambda folder: split(folder, test=(CAT, "emu")),
         "test has the classes emu, which are none of the class folders of train: cat, dog",
@@ -282,7 +289,7 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path, name):
     classes = len([path for path in place.iterdir() if path.is_dir()]) if place.is_dir() else 2
     with pytest.raises(InputError):
         loaded(folder, classes)
-    assert not list((tmp_path / "images").glob("*"))
+    assert {path.name for path in (tmp_path / "images").glob("*/*")} <= {"lock"}
 
 
 @pytest.mark.parametrize("name", WARNED)

@@ -145,7 +145,24 @@ def test_too_many_damaged_files_leave_no_cache(photos, tmp_path):
     for cache in (None, tmp_path / "images"):
         with pytest.raises(InputError, match=r"damaged: 1 of 80 images, at most 1% .*a/3.png"):
             decoded(photos, cache)
-    assert not list((tmp_path / "images").iterdir())
+    (place,) = (tmp_path / "images").iterdir()
+    assert [path.name for path in place.iterdir()] == ["lock"], "others may wait for it"
+    with pytest.raises(InputError, match="damaged: 1 of 80"):
+        decoded(photos, tmp_path / "images")
+
+
+def test_folders_that_look_alike_have_caches_of_their_own(tmp_path):
+    """Equal names, sizes and times, and other pixels: of two copies of one folder, for example."""
+    for copy, grey in (("one", 10), ("two", 200)):
+        for name in ("a", "b"):
+            path = tmp_path / copy / name / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.new("L", (12, 12), grey).save(path)
+            os.utime(path, (1e9, 1e9))
+    sizes = {path.stat().st_size for path in tmp_path.glob("*/*/*.png")}
+    assert len(sizes) == 1, "the test shows nothing"
+    means = [decoded(tmp_path / copy, tmp_path / "images").images.mean() for copy in ("one", "two")]
+    assert means == [10, 200]
 
 
 def test_a_few_are_left_out_and_named(photos, tmp_path, monkeypatch):

@@ -54,6 +54,10 @@ def test_unknown_name_suggests_the_nearest():
         (lambda r: r["phases"][0].update(kernels=[3, 5]), "first phase trains the largest"),
         (lambda r: r["phases"][1].update(kernels=[9]), "kernels"),
         (lambda r: r["phases"][1].update(epochs=0), "epochs"),
+        (
+            lambda r: r["phases"][1].update(epochs=2, warmup_epochs=2.5),
+            r"phases\[1\].warmup_epochs: expected at most the 2 epochs of the phase, got 2.5",
+        ),
         (lambda r: r["phases"][3].update(always=["middle"]), "always"),
         (
             lambda r: r["phases"][3].update(teacher="me"),

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.bundle.bundle import Bundle
 from models.data.images import (
     FASHION_MNIST_FOLDERS,
+    LabelledImages,
     augment,
     hold_out,
     load_fashion_mnist,
@@ -91,6 +94,9 @@ def test_only_filters_decay():
     assert all(names[id(w)].endswith("weight") for w in decayed["params"])
     assert any("5to3_matrix" in names[id(w)] for w in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(names)
+    assert decayed["nesterov"]
+    plain = make_optimizer(supernet, replace(recipe, momentum=0.0), recipe.phases[0])
+    assert not plain.param_groups[0]["nesterov"]
 
 
 class TestImages:
@@ -125,6 +131,32 @@ class TestImages:
         assert np.array_equal(train_part.images[:], again.images[:])
         sums = [part.images[:].astype(np.int64).sum() for part in (train_part, held, data)]
         assert sums[0] + sums[1] == sums[2]
+
+    @given(
+        st.lists(st.integers(0, 5), min_size=2, max_size=200),
+        st.floats(0.01, 1),
+        st.integers(0, 9),
+    )
+    def test_by_class_each_class_gives_its_share_and_keeps_one(self, labels, share, seed):
+        labels = np.array(labels, np.int64)
+        data = LabelledImages(np.arange(len(labels), dtype=np.uint8)[:, None, None], labels)
+        classes = np.unique(labels)
+        count = max(1, round(share * (len(labels) - len(classes))))
+        if count > len(labels) - len(classes):
+            with pytest.raises(InputError, match="one of each class left for training"):
+                hold_out(data, count, seed, by_class=True)
+            return
+        train, held = hold_out(data, count, seed, by_class=True)
+        assert len(held) == count
+        both = np.concatenate([train.images, held.images])
+        assert (np.sort(both.ravel()) == data.images.ravel()).all()
+        for label in classes:
+            size, taken = (labels == label).sum(), (held.labels == label).sum()
+            assert taken < size
+            if share < 0.5:
+                assert abs(taken - count * size / len(labels)) < 1.5
+        again, _ = hold_out(data, count, seed, by_class=True)
+        assert (again.images == train.images).all()
 
     def test_a_file_that_is_not_idx_is_named(self, tmp_path):
         import gzip

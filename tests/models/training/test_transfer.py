@@ -12,12 +12,13 @@ from PIL import Image
 
 import models.training.trainer
 from models.bundle.bundle import Bundle, add_to_bundle
+from models.data.images import LabelledImages, hold_out
 from models.data.inspection import scan_folder
 from models.errors import InputError
 from models.spaces.files import published_spaces
 from models.supernet.supernet import Supernet, initialize
 from models.training.optim import head_name
-from models.training.recipe import Recipe, parse_recipe
+from models.training.recipe import MOST_EPOCHS, Recipe, parse_recipe
 from models.training.trainer import Trainer
 from models.training.transfer.adaptation import (
     BODY_RATE,
@@ -95,6 +96,11 @@ def test_the_phases_take_the_minutes(recipe, photos, base):
         scan_folder(photos), base, name="pets", minutes=0.2, head_only=True, timer=step_s
     )
     assert [(phase.name, phase.most_steps) for phase in alone.recipe.phases] == [("head", 48)]
+    endless = plan_adaptation(
+        scan_folder(photos), base, name="pets", minutes=6000, timer=lambda *_: 1e-3
+    ).recipe
+    assert parse_recipe(endless.to_json() | {"space": endless.space.to_json()}) == endless
+    assert endless.phases[1].epochs == MOST_EPOCHS
     scratch = scratch_recipe(recipe, 33, 1.0, step_s).recipe
     assert scratch.base is None
     assert [phase.most_steps for phase in scratch.phases] == [21, 39]
@@ -225,6 +231,21 @@ def test_images_that_do_not_fit(base, tmp_path):
         plan(grey, Bundle(tmp_path, {**base.card, "files": {}}, DEBUG))
     with pytest.raises(InputError, match="family 'resnet' cannot be trained in phases"):
         plan(grey, Bundle(base.path, base.card, RESNET))
+
+
+def test_no_class_is_held_out_as_a_whole(base, tmp_path):
+    """A hundred classes of ten images, of which half are held out: drawn from all of them, some
+    class would lose every image."""
+    data = LabelledImages(np.zeros((1000, 1, 1), np.uint8), np.arange(1000) % 100)
+    _, held = hold_out(data, 500, 1, by_class=True)
+    assert (np.bincount(held.labels) == 5).all()
+    recipe = plan_adaptation(
+        scan_folder(write_classes(tmp_path)), base, name="n", minutes=1, timer=step_s
+    ).recipe
+    assert recipe.holdout_by_class
+    most = replace(recipe, holdout_by_class=False, holdout=3 * TRAIN - 2, batch_size=2)
+    with pytest.raises(InputError, match=r"all .* of .*: add `holdout_by_class = true`"):
+        Trainer(most, tmp_path / "training", resume=False, base=base)
 
 
 def test_a_few_input_sizes_are_kept(base):

@@ -11,7 +11,8 @@ from latency_tables.table.conditions import Conditions
 from models.layers import tensor_shapes
 from models.onnx.builder import build_onnx
 from models.spaces.plan import layer_plan, macs, params
-from search.costs.limits import METADATA_BYTES, CostInputs, registered_limits
+from search.costs.limits import CLASS_NAMES_BYTES, METADATA_BYTES, CostInputs, registered_limits
+from service.delivery.stated import stated_classes
 from tests.service.conftest import make_table
 from tests.spaces import DEBUG
 
@@ -48,6 +49,18 @@ def test_the_size_of_a_file_leaves_room_for_its_metadata():
         zeros = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(plan).items()}
         size = len(build_onnx(plan, zeros, {}))
         assert abs(counted - METADATA_BYTES - size) <= 40 * len(plan)
+
+
+def test_names_of_many_classes_are_counted_in_the_size_of_a_file():
+    """A thousand of them take twenty kilobytes of its metadata."""
+    names = stated_classes([f"class number {number}" for number in range(1000)])
+    (text,) = names.values()
+    plan = layer_plan(DEBUG, ARCHS[0])
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(plan).items()}
+    growth = len(build_onnx(plan, zeros, names)) - len(build_onnx(plan, zeros, {}))
+    counted = LIMITS["model_bytes"].make_cost(CostInputs(DEBUG, None, len(text)))
+    more = counted.evaluate(GENES)[0] - costs_of("model_bytes")[0]
+    assert more == pytest.approx(growth - CLASS_NAMES_BYTES, abs=64)
 
 
 def test_latency_is_the_sum_over_the_table():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from models.errors import Infeasible, InputError, NotFound, SubnetSearchError
 from search.costs.costs import CostModel, Factor, latency_costs, macs_costs, params_costs
 from search.evolution.effort import EFFORTS
+from search.evolution.enumeration import is_small
 from search.evolution.local_search import climb
 from search.evolution.operators import neighbours
 from search.evolution.problem import Evaluator, SubnetProblem
@@ -157,6 +158,17 @@ def test_joint_limits_are_decided_like_by_enumeration(shares):
     else:
         with pytest.raises(Infeasible):
             problem.anchor()
+
+
+def test_several_limits_of_a_small_space_are_decided_by_enumeration():
+    """Limits that only one size meets: weighted sums of their costs are least at the ends."""
+    assert is_small(DEBUG)
+    macs = COSTS["macs"]
+    rest = CostModel(DEBUG, tuple(Factor(f.name, f.columns, -f.table) for f in macs.factors), 1e9)
+    for size in np.unique(VALUES["macs"])[::10].tolist():
+        limits = {"macs": size, "rest": 1e9 - size}
+        problem = SubnetProblem(DEBUG, LinearAccuracy(DEBUG), {"macs": macs, "rest": rest}, limits)
+        assert macs.evaluate(problem.anchor()[None]) == size
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "5", None])

@@ -15,6 +15,7 @@ import models.onnx.export
 from models.bundle.bundle import Bundle, add_to_bundle
 from models.bundle.card import PREDICTOR
 from models.bundle.measured import Measured, compress, read_measured
+from models.data.datasets import load_dataset
 from models.spaces.arch import Arch
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
@@ -41,10 +42,15 @@ def bundle(home: Path, tmp_path: Path) -> Bundle:
                 pixels = rng.integers(0, 256, (12, 12), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     recipe = {**load_recipe("debug").to_json(), "dataset": str(tmp_path / "photos"), "holdout": 20}
+    sha256 = load_dataset(recipe["dataset"], DEBUG).sha256
     card = {
         "recipe": recipe,
         "energy": {},
-        "data": {"name": "photos", "held_out_images": recipe["holdout"]},
+        "data": {
+            "name": "photos",
+            "held_out_images": recipe["holdout"],
+            "images_sha256": sha256,
+        },
     }
     genes = np.unique(DEBUG.sample(60, rng), axis=0)
     rows = [Measured(arch, made_up_top1(arch), "fit") for arch in DEBUG.decode(genes)]

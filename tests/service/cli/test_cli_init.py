@@ -14,7 +14,8 @@ from latency_tables.benchmark import measure
 from models.training.planning import plan
 from models.training.recipe import load_recipe
 from service.cli.devices import measuring
-from tests.fake_stopwatch import FakeStopwatch
+from service.delivery.timing import HostTimer
+from tests.fake_stopwatch import CONDITIONS, FakeStopwatch
 from tests.service.conftest import SUPERNET, catalog_of
 
 ON = ("--supernet", SUPERNET, "--device", "host")
@@ -125,8 +126,32 @@ def test_one_command_measures_searches_and_writes_the_file(
     assert answer["limits"] == {}
     assert answer["export"]["path"] == str(out)
     onnx.checker.check_model(out)
-    shown = run(*asked, "--measure", "--allow-low-top1", "--latency-ms", 1000)
+    # The file is timed and judged as a service does, and stepped down from.
+    slowness, budget = [1.2], answer["latency_ms"]
+
+    def times_ms(timer, model, conditions):
+        props = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
+        ms = json.loads(props["subnet_search.predicted"])["latency_ms"]
+        return np.full((2, 3), ms * (slowness.pop() if slowness else 1.0))
+
+    monkeypatch.setattr(HostTimer, "conditions", lambda *_: CONDITIONS)
+    monkeypatch.setattr(HostTimer, "times_ms", times_ms)
+    timed = (*asked, "--measure", "--allow-low-top1", "--latency-ms", budget)
+    shown = run(*timed)
     assert "measuring this machine" not in shown.stderr  # it has a table
     assert f"{out}: " in shown.stdout
+    assert shown.stdout.count(f"; budget of {budget:g} ms: met") == 1
+    assert "1 network predicted to meet the budget missed it when timed" in shown.stdout
+    slowness += [1.0, 1.2]
+    stepped = run_json(*timed)
+    (missed,) = stepped["verified"]["stepped_down"]
+    assert stepped["export"]["verified"] == stepped["verified"]
+    assert missed["arch"] == answer["arch"] != stepped["arch"]
+    assert stepped["latency_ms"] == stepped["export"]["predicted"]["latency_ms"] < budget
+    out.unlink()
+    slowness += [50.0]
+    slow = run(*timed, code=1).stderr
+    assert f"the network predicted to meet {budget:g} ms missed it" in " ".join(slow.split())
+    assert not out.exists()
     refused = run("search", *ON, "--measure", "--server", "http://127.0.0.1:9", code=2).stderr
     assert "--measure is of this machine" in refused
