@@ -47,7 +47,7 @@ def images(recipe: Recipe) -> Dataset:
     shape = (recipe.holdout + 4096, size, size)
     pixels = rng.integers(0, 256, shape if channels == 1 else (*shape, channels)).astype(np.uint8)
     data = LabelledImages(pixels, rng.integers(0, recipe.space.classes, len(pixels)))
-    return Dataset(data, data, "made up", "", "", ("",) * recipe.space.classes)
+    return Dataset(data, data, "made up", "", "", ("",) * recipe.space.classes, "")
 
 
 def measure(recipe: Recipe, steps: int) -> tuple[float, float, float]:

@@ -59,6 +59,7 @@ def test_names_of_many_classes_are_counted_in_the_size_of_a_file():
     zeros = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(plan).items()}
     growth = len(build_onnx(plan, zeros, names)) - len(build_onnx(plan, zeros, {}))
     counted = LIMITS["model_bytes"].make_cost(CostInputs(DEBUG, None, len(text)))
+    assert counted is not None
     more = counted.evaluate(GENES)[0] - costs_of("model_bytes")[0]
     assert more == pytest.approx(growth - CLASS_NAMES_BYTES, abs=64)
 
