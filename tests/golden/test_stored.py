@@ -1,4 +1,4 @@
-"""A database and a backup of 600789d are taken up as they are (stored/, see PROVENANCE.md)."""
+"""A database, a backup and a home of 600789d are taken up as they are (stored/, PROVENANCE.md)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
 from service.storage.database import head
+from tests.trainings import write_photos
 
 pytestmark = pytest.mark.golden
 STORED = Path(__file__).parent / "stored"
@@ -87,6 +90,51 @@ def test_an_old_backup_is_restored_and_comes_out_the_same(run, tmp_path):
     made = [json.loads(found.pop("backup.json"))["schema"] for found in (before, after)]
     assert made == ["0007_searches_of_a_device", head()]
     assert {name: after[name] for name in before} == before
+
+
+@pytest.fixture
+def old_home(run, tmp_path, monkeypatch):
+    """A home with a trained supernet, a device, a stored front, and a training that was killed."""
+    with tarfile.open(STORED / "home.tar.gz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_supernet_and_the_file_of_an_old_home_are_used(run, old_home):
+    names = {supernet["name"]: supernet for supernet in run("supernets", "list")}
+    assert all(names["grown"]["capabilities"].values())
+    found = json.loads((old_home / "found.json").read_text())
+    (old_home / "arch.json").write_text(json.dumps(found["arch"]))
+    asked = ("--supernet", "grown", "--device", "old-phone")
+    (same,) = run("predict", *asked, "--archs", "arch.json")
+    assert same["top1"] == pytest.approx(found["top1"], abs=1e-6)
+    assert same["latency_ms"] == pytest.approx(found["latency_ms"], rel=1e-9)
+    assert run("search", *asked)["top1"] >= found["top1"] - 1e-6
+    points = run("front", *asked)["points"]
+    assert points[-1]["top1"] >= found["top1"] - 1e-6
+    checks = {check["name"]: check["passed"] for check in run("verify", "net.onnx")["checks"]}
+    assert {name for name, passed in checks.items() if passed} >= {"parity", "structure", "top1"}
+    run("export", "--supernet", "grown", "--arch", "arch.json", "-o", "again.onnx")
+    before, after = (logits(old_home / name) for name in ("net.onnx", "again.onnx"))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_training_that_an_old_version_began_is_finished(run, old_home):
+    write_photos(old_home / "photos")
+    done = run("supernets", "train", "stopped.toml", "--resume", "--no-predictor")
+    names = {supernet["name"]: supernet for supernet in run("supernets", "list")}
+    assert names["stopped"]["capabilities"]["deliver"], done
+
+
+def logits(path):
+    """What a file computes of an image of its size."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+    pixels = np.random.default_rng(0).normal(size=(1, *image.shape[1:])).astype(np.float32)
+    return session.run(None, {image.name: pixels})[0]
 
 
 def members(path):
