@@ -15,6 +15,7 @@ from .descriptions import remove_device as remove_device
 from .descriptions import summarize_supernets as summarize_supernets
 from .descriptions import summarize_trainings as summarize_trainings
 from .devices import Devices as Devices
+from .devices import KeptTable as KeptTable
 from .devices import open_devices as open_devices
 from .devices import summarize_devices as summarize_devices
 from .energy import ledger as ledger

@@ -69,7 +69,7 @@ class Catalog:
         """A supernet on a device (by name, as an inline profile, or none).
 
         Args:
-            precision: of the device's table, as `Devices.resolve` takes it.
+            precision: of the device's table, as `Devices.kept` takes it.
             runtime: which the device's table must be of; None: any.
 
         Raises:
@@ -84,17 +84,19 @@ class Catalog:
             check_runtime(table, runtime, supernet)
             check(table, bundle.space if table.space == bundle.space.name else None)
             return self.context_of(bundle, table, self._float_table(table, table.device))
-        kept = self.devices.resolve(device, bundle.space.name, precision)
+        if device is None:
+            return self.context_of(bundle, None)
+        kept = self.devices.table(device, bundle.space.name, precision)
         check_runtime(kept, runtime, supernet)
         return self.context_of(bundle, kept, self._float_table(kept, device))
 
-    def _float_table(self, table: LatencyTable | None, device: str | None) -> LatencyTable | None:
+    def _float_table(self, table: LatencyTable, device: str) -> LatencyTable | None:
         """The device's own table at fp32, to compare one of another precision with."""
-        if table is None or table.conditions.precision == "fp32":
+        if table.conditions.precision == "fp32":
             return None
         with suppress(NotFound):
-            found = self.devices.resolve(device, table.space, "fp32")
-            if found and found.conditions.runtime == table.conditions.runtime:
+            found = self.devices.table(device, table.space, "fp32")
+            if found.conditions.runtime == table.conditions.runtime:
                 return found  # one runtime's times say nothing about another's
         return None
 
@@ -208,13 +210,13 @@ def changed_since(
     return None
 
 
-def check_runtime(table: LatencyTable | None, runtime: str | None, supernet: str) -> None:
+def check_runtime(table: LatencyTable, runtime: str | None, supernet: str) -> None:
     """Refuse the table of one runtime for another.
 
     Raises:
         InputError: the table is of another runtime than `runtime`; says how to get one of it.
     """
-    if table is None or runtime is None or table.conditions.runtime == runtime:
+    if runtime is None or table.conditions.runtime == runtime:
         return
     name, there = table.device, table.conditions.runtime
     raise InputError(

@@ -148,7 +148,13 @@ def remove_device(
     return DeviceRemoved(
         name=name,
         removed=[
-            TableRemoved(space=r.space, precision=r.precision, revision=r.number, sha256=r.sha256)
+            TableRemoved(
+                space=r.space,
+                precision=r.precision,
+                revision=r.number,
+                sha256=r.sha256,
+                owner=r.owner,
+            )
             for r in removed
         ],
         remaining=[_table(item) for item in remaining],
@@ -159,7 +165,7 @@ def describe_correction(catalog: Catalog, corrected: Correction) -> CorrectionRe
     """A device whose table was corrected just now."""
     revision = corrected.revision
     return CorrectionRead(
-        **describe_device(catalog, revision.device).model_dump(),
+        **describe_device(catalog, corrected.name).model_dump(),
         space=revision.space,
         precision=revision.precision,
         revision=revision.number,

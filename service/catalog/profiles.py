@@ -13,13 +13,13 @@ from latency_tables.table import Conditions, LatencyTable, Sitting
 from models.errors import Conflict, InputError, NotFound
 from models.spaces import layer_plan
 from service.catalog.catalog import Catalog
-from service.catalog.devices import Devices
+from service.catalog.devices import Devices, KeptTable
 
 if TYPE_CHECKING:
     from service.storage import Revision
 
 
-def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting]:
+def read_sitting(catalog: Catalog, value: object) -> tuple[KeptTable, Sitting]:
     """A device's table, and what a file that its kit wrote later says of its speed.
 
     Raises:
@@ -32,20 +32,23 @@ def read_sitting(catalog: Catalog, value: object) -> tuple[LatencyTable, Sitting
 
     profile, conditions = parse_head(value, "rounds")
     space = catalog.space(profile["space"])
-    table = catalog.devices.table(profile["name"], space.name, conditions.precision)
+    kept = catalog.devices.kept(profile["name"], space.name, conditions.precision)
+    table = kept.table
     known = {table.conditions.measured_at, *(sitting.measured_at for sitting in table.sittings)}
     if conditions.measured_at in known - {None}:
         raise Conflict(
             f"sitting: what was measured at {conditions.measured_at} is in the table of device "
             f"{table.device!r} already; run the kit again, at another time"
         )
-    return table, sitting_from_kit(profile, conditions, space, table)
+    return kept, sitting_from_kit(profile, conditions, space, table)
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
     """A table corrected by whole networks, and what that changed."""
 
+    name: str
+    """Of the device, as it was asked for."""
     table: LatencyTable
     revision: Revision
     networks: list[dict[str, Any]]
@@ -59,7 +62,6 @@ def correct_device(
     name: str,
     measurements: Mapping[str, Any],
     conditions: Conditions | None = None,
-    **stored: Any,
 ) -> Correction:
     """Fit a device's current table to networks timed on it, and keep it as a new revision.
 
@@ -67,16 +69,17 @@ def correct_device(
         measurements: `{"arch": [...], "latency_ms": [...], "batch", "runtime"}`, and "space" and
             "precision" where the device has several tables. Without a runtime, the table's counts.
         conditions: under what they were timed; None: the table's.
-        stored: as `Devices.add` takes it.
 
     Raises:
         NotFound: if there is no such device, or no such table of it.
         InputError: naming what does not hold, also if there are too few networks.
         BadTable: if the corrected table does not hold.
+        Conflict: if the device got another table meanwhile.
     """
     from latency_tables.fitting import WholeNetworks, fit_table
 
-    table = _table(catalog, name, measurements)
+    kept = _kept(catalog, name, measurements)
+    table = kept.table
     space = catalog.space(table.space)
     rest = {k: v for k, v in measurements.items() if k not in ("space", "precision")}
     there, here = table.conditions, conditions or table.conditions
@@ -96,10 +99,9 @@ def correct_device(
     corrected = replace(corrected, sittings=table.sittings_before(drift))
     after = [corrected.network_ms(plan) for plan in plans]
     times = measured.latency_ms_N.tolist()
-    revision = catalog.keep_device(
-        corrected, replace=True, correcting=True, measurements=dict(measurements), **stored
-    )
+    revision = catalog.keep_device(corrected, follows=kept, measurements=dict(measurements))
     return Correction(
+        name,
         corrected,
         revision,
         [
@@ -115,7 +117,7 @@ def correct_device(
     )
 
 
-def _table(catalog: Catalog, name: str, measurements: Mapping[str, Any]) -> LatencyTable:
+def _kept(catalog: Catalog, name: str, measurements: Mapping[str, Any]) -> KeptTable:
     chosen = {}
     for field in ("space", "precision"):
         value = measurements.get(field)
@@ -131,7 +133,7 @@ def only_table(
     space: str | None = None,
     precision: str | None = None,
     where: str = "",
-) -> LatencyTable:
+) -> KeptTable:
     """The only table of a device, or the only one for this space, at this precision.
 
     Args:
@@ -141,14 +143,15 @@ def only_table(
         NotFound: there is no such device or table.
         InputError: it has several of them.
     """
-    tables = devices.tables(name)
+    tables = devices.get(name)
     found = [
-        table
-        for table in tables
-        if space in (None, table.space) and precision in (None, table.conditions.precision)
+        kept
+        for kept in tables
+        if space in (None, kept.table.space)
+        and precision in (None, kept.table.conditions.precision)
     ]
     if len(found) != 1:
-        known = [f"{table.space} ({table.conditions.precision})" for table in tables]
+        known = [f"{kept.table.space} ({kept.table.conditions.precision})" for kept in tables]
         raise (InputError if found else NotFound)(
             f"{where}expected space and precision of one table of device {name!r}, which has "
             f"{', '.join(known)}; got space {space!r}, precision {precision!r}"

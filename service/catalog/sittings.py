@@ -6,14 +6,17 @@ them: a search chooses networks that the table takes for fast.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latency_tables.table import LatencyTable, Sitting
 from models.bundle import PREDICTOR, Bundle
+from models.errors import Conflict
 from models.spaces import Arch
 from service.catalog.catalog import Catalog
+from service.catalog.devices import KeptTable
 from service.catalog.fronts import FrontStore
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 NETWORKS, REFERENCES, SEARCHED = 40, 20, 20
 """Networks of a sitting: at random for the error, at random for the drift, from the front."""
+ATTEMPTS = 5
+"""Of keeping a sitting, when others keep theirs at the same moment."""
 
 
 def time_sitting(
@@ -68,9 +73,23 @@ def draw_searched(
     return context.space.decode(front.genes[rows])
 
 
-def keep_sitting(catalog: Catalog, table: LatencyTable, sitting: Sitting) -> LatencyTable:
-    """Keep one more sitting of a device's table as its next revision; returns that table."""
-    grown = table.with_sitting(sitting)
-    # Nothing that lint judges has changed, and the table was kept before.
-    catalog.devices.add(grown, replace=True, correcting=True)
-    return grown
+def keep_sitting(catalog: Catalog, kept: KeptTable, sitting: Sitting) -> KeptTable:
+    """Keep one more sitting of a device's table as its next revision, beside those that others kept
+    while it took place; returns that revision.
+
+    Raises:
+        Conflict: the device got another table meanwhile, of which the sitting tells nothing.
+    """
+    devices, table = catalog.devices, kept.table
+    for attempt in range(ATTEMPTS):
+        grown = kept.table.with_sitting(sitting)
+        try:
+            # Nothing that lint judges has changed, and the table was kept before.
+            stored = devices.add(grown, follows=kept)
+        except Conflict:
+            kept = devices.kept(kept.name, table.space, table.conditions.precision)
+            if kept.table.costs_sha256 != table.costs_sha256 or attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return replace(kept, table=grown, sha256=stored.sha256, revision=stored.number)
+    raise AssertionError

@@ -183,7 +183,7 @@ class LocalSource:
         from latency_tables.fitting import profile_of_table
         from service.catalog import only_table, open_devices
 
-        return profile_of_table(only_table(open_devices(settings()), name, space, precision))
+        return profile_of_table(only_table(open_devices(settings()), name, space, precision).table)
 
     def remove_device(
         self, name: str, *, space: str | None, precision: str | None

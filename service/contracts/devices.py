@@ -175,6 +175,9 @@ class TableRemoved(BaseModel):
     precision: str
     revision: int = Field(description="The current one; those before it are removed, too.")
     sha256: str
+    owner: str | None = Field(
+        None, description="Who added it; null: somebody at the service's machine, without a key."
+    )
 
 
 class DeviceRemoved(BaseModel):

@@ -20,6 +20,10 @@ from pydantic.json_schema import JsonSchemaValue
 from service.contracts.timestamps import read_moment
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
+DeviceName = Annotated[
+    str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}(@[a-zA-Z0-9._@-]{1,64})?$")
+]
+"""NAME, or NAME@OWNER for the private device of an owner."""
 Moment = Annotated[
     datetime,
     BeforeValidator(read_moment),

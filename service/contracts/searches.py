@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.contracts.fields import Arch, FileBatch, Moment, Name, Schema
+from service.contracts.fields import Arch, DeviceName, FileBatch, Moment, Name, Schema
 from service.contracts.latency import BATCH, RUNTIME
 from service.contracts.limits import Constraints, LimitNumbers, limit_names
 from service.contracts.records import Search, Sort, Status
@@ -75,7 +75,7 @@ class SearchRequest(Schema):
     for the cheapest one."""
 
     supernet: Name = Field(description="A name from /v1/supernets.")
-    device: Name | dict[str, Any] = Field(
+    device: DeviceName | dict[str, Any] = Field(
         description="A name from /v1/devices, or a whole device profile as POST /v1/devices takes."
     )
     target: TargetRequest | None = Field(

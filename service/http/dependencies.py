@@ -165,6 +165,7 @@ async def get_catalog(service: ServiceDep, caller: CallerDep) -> Catalog:
 
 CatalogDep = Annotated[Catalog, Depends(get_catalog)]
 NamePath = Annotated[str, Path(max_length=64)]
+DevicePath = Annotated[str, Path(max_length=129, description="NAME, or NAME@OWNER.")]
 
 
 def get_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> Search:

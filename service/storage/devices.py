@@ -68,6 +68,7 @@ class DeviceStore:
         table: LatencyTable,
         *,
         replace: bool = False,
+        follows: str | None = None,
         measurements: Mapping[str, Any] | None = None,
         owner: str | None = None,
         shared: bool = True,
@@ -76,14 +77,16 @@ class DeviceStore:
 
         Args:
             replace: whether there may be a table for its device, space and precision already.
+            follows: sha256 of the table that it was computed from, which has to be the current one;
+                "": there has to be none. None: whichever is current.
             measurements: whole networks by which the revision before was corrected.
 
         Raises:
-            Conflict: if there is one and `replace` is false.
+            Conflict: if there is one and `replace` is false, or another than `follows`.
         """
         for attempt in range(ATTEMPTS):
             try:
-                return self._add(table, replace, measurements, owner, shared)
+                return self._add(table, replace, follows, measurements, owner, shared)
             except IntegrityError:  # somebody stored the same revision or text meanwhile
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -93,6 +96,7 @@ class DeviceStore:
         self,
         table: LatencyTable,
         replace: bool,
+        follows: str | None,
         measurements: Mapping[str, Any] | None,
         owner: str | None,
         shared: bool,
@@ -115,6 +119,12 @@ class DeviceStore:
                 )
             sha256 = sha256_of_text(content)
             if last is None or last.sha256 != sha256 or measurements is not None:
+                if follows not in (None, "" if last is None else last.sha256):
+                    raise Conflict(
+                        f"device {table.device!r} got another table for space {table.space!r} at "
+                        f"{precision}, or lost it, while this one was computed from the one "
+                        "before: repeat it with the present table"
+                    )
                 if session.get(ProfileRow, sha256) is None:
                     session.add(ProfileRow(sha256=sha256, content=content))
                     session.flush()
@@ -159,21 +169,11 @@ class DeviceStore:
             ]
             session.execute(delete(ProfileRow).where(ProfileRow.sha256.in_(texts), *unused))
 
-    def names(self, seen: Seen = None) -> list[str]:
-        """Every device that has a table, sorted."""
-        query = select(DeviceTableRow.device).distinct().order_by(DeviceTableRow.device)
-        query = query.where(_among(seen))
+    def keys(self, seen: Seen = None) -> list[tuple[str, str, str, str]]:
+        """To whom each table is private, or "", its device, space and precision, sorted."""
+        query = select(*_KEY).distinct().order_by(*_KEY).where(_among(seen))
         with read_connection(self._engine) as connection:
-            return list(connection.scalars(query))
-
-    def keys(self, seen: Seen = None) -> list[tuple[str, str, str]]:
-        """Device, space and precision of every table, sorted."""
-        columns = (DeviceTableRow.device, DeviceTableRow.space, DeviceTableRow.precision)
-        query = select(*columns).distinct().order_by(*columns).where(_among(seen))
-        with read_connection(self._engine) as connection:
-            return [
-                (device, space, precision) for device, space, precision in connection.execute(query)
-            ]
+            return [row._tuple() for row in connection.execute(query)]
 
     def current(self, device: str, seen: Seen = None) -> list[Revision]:
         """The current tables of a device, by space and precision; none if it is unknown.
@@ -222,15 +222,14 @@ class DeviceStore:
 
     def current_sha256(
         self, devices: Iterable[str], seen: Seen = None
-    ) -> dict[tuple[str, tuple[str, str]], str]:
-        """What the current tables of devices hash to, by device and (space, precision).
-
-        Of a private table and a shared one of the same name the private one counts.
-        """
+    ) -> dict[tuple[str, str, tuple[str, str]], str]:
+        """What the current tables of devices hash to, by the owner to whom they are private, or "",
+        device, and (space, precision); shared ones come first."""
         with read_connection(self._engine) as connection:
             rows = connection.execute(*_asked(_CURRENT_SHA256, devices, seen))
             return {
-                (device, (space, precision)): sha256 for device, space, precision, sha256 in rows
+                (private_to, device, (space, precision)): sha256
+                for private_to, device, space, precision, sha256 in rows
             }
 
 
@@ -274,7 +273,7 @@ _ALL: Any = select(*DeviceTableRow.__table__.columns, ProfileRow.content).join(
 )
 # Made once: to put a statement together takes longer than to run one of these.
 _CURRENT = _current(_ALL)
-_CURRENT_SHA256 = _current(select(*_KEY[1:], DeviceTableRow.sha256))
+_CURRENT_SHA256 = _current(select(*_KEY, DeviceTableRow.sha256))
 
 
 def _asked(

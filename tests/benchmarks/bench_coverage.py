@@ -59,14 +59,14 @@ def measured_table(catalog: Catalog, given: argparse.Namespace, apart: timedelta
     if key not in catalog.devices.keys().get(DEVICE, ()):
         options = MeasureOptions(device=DEVICE, target_s=given.seconds)
         catalog.keep_device(measure_space(space, options=options))
-    table = catalog.devices.table(DEVICE, space.name)
-    while 1 + len(table.sittings) < given.sittings:
-        wait_until(_last(table) + apart, "until the table's next sitting")
+    kept = catalog.devices.kept(DEVICE, space.name)
+    while 1 + len(kept.table.sittings) < given.sittings:
+        wait_until(_last(kept.table) + apart, "until the table's next sitting")
         options = MeasureOptions(target_s=given.seconds * SHARE_OF_TABLE)
-        found = time_sitting(catalog, bundle, table, options)
+        found = time_sitting(catalog, bundle, kept.table, options)
         assert found.sitting is not None
-        table = keep_sitting(catalog, table, found.sitting)
-    return table
+        kept = keep_sitting(catalog, kept, found.sitting)
+    return kept.table
 
 
 def _last(table: LatencyTable) -> datetime:

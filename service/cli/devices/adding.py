@@ -62,7 +62,7 @@ def import_(
         from service.catalog import keep_sitting, read_sitting
 
         sat = keep_sitting(known, *read_sitting(known, read_json(Path(name))))
-        show_all([sat.device], json=json)
+        show_all([sat.table.device], json=json)
         return
     if path is None and space is None:
         profile = read_json(Path(name)).read(known.read_profile)

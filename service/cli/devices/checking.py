@@ -46,7 +46,8 @@ def check(
         raise InputError("--correct stores a table and --dry-run stores none: choose one")
     known = catalog()
     bundle = known.supernets.get(supernet)
-    table = known.devices.table(name, bundle.space.name, precision)
+    kept = known.devices.kept(name, bundle.space.name, precision)
+    table = kept.table
     options = MeasureOptions(target_s=target_s)
     with progress_bar(f"timing networks of {bundle.space.name}") as show_share:
         found = time_sitting(
@@ -57,7 +58,7 @@ def check(
     if not json:
         _print(report)
     if not (correct or dry_run):
-        report |= _sittings(keep_sitting(known, table, found.sitting))
+        report |= _sittings(keep_sitting(known, kept, found.sitting).table)
     if correct:
         here = dataclasses.replace(found.conditions, power_w=table.conditions.power_w)
         try:

@@ -104,6 +104,7 @@ def remove(
         return
     for table in found.removed:
         which = f"{name} for space {table.space} at {table.precision}"
+        which += "" if table.owner is None else f", added by {table.owner}"
         typer.echo(f"removed: {which}, revision {table.revision} and those before it")
     typer.echo("stored searches keep the tables that they were asked with")
     for left in found.remaining:

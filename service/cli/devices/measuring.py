@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import Conflict, InputError
+from models.schema import NAME_WORDS, is_name
 from service.cli.common import (
     MEASURE_S,
     Json,
@@ -149,8 +150,8 @@ def measure(  # long: a parameter for each option
                 typer.echo(f"batch {options.batch} is device {options.device}", err=True)
             _measure_here(known, space, options, power_w, replace=replace)
         for device in devices if ssh is None else ():
-            table = known.devices.table(device, space.name, precision)
-            add_sittings(supernet, table, sittings, between, target_s)
+            kept = known.devices.kept(device, space.name, precision)
+            add_sittings(supernet, kept, sittings, between, target_s)
     show_all(list(devices), json=json)
     if not json:
         first, asked = (
@@ -226,6 +227,8 @@ def _check_start(
     known: Catalog, space: SearchSpace, options: MeasureOptions, *, resume: bool, replace: bool
 ) -> None:
     name = options.device
+    if not is_name(name):
+        raise InputError(f"NAME: expected {NAME_WORDS}, got {name!r}")
     if not replace and _is_measured(known, space, options):
         raise Conflict(
             f"device {name!r} has a table for space {space.name!r} at {options.precision}: "

@@ -11,6 +11,7 @@ from service.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
+    from service.catalog import KeptTable
 
 SHARE_OF_TABLE = 0.25
 """Time of a further sitting as a share of the table's: it times whole networks alone."""
@@ -19,9 +20,9 @@ STEP_S = 1.0
 
 
 def add_sittings(
-    supernet: str, table: LatencyTable, sittings: int, apart: timedelta, target_s: float
-) -> LatencyTable:
-    """Time networks again until `table` has so many sittings, each kept as the next revision.
+    supernet: str, kept: KeptTable, sittings: int, apart: timedelta, target_s: float
+) -> None:
+    """Time networks again until a table has so many sittings, each kept as the next revision.
 
     Args:
         apart: from the end of one sitting to the start of the next.
@@ -33,13 +34,12 @@ def add_sittings(
     known = catalog()
     bundle = known.supernets.get(supernet)
     options = MeasureOptions(target_s=target_s * SHARE_OF_TABLE)
-    while (number := 2 + len(table.sittings)) <= sittings:
-        wait_until(_last_sitting(table) + apart, f"until sitting {number} of {sittings}")
+    while (number := 2 + len(kept.table.sittings)) <= sittings:
+        wait_until(_last_sitting(kept.table) + apart, f"until sitting {number} of {sittings}")
         with progress_bar(f"sitting {number} of {sittings}") as show_share:
-            found = time_sitting(known, bundle, table, options, on_progress=show_share)
+            found = time_sitting(known, bundle, kept.table, options, on_progress=show_share)
         assert found.sitting is not None
-        table = keep_sitting(known, table, found.sitting)
-    return table
+        kept = keep_sitting(known, kept, found.sitting)
 
 
 def _last_sitting(table: LatencyTable) -> datetime:

@@ -26,7 +26,7 @@ from service.contracts import (
     DeviceRemoved,
     Measurements,
 )
-from service.http.dependencies import CatalogDep, NamePath
+from service.http.dependencies import CatalogDep, DevicePath
 from service.http.problems import problems
 from service.http.scopes import requires
 from service.http.strict_json import StrictRoute
@@ -50,7 +50,7 @@ def list_devices(catalog: CatalogDep) -> DeviceList:
 
 @router.get("/devices/{name}", tags=["devices"], responses=problems(404))
 @requires("read")
-def read_device(name: NamePath, catalog: CatalogDep) -> DeviceRead:
+def read_device(name: DevicePath, catalog: CatalogDep) -> DeviceRead:
     """One device: its latency tables without their entries, and what is odd about them."""
     return describe_device(catalog, name)
 
@@ -63,21 +63,21 @@ def read_device(name: NamePath, catalog: CatalogDep) -> DeviceRead:
 )
 @requires("read")
 def read_table(
-    name: NamePath, catalog: CatalogDep, space: OfSpace = None, precision: AtPrecision = None
+    name: DevicePath, catalog: CatalogDep, space: OfSpace = None, precision: AtPrecision = None
 ) -> Response:
     """A device's only latency table, with its entries, as a profile.
 
     POST /v1/devices takes it, and so does the `device` of a search. Where the device has several
     tables, `space` and `precision` say which.
     """
-    table = only_table(catalog.devices, name, space, precision)
+    table = only_table(catalog.devices, name, space, precision).table
     return JSONResponse(profile_of_table(table))
 
 
 @router.delete("/devices/{name}", tags=["devices"], responses=problems(404, 409))
 @requires("search")
 def delete_device(
-    name: NamePath, catalog: CatalogDep, space: OfSpace = None, precision: AtPrecision = None
+    name: DevicePath, catalog: CatalogDep, space: OfSpace = None, precision: AtPrecision = None
 ) -> DeviceRemoved:
     """Remove a device or some of its tables, with every revision; its owner may, and admins.
 
@@ -116,7 +116,7 @@ def add_device(
 @router.post("/devices/{name}/measurements", tags=["devices"], responses=problems(404))
 @requires("search")
 def add_measurements(
-    name: NamePath,
+    name: DevicePath,
     measurements: Annotated[dict[str, Any], Body(), DescribedAs(Measurements)],
     catalog: CatalogDep,
 ) -> CorrectionRead:

@@ -12,7 +12,14 @@ from models.schema import parse_strict
 from models.spaces import Arch, ArchReader, SearchSpace
 from service.catalog import DeploymentContext, changed_since, explain, picture, read_front
 from service.contracts import Explanation, Search
-from service.http.dependencies import CatalogDep, NamePath, SearchDep, Service, ServiceDep
+from service.http.dependencies import (
+    CatalogDep,
+    DevicePath,
+    NamePath,
+    SearchDep,
+    Service,
+    ServiceDep,
+)
 from service.http.problems import problems
 from service.http.ranges import entity_tag, not_modified
 from service.http.scopes import requires
@@ -74,7 +81,8 @@ def draw_network(
     arch: ArchText,
     catalog: CatalogDep,
     device: Annotated[
-        str | None, Query(max_length=64, description="Whose latency to share out among the layers.")
+        str | None,
+        Query(max_length=129, description="Whose latency to share out among the layers."),
     ] = None,
     precision: Precision | None = None,
     if_none_match: IfNoneMatch = None,
@@ -92,7 +100,7 @@ def draw_network(
 @requires("read")
 def explain_network(
     name: NamePath,
-    device: NamePath,
+    device: DevicePath,
     catalog: CatalogDep,
     latency_ms: Annotated[
         float | None,

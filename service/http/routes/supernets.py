@@ -27,7 +27,7 @@ from service.contracts import (
     SupernetRead,
     SupernetRemoved,
 )
-from service.http.dependencies import CatalogDep, NamePath, ServiceDep
+from service.http.dependencies import CatalogDep, DevicePath, NamePath, ServiceDep
 from service.http.problems import problems
 from service.http.ranges import not_modified
 from service.http.scopes import requires
@@ -83,7 +83,7 @@ def read_predictor(name: NamePath, catalog: CatalogDep) -> PredictorPoints:
 @requires("read")
 def read_front(
     name: NamePath,
-    device: NamePath,
+    device: DevicePath,
     catalog: CatalogDep,
     latency_ms: Annotated[
         float | None,

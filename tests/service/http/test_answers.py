@@ -104,7 +104,7 @@ def test_a_sitting_leaves_what_was_found_current_but_for_limits_on_the_bound(tex
     plain = ask(store, table, latency_ms=0.8)
     bounded = ask(store, table, seed=1, latency_ms=0.8, latency_confidence=0.9)
     grown = table.with_sitting(Sitting(measured_at=None, networks=60, ratio=1.2))
-    devices.add(grown, replace=True, correcting=True)
+    devices.add(grown, follows=devices.kept(table.device, table.space))
     assert grown.sha256 != table.sha256
     assert (text(plain.id)["current"], text(bounded.id)["current"]) == (True, False)
     devices.add(make_table(network_overhead_ms=0.5), replace=True)

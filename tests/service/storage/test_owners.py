@@ -73,8 +73,10 @@ class World:
         assert answer.status_code in (201, 202), answer.text
         return answer.json()
 
-    def path(self, template, kind):
+    def path(self, template, kind, who=""):
         names = {"search_id": self.things[kind]["search"], "device": self.things[kind]["device"]}
+        if (who, kind) == ("root", "private"):
+            names["device"] += "@ann"  # a name alone is nobody else's
         names["id"] = next(iter(published_networks()))
         names["name"] = (
             names["device"]
@@ -133,7 +135,7 @@ def test_every_route_every_scope_own_or_not(world, method, route, who):
         body: dict[str, object] | None = {} if method == "POST" else None
         # The supernet is for all tests: who may remove it is refused for the parameter.
         options = {"params": {"training": "x"}} if route == "/v1/supernets/{name}" else {}
-        answer = world.ask(who, method, world.path(route, kind), json=body, **options)
+        answer = world.ask(who, method, world.path(route, kind, who), json=body, **options)
         if (method, route) == ("DELETE", "/v1/devices/{name}") and answer.is_success:
             world.add_device(kind)
         wanted = expected(method, route, who, kind)
@@ -171,7 +173,8 @@ def test_lists_show_ones_own_and_what_is_shared(world):
     for who, sees in (("ann", True), ("ann reads", True), ("bob", False), ("root", True)):
         devices = names(who, "/v1/devices", "name")
         assert {DEVICE, shared["device"]} <= devices
-        assert (private["device"] in devices) == sees
+        name = private["device"] + ("@ann" if who == "root" else "")
+        assert (name in devices) == sees
         searches = names(who, "/v1/searches?limit=200", "id")
         assert shared["search"] in searches
         assert (private["search"] in searches) == sees
@@ -223,6 +226,12 @@ def test_names_of_private_devices_are_ones_own(world):
     assert table["network_overhead_ms"] == 0.5
     (table,) = world.ask("root", "GET", "/v1/devices/phone").json()["tables"]
     assert table["network_overhead_ms"] == 0.75
+    # By name and owner an admin has each of them.
+    for owner, overhead in (("ann", 0.25), ("bob", 0.5)):
+        (table,) = world.ask("root", "GET", f"/v1/devices/phone@{owner}").json()["tables"]
+        assert table["network_overhead_ms"] == overhead
+        assert world.search("root", 5.0, device=f"phone@{owner}")["current"] is True
+    assert world.ask("bob", "GET", "/v1/devices/phone@ann").status_code == 404
     # Whoever removes it removes their own; then the shared one is theirs to use, not to remove.
     removed = world.ask("bob", "DELETE", "/v1/devices/phone").json()
     taken = world.ask("bob", "POST", "/v1/devices?replace=true", json=profile)
@@ -232,6 +241,11 @@ def test_names_of_private_devices_are_ones_own(world):
     assert world.ask("root", "DELETE", "/v1/devices/phone").status_code == 200
     assert world.ask("bob", "GET", "/v1/devices/phone").status_code == 404
     assert world.ask("ann", "GET", "/v1/devices/phone/table").json()["network_overhead_ms"] == 0.25
+    refused = world.ask("root", "DELETE", "/v1/devices/phone")
+    assert refused.status_code == 404
+    assert "phone@ann" in refused.json()["detail"]
+    (removed,) = world.ask("root", "DELETE", "/v1/devices/phone@ann").json()["removed"]
+    assert removed["owner"] == "ann"
 
 
 @pytest.mark.slow

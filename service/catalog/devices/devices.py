@@ -1,70 +1,21 @@
-"""Devices of an installation: those that come with the program, and the users' own.
-
-What reads tables is imported when one is asked for: devices are listed without it.
-"""
+"""Users' tables and those that come with the program, by name, as far as a caller sees them."""
 
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from latency_tables.published import BuiltinDevices, choose_table
 from latency_tables.table import HEAD_CHARS, runtime_in
 from models.errors import Conflict, NotFound
-from service.contracts import LOCAL, Caller, DeviceSummary, NotAllowed, TableRevision
+from service.catalog.devices.kept import KeptTable, OpenStore
+from service.contracts import LOCAL, Caller, NotAllowed, TableRevision
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable, TableKey
-    from service.settings import Settings
     from service.storage import DeviceStore, Revision, Seen
-
-OpenStore = Callable[[bool], "DeviceStore | None"]
-"""Opens users' tables. If there is no database yet, `True` creates it and `False` returns None."""
-
-
-def store_opener(settings: Settings) -> OpenStore:
-    """How a process without a service opens users' tables: the database is opened when first
-    needed, and created when first written to."""
-
-    def open_store(create: bool) -> DeviceStore | None:
-        if not create and settings.lacks_default_database:
-            return None
-        from service.storage import DeviceStore, database_exists, open_current  # sqlalchemy
-
-        if not create and not database_exists(settings.database):
-            return None
-        engine = open_current(settings.database)
-        store = DeviceStore(engine)
-        weakref.finalize(store, engine.dispose)
-        return store
-
-    return open_store
-
-
-def open_devices(settings: Settings) -> Devices:
-    """The devices of a process without a service."""
-    return Devices(store_opener(settings))
-
-
-@dataclass(frozen=True, slots=True)
-class KeptTable:
-    """A table of a device and where it is kept."""
-
-    table: LatencyTable
-    sha256: str
-    """Of the table's text."""
-    revision: int | None
-    """Counts from 1; None for one that comes with the program."""
-    created_at: datetime | None
-    owner: str | None = None
-    """Who added it; None: somebody at this machine, without a key."""
-    shared: bool = True
-    """Whether others see it too."""
 
 
 class Devices:
@@ -96,11 +47,25 @@ class Devices:
         return seen
 
     @property
-    def _seen(self) -> Seen:
-        """Whose devices: the caller's own after the shared ones, which they hide."""
-        if self._caller.sees_all:
-            return None
+    def _own_and_shared(self) -> tuple[str, ...]:
+        """Whose devices a name means: the shared ones, and the caller's own, which hide them."""
         return ("", self._caller.owner) if self._caller.owner else ("",)
+
+    @property
+    def _seen(self) -> Seen:
+        """Whose devices the caller sees at all."""
+        return None if self._caller.sees_all else self._own_and_shared
+
+    def _named(self, private_to: str, device: str) -> str:
+        """What a device is called, for this caller."""
+        return device if private_to in self._own_and_shared else f"{device}@{private_to}"
+
+    def _meant(self, name: str) -> tuple[str, Seen]:
+        """The device that a name means, and among whose."""
+        device, _, owner = name.partition("@")
+        if owner and (self._caller.sees_all or owner == self._caller.owner):
+            return device, (owner,)
+        return name, self._own_and_shared
 
     @property
     def store(self) -> DeviceStore | None:
@@ -116,14 +81,14 @@ class Devices:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        own = [] if self.store is None else self.store.names(self._seen)
-        return sorted({*self._builtin.names(), *own})
+        return list(self.keys())
 
     def keys(self) -> dict[str, list[TableKey]]:
         """Space and precision of every table, by device, without reading the tables."""
         found = {name: self._builtin.keys(name) for name in self._builtin.names()}
-        for device, space, precision in [] if self.store is None else self.store.keys(self._seen):
-            found.setdefault(device, []).append((space, precision))
+        own = [] if self.store is None else self.store.keys(self._seen)
+        for private_to, device, space, precision in own:
+            found.setdefault(self._named(private_to, device), []).append((space, precision))
         return {device: sorted(set(found[device])) for device in sorted(found)}
 
     def runtimes(self) -> dict[tuple[str, TableKey], str | None]:
@@ -131,7 +96,7 @@ class Devices:
         found = self._builtin.runtimes()
         if self.store is None:
             return found
-        own = self.store.current_sha256(self.store.names(self._seen), self._seen)
+        own = self._sha256_by_name({device for _, device, _, _ in self.store.keys(self._seen)})
         if new := set(own.values()) - set(self._runtimes):
             heads = self.store.heads(new, HEAD_CHARS)
             self._runtimes |= {sha256: runtime_in(head) for sha256, head in heads.items()}
@@ -147,8 +112,17 @@ class Devices:
         found = {key: self._shipped(name, key) for key in self._builtin.keys(name)}
         found |= self._own(name)
         if not found:
-            raise NotFound.named("device", name, self.names())
+            raise self._unknown(name)
         return [found[key] for key in sorted(found)]
+
+    def _unknown(self, name: str) -> NotFound:
+        names = self.names()
+        if theirs := [known for known in names if known.startswith(f"{name}@")]:
+            return NotFound(
+                f"device {name!r} is neither yours nor shared; say whose private one you mean: "
+                f"{', '.join(theirs)}"
+            )
+        return NotFound.named("device", name, names)
 
     def sees_table(self, name: str, sha256: str) -> bool:
         """Whether the caller sees a device that has this table, or had it in an earlier revision.
@@ -186,12 +160,9 @@ class Devices:
         return self._files[name, key]
 
     def _current(self, name: str) -> list[Revision]:
-        """One revision of each table: the caller's own, else the shared one, else any."""
+        """Current tables of the device that a name means: shared ones, then the caller's own."""
         assert self.store is not None
-        found = self.store.current(name, self._seen)
-        rank = {True: 1, False: 0}
-        found.sort(key=lambda r: 2 if r.owner == self._caller.owner else rank[r.shared])
-        return found
+        return self.store.current(*self._meant(name))
 
     def remove(
         self, name: str, space: str | None = None, precision: str | None = None
@@ -232,7 +203,7 @@ class Devices:
             raise NotAllowed(f"device {name!r} is not yours: its owner removes it, or an admin")
         assert self.store is not None
         keys = [(revision.space, revision.precision) for revision in found]
-        self.store.remove(name, meant.private_to, keys)
+        self.store.remove(meant.device, meant.private_to, keys)
         return found
 
     def check_changeable(self, name: str) -> None:
@@ -258,42 +229,43 @@ class Devices:
         table: LatencyTable,
         *,
         replace: bool = False,
-        correcting: bool = False,
+        follows: KeptTable | None = None,
         measurements: Mapping[str, Any] | None = None,
         shared: bool | None = None,
     ) -> Revision:
         """Keep a table under its device's name, as a new revision; see `DeviceStore.add`.
 
         Args:
-            correcting: the table is the current one corrected by measurements, which may also be
-                one that comes with the program.
+            follows: what it was computed from, and becomes the next revision of; also a table that
+                comes with the program.
             shared: whether everybody sees it, which is so where no keys are asked for. None: as
                 it is of the present revision, else no.
 
         Raises:
             Conflict: if that device has a table for that space and precision and `replace` is
-                false, or the one that it has comes with the program.
+                false, or the one that it has comes with the program, or is not `follows` any more.
         """
         assert self._open_store is not None, "devices without a store keep nothing"
         self._store = store = self.store or self._open_store(True)
         assert store is not None
         precision = table.conditions.precision
-        if not correcting and (table.space, precision) in self._builtin.keys(table.device):
+        if follows is None and (table.space, precision) in self._builtin.keys(table.device):
             raise Conflict(
                 f"device {table.device!r} has a table for space {table.space!r} at {precision} "
                 "that is built in: choose another name"
             )
-        if not replace:
+        if not replace and follows is None:
             self._check_runtime(table)
-        owner = self._caller.owner
-        if shared is None and replace:
-            present = self._current(table.device)[-1:]  # what the caller means by the name
-            shared, owner = (
-                (present[0].shared, present[0].owner) if present else (correcting, owner)
-            )
+        owner, before = self._caller.owner, None
+        if follows is not None:
+            shared, owner = follows.shared, follows.owner
+            before = "" if follows.revision is None else follows.sha256
+        elif replace and shared is None and (present := self._current(table.device)):
+            shared, owner = present[-1].shared, present[-1].owner  # what the name means
         return store.add(
             table,
-            replace=replace,
+            replace=replace or follows is not None,
+            follows=before,
             measurements=measurements,
             owner=owner,
             shared=bool(shared) or owner is None,
@@ -312,23 +284,12 @@ class Devices:
                 f"such as {table.device}-{here}"
             )
 
-    def resolve(
-        self, device: str | None, space: str, precision: str | None = None
-    ) -> LatencyTable | None:
-        """The table of a device for `space`, if one is named.
-
-        Args:
-            precision: None: fp32, else the only one.
-
-        Raises:
-            NotFound: if there is no such device, or it has no such table.
-        """
-        if device is None:
-            return None
-        return self.table(device, space, precision)
-
     def table(self, name: str, space: str, precision: str | None = None) -> LatencyTable:
-        """The current table of a device.
+        """The current table of a device; see `kept`."""
+        return self.kept(name, space, precision).table
+
+    def kept(self, name: str, space: str, precision: str | None = None) -> KeptTable:
+        """The current table of a device, and where it is kept.
 
         Raises:
             NotFound: if there is no such device, or it has no such table.
@@ -336,9 +297,9 @@ class Devices:
         own = self._own(name)
         keys = {*own, *self._builtin.keys(name)}
         if not keys:
-            raise NotFound.named("device", name, self.names())
+            raise self._unknown(name)
         key = choose_table(name, keys, space, precision)
-        return (own[key] if key in own else self._shipped(name, key)).table
+        return own[key] if key in own else self._shipped(name, key)
 
     def table_of_hash(self, name: str, sha256: str) -> LatencyTable | None:
         """The table with this hash: one of `name` that comes with the program, or one that
@@ -354,7 +315,8 @@ class Devices:
         return table.sha256 in self.current_sha256([table.device]).get(table.device, ())
 
     def current_sha256(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """What the current tables of each device hash to; unknown devices are left out.
+        """What the current tables of each device hash to; unknown devices are left out. Those who
+        see all see searches of every owner: for them every owner's device of a name counts.
 
         One query for all of them, and no table is read twice.
         """
@@ -364,24 +326,28 @@ class Devices:
             for name in wanted
             for key in self._shipped_keys.get(name, ())
         }
-        found |= {} if self.store is None else self.store.current_sha256(wanted, self._seen)
         by_name: dict[str, set[str]] = {}
-        for (name, _), sha256 in found.items():
-            by_name.setdefault(name, set()).add(sha256)
+        for (name, _), sha256 in (found | self._sha256_by_name(wanted)).items():
+            by_name.setdefault(name.partition("@")[0], set()).add(sha256)
         return by_name
+
+    def _sha256_by_name(self, devices: Iterable[str]) -> dict[tuple[str, TableKey], str]:
+        """Of users' current tables, by what the devices are called."""
+        found = {} if self.store is None else self.store.current_sha256(devices, self._seen)
+        return {
+            (self._named(private_to, device), key): sha256
+            for (private_to, device, key), sha256 in found.items()
+        }
 
     def has_costs_of(self, name: str, sha256: str) -> bool:
         """Whether a current table of a device predicts what an earlier table did, of which this is
-        the hash: it has another sitting, say.
-
-        Raises:
-            NotFound: if the device is unknown.
-        """
+        the hash: it has another sitting, say."""
         content = None if self.store is None else self.store.content(sha256)
         if content is None:
             return False
         costs = _read(content).costs_sha256
-        return any(item.table.costs_sha256 == costs for item in self.get(name))
+        meant = [known for known in self.names() if known.partition("@")[0] == name]
+        return any(kept.table.costs_sha256 == costs for each in meant for kept in self.get(each))
 
 
 @lru_cache(maxsize=64)
@@ -389,29 +355,3 @@ def _read(content: str) -> LatencyTable:
     from latency_tables.table import table_from_json
 
     return table_from_json(content)
-
-
-def summarize_devices(devices: Devices) -> list[DeviceSummary]:
-    """Every device in a line."""
-    runtimes = devices.runtimes()
-    return [
-        DeviceSummary(
-            name=name,
-            spaces=list(tables),
-            precisions=tables,
-            runtimes={
-                space: {each: runtimes.get((name, (space, each))) for each in precisions}
-                for space, precisions in tables.items()
-            },
-        )
-        for name, tables in _precisions(devices)
-    ]
-
-
-def _precisions(devices: Devices) -> Iterator[tuple[str, dict[str, list[str]]]]:
-    """Each device's name, and by space the precisions of its tables."""
-    for name, keys in devices.keys().items():
-        tables: dict[str, list[str]] = {}
-        for space, precision in keys:
-            tables.setdefault(space, []).append(precision)
-        yield name, tables
