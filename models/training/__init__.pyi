@@ -19,6 +19,7 @@ from .training_log import read_trainings as read_trainings
 from .training_log import remove_training as remove_training
 from .training_log import running as running
 from .training_log import spread_points as spread_points
+from .training_log import trainings_folder as trainings_folder
 from .training_log import update_status as update_status
 from .training_run import compare_with_scratch as compare_with_scratch
 from .training_run import scratch_folder as scratch_folder

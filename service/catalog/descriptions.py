@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from models.bundle import PREDICTOR, Bundle, read_measured
@@ -68,23 +68,39 @@ def _abilities(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def describe_supernet(catalog: Catalog, name: str) -> SupernetRead:
+def describe_supernet(catalog: Catalog, name: str, *, folders: bool = True) -> SupernetRead:
     """One supernet.
+
+    Args:
+        folders: whether its card says where on this machine the images are, or only what their
+            folder is called.
 
     Raises:
         NotFound: with the nearest known name.
     """
     context = catalog.context(name, None)
     bundle, predictor = context.bundle, context.predictor
+    card = {key: value for key, value in bundle.card.items() if key != "space"}
     return SupernetRead(
         name=bundle.name,
         sha256=bundle.sha256,
         space=bundle.space.to_json(),
         architectures=bundle.space.cardinality,
         predictor=None if predictor is None else predictor.provenance.to_json(),
-        card={key: value for key, value in bundle.card.items() if key != "space"},
+        card=card if folders else _without_folders(card),
         **_abilities(bundle),
     )
+
+
+def _without_folders(value: Any) -> Any:
+    """A JSON value with the last part alone of every absolute path."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(each) for each in value]
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return value
 
 
 def describe_unseen(catalog: Catalog, name: str) -> PredictorPoints:

@@ -55,7 +55,7 @@ def submit(
             del fields[name]  # requests of versions without this field keep their hash
     fields.pop("webhook", None)  # does not change what is searched
 
-    def also(session: Session, search: Search, repeated: bool) -> None:
+    def register(session: Session, search: Search, repeated: bool) -> None:
         if caller.owner is not None:
             claim(session, search.id, caller.owner, request.shared)
         if request.webhook is not None:
@@ -64,7 +64,7 @@ def submit(
 
     body = sha256_of(fields)
     key = None if key is None else own_key(key, caller)
-    if key is not None and (stored := store.find_by_key(key, body, also)) is not None:
+    if key is not None and (stored := store.find_by_key(key, body, register)) is not None:
         return stored
     context = catalog.context(request.supernet, request.device, request.precision, request.runtime)
     table, bundle = context.table, context.bundle
@@ -75,7 +75,7 @@ def submit(
     goal = Goal.of_request({"minimums": minimums, **_asked(request)})
     canonical = _canonical(request, context, limits, goal)
     request_sha256 = sha256_of(identity(canonical, caller, request.shared))
-    if key is None and (stored := store.find_by_request(request_sha256, also)) is not None:
+    if key is None and (stored := store.find_by_request(request_sha256, register)) is not None:
         return stored
     check_goal(*with_goal(context, limits, goal), goal)
     bundle.check_deliverable()
@@ -87,7 +87,7 @@ def submit(
         profile_sha256=canonical["device_sha256"],
         profile=table_to_json(table),
     )
-    return store.submit(new, None if key is None else (key, body), also)
+    return store.submit(new, None if key is None else (key, body), register)
 
 
 def _canonical(

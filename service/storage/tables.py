@@ -154,7 +154,7 @@ class ExecutorRow(Base):
 class CounterRow(Base):
     """A number that only grows, of all workers together: what /metrics shows of their work."""
 
-    __tablename__ = "tallies"
+    __tablename__ = "tallies"  # its name in databases of every version
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     label: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -79,7 +79,7 @@ export class Searches {
     this.body = h("div", {});
     this.list = h("div", { class: "list" }, this.filters, this.body);
     this.beside = h("div", {});
-    show(section, h("header", { class: "view" }, h("h1", { id: "searches-title" }, "Searches"), h("p", { class: "hint" }, "Every search of this installation. The address of this page is a link to this view.")), this.list, this.beside);
+    show(section, h("header", { class: "view" }, h("h1", { id: "searches-title" }, "Searches"), h("p", { class: "hint" }, "Every search that you may see. The address of this page is a link to this view.")), this.list, this.beside);
   }
 
   #options() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -45,9 +45,6 @@ from service.cli.output import (
 )
 from service.cli.source import Source, open_source
 from service.contracts import under_runtime
-
-if TYPE_CHECKING:
-    pass
 
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same answer.")]
 

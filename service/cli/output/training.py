@@ -13,13 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from service.cli.output.plot import plot_curves
-from service.cli.output.progress import telling
+from service.cli.output.progress import FIRST_LINE_S, NEXT_LINE_S, telling
 
 if TYPE_CHECKING:
     from models.training import TrainingPoint, TrainingProgress
 
-FIRST_LINE_S, NEXT_LINE_S = 2.0, 10.0
-"""When the first line is printed, and how long after one the next, where there is no terminal."""
 CURVE_ROWS, CURVE_COLUMNS = 12, 72
 CORNERS = ("largest", "smallest")
 

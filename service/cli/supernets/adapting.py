@@ -11,14 +11,13 @@ from models.errors import Conflict, InputError, NotFound
 from service.cli.common import Json, catalog, print_warnings, settings
 from service.cli.completion import complete_supernet
 from service.cli.output import TrainingDisplay, print_json, print_table, progress_bar
+from service.cli.supernets.starting import LOOKING_SHARE
 from service.cli.supernets.training import fit, print_next, stopping, train_by
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.training import Recipe, StopSignals
 
-LOOKING = 0.5
-"""Share of the progress that looking at the images is taken for."""
 ROWS = {"head_only": "classifier alone", "adapted": "adapted", "from_scratch": "from scratch"}
 
 
@@ -116,7 +115,7 @@ def _planned(
     """
     from models.data import scan_folder
     from models.schema import NAME_WORDS, is_name
-    from models.training import has_checkpoint
+    from models.training import has_checkpoint, trainings_folder
     from models.training.transfer import plan_adaptation
 
     if not is_name(name):
@@ -125,14 +124,16 @@ def _planned(
     bundle.check_weights()
     if name in catalog().supernets.names():
         raise Conflict(f"--name: a supernet {name!r} exists: take another name")
-    if has_checkpoint(home / "training" / name):
+    if has_checkpoint(trainings_folder(home) / name):
         raise Conflict(
             f"--name: a training {name!r} is under way: go on with --resume, or take another name"
         )
     with progress_bar(f"looking at {images}") as show:
-        report = scan_folder(images, on_share=lambda share, doing: show(LOOKING * share, doing))
+        report = scan_folder(
+            images, on_share=lambda share, doing: show(LOOKING_SHARE * share, doing)
+        )
         report.check()
-        show(LOOKING, "timing steps")
+        show(LOOKING_SHARE, "timing steps")
         plan = plan_adaptation(
             report,
             bundle,
@@ -155,7 +156,7 @@ def _recipe_under_way(name: str, base: str) -> Recipe:
         NotFound: if there is none.
     """
     from models.bundle import Bundle
-    from models.training import checkpointed_recipe, parse_recipe
+    from models.training import checkpointed_recipe, parse_recipe, trainings_folder
 
     home = settings().home
     target = home / "supernets" / name
@@ -163,7 +164,7 @@ def _recipe_under_way(name: str, base: str) -> Recipe:
         bundle = Bundle.open(target)
         recipe = parse_recipe({**bundle.recipe, "space": bundle.space.to_json()})
     else:
-        recipe = checkpointed_recipe(home / "training" / name)
+        recipe = checkpointed_recipe(trainings_folder(home) / name)
     if recipe.base != base:
         raise NotFound(f"--resume: {name!r} is not adapted from {base!r}, but {recipe.base!r}")
     return recipe

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.spaces import MobileSpace
     from models.training.planning import RecipePlan
 
-LOOKING = 0.5
+LOOKING_SHARE = 0.5
 """Share of the progress that looking at the images is taken for."""
 ADAPTING_MINUTES = 10.0
 """That training from a base takes by default."""
@@ -87,12 +87,15 @@ def init(  # long: a parameter for each option
         _init_from(base, folder, chosen, path, minutes or ADAPTING_MINUTES, seed, json)
         return
     with progress_bar(f"looking at {folder}") as show:
-        report, decoding_s = _look(folder, lambda share, doing: show(LOOKING * share, doing))
+        report, decoding_s = _look(folder, lambda share, doing: show(LOOKING_SHARE * share, doing))
         tried: list[MobileSpace] = []
 
         def on_trying(space: MobileSpace) -> None:
             tried.append(space)
-            show(1 - (1 - LOOKING) / len(tried), f"timing steps at {space.resolutions[-1]} pixels")
+            show(
+                1 - (1 - LOOKING_SHARE) / len(tried),
+                f"timing steps at {space.resolutions[-1]} pixels",
+            )
 
         plan = plan_recipe(
             report,
@@ -130,8 +133,8 @@ def _init_from(  # long: what `init` was given
     bundle = catalog().supernets.get(base)
     bundle.check_weights()
     with progress_bar(f"looking at {folder}") as show:
-        report, _ = _look(folder, lambda share, doing: show(LOOKING * share, doing))
-        show(LOOKING, "timing steps")
+        report, _ = _look(folder, lambda share, doing: show(LOOKING_SHARE * share, doing))
+        show(LOOKING_SHARE, "timing steps")
         plan = plan_adaptation(report, bundle, name=name, minutes=minutes, seed=seed)
     training = _duration(plan.training_s)
     head = f"Adapts {base} to {report.images} images; takes about {training} (estimated)."
@@ -185,9 +188,10 @@ def _name(folder: Path, given: str | None) -> str:
         Conflict: if it is taken.
     """
     from models.schema import NAME_WORDS, is_name
+    from models.training import trainings_folder
 
     home = settings().home
-    trainings = home / "training"
+    trainings = trainings_folder(home)
     taken = {*catalog().supernets.names()}
     if trainings.is_dir():
         taken |= {path.name for path in trainings.iterdir()}

@@ -86,10 +86,10 @@ def preview(
     """Measure subnets of a training's last checkpoint: what may be had of it.
 
     The training may be running: it is not disturbed, but shares the machine."""
-    from models.training import preview_training, read_training
+    from models.training import preview_training, read_training, trainings_folder
 
     home = settings().home
-    folder = home / "training" / read_training(home, name).name
+    folder = trainings_folder(home) / read_training(home, name).name
     with progress_bar(f"previewing {name}:") as show_share:
         found = preview_training(folder, networks, home / "images", show_share)
     if json:

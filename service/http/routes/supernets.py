@@ -47,7 +47,7 @@ def list_supernets(catalog: CatalogDep) -> SupernetList:
 @requires("read")
 def read_supernet(name: NamePath, catalog: CatalogDep) -> SupernetRead:
     """One supernet: its space, its predictor, its card."""
-    return describe_supernet(catalog, name)
+    return describe_supernet(catalog, name, folders=False)
 
 
 @router.delete("/supernets/{name}", tags=["supernets"], responses=problems(404, 409))

@@ -17,10 +17,11 @@ from models.bundle.measured import Measured, compress
 from models.spaces.ofa_form import to_ofa
 from models.spaces.plan import layer_plan
 from models.training.training_log import running
+from service.catalog.descriptions import describe_supernet
 from service.catalog.energy import ledger
 from service.contracts.records import Worked
 from tests.fake_stopwatch import FakeStopwatch
-from tests.service.conftest import DEVICE, SUPERNET, client_on, make_profile, make_table
+from tests.service.conftest import DEVICE, SUPERNET, catalog_of, client_on, make_profile, make_table
 from tests.spaces import DEBUG
 from tests.trainings import TRAINING, write_training
 
@@ -129,6 +130,15 @@ async def test_a_predictor_beside_what_was_measured(client, settings):
         *(("test", 58.0), ("found", 58.0))
     ]
     assert points[0]["predicted"] > points[1]["predicted"] > 0
+
+
+async def test_where_images_lie_is_told_on_this_machine_alone(client, settings):
+    bundle = Bundle.open(settings.home / "supernets" / SUPERNET)
+    recipe = {"dataset": "/home/ann/secret/photos", "phases": [{"name": "a/b", "seen": ["/x/y"]}]}
+    add_to_bundle(bundle, {"recipe": recipe}, {})
+    told = (await client.get(f"/v1/supernets/{SUPERNET}")).json()["card"]["recipe"]
+    assert told == {"dataset": "photos", "phases": [{"name": "a/b", "seen": ["y"]}]}
+    assert describe_supernet(catalog_of(settings.home), SUPERNET).card["recipe"] == recipe
 
 
 async def test_a_device_is_not_overwritten(client):
