@@ -316,7 +316,9 @@ def fit(device: str, plan: RemotePlan, measured: DeviceTimes, catalog: Catalog) 
 def donors(
     catalog: Catalog, space: SearchSpace, precision: str, device: str
 ) -> Iterator[LatencyTable]:
-    """Tables of other devices for the same space and precision."""
+    """Tables of other devices for the same space and precision, but those that others keep to
+    themselves."""
     for name, tables in catalog.devices.keys().items():
-        if name != device and (space.name, precision) in tables:
+        private = "@" in name
+        if name != device and not private and (space.name, precision) in tables:
             yield catalog.devices.table(name, space.name, precision)
