@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from models.bundle import (
     compress,
     write_measured,
 )
+from models.errors import Conflict
 from models.spaces import Arch, SearchSpace
 from search.costs import macs_costs, params_costs
 from search.evolution import search_subnet
@@ -78,7 +81,8 @@ def measure_jobs(
 
     Raises:
         NotFound: if the data set is not on this machine.
-        Conflict: if its images have changed since the training.
+        Conflict: if its images have changed since the training, or another process measures subnets
+            of these weights.
     """
     from models.bundle import measure_subnets, training_images
     from models.data import hold_out
@@ -88,21 +92,21 @@ def measure_jobs(
     data = training_images(bundle, home / "images")
     by_class = recipe.get("holdout_by_class", False)
     _, held = hold_out(data.train, recipe["holdout"], recipe["seed"], by_class=by_class)
-    table = collected(bundle, home)
-    _carry_over(bundle, table)
-    with EnergyMeter(recipe["country"]) as meter:
-        rows = measure_subnets(
-            bundle,
-            held,
-            _some_of(data.test, len(held), recipe["seed"]),
-            table,
-            jobs,
-            threads=threads,
-            on_measured=on_measured,
-        )
-        spent = added(bundle.card["energy"].get("predictor_data"), meter)
-    energy = {**bundle.card["energy"], "predictor_data": spent}
-    return add_to_bundle(bundle, {"energy": energy}, {"measured.jsonl.gz": compress(rows)})
+    with _alone(bundle, home) as table:
+        _carry_over(bundle, table)
+        with EnergyMeter(recipe["country"]) as meter:
+            rows = measure_subnets(
+                bundle,
+                held,
+                _some_of(data.test, len(held), recipe["seed"]),
+                table,
+                jobs,
+                threads=threads,
+                on_measured=on_measured,
+            )
+            spent = added(bundle.card["energy"].get("predictor_data"), meter)
+        energy = {**bundle.card["energy"], "predictor_data": spent}
+        return add_to_bundle(bundle, {"energy": energy}, {"measured.jsonl.gz": compress(rows)})
 
 
 def _some_of(test: LabelledImages, held_out: int, seed: int) -> LabelledImages:
@@ -116,14 +120,35 @@ def _some_of(test: LabelledImages, held_out: int, seed: int) -> LabelledImages:
 
 
 def keep_rows(bundle: Bundle, home: Path, rows: Sequence[Measured]) -> Bundle:
-    """Replace what the bundle and `home` keep of measured subnets."""
-    write_measured(collected(bundle, home), rows)
-    return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
+    """Replace what the bundle and `home` keep of measured subnets.
+
+    Raises:
+        Conflict: as `measure_jobs`.
+    """
+    with _alone(bundle, home) as table:
+        write_measured(table, rows)
+        return add_to_bundle(bundle, {}, {"measured.jsonl.gz": compress(rows)})
 
 
-def collected(bundle: Bundle, home: Path) -> Path:
-    """The table that grows while subnets of these weights are measured."""
-    return home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+@contextmanager
+def _alone(bundle: Bundle, home: Path) -> Iterator[Path]:
+    """The table that grows while subnets of these weights are measured, held against others, who
+    would lose its rows. The system lets go of it when this process ends.
+
+    Raises:
+        Conflict: another process holds it.
+    """
+    table = home / "collected" / f"{bundle.name}-{bundle.sha256[:12]}.jsonl"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                f"another process measures subnets of {bundle.name!r}: wait for it, or stop it "
+                "with Ctrl-C there; what it has measured is kept"
+            ) from error
+        yield table
 
 
 def found_by_searches(bundle: Bundle, count: int) -> list[Arch]:
@@ -157,5 +182,4 @@ def _carry_over(bundle: Bundle, table: Path) -> None:
     """Start `table` with what the bundle has measured already, perhaps on another machine."""
     if table.exists() or not bundle.has("measured.jsonl.gz"):
         return
-    table.parent.mkdir(parents=True, exist_ok=True)
     table.write_bytes(gzip.decompress(bundle.content("measured.jsonl.gz")))

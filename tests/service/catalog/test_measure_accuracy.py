@@ -16,6 +16,7 @@ from models.bundle.bundle import Bundle, add_to_bundle
 from models.bundle.card import PREDICTOR
 from models.bundle.measured import Measured, compress, read_measured
 from models.data.datasets import load_dataset
+from models.errors import Conflict
 from models.spaces.arch import Arch
 from models.spaces.plan import macs
 from models.training.recipe import load_recipe
@@ -161,6 +162,21 @@ def test_the_fit_is_judged_by_networks_that_searches_find(bundle, home, monkeypa
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert f"{found['networks']}/{found['networks']}" in told[-1][1]
+
+
+@pytest.mark.slow
+def test_two_that_measure_at_once_lose_no_rows_of_each_other(bundle, home):
+    refused = []
+
+    def again(done, total):
+        with pytest.raises(Conflict, match="another process measures subnets"):
+            measure_subnets(bundle, home, fit_count=1, test_count=1)
+        refused.append(done)
+
+    bundle = measure_subnets(bundle, home, fit_count=1, test_count=1, on_measured=again)
+    assert refused == [1, 2]
+    assert len(read_measured(bundle.path / "measured.jsonl.gz")) > 2
+    measure_subnets(bundle, home, fit_count=1, test_count=1)  # the lock went with its holder
 
 
 @pytest.mark.slow
