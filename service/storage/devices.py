@@ -173,7 +173,7 @@ class DeviceStore:
         """To whom each table is private, or "", its device, space and precision, sorted."""
         query = select(*_KEY).distinct().order_by(*_KEY).where(_among(seen))
         with read_connection(self._engine) as connection:
-            return [row._tuple() for row in connection.execute(query)]
+            return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
     def current(self, device: str, seen: Seen = None) -> list[Revision]:
         """The current tables of a device, by space and precision; none if it is unknown.
