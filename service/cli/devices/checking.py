@@ -46,8 +46,7 @@ def check(
         raise InputError("--correct stores a table and --dry-run stores none: choose one")
     known = catalog()
     bundle = known.supernets.get(supernet)
-    kept = known.devices.kept(name, bundle.space.name, precision)
-    table = kept.table
+    table = (kept := known.devices.kept(name, bundle.space.name, precision)).table
     options = MeasureOptions(target_s=target_s)
     with progress_bar(f"timing networks of {bundle.space.name}") as show_share:
         found = time_sitting(

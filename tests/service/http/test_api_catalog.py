@@ -134,7 +134,7 @@ async def test_a_predictor_beside_what_was_measured(client, settings):
 
 async def test_where_images_lie_is_told_on_this_machine_alone(client, settings):
     bundle = Bundle.open(settings.home / "supernets" / SUPERNET)
-    recipe = {"dataset": "/home/ann/secret/photos", "phases": [{"name": "a/b", "seen": ["/x/y"]}]}
+    recipe = {"dataset": "/srv/secret/photos", "phases": [{"name": "a/b", "seen": ["/x/y"]}]}
     add_to_bundle(bundle, {"recipe": recipe}, {})
     told = (await client.get(f"/v1/supernets/{SUPERNET}")).json()["card"]["recipe"]
     assert told == {"dataset": "photos", "phases": [{"name": "a/b", "seen": ["y"]}]}
