@@ -134,7 +134,7 @@ def volumes() -> list[str]:
     return [f"--volume={folder}:{folder}:ro" for folder in pip_settings()[1]]
 
 
-def build(builder: Builder) -> None:
+def build(builder: Builder, layers: bool) -> None:
     """Make what the Dockerfile starts from, where that is missing, then the image."""
     stages = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
     pythons = sorted({name for name in stages if name.startswith("python:")})
@@ -145,7 +145,8 @@ def build(builder: Builder) -> None:
         if not builder.has(image):
             builder.make_node(image, pythons[0])
     builder(
-        *("build", *CHROOT, "--pull-never", "--layers", "--format", "docker"),
+        *("build", *CHROOT, "--pull-never", f"--layers={str(layers).lower()}"),
+        *("--format", "docker"),
         *(*volumes(), *labels(), "--tag", IMAGE, "."),
     )
 
@@ -222,7 +223,7 @@ def main() -> None:
         folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         builder = Builder(folder)
-        build(builder)
+        build(builder, layers=options.folder is not None)
         image = json.loads(builder("inspect", "--type", "image", IMAGE))
         config = image["Docker"]["config"]
         check_configuration(config)
