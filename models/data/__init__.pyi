@@ -6,8 +6,10 @@ from .calibration import calibration_count as calibration_count
 from .calibration import calibration_warnings as calibration_warnings
 from .calibration import tested_count as tested_count
 from .datasets import Dataset as Dataset
+from .datasets import check_classes as check_classes
 from .datasets import check_unchanged as check_unchanged
 from .datasets import load_dataset as load_dataset
+from .datasets import state_images as state_images
 from .image_cache import OnShare as OnShare
 from .image_folder import calibration_images as calibration_images
 from .image_folder import image_files as image_files

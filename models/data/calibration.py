@@ -11,7 +11,7 @@ ENOUGH_IMAGES = 128
 """Below it, a channel's mean and variance are uncertain and depend on which images were taken."""
 LEAST_KEPT, KEPT_SHARE, MOST_KEPT = 256, 0.1, 1024
 """Training images that a trained supernet keeps: a share of them, within bounds."""
-TESTED_PER_HELD_OUT, LEAST_TESTED = 5, 2000
+TEST_IMAGES_PER_HELD_OUT, LEAST_TEST_IMAGES = 5, 2000
 """Test images that subnets are measured on, where there are more: what the held-out images leave
 uncertain is then more than twice what these do."""
 FEW_CLASSES = 0.5
@@ -66,7 +66,7 @@ def calibration_warnings(
 
 def tested_count(images: int, held_out: int) -> int:
     """Of so many test images, how many are worth their time beside so many held-out ones."""
-    return min(images, max(LEAST_TESTED, TESTED_PER_HELD_OUT * held_out))
+    return min(images, max(LEAST_TEST_IMAGES, TEST_IMAGES_PER_HELD_OUT * held_out))
 
 
 def calibration_count(images: int) -> int:

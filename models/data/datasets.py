@@ -123,6 +123,32 @@ def load_dataset(
     return found
 
 
+def check_classes(dataset: Dataset, trained: LabelledImages) -> None:
+    """Check that each class has an image to train on.
+
+    Raises:
+        InputError: if all of a class are held out.
+    """
+    counts = np.bincount(trained.labels, minlength=len(dataset.classes))
+    if empty := [dataset.classes[label] for label in np.flatnonzero(counts == 0)]:
+        raise InputError(
+            f"recipe.holdout: the images held out are all that there are of {listed(empty)}: add "
+            "`holdout_by_class = true` to the recipe, or hold out fewer"
+        )
+
+
+def state_images(
+    dataset: Dataset, trained: LabelledImages, held_out: LabelledImages
+) -> dict[str, Any]:
+    """What a checkpoint and a card state of the images, for `check_unchanged`."""
+    return {
+        "classes": list(dataset.classes),
+        "training_images": len(trained),
+        "held_out_images": len(held_out),
+        "images_sha256": dataset.sha256,
+    }
+
+
 def check_unchanged(dataset: Dataset, stated: Mapping[str, Any], what: str) -> None:
     """Check that a data set is the one that something was trained on: images that were held out
     are drawn again from it, and labels are positions among its classes.
@@ -130,8 +156,7 @@ def check_unchanged(dataset: Dataset, stated: Mapping[str, Any], what: str) -> N
     Warns (`InputWarning`) where that is not known, as of trainings of earlier versions.
 
     Args:
-        stated: of the training: "images_sha256", "classes", "training_images" and
-            "held_out_images", as a card's "data" has them.
+        stated: of the training, by `state_images`; a card's "data" has it too.
         what: was trained, for the message.
 
     Raises:

@@ -11,6 +11,7 @@ from .recipe import load_recipe as load_recipe
 from .recipe import parse_recipe as parse_recipe
 from .stopping import StopSignals as StopSignals
 from .stopping import TrainingStopped as TrainingStopped
+from .training_log import AFTER_FIRST as AFTER_FIRST
 from .training_log import MAX_POINTS as MAX_POINTS
 from .training_log import TrainingPoint as TrainingPoint
 from .training_log import TrainingRecord as TrainingRecord

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from models.bundle import Bundle, training_images
-from models.data import LabelledImages, hold_out, to_tensor
+from models.data import LabelledImages, to_tensor
 from models.layers import LayerSpec
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter, added, write_atomically
@@ -108,7 +108,7 @@ def compare(
     """
     dataset = training_images(bundle, images)
     test = dataset.test
-    data, _ = hold_out(dataset.train, recipe.holdout, recipe.seed, by_class=recipe.holdout_by_class)
+    data, _ = recipe.hold_out(dataset.train)
     calibration = ImageSet(bundle.calibration(), bundle.mean, bundle.std)
     test_set = ImageSet(test.images, bundle.mean, bundle.std)
     supernet = bundle.load_supernet()

@@ -155,11 +155,6 @@ class MaskedShapes:
         assert total is not None
         return total / len(archs)
 
-    @property
-    def recordings(self) -> int:
-        """How many were made so far: a resolution with and without soft labels takes two."""
-        return len(self._recordings)
-
     def _run(self, inputs: _Inputs, distill: float) -> tuple[Tensor, Tensor]:
         """Add the gradients of one subnet; returns loss and probabilities."""
         if not self._record:

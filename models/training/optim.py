@@ -86,7 +86,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.opti
     decay."""
     decay = recipe.weight_decay if phase.weight_decay is None else phase.weight_decay
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    head = head_name(recipe.space)
+    head = head_prefix(recipe.space)
     for name, weight in model.named_parameters():
         share = 1.0 if name.startswith(head) else phase.body_rate
         decays = weight.ndim > 1 and not name.endswith("_matrix")
@@ -105,12 +105,12 @@ def make_optimizer(model: nn.Module, recipe: Recipe, phase: Phase) -> torch.opti
 
 def freeze_body(model: nn.Module, recipe: Recipe, phase: Phase) -> None:
     """Have gradients computed for what a phase trains alone."""
-    head = head_name(recipe.space)
+    head = head_prefix(recipe.space)
     for name, weight in model.named_parameters():
         weight.requires_grad_(phase.body_rate > 0 or name.startswith(head))
 
 
-def head_name(space: SearchSpace) -> str:
+def head_prefix(space: SearchSpace) -> str:
     """What the names of the classifier's weights start with, in a supernet."""
     return f"layers.{layer_plan(space, space.largest)[-1].name}."
 

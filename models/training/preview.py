@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from models.data import check_unchanged, hold_out, load_dataset
+from models.data import check_unchanged, load_dataset
 from models.errors import NotFound
 from models.layers.modules import channels_last
 from models.spaces import Arch, SearchSpace, layer_plan
@@ -84,9 +84,7 @@ def preview_training(
     on_share(0.0, "reading the images")
     dataset = load_dataset(recipe.dataset, recipe.space, images, on_decoded)
     check_unchanged(dataset, position.get("data", {}), f"the training in {folder}")
-    data, held_out = hold_out(
-        dataset.train, recipe.holdout, recipe.seed, by_class=recipe.holdout_by_class
-    )
+    data, held_out = recipe.hold_out(dataset.train)
     per_epoch = len(data) // recipe.batch_size
     before = sum(p.steps(per_epoch) for p in recipe.phases[: position["phase"]])
     step = before + position["step"]

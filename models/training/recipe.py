@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Interval, Len
 
@@ -14,6 +14,9 @@ from models.errors import InvalidDocument, NotFound
 from models.machine import check_country
 from models.schema import STRICT, Name, ReadBy, Text, read_toml, validate
 from models.spaces import GeneName, SearchSpace, read_space
+
+if TYPE_CHECKING:
+    from models.data import LabelledImages
 
 RECIPES = Path(__file__).with_name("recipes")
 OPEN: Mapping[str, GeneName] = {
@@ -178,6 +181,16 @@ class Recipe:
                 "opens no choices and distils nothing"
             )
             raise InvalidDocument.at("recipe", ("phases", 0), text)
+
+    def hold_out(self, data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+        """The training images to train on, and those held out.
+
+        Raises:
+            InputError: if there are too few.
+        """
+        from models.data import hold_out  # needs torch
+
+        return hold_out(data, self.holdout, self.seed, by_class=self.holdout_by_class)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the card; later fields are left out where they have their defaults, so

@@ -29,7 +29,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.bundle import Bundle
-from models.data import OnShare, check_unchanged, hold_out, listed, load_dataset, to_tensor
+from models.data import (
+    OnShare,
+    check_classes,
+    check_unchanged,
+    load_dataset,
+    state_images,
+    to_tensor,
+)
 from models.errors import Conflict, InputError
 from models.layers.modules import channels_last
 from models.machine import EnergyMeter
@@ -48,11 +55,9 @@ from models.training.processes import average_gradients, training_device
 from models.training.progress import OnProgress, TrainingProgress
 from models.training.recipe import Phase, Recipe
 from models.training.stopping import StopSignals, TrainingStopped
-from models.training.training_log import CHECKPOINT
+from models.training.training_log import AFTER_FIRST, CHECKPOINT
 from models.training.transfer import take_over
 
-AFTER_FIRST = "full.safetensors"
-"""Where a training goes on from, and the weights after its first phase."""
 LOSS_STEPS = 10
 """Steps after which the loss is read from a GPU: reading it waits until the GPU is done."""
 CHECKPOINT_STEPS, CHECKPOINT_S = 200, 60.0
@@ -98,10 +103,8 @@ class Trainer:
                 f"recipe.batch_size {recipe.batch_size} does not divide over {self.world} processes"
             )
         self.dataset = load_dataset(recipe.dataset, recipe.space, images, on_images)
-        self.data, self.validation = hold_out(
-            self.dataset.train, recipe.holdout, recipe.seed, by_class=recipe.holdout_by_class
-        )
-        self._check_classes()
+        self.data, self.validation = recipe.hold_out(self.dataset.train)
+        check_classes(self.dataset, self.data)
         if len(self.data) < recipe.batch_size:
             raise InputError(
                 f"recipe.batch_size: expected at most the {len(self.data)} training images, "
@@ -285,27 +288,8 @@ class Trainer:
 
     @property
     def stated_data(self) -> dict[str, Any]:
-        """What checkpoint and card state of the images (`check_unchanged`)."""
-        return {
-            "classes": list(self.dataset.classes),
-            "training_images": len(self.data),
-            "held_out_images": len(self.validation),
-            "images_sha256": self.dataset.sha256,
-        }
-
-    def _check_classes(self) -> None:
-        """Check that each class has an image to train on.
-
-        Raises:
-            InputError: if all of a class are held out.
-        """
-        counts = np.bincount(self.data.labels, minlength=len(self.dataset.classes))
-        if empty := [self.dataset.classes[label] for label in np.flatnonzero(counts == 0)]:
-            raise InputError(
-                f"recipe.holdout: the {self.recipe.holdout} images held out are all that there are "
-                f"of {listed(empty)}: add `holdout_by_class = true` to the recipe, or hold out "
-                "fewer"
-            )
+        """What checkpoint and card state of the images."""
+        return state_images(self.dataset, self.data, self.validation)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -385,14 +369,12 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.supernet.state_dict().items()}
         self._save_tensors(self.checkpoint, {**tensors, **self._momentum()}, position)
 
-    def _save_tensors(
-        self, path: Path, tensors: dict[str, Tensor], position: dict[str, Any]
-    ) -> None:
+    def _save_tensors(self, path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         if self.rank:
             return
         dense = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         partial = path.with_suffix(".partial")
-        save_file(dense, partial, {"position": json.dumps(position)})
+        save_file(dense, partial, {"position": json.dumps(about)})
         os.replace(partial, path)
 
     def _load(self) -> None:

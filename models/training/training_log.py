@@ -25,6 +25,10 @@ from models.machine import write_atomically
 from models.schema import validate
 
 STATUS, METRICS, LOCK = "status.json", "metrics.jsonl", "running.lock"
+CHECKPOINT, AFTER_FIRST = "checkpoint.safetensors", "full.safetensors"
+"""What a training goes on from, and the weights after its first phase: the teacher's."""
+SCRATCH = "scratch"
+"""Folder within that of an adaptation, of the training that it is compared with."""
 MAX_POINTS = 200
 """Points of a curve that are told; of a longer one, so many that are evenly spread."""
 LOCK_TRIES, LOCK_PAUSE_S = 20, 0.05
@@ -140,11 +144,6 @@ def running(folder: Path) -> Iterator[None]:
                 f"another process trains in {folder}: wait for it, or stop it with Ctrl-C there"
             )
         yield
-
-
-CHECKPOINT = "checkpoint.safetensors"
-SCRATCH = "scratch"
-"""Folder within that of an adaptation, of the training that it is compared with."""
 
 
 def is_running(folder: Path) -> bool:

@@ -27,8 +27,14 @@ from models.training.processes import leave_group, training_device
 from models.training.progress import OnProgress
 from models.training.recipe import Recipe
 from models.training.stopping import StopSignals
-from models.training.trainer import AFTER_FIRST, Trainer
-from models.training.training_log import CHECKPOINT, SCRATCH, running, trainings_folder
+from models.training.trainer import Trainer
+from models.training.training_log import (
+    AFTER_FIRST,
+    CHECKPOINT,
+    SCRATCH,
+    running,
+    trainings_folder,
+)
 from models.training.training_watch import OnPoint, TrainingWatch
 
 VALIDATION_IMAGES = 2000

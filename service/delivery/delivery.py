@@ -107,8 +107,7 @@ def deliver(
     Raises:
         InputError: if the batch is another one than the device's.
         Infeasible: if no network meets the limits together.
-        Unverified: if the model fails a check, or all networks tried missed the budget when timed,
-            and no faster one is left.
+        Unverified: if the model fails a check, or all networks tried missed the budget when timed.
     """
     intermediates = intermediates or MemoryBlobs()
     fixed = deliverable_batch(batch, context.table)
@@ -117,8 +116,7 @@ def deliver(
     too_slow: list[dict[str, Any]] = []
     for _ in range(1 + STEPS_DOWN):
         work = partial(_search, bounded, budgets, seed, goal, report, bool(too_slow))
-        best = step("search", work)
-        if best["arch"] is None:
+        if (best := step("search", work))["arch"] is None:
             break
         arch = Arch.from_json(best["arch"])
         built = step("build", partial(_build, context, builder, arch, fixed, intermediates, report))

@@ -111,7 +111,8 @@ def main() -> int:
             "CPU cores"
         )
         if isinstance(gradients, MaskedShapes):
-            print(f"{gradients.recordings} recordings: resolutions, with and without soft labels")
+            made = len(gradients._recordings)
+            print(f"{made} recordings: resolutions, with and without soft labels")
         if way == "masks" and (ratios[0] < AFTER or ratios[1] < INCLUDING):
             missed.append(way)
     for way in missed:

@@ -7,14 +7,14 @@ enough in the time. How long a step takes is measured on this machine.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from models.data import Augmentation, FolderReport
+from models.data import FolderReport
 from models.errors import InputError
 from models.spaces import MobileSpace, SearchSpace, params
 from models.training.planning.candidates import candidates, side_of
+from models.training.planning.image_choices import HELD_OUT, augmentation_of, held_out_count
 from models.training.planning.phases import Phases
 from models.training.planning.step_timing import (
     START_S,
@@ -28,7 +28,7 @@ from models.training.time_left import macs
 
 MINUTES = 60.0
 """Where nothing limits the work."""
-ENOUGH_PASSES, ENOUGH_STEPS, ENOUGH_WEIGHTS = 20, 1500, 400_000
+GOOD_PASSES, GOOD_STEPS, GOOD_PASSES_WEIGHTS = 20, 1500, 400_000
 """Passes over the images, and steps, as counted in work of the largest network, below which a
 smaller space comes out better. Networks of more weights need more passes, by the square root: so
 time goes into size and into passes alike."""
@@ -39,13 +39,9 @@ MOST_TRIED = 5
 BATCH_SIZES, STEPS_PER_EPOCH = (128, 64, 32, 16, 8, 4, 2), 100
 """The largest batch with which an epoch has so many steps, but not below `LEAST_BATCH` for it."""
 LEAST_BATCH = 16
-HELD_OUT, LEAST_HELD_OUT, MOST_HELD_OUT = 0.1, 5, 10_000
-"""Share of the training images that is held out; at least so many a class, where a quarter of the
-images is as many; at most so many."""
 WEIGHT_DECAY = 5e-4
-CROPPED_FROM = 48
-"""Input size from which on random crops are taken instead of shifts, pixels."""
-CHARACTERS = frozenset(string.ascii_letters + string.digits)
+SHIFTED = 8
+"""Part of the side by which small images are shifted at most."""
 
 TimeStep = Callable[[Recipe, Phase], float]
 
@@ -105,7 +101,7 @@ def plan_recipe(
 
     if minutes is None:
         tried = trial(spaces[0])
-        left_s = tried.enough_s
+        left_s = tried.good_s
     else:
         tried = _largest_in_time(spaces, 60 * minutes, trial)
         left_s = 60 * minutes - tried.beside_s
@@ -161,9 +157,9 @@ class _Trial:
     """Seconds that are not training."""
 
     @property
-    def enough_s(self) -> float:
+    def good_s(self) -> float:
         """Seconds of a training that is long enough."""
-        return self.step_s * max(enough_passes(self.recipe.space) * self.steps, ENOUGH_STEPS)
+        return self.step_s * max(good_passes(self.recipe.space) * self.steps, GOOD_STEPS)
 
 
 def _largest_in_time(
@@ -175,21 +171,21 @@ def _largest_in_time(
     The smallest is timed first. The time of others is taken to grow with their
     multiply-accumulates, as seen in the one timed last; one that then fits is timed too.
     """
-    work = [macs(space, space.largest) * enough_passes(space) for space in spaces]
+    work = [macs(space, space.largest) * good_passes(space) for space in spaces]
     at = len(spaces) - 1
     tried: dict[int, _Trial] = {}
     while at not in tried and len(tried) < MOST_TRIED:
         tried[at] = now = trial(spaces[at])
-        affordable = work[at] * (all_s - now.beside_s) / now.enough_s
+        affordable = work[at] * (all_s - now.beside_s) / now.good_s
         at = next((i for i, each in enumerate(work) if each <= affordable), len(spaces) - 1)
-    fitting = [i for i, each in tried.items() if each.beside_s + each.enough_s <= all_s]
+    fitting = [i for i, each in tried.items() if each.beside_s + each.good_s <= all_s]
     return tried[min(fitting, default=len(spaces) - 1)]
 
 
-def enough_passes(space: SearchSpace) -> float:
+def good_passes(space: SearchSpace) -> float:
     """Passes over the images that a training of this space should have."""
-    more = math.sqrt(params(space, space.largest) / ENOUGH_WEIGHTS)
-    return ENOUGH_PASSES * max(1.0, more)
+    more = math.sqrt(params(space, space.largest) / GOOD_PASSES_WEIGHTS)
+    return GOOD_PASSES * max(1.0, more)
 
 
 def recipe_of(report: FolderReport, space: MobileSpace, seed: int) -> Recipe:
@@ -201,7 +197,7 @@ def recipe_of(report: FolderReport, space: MobileSpace, seed: int) -> Recipe:
     held_out = held_out_of(report)
     trained = sum(report.train_counts) - held_out
     size = space.resolutions[-1]
-    crops = size >= CROPPED_FROM
+    augmentation, shift = augmentation_of(report.classes, size, shifted=SHIFTED)
     mean, std = report.statistics(space.channels)
     return Recipe(
         name=space.name,
@@ -213,15 +209,13 @@ def recipe_of(report: FolderReport, space: MobileSpace, seed: int) -> Recipe:
         weight_decay=WEIGHT_DECAY,
         momentum=0.9,
         label_smoothing=0.05,
-        shift=0 if crops else size // 8,
+        shift=shift,
         mean=mean,
         std=tuple(max(value, 1e-3) for value in std),
         country="USA",
         space=space,
         phases=(Phase(name="full", epochs=1, learning_rate=0.1),),
-        augmentation=Augmentation(
-            flip=not are_characters(report.classes), crop_area=0.35 if crops else 1.0
-        ),
+        augmentation=augmentation,
     )
 
 
@@ -236,8 +230,8 @@ def held_out_of(report: FolderReport) -> int:
         raise InputError(
             f"images {str(report.folder)!r}: expected at least 4 for training, got {images}"
         )
-    least = min(LEAST_HELD_OUT * classes, images // 4)
-    return min(max(round(HELD_OUT * images), least), MOST_HELD_OUT)
+    few = max(round(HELD_OUT * images), images // 4)  # of few images a class, not five of each
+    return min(held_out_count(images, classes), few)
 
 
 def batch_size_for(images: int) -> int:
@@ -246,16 +240,11 @@ def batch_size_for(images: int) -> int:
     return next(size for size in BATCH_SIZES if size <= max(most, BATCH_SIZES[-1]))
 
 
-def are_characters(classes: tuple[str, ...]) -> bool:
-    """Whether the classes are letters and digits, by their names: those must not be mirrored."""
-    return set(classes) <= CHARACTERS
-
-
 def _warnings(recipe: Recipe, passes: float, report: FolderReport) -> Iterator[str]:
     if passes < FEWEST_PASSES:
         yield (
             f"the time is enough for {passes:.1f} passes over the images, in work of the largest "
-            f"network, where {ENOUGH_PASSES} are well: give more minutes"
+            f"network, where {GOOD_PASSES} are well: give more minutes"
         )
     images = sum(report.train_counts)
     error = 50 / math.sqrt(recipe.holdout)

@@ -36,7 +36,7 @@ AUGMENTATION = {
     "cutmix": "put a part of one image into another; alpha, 0: not used",
 }
 SPACE = {
-    "family": "of the space: inverted bottlenecks (MobileNetV3)",
+    "family": "kind of space: docs/spaces.md",
     "name": "of the space",
     "channels": "of the images: 1 grey, 3 colour",
     "classes": "as many as class folders",

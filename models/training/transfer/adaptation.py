@@ -15,10 +15,15 @@ from typing import Any
 import numpy as np
 
 from models.bundle import Bundle
-from models.data import Augmentation, FolderReport
+from models.data import FolderReport
 from models.errors import InputError
 from models.spaces import SearchSpace
-from models.training.planning import are_characters, time_step
+from models.training.planning import (
+    LEAST_HELD_OUT,
+    augmentation_of,
+    held_out_count,
+    time_step,
+)
 from models.training.recipe import MOST_EPOCHS, OPEN, Phase, Recipe
 
 BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
@@ -26,25 +31,23 @@ BATCH_SIZES, LEAST_STEPS = (128, 64, 32, 16, 8, 4, 2), 8
 RATE_BATCH = 128
 """Batch that the learning rates are meant for; they are proportional to it."""
 HEAD_SHARE, HEAD_RATE = 0.15, 0.4
-"""Of the time, for the classifier alone, and its learning rate."""
+"""Share of the time in which the classifier learns alone, and its learning rate then."""
 RATE, BODY_RATE = 0.32, 1.0
 """When all layers learn, and the share of it that all but the classifier have: 0.25 and 0.5 were
 tried, and were worse after 400 steps (docs/decisions/0057)."""
 SCRATCH_SHARE, SCRATCH_RATES = 0.35, (0.12, 0.06)
 """From scratch: the time for the largest network alone, and the rates of the two phases."""
 WEIGHT_DECAY, SUMMED_DECAY = 5e-5, 10
-"""And how many times as much where the gradients of three subnets are summed."""
+"""Of a step by the gradient of one subnet, and how many times as much where those of three are
+summed."""
 WARMUP_SHARE = 0.05
 """Of a phase's steps, until its learning rate is at its peak."""
-HELD_OUT, LEAST_HELD_OUT, MOST_HELD_OUT = 0.1, 5, 10_000
-"""Share of the training images that is held out; at least so many a class, at most so many."""
 LEAST_IMAGES = 2 * LEAST_HELD_OUT
-"""For training, a class."""
+"""Training images that each class needs: half of them are held out."""
 MOST_ENLARGED = 8
 """Times that images may be enlarged to the smallest input of the base."""
-CROPPED_FROM, CROP_AREA, SHIFTED = 48, 0.35, 14
-"""Input size from which on random crops are taken instead of shifts, pixels; the least share of an
-image that a crop keeps; part of the side by which smaller images are shifted at most."""
+SHIFTED = 14
+"""Part of the side by which small images are shifted at most."""
 MOST_RESOLUTIONS = 5
 """Input sizes; published spaces have 34."""
 ENOUGH_EPOCHS = 10
@@ -212,11 +215,11 @@ def _recipe(
             f"images {str(report.folder)!r}: expected at least {LEAST_IMAGES} a class for "
             f"training, got {fewest} of {named!r}"
         )
-    held_out = min(max(round(HELD_OUT * images), LEAST_HELD_OUT * classes), MOST_HELD_OUT)
+    held_out = held_out_count(images, classes)
     trained = images - held_out
     batch_size = next((b for b in BATCH_SIZES if b * LEAST_STEPS <= trained), BATCH_SIZES[-1])
     size = space.resolutions[-1]
-    crops = size >= CROPPED_FROM
+    augmentation, shift = augmentation_of(report.classes, size, shifted=SHIFTED)
     return Recipe(
         name=space.name,
         dataset=str(report.folder.absolute()),
@@ -227,15 +230,13 @@ def _recipe(
         weight_decay=WEIGHT_DECAY,
         momentum=0.9,
         label_smoothing=0.05,
-        shift=0 if crops else size // SHIFTED,
+        shift=shift,
         mean=base.mean,
         std=base.std,
         country=country,
         space=space,
         phases=(Phase(name="head", epochs=1, learning_rate=HEAD_RATE, body_rate=0.0),),
-        augmentation=Augmentation(
-            flip=not are_characters(report.classes), crop_area=CROP_AREA if crops else 1.0
-        ),
+        augmentation=augmentation,
         base=base.name,
     )
 

@@ -12,7 +12,7 @@ from models.bundle import Bundle
 from models.errors import InputError
 from models.spaces import SearchSpace
 from models.supernet import Supernet
-from models.training.optim import head_name
+from models.training.optim import head_prefix
 
 
 def check_base(base: Bundle, space: SearchSpace) -> None:
@@ -47,7 +47,7 @@ def take_over(supernet: Supernet, base: Bundle, classes: Sequence[str]) -> dict[
         InputError: as `check_base`.
     """
     check_base(base, supernet.space)
-    head = head_name(supernet.space)
+    head = head_prefix(supernet.space)
     weights = base.load_supernet().state_dict()
     own = supernet.state_dict()
     known = {name: row for row, name in enumerate(base.class_names or ())}

@@ -48,7 +48,7 @@ FOUND_SUBNETS = 24
 """Networks that searches find and that are measured, to judge the predictor by."""
 MAX_ROUNDS = 3
 """Times that the predictor is fitted to such networks, at most."""
-FIT_SHARE = 0.1
+ROUND_FIT_SHARE = 0.1
 """Share of a round's time that the fit takes, roughly; the rest is measuring."""
 
 
@@ -133,7 +133,7 @@ def _shown(
     on_share: Callable[[float, str], None], round_: int, *, only_fit: bool
 ) -> tuple[Callable[[float], None], OnCount]:
     """What a fit and the measuring after it call, of one round of all."""
-    rounds, fit = (1, 1.0) if only_fit else (MAX_ROUNDS + 1, FIT_SHARE)
+    rounds, fit = (1, 1.0) if only_fit else (MAX_ROUNDS + 1, ROUND_FIT_SHARE)
 
     def on_fitted(share: float) -> None:
         on_share((round_ + fit * share) / rounds, "")

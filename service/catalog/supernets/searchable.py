@@ -37,7 +37,7 @@ MIN_GAIN = 0.1
 NOISE_SHARE, MIN_BOUND = 0.5, 0.1
 """An error is small enough at this share of the standard error of an accuracy measured on so many
 images, or at so many percentage points."""
-FIT_SHARE = 0.2
+FIT_PROGRESS_SHARE = 0.2
 """Of the progress that is told, for the fit at the end."""
 
 OnShare = Callable[[float, str], None]
@@ -83,7 +83,7 @@ def make_searchable(
     with running(folder), stop:
         update_status(folder, phase="predictor", finished=False, seconds_left=None)
         bundle, grown = _grow(bundle, home, threads, show)
-        shares = (1 - FIT_SHARE, FIT_SHARE)
+        shares = (1 - FIT_PROGRESS_SHARE, FIT_PROGRESS_SHARE)
         bundle = fit_predictor(
             bundle,
             home,
@@ -107,7 +107,7 @@ def _grow(bundle: Bundle, home: Path, threads: int, show: OnShare) -> tuple[Bund
 
     def on_measured(done: int, total: int) -> None:
         words = f"{done} of at most {len(jobs)} subnets{said}"
-        show((1 - FIT_SHARE) * done / len(jobs), words)
+        show((1 - FIT_PROGRESS_SHARE) * done / len(jobs), words)
 
     def left_out_error(bundle: Bundle, rows: list[Measured], done: int) -> float:
         target = "held-out images"
@@ -123,7 +123,7 @@ def _grow(bundle: Bundle, home: Path, threads: int, show: OnShare) -> tuple[Bund
         top1 = float(np.mean([row.top1 for row in rows]))
         bound = bound_of(top1, bundle.card["data"]["held_out_images"])
         said = f", error {errors[size]:.2f} points"
-        if (why := enough([*errors.values()], bound)) is not None:
+        if (why := why_stop([*errors.values()], bound)) is not None:
             break
     else:
         why = "all were measured"
@@ -137,7 +137,7 @@ def bound_of(top1: float, images: int) -> float:
     return max(MIN_BOUND, NOISE_SHARE * 100 * math.sqrt(share * (1 - share) / images))
 
 
-def enough(errors: list[float], bound: float) -> str | None:
+def why_stop(errors: list[float], bound: float) -> str | None:
     """Why no more subnets need to be measured; None: more may help.
 
     Args:

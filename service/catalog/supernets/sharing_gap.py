@@ -40,12 +40,18 @@ def measure_sharing_gap(
         )
     import torch
 
-    from models.training import compare, parse_recipe, reference_archs, training_folder
+    from models.training import (
+        AFTER_FIRST,
+        compare,
+        parse_recipe,
+        reference_archs,
+        training_folder,
+    )
 
     torch.set_num_threads(threads)
     recipe = parse_recipe(given)
     archs = reference_archs(recipe.space)
-    kept = training_folder(recipe, home) / "full.safetensors"
+    kept = training_folder(recipe, home) / AFTER_FIRST
 
     def report(index: int, step: int, steps: int) -> None:
         share = (index + step / steps) / len(archs)

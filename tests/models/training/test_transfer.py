@@ -17,7 +17,7 @@ from models.data.inspection import scan_folder
 from models.errors import InputError
 from models.spaces.files import published_spaces
 from models.supernet.supernet import Supernet, initialize
-from models.training.optim import head_name
+from models.training.optim import head_prefix
 from models.training.recipe import MOST_EPOCHS, Recipe, parse_recipe
 from models.training.trainer import Trainer
 from models.training.transfer.adaptation import (
@@ -74,7 +74,7 @@ def recipe(photos, base) -> Recipe:
 
 
 def body_of(supernet: Supernet) -> dict[str, torch.Tensor]:
-    head = head_name(supernet.space)
+    head = head_prefix(supernet.space)
     weights = supernet.named_parameters()
     return {name: w.detach().clone() for name, w in weights if not name.startswith(head)}
 
@@ -144,11 +144,11 @@ def test_classes_that_the_base_has_keep_their_logits(base, tmp_path):
 
 def test_the_classifier_alone_leaves_the_others_to_the_bit(recipe, base, tmp_path):
     trainer = Trainer(replace(recipe, phases=recipe.phases[:1]), tmp_path, resume=False, base=base)
-    before = trainer.supernet.state_dict()[head_name(recipe.space) + "weight"].clone()
+    before = trainer.supernet.state_dict()[head_prefix(recipe.space) + "weight"].clone()
     trainer.run()
     assert same(body_of(trainer.supernet), body_of(base.load_supernet()))
     assert not torch.equal(
-        trainer.supernet.state_dict()[head_name(recipe.space) + "weight"], before
+        trainer.supernet.state_dict()[head_prefix(recipe.space) + "weight"], before
     )
 
 
@@ -159,7 +159,7 @@ def test_all_layers_may_learn_at_a_lower_rate_than_the_classifier(recipe, base, 
     rates = {group["rate_share"]: group["lr"] for group in trainer.optimizer.param_groups}
     assert rates.keys() == {1.0, 0.25}
     assert rates[0.25] == 0.25 * rates[1.0]
-    head = head_name(recipe.space)
+    head = head_prefix(recipe.space)
     (of_head,) = (
         g for g in trainer.optimizer.param_groups if g["rate_share"] == 1 and g["weight_decay"]
     )

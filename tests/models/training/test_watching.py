@@ -22,10 +22,8 @@ from typer.testing import CliRunner
 import models.training.trainer
 import models.training.training_watch
 from models.bundle.bundle import Bundle
-from models.bundle.trained_on import training_images
 from models.data.datasets import load_dataset
-from models.errors import Conflict, InputWarning, NotFound
-from models.training.from_scratch import compare
+from models.errors import Conflict, NotFound
 from models.training.preview import error_factor, preview_training
 from models.training.recipe import Recipe, load_recipe
 from models.training.stopping import StopSignals, TrainingStopped
@@ -45,7 +43,6 @@ from models.training.training_log import (
 )
 from models.training.training_run import train
 from models.training.training_watch import TrainingWatch
-from service.catalog.supernets.measure_accuracy import measure_jobs
 from service.cli import app as cli
 from tests.processes import PATIENCE_S
 from tests.trainings import HELD_OUT, STEPS, STEPS_PER_EPOCH, write_photos, write_recipe
@@ -378,51 +375,6 @@ def test_a_preview_measures_what_the_present_phase_trains(recipe, trained, tmp_p
     assert late.subnets[-1].top1 == read_points(trained / "training" / NAME)[-1].top1["largest"]
     for subnet in late.subnets:
         assert subnet.top1_at_end in (None, pytest.approx(subnet.top1)), "it is at its end"
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*its images are decoded anew")
-def test_what_goes_on_is_refused_where_the_images_have_changed(
-    recipe, recipe_file, trained, tmp_path, monkeypatch
-):
-    """Otherwise labels would be permuted, or networks measured on images they were trained on."""
-    monkeypatch.setattr(models.training.trainer, "load_dataset", load_dataset)
-    photos, folder = recipe_file.parent / "photos", trained / "training" / NAME
-    bundle = Bundle.open(trained / "supernets" / NAME)
-    stated = bundle.card["data"]
-    assert stated["images_sha256"] == training_images(bundle).sha256
-
-    def refused(message: str) -> None:
-        for go_on in (
-            lambda: Trainer(recipe, folder, resume=True),
-            lambda: preview_training(folder, 1),
-            lambda: training_images(bundle),
-            lambda: measure_jobs(bundle, trained, []),
-            lambda: compare(bundle, recipe, tmp_path / "alone", [], threads=1),
-        ):
-            with pytest.raises(Conflict, match=message):
-                go_on()
-
-    try:
-        for side in ("train", "test"):
-            (photos / side / "0").rename(photos / side / "zero")
-        refused(r"photos-net'?: .* not those .*: new classes: zero, gone: 0: put them back")
-    finally:
-        for side in ("train", "test"):
-            (photos / side / "zero").rename(photos / side / "0")
-    added = photos / "train" / "0" / "a.png"
-    added.write_bytes((photos / "train" / "0" / "0.png").read_bytes())
-    refused("101 are for training, and 100 were")
-    added.unlink()
-    moved = (photos / "train" / "0" / "0.png").rename(photos / "train" / "1" / "z.png")
-    refused("some have another content, class or place")
-    moved.rename(photos / "train" / "0" / "0.png")
-    Trainer(recipe, folder, resume=True)
-
-    # A card of an earlier version states less.
-    del stated["images_sha256"]
-    with pytest.warns(InputWarning, match="does not state whether the images of 'photos' are thos"):
-        training_images(bundle)
 
 
 def test_the_end_is_estimated_by_the_fall_of_the_error_so_far():

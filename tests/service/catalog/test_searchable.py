@@ -15,7 +15,7 @@ from models.spaces.plan import macs
 from models.training.recipe import load_recipe
 from models.training.training_log import read_training
 from service.catalog.supernets import predictor_fit, searchable
-from service.catalog.supernets.searchable import MIN_BOUND, bound_of, enough
+from service.catalog.supernets.searchable import MIN_BOUND, bound_of, why_stop
 from service.cli import app as cli
 from tests.service.catalog.test_measure_accuracy import best_within_budgets
 from tests.trainings import write_photos, write_recipe
@@ -88,11 +88,11 @@ def test_a_training_ends_with_a_supernet_that_can_be_searched(
 
 
 def test_when_enough_subnets_are_measured():
-    assert enough([0.9], 0.5) is None
-    assert enough([0.9, 0.7], 0.5) is None, "it falls"
-    assert "little" in (enough([0.9, 0.85], 0.5) or "")
-    assert "little" in (enough([0.9, 1.1], 0.5) or ""), "it rises"
-    assert "small" in (enough([0.4], 0.5) or "")
+    assert why_stop([0.9], 0.5) is None
+    assert why_stop([0.9, 0.7], 0.5) is None, "it falls"
+    assert "little" in (why_stop([0.9, 0.85], 0.5) or "")
+    assert "little" in (why_stop([0.9, 1.1], 0.5) or ""), "it rises"
+    assert "small" in (why_stop([0.4], 0.5) or "")
     # Half the standard error of a mean of so many coin flips.
     flips = np.random.default_rng(0).random((4000, 400)) < 0.8
     assert bound_of(80.0, 400) == pytest.approx(100 * flips.mean(1).std() / 2, rel=0.05)

@@ -99,8 +99,8 @@ def test_minutes_too_few_are_refused_with_the_least(run, photos):
 
 @pytest.mark.slow
 def test_what_is_written_trains(run, run_json, photos, monkeypatch):
-    monkeypatch.setattr(plan, "ENOUGH_STEPS", 1)
-    monkeypatch.setattr(plan, "ENOUGH_PASSES", 1)  # so that an epoch suffices
+    monkeypatch.setattr(plan, "GOOD_STEPS", 1)
+    monkeypatch.setattr(plan, "GOOD_PASSES", 1)  # so that an epoch suffices
     run("supernets", "init", photos, "--macs", 4e6, "--name", "tiny")
     assert [phase.epochs for phase in load_recipe(photos.parent / "tiny.toml").phases] == [1, 1]
     trained = run_json("supernets", "train", "tiny.toml", "--no-predictor")
