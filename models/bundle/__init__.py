@@ -1,6 +1,7 @@
 """A supernet as a folder that is complete by itself, and the bundles that are shipped.
 
-Read `bundle`, then `replacement` (how its files change all at once). `measured` and
+Read `bundle`, then `replacement` (how its files change all at once)
+and `use` (what keeps it from being removed). `measured` and
 `measure_accuracy` are a predictor's data."""
 
 import lazy_loader

@@ -22,3 +22,4 @@ from .measured import read_measurements as read_measurements
 from .measured import shift_to_test_images as shift_to_test_images
 from .measured import write_measured as write_measured
 from .trained_on import training_images as training_images
+from .use import keeps_bundle as keeps_bundle

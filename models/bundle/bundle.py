@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from models.bundle.replacement import (
     replace_files,
     sync_folder,
 )
+from models.bundle.use import in_use, out_of_use
 from models.errors import Conflict, CorruptBundle, InputError, NotFound
 from models.schema import read_json
 from models.spaces import SearchSpace, published_spaces
@@ -197,6 +198,15 @@ class Bundle:
         step = next(step for step in steps if capability in step.adds)
         return f"`{step.command}`" + (f" ({step.needs})" if step.needs else "")
 
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep it from being removed while it is worked with (`use`).
+
+        Raises:
+            NotFound: on entry, if it was removed meanwhile.
+        """
+        removable = self.card["files"] and self.path.parent != ZOO
+        return in_use(self.path) if removable else nullcontext()
+
     def has(self, file: str) -> bool:
         """Whether the card lists `file`."""
         return file in self.card["files"]
@@ -287,7 +297,8 @@ class BundleRegistry:
         Raises:
             NotFound: with the nearest known name.
             Conflict: there is nothing to remove: it comes with the program, or it is a published
-                supernet of which nothing was imported.
+                supernet of which nothing was imported; or its subnets are measured now, or its
+                predictor is fitted.
         """
         bundle = self.get(name)
         if not (self.folder / name / CARD).is_file():
@@ -295,10 +306,12 @@ class BundleRegistry:
             raise Conflict(f"supernet {name!r} {known}: there is nothing to remove")
         gone = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.folder))
         try:
-            with exclusive(bundle.path):
+            with out_of_use(bundle.path), exclusive(bundle.path):
                 os.rename(bundle.path, gone / name)  # into the folder: it may be a link
-        except FileNotFoundError as error:
+        except (FileNotFoundError, Conflict) as error:
             gone.rmdir()
+            if isinstance(error, Conflict):
+                raise
             raise NotFound(f"supernet {name!r} was removed meanwhile") from error
         sync_folder(self.folder)
         shutil.rmtree(gone, ignore_errors=True)
@@ -367,11 +380,18 @@ def _exists(path: Path) -> Conflict:
 
 def add_to_bundle(bundle: Bundle, card: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
     """Add or replace files and card entries, all at once; other files and entries stay as they are
-    on disk now, whoever changed them since `bundle` was opened."""
-    with exclusive(bundle.path):
-        present = Bundle.open(bundle.path).card
-        replace_files(bundle.path, {**present, **card}, present["files"], files)
-    return Bundle.open(bundle.path)
+    on disk now, whoever changed them since `bundle` was opened.
+
+    Raises:
+        NotFound: if it was removed meanwhile.
+    """
+    try:
+        with exclusive(bundle.path):
+            present = Bundle.open(bundle.path).card
+            replace_files(bundle.path, {**present, **card}, present["files"], files)
+            return Bundle.open(bundle.path)
+    except FileNotFoundError as error:
+        raise NotFound(f"supernet {bundle.name!r} was removed meanwhile") from error
 
 
 def file_sha256(path: Path) -> str:

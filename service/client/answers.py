@@ -121,11 +121,13 @@ class Searches(Iterator[Search]):
     def to_pandas(self) -> pandas.DataFrame:
         """One row for each remaining search, indexed by id; unknown values are NaN or None.
 
-        Columns: status, supernet, device, seed, `limit_...` for each limit, top1 and latency_ms
-        (predicted), `measured_top1` and `measured_latency_ms` (p50; where they were measured),
-        macs, params, model_bytes, peak_memory_bytes, energy_mj, batch (images of the latencies),
-        runtime (of the latencies), latency_ms_per_image, latency_outcome (of the measured p50: met,
-        met_within_error), current, created_at, finished_at, sha256, arch.
+        Columns: status, supernet, device, precision, seed, `limit_...` and `minimum_...` for each
+        limit, latency_confidence (of the limit of the latency), target_top1 and minimize (of a
+        target), frozen (parts that were fixed), top1 and latency_ms (predicted), `measured_top1`
+        and `measured_latency_ms` (p50; where they were measured), macs, params, model_bytes,
+        peak_memory_bytes, energy_mj, batch (images of the latencies), runtime (of the latencies),
+        latency_ms_per_image, latency_outcome (of the measured p50: met, met_within_error),
+        current, created_at, finished_at, sha256, arch.
 
         Raises:
             SubnetSearchError: if pandas is not installed.

@@ -336,14 +336,21 @@ def search_row(search: SearchRead) -> dict[str, Any]:
     """A search as a row of a table; what is not known is left out. Columns: `search_columns`."""
     request, result = search.request, search.result
     limits = dict(request["constraints"])
-    limits.pop("latency_confidence", None)
+    confidence = limits.pop("latency_confidence", None)
+    target = request.get("target") or {}
     row = {
         "id": search.id,
         "status": search.status,
         "supernet": request["supernet"],
         "device": request["device"],
+        "precision": request["precision"],
         "seed": request["seed"],
         **{f"limit_{name}": limit for name, limit in limits.items()},
+        **{f"minimum_{name}": least for name, least in request.get("minimums", {}).items()},
+        "latency_confidence": confidence,
+        "target_top1": target.get("top1"),
+        "minimize": target.get("minimize"),
+        "frozen": request.get("frozen"),
         "current": search.current,
         "created_at": search.created_at,
         "finished_at": search.finished_at,
@@ -369,8 +376,9 @@ def search_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The columns of every table of searches, then those of limits that only the service knows."""
     limits = limit_names()
     known = [
-        *("id", "status", "supernet", "device", "seed"),
-        *(f"limit_{name}" for name in limits),
+        *("id", "status", "supernet", "device", "precision", "seed"),
+        *(f"{end}_{name}" for end in ("limit", "minimum") for name in limits),
+        *("latency_confidence", "target_top1", "minimize", "frozen"),
         *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
         *(name for name in limits if name != "latency_ms"),
         *("batch", "runtime", "latency_ms_per_image", "latency_outcome"),

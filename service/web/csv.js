@@ -5,8 +5,9 @@ import { LIMITS } from "./limits.js";
 
 const names = [...LIMITS.keys()];
 const COLUMNS = [
-  ...["id", "status", "supernet", "device", "seed"],
-  ...names.map((name) => `limit_${name}`),
+  ...["id", "status", "supernet", "device", "precision", "seed"],
+  ...["limit", "minimum"].flatMap((end) => names.map((name) => `${end}_${name}`)),
+  ...["latency_confidence", "target_top1", "minimize", "frozen"],
   ...["top1", "latency_ms", "measured_top1", "measured_latency_ms"],
   ...names.filter((name) => name !== "latency_ms"),
   ...["batch", "runtime", "latency_ms_per_image", "latency_outcome"],
@@ -14,9 +15,11 @@ const COLUMNS = [
 ];
 
 function row({ request, result, ...search }) {
-  const limits = Object.fromEntries(Object.entries(request.constraints).map(([name, value]) => [`limit_${name}`, value]));
+  const { supernet, device, precision, seed, constraints, minimums = {}, target, frozen } = request;
+  const limits = [["limit", constraints], ["minimum", minimums]].flatMap(([end, bounds]) => Object.entries(bounds).map(([name, value]) => [`${end}_${name}`, value]));
+  const asked = { supernet, device, precision, seed, ...Object.fromEntries(limits), latency_confidence: constraints.latency_confidence, target_top1: target?.top1, minimize: target?.minimize, frozen };
   const { top1, latency_ms } = result?.verified ?? {};
-  return { ...result, ...search, ...limits, supernet: request.supernet, device: request.device, seed: request.seed, measured_top1: top1?.value, measured_latency_ms: latency_ms?.value, latency_outcome: latency_ms?.outcome };
+  return { ...result, ...search, ...asked, measured_top1: top1?.value, measured_latency_ms: latency_ms?.value, latency_outcome: latency_ms?.outcome };
 }
 
 /** A cell: quoted where it has to be. */

@@ -220,5 +220,10 @@ async function withProfile(search) {
   const name = encodeURIComponent(deviceName(search));
   const known = await get(`/v1/devices/${name}`).catch(() => ({ tables: [] }));
   if (known.tables.some(({ sha256 }) => sha256 === search.request.device_sha256)) return null;
-  return curl(search, await get(`/v1/searches/${search.id}/table`));
+  try {
+    return curl(search, await get(`/v1/searches/${search.id}/table`));
+  } catch (error) {
+    if (error.document?.status !== 403) throw error;
+    return `# The device is private to whoever asked: the search is repeated with their key alone.\n${curl(search)}`;
+  }
 }

@@ -111,7 +111,11 @@ def test_searches_side_by_side_and_as_csv(page, url, tmp_path):
     """One of them on a device that came with its request: listed, and its snippet is whole."""
     with Client(url) as client:
         device = client.device_table(TINY_DEVICE) | {"name": "inline-board"}
-        found = [client.search(TINY, of, latency_ms=0.85) for of in (TINY_DEVICE, device)]
+        asked = {"latency_ms": {"min": 0.1, "max": 0.85}, "frozen": {"resolution": 12}}
+        found = [
+            client.search(TINY, TINY_DEVICE, latency_ms=0.85),
+            client.search(TINY, device, **asked),
+        ]
     page.goto("/?view=searches&status=succeeded&latency_ms_max=0.85")
     for search in found:
         row = page.locator("tbody tr", has=page.locator(f'a[href="/?search={search.id}"]'))
@@ -127,6 +131,9 @@ def test_searches_side_by_side_and_as_csv(page, url, tmp_path):
     assert {search.id for search in found} <= rows.keys()
     assert set(rows[found[0].id]) == set(search_columns([]))
     assert json.loads(rows[found[0].id]["arch"]) == found[0].found.arch.model_dump()
+    told = {name: cell for name, cell in rows[found[1].id].items() if cell}
+    assert (told["limit_latency_ms"], told["minimum_latency_ms"]) == ("0.85", "0.1")
+    assert (told["precision"], json.loads(told["frozen"])) == ("fp32", {"resolution": [12]})
 
     page.get_by_role("button", name="Compare 2 searches").click()
     expect(page).to_have_url(re.compile(f"compare=({found[0].id}|{found[1].id})"))

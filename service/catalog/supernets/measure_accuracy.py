@@ -17,6 +17,7 @@ from models.bundle import (
     Split,
     add_to_bundle,
     compress,
+    keeps_bundle,
     write_measured,
 )
 from models.errors import Conflict
@@ -69,6 +70,7 @@ def measure_subnets(
     return measure_jobs(bundle, home, jobs, threads=threads, on_measured=on_measured)
 
 
+@keeps_bundle
 def measure_jobs(
     bundle: Bundle,
     home: Path,
@@ -80,7 +82,7 @@ def measure_jobs(
     """Measure `jobs`, but for those that were measured before, and keep all in the bundle.
 
     Raises:
-        NotFound: if the data set is not on this machine.
+        NotFound: if the data set is not on this machine, or the bundle was removed.
         Conflict: if its images have changed since the training, or another process measures subnets
             of these weights.
     """

@@ -23,6 +23,7 @@ from models.bundle import (
     add_to_bundle,
     as_arrays,
     compress,
+    keeps_bundle,
     read_measured,
     read_measurements,
     shift_to_test_images,
@@ -52,6 +53,7 @@ ROUND_FIT_SHARE = 0.1
 """Share of a round's time that the fit takes, roughly; the rest is measuring."""
 
 
+@keeps_bundle
 def fit_predictor(
     bundle: Bundle,
     home: Path | None = None,
@@ -208,6 +210,7 @@ def _corrected(predictor: Rescalable, agreement: FoundAgreement) -> Rescalable:
     return predictor.rescaled(1.0, -agreement.bias, provenance)
 
 
+@keeps_bundle
 def fit_predictor_to(
     bundle: Bundle,
     home: Path,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from models.bundle import (
     Bundle,
     add_to_bundle,
+    keeps_bundle,
 )
 from models.errors import InputError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 OnShare = Callable[[float, str], None]
 
 
+@keeps_bundle
 def measure_sharing_gap(
     bundle: Bundle, home: Path, *, threads: int = 1, on_step: OnShare = lambda share, word: None
 ) -> list[dict[str, Any]]:

@@ -12,8 +12,14 @@ from latency_tables.fitting.profiles import parse_profile, profile_of_table
 from latency_tables.table.conditions import Conditions
 from latency_tables.table.sittings import Sitting
 from latency_tables.table.table import Note
+from models.bundle.bundle import BundleRegistry, add_to_bundle
+from models.bundle.use import LOCK
+from models.errors import NotFound
 from models.training.training_log import running
 from service.catalog.devices import Devices
+from service.catalog.supernets.measure_accuracy import measure_jobs
+from service.catalog.supernets.predictor_fit import fit_predictor
+from service.catalog.supernets.sharing_gap import measure_sharing_gap
 from service.settings import Settings
 from service.storage.database import current_database
 from service.storage.searches import SearchStore
@@ -133,6 +139,33 @@ def test_a_supernet_is_removed_unless_it_is_in_use(run, run_json, home, searches
     assert SUPERNET not in [item["name"] for item in run_json("supernets", "list", *where)]
     assert list((home / "supernets").iterdir()) == []
     assert searches.get(finished).status == "succeeded"
+
+
+def test_a_supernet_is_not_removed_while_it_is_measured(run, home):
+    bundle = BundleRegistry(home).get(SUPERNET)
+    before = sorted((home / "supernets").iterdir())
+    with bundle.in_use(), bundle.in_use():
+        assert "is in use" in run("supernets", "remove", SUPERNET, code=2).stderr
+    assert sorted((home / "supernets").iterdir()) == before
+    run("supernets", "remove", SUPERNET)
+    for command in (
+        lambda: measure_jobs(bundle, home, []),
+        lambda: fit_predictor(bundle),
+        lambda: measure_sharing_gap(bundle, home),
+        lambda: add_to_bundle(bundle, {}, {"new.bin": b"x"}),
+    ):
+        with pytest.raises(NotFound, match="was removed meanwhile"):
+            command()
+    assert list((home / "supernets").iterdir()) == []
+
+
+def test_what_comes_with_the_program_is_in_use_without_a_trace(home):
+    shipped = BundleRegistry(home).get("fashion-mbv3")
+    with shipped.in_use():
+        assert not (shipped.path / LOCK).exists()
+    untouched = BundleRegistry(home).get("ofa-mbv3-w1.2")
+    with untouched.in_use():
+        assert not untouched.path.exists()
 
 
 def test_the_checkpoint_of_a_training_is_removed_when_asked(run, run_json, home):

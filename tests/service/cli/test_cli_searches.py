@@ -87,6 +87,31 @@ def test_a_table_for_people(run, stored):
     assert "no stored search is like that" in run("searches", "--status", "failed").stderr
 
 
+def test_a_spreadsheet_has_all_that_was_asked(run, home):
+    settings = Settings(home=home)
+    request = SearchRequest.model_validate(
+        {
+            "supernet": SUPERNET,
+            "device": DEVICE,
+            "constraints": {"latency_ms": {"min": 0.1, "max": 0.9}, "macs": {"min": 1}},
+            "target": {"top1": 10.0, "minimize": "params"},
+            "frozen": {"kernel": [3, 5], "resolution": 12},
+        }
+    )
+    with current_database(settings.database) as engine:
+        submit(SearchStore(engine), open_catalog(settings), request)
+    (row,) = csv.DictReader(io.StringIO(run("searches", "--csv").stdout))
+    assert {name: row[name] for name in ("precision", "limit_latency_ms", "minimize")} == {
+        "precision": "fp32",
+        "limit_latency_ms": "0.9",
+        "minimize": "params",
+    }
+    numbers = ("minimum_latency_ms", "minimum_macs", "target_top1")
+    assert [float(row[name]) for name in numbers] == [0.1, 1, 10]
+    assert json.loads(row["frozen"]) == {"kernel": [3, 5], "resolution": [12]}
+    assert (row["limit_macs"], row["latency_confidence"]) == ("", "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
