@@ -1,14 +1,14 @@
 # The face of this room: what others may import.
-from .bundle import IMAGENET as IMAGENET
 from .bundle import Bundle as Bundle
 from .bundle import BundleRegistry as BundleRegistry
 from .bundle import add_to_bundle as add_to_bundle
 from .bundle import file_sha256 as file_sha256
-from .bundle import published_card as published_card
 from .bundle import write_bundle as write_bundle
 from .card import CALIBRATION as CALIBRATION
+from .card import IMAGENET as IMAGENET
 from .card import PREDICTOR as PREDICTOR
 from .card import WEIGHTS as WEIGHTS
+from .card import published_card as published_card
 from .measure_accuracy import measure_subnets as measure_subnets
 from .measure_accuracy import subnets_to_measure as subnets_to_measure
 from .measured import MIN_UNSEEN as MIN_UNSEEN

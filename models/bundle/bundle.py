@@ -26,7 +26,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle.capabilities import Capability, NextStep, capabilities, next_steps
-from models.bundle.card import CALIBRATION, WEIGHTS, checked_card, space_of
+from models.bundle.card import (
+    CALIBRATION,
+    WEIGHTS,
+    checked_card,
+    photo_fit_of,
+    published_card,
+    space_of,
+)
 from models.bundle.replacement import (
     CARD,
     WrongContent,
@@ -41,11 +48,8 @@ from models.errors import Conflict, CorruptBundle, InputError, NotFound
 from models.schema import read_json
 from models.spaces import SearchSpace, published_spaces
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-"""Channel statistics that every network on ImageNet is trained with."""
-
 if TYPE_CHECKING:
-    from models.data import LabelledImages
+    from models.data import LabelledImages, PhotoFit
     from models.supernet import Supernet
 
 ZOO = Path(__file__).with_name("shipped")
@@ -93,6 +97,11 @@ class Bundle:
     def std(self) -> tuple[float, ...]:
         """Per-channel standard deviation of the preprocessing, on the 0..1 scale."""
         return tuple(self.card["preprocess"]["std"])
+
+    @property
+    def photo_fit(self) -> PhotoFit:
+        """How photos of any shape become the networks' input."""
+        return photo_fit_of(self.card, self.space)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -316,20 +325,6 @@ class BundleRegistry:
         sync_folder(self.folder)
         shutil.rmtree(gone, ignore_errors=True)
         return bundle
-
-
-def published_card(space: SearchSpace) -> dict[str, Any]:
-    """The card of a published supernet of which nothing is imported yet."""
-    return {
-        "format": 1,
-        "name": space.name,
-        "licence": "of the weights: see their publisher",
-        "space": space.to_json(),
-        "cardinality": space.cardinality,
-        "preprocess": {"channels": 3, "interpolation": "bilinear", **IMAGENET},
-        "data": {"name": "ImageNet-1k", "source": "arXiv 1409.0575"},
-        "files": {},
-    }
 
 
 def write_bundle(

@@ -13,12 +13,16 @@ from typing import Annotated, Any
 
 from annotated_types import Interval, Predicate, doc
 
+from models.data import Fit, PhotoFit
 from models.errors import InvalidDocument, show_value
 from models.schema import Name, read_member, validate
 from models.spaces import SearchSpace, read_space
 
 WEIGHTS, PREDICTOR = "weights.safetensors", "predictor.safetensors"
 CALIBRATION, MEASURED = "calibration.npz", "measured.jsonl.gz"
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+"""Channel statistics that every network on ImageNet is trained with."""
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +43,8 @@ FileName = Annotated[str, Predicate(_is_file_name), doc("the name of a file, wit
 class _Preprocess:
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Interval(gt=0)], ...]
+    fit: Fit | None = None
+    stored_size: Annotated[int, Interval(ge=1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +81,30 @@ def space_of(card: Mapping[str, Any]) -> SearchSpace:
         InvalidDocument: naming each missing, unknown or impossible field of it.
     """
     return read_member(card, "space", read_space, "card")
+
+
+def photo_fit_of(card: Mapping[str, Any], space: SearchSpace) -> PhotoFit:
+    """How a supernet's photos become its networks' input.
+
+    Earlier versions did not state it: supernets that were trained here saw whole images, stored at
+    the largest resolution; others are published ones, which are evaluated on central crops.
+    """
+    stated = card["preprocess"]
+    is_ours = "recipe" in card
+    fit = stated.get("fit") or ("squeeze" if is_ours else "center_crop")
+    stored = stated.get("stored_size", space.resolutions[-1] if is_ours else None)
+    return PhotoFit(is_cropped=fit == "center_crop", stored_size=stored)
+
+
+def published_card(space: SearchSpace) -> dict[str, Any]:
+    """The card of a published supernet of which nothing is imported yet."""
+    return {
+        "format": 1,
+        "name": space.name,
+        "licence": "of the weights: see their publisher",
+        "space": space.to_json(),
+        "cardinality": space.cardinality,
+        "preprocess": {"channels": 3, "interpolation": "bilinear", **IMAGENET},
+        "data": {"name": "ImageNet-1k", "source": "arXiv 1409.0575"},
+        "files": {},
+    }

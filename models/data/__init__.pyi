@@ -10,6 +10,9 @@ from .datasets import check_classes as check_classes
 from .datasets import check_unchanged as check_unchanged
 from .datasets import load_dataset as load_dataset
 from .datasets import state_images as state_images
+from .fit import CROP_SHARE as CROP_SHARE
+from .fit import Fit as Fit
+from .fit import PhotoFit as PhotoFit
 from .image_cache import OnShare as OnShare
 from .image_folder import calibration_images as calibration_images
 from .image_folder import image_files as image_files

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from models.data.fit import CROP_SHARE
+
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"}
     | {".webp"}
@@ -23,9 +25,6 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's name ends with. Others are not
 tried, since some start programs (EPS: Ghostscript). Many phones write JPEG files as MPO."""
 MAX_FILE_BYTES = 1 << 28
-CROP = 0.875
-"""Share of the shorter side that is kept, as ImageNet networks are evaluated (resize to r / 0.875,
-crop the centre r)."""
 ORIENTATION = 0x0112
 """EXIF's tag of how a camera was held."""
 UPRIGHT, OPAQUE = 1, 255
@@ -96,14 +95,12 @@ def resize(image: Image.Image, size: int, *, central: bool = False) -> npt.NDArr
     """(size, size) or (size, size, 3) pixels by Pillow's antialiased bilinear filter.
 
     Args:
-        central: keep the central square (`CROP`) alone; otherwise the whole image is squeezed into
-            the square.
+        central: keep the central square (`CROP_SHARE`) alone; otherwise the whole image is
+            squeezed into the square.
     """
-    if image.size == (size, size):
-        return np.asarray(image)
     box = (0.0, 0.0, float(image.width), float(image.height))
     if central:
-        side = max(1.0, CROP * min(image.size))
+        side = max(1.0, CROP_SHARE * min(image.size))
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from models.data import PhotoFit
 from models.errors import InputError
 from models.layers import COUNTER
 from models.layers.modules import channels_last
@@ -48,6 +49,8 @@ class TorchNetwork:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of each channel, on the 0..1 scale."""
+    photo_fit: PhotoFit = PhotoFit()
+    """How photos of any shape become its input."""
     class_names: tuple[str, ...] | None = None
     """In the order of the logits, where they are known."""
     has_features: bool = False
@@ -72,6 +75,7 @@ class TorchNetwork:
             "interpolation": "bilinear",
             "mean": list(self.mean),
             "std": list(self.std),
+            **self.photo_fit.to_json(self.arch.resolution),
         }
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from models.data import Fit, PhotoFit
 from models.errors import InputError, InvalidDocument, NotFound, show_value
 from models.layers import COUNTER, tensor_shapes
 from models.schema import STRICT, Text, read_json, read_member, validate
@@ -49,7 +50,17 @@ class _Preprocessing:
     interpolation: Literal["bilinear"]
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Interval(gt=0)], ...]
+    fit: Fit = "squeeze"
+    crop_share: Literal[0.875] | None = None
+    sizes: tuple[Annotated[int, Interval(ge=1)], ...] | None = None
     class_names: tuple[Text, ...] | None = None
+
+    @property
+    def photo_fit(self) -> PhotoFit:
+        """Folders of earlier versions do not state it: photos were squeezed at once."""
+        sizes = self.sizes or (self.resolution,)
+        stored = sizes[0] if len(sizes) > 1 else None
+        return PhotoFit(is_cropped=self.fit == "center_crop", stored_size=stored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +113,7 @@ def read_folder(folder: Path) -> TorchNetwork:
         supernet_sha256=stated.supernet_sha256,
         mean=prepared.mean,
         std=prepared.std,
+        photo_fit=prepared.photo_fit,
         class_names=prepared.class_names,
         has_features=bool(stated.features),
         recalibrated=stated.recalibrated,
@@ -157,6 +169,9 @@ def _read_preprocessing(value: object, space: SearchSpace, arch: Arch) -> _Prepr
     for name, expected in (("channels", space.channels), ("resolution", arch.resolution)):
         if (given := getattr(found, name)) != expected:
             refuse(name, f"expected {expected} as in {ARCHITECTURE}, got {given}")
+    sizes = found.sizes or (arch.resolution,)
+    if len(sizes) > 2 or sizes[-1] != arch.resolution:
+        refuse("sizes", f"expected one or two sizes, the last {arch.resolution}, got {sizes}")
     for name in ("mean", "std"):
         if (count := len(getattr(found, name))) != space.channels:
             refuse(name, f"expected {space.channels} numbers, one a channel, got {count}")

@@ -148,6 +148,8 @@ def publish(trainer: Trainer, target: Path, watch: TrainingWatch) -> Bundle:
             "interpolation": "bilinear",
             "mean": list(recipe.mean),
             "std": list(recipe.std),
+            "fit": "squeeze",
+            "stored_size": trainer.dataset.train.images.shape[1],
         },
         "data": _data_card(trainer),
         "recipe": {k: v for k, v in recipe.to_json().items() if k != "space"},

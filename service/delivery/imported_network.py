@@ -80,7 +80,7 @@ def import_network(
     Args:
         folder: as `export --format torch` wrote it. Its programs are not run.
         device: where it will run: its latency there is predicted, and timed if that is here.
-        images: class folders to measure the accuracy on, whole images resized.
+        images: class folders to measure the accuracy on, treated as its photos are.
         threads: batches of images computed in parallel.
 
     Raises:
@@ -276,11 +276,16 @@ def _read_images(folder: Path, network: TorchNetwork) -> _Images:
 
 
 def _prepared(files: Sequence[Path], network: TorchNetwork) -> Images:
-    """Whole images as the network's input, (B, channels, r, r)."""
+    """Images as the network's input, (B, channels, r, r)."""
     from models.data import load_images, preprocess
 
-    size = network.arch.resolution
-    images = load_images(list(files), channels=network.space.channels, size=size)
+    size, fit = network.arch.resolution, network.photo_fit
+    images = load_images(
+        list(files),
+        channels=network.space.channels,
+        size=fit.sizes(size)[0],
+        central=fit.is_cropped,
+    )
     return preprocess(images, resolution=size, mean=network.mean, std=network.std)
 
 

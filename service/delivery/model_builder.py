@@ -31,7 +31,13 @@ from service.delivery.parity import (
     noise_images,
     torch_outputs,
 )
-from service.delivery.stated import stated_classes, stated_features, stated_gaps, with_stated
+from service.delivery.stated import (
+    stated_classes,
+    stated_features,
+    stated_gaps,
+    stated_preprocess,
+    with_stated,
+)
 from service.delivery.timing import HostTimer, LatencyBudget, Timer, as_device, describe_times
 
 if TYPE_CHECKING:
@@ -278,7 +284,11 @@ class ModelBuilder:
             if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
                 findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
-        about = {"batch": built.batch or "dynamic", "providers": provider_coverage(model)}
+        about = {
+            "batch": built.batch or "dynamic",
+            "providers": provider_coverage(model),
+            "preprocess": stated_preprocess(self.bundle, arch),
+        }
         report("store", 0.95)
         return VerifiedModel(
             # The findings are also in the file's metadata.
@@ -315,14 +325,7 @@ class ModelBuilder:
 
     def _metadata(self, context: DeploymentContext, arch: Arch, precision: str) -> dict[str, str]:
         (predicted,) = context.predict([arch])
-        space, bundle = self.bundle.space, self.bundle
-        preprocess = {
-            "channels": space.channels,
-            "resolution": arch.resolution,
-            "interpolation": "bilinear",
-            "mean": list(bundle.mean),
-            "std": list(bundle.std),
-        }
+        bundle, preprocess = self.bundle, stated_preprocess(self.bundle, arch)
         predicted = {name: value for name, value in predicted.items() if name != "arch"}
         values = {
             "arch": json.dumps(arch.to_json()),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.bundle import IMAGENET
+from models.data import CROP_SHARE, PhotoFit
 from models.published import PublishedNetwork
 from models.schema import read_json
 from models.spaces import SearchSpace, published_spaces, stage_features
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from models.supernet import Subnet
     from service.catalog.published import Place
 
-CROP = 0.875
 """Share of the shorter side that the published evaluation cuts out of the middle of an image."""
 CONFIG_SHARE = 0.05
 """Of the work, that each of the two small files counts for."""
@@ -120,7 +120,8 @@ def _metadata(
         "resolution": size,
         "interpolation": "bilinear",
         **IMAGENET,
-        "resize_shorter_side": math.ceil(size / CROP),
+        **PhotoFit(is_cropped=True).to_json(size),
+        "resize_shorter_side": math.ceil(size / CROP_SHARE),
         "center_crop": size,
     }
     predicted = described.predicted.model_dump(mode="json")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from latency_tables.runtimes import DEFAULT_RUNTIME
 from models.errors import InputError, InvalidDocument
 from models.schema import parse_strict, validate
-from models.spaces import Feature
+from models.spaces import Arch, Feature
 from service.contracts import MAX_BATCH
 
 if TYPE_CHECKING:
     import onnx
+
+    from models.bundle import Bundle
 
 PREFIX = "subnet_search."
 _JSON = (
@@ -138,6 +140,18 @@ def stated_features(features: Sequence[Feature]) -> dict[str, str]:
 def stated_classes(names: Sequence[str] | None) -> dict[str, str]:
     """The metadata of what the outputs mean: a name for each, in their order; empty if unknown."""
     return {} if names is None else {f"{PREFIX}classes": json.dumps(list(names))}
+
+
+def stated_preprocess(bundle: Bundle, arch: Arch) -> dict[str, Any]:
+    """How photos become a network's input: the value of `preprocess`."""
+    return {
+        "channels": bundle.space.channels,
+        "resolution": arch.resolution,
+        "interpolation": "bilinear",
+        "mean": list(bundle.mean),
+        "std": list(bundle.std),
+        **bundle.photo_fit.to_json(arch.resolution),
+    }
 
 
 def stated_gaps(device: str | None, latency_ms: float | None) -> dict[str, str]:

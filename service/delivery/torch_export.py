@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.bundle import IMAGENET
+from models.data import PhotoFit
 from models.published import PublishedNetwork, networks_source
 from models.spaces import Arch, published_spaces
 from service.catalog import DeploymentContext
@@ -71,6 +72,7 @@ def export_torch(
         supernet_sha256=bundle.sha256,
         mean=bundle.mean,
         std=bundle.std,
+        photo_fit=bundle.photo_fit,
         class_names=bundle.class_names,
         has_features=features,
         recalibrated=recalibrate,
@@ -112,6 +114,7 @@ def export_published_torch(
         supernet=network.space,
         mean=tuple(IMAGENET["mean"]),
         std=tuple(IMAGENET["std"]),
+        photo_fit=PhotoFit(is_cropped=True),
         has_features=features,
         licence=networks_source(),
         about={

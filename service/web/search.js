@@ -7,6 +7,7 @@ import { FURTHER, askedInWords, quantity } from "./limits.js";
 import { tryOnDevice } from "./links.js";
 import { doubts, figure, latencyFigures, latencyTag, measuredTag, tag, top1Tag } from "./origin.js";
 import { problem } from "./problems.js";
+import { programs } from "./programs.js";
 import { curl, python } from "./snippets.js";
 
 const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
@@ -151,6 +152,7 @@ function result(search) {
     download(search),
     snippet("curl", curl(search), () => withProfile(search)),
     snippet("Python", python(search)),
+    programs(`${location.origin}/v1/searches/${search.id}/model.onnx`, found).map(([language, text]) => snippet(language, text)),
   );
 }
 

@@ -23,21 +23,32 @@ export function python(search) {
   const headers = savedKey() ? `, headers={"Authorization": "Bearer " + os.environ["SUBNET_KEY"]}` : "";
   const images = search.result.file?.batch;
   const repeated = images > 1 ? `.repeat(${images}, 0)` : "";
+  // Files of earlier versions do not state how photos of other shapes are treated.
+  const stated = search.result.file?.preprocess ? "" : `how = {"fit": "squeeze", "sizes": [how["resolution"]], **how}\n`;
   return `import hashlib, json, ${headers ? "os, " : ""}sys, urllib.request
 import numpy as np, onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 url = "${location.origin}/v1/searches/${search.id}/model.onnx"
 model = urllib.request.urlopen(urllib.request.Request(url${headers})).read()
 assert hashlib.sha256(model).hexdigest() == "${search.result.sha256}"
 
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-about = json.loads(session.get_modelmeta().custom_metadata_map["subnet_search.preprocess"])
-size, channels = about["resolution"], about["channels"]
-image = Image.open(sys.argv[1]).convert("L" if channels == 1 else "RGB")
-pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)
-x = (pixels.reshape(size, size, channels) / 255 - about["mean"]) / about["std"]
-logits = session.run(None, {"input": x.transpose(2, 0, 1)[None].astype(np.float32)${repeated}})[0]
-print("class", logits.argmax(), "of", logits.shape[1])
+facts = session.get_modelmeta().custom_metadata_map
+how = json.loads(facts["subnet_search.preprocess"])
+${stated}photo = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+photo = photo.convert("L" if how["channels"] == 1 else "RGB")
+box = None  # the whole photo
+if how["fit"] == "center_crop":
+    side = how["crop_share"] * min(photo.size)
+    left, top = (photo.width - side) / 2, (photo.height - side) / 2
+    box = (left, top, left + side, top + side)
+for size in how["sizes"]:
+    photo, box = photo.resize((size, size), Image.Resampling.BILINEAR, box), None
+pixels = np.asarray(photo, np.float32).reshape(size, size, -1) / 255
+pixels = (pixels - np.float32(how["mean"])) / np.float32(how["std"])
+(logits,) = session.run(None, {"input": pixels.transpose(2, 0, 1)[None]${repeated}})
+classes = json.loads(facts.get("subnet_search.classes", "null"))  # null: nobody named them
+print("class", logits[0].argmax(), "of", logits.shape[1], "" if classes is None else classes[logits[0].argmax()])
 `;
 }

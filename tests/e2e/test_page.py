@@ -88,12 +88,14 @@ def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     # Both snippets do what they say, to the letter.
     for summary in ("curl", "Python"):
         page.locator("summary", has_text=summary).click()
-    curl, python = page.locator(".snippet code").all_inner_texts()
+    curl, python, javascript, cpp, kotlin = page.locator(".snippet code").all_text_contents()
+    for text, own in ((javascript, '"sizes":[28'), (cpp, "sizes{28"), (kotlin, "listOf(28")):
+        assert own in text
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "image.png")
     ran = subprocess.run(
         [sys.executable, "-c", python, "image.png"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert re.fullmatch(r"class \d of 10\n", ran.stdout), ran.stderr
+    assert re.fullmatch(r"class \d of 10 \w.*\n", ran.stdout), ran.stderr
     ran = subprocess.run(["bash", "-ec", curl], cwd=tmp_path, capture_output=True, text=True)
     assert "model.onnx: OK" in ran.stdout, ran.stderr
     assert search_id(page) in ran.stdout

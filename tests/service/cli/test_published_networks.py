@@ -70,6 +70,7 @@ def test_export_and_verify(run, run_json, server, twin, tmp_path):
     preprocess = json.loads(stated["preprocess"])
     assert preprocess["resize_shorter_side"] == 183  # 160 / 0.875, rounded up
     assert (preprocess["center_crop"], preprocess["mean"][0]) == (160, 0.485)
+    assert (preprocess["fit"], preprocess["crop_share"]) == ("center_crop", 0.875)
     assert json.loads(stated["published"])["latency_ms"] == 8
 
     checks = {check["name"]: check["passed"] for check in run_json("verify", out)["checks"]}

@@ -107,7 +107,11 @@ def check_file(content, result):
         "interpolation": "bilinear",
         "mean": [0.286],
         "std": [0.353],
+        "fit": "center_crop",  # nobody trained it here
+        "crop_share": 0.875,
+        "sizes": [result["arch"]["resolution"]],
     }
+    assert result["file"]["preprocess"] == preprocess
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
     size = result["arch"]["resolution"]
     (logits,) = session.run(["logits"], {"input": np.zeros((3, 1, size, size), np.float32)})
