@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     """fsspec URL of finished models. Default: a folder under `home`."""
     signing_key: Path | None = None
     """PEM file of an Ed25519 private key (`subnet-search keygen`) that signs finished models."""
+    sample_images: bool = True
+    """Whether the page shows a few of the validation images that supernets' bundles hold, to
+    everybody who may read; `off` keeps them back."""
     workers: int = Field(default=1, ge=0, le=64)
     """Worker processes that `serve` starts; 0 leaves all work to `subnet-search worker`."""
     threads: int | None = Field(default=None, ge=1, le=1024)

@@ -84,6 +84,7 @@ from .searches import providers_in_words as providers_in_words
 from .searches import search_columns as search_columns
 from .searches import search_row as search_row
 from .supernets import Capabilities as Capabilities
+from .supernets import ClassSamples as ClassSamples
 from .supernets import LedgerRead as LedgerRead
 from .supernets import NetworkFile as NetworkFile
 from .supernets import NetworkList as NetworkList
@@ -97,6 +98,7 @@ from .supernets import PublishedFigures as PublishedFigures
 from .supernets import SupernetList as SupernetList
 from .supernets import SupernetRead as SupernetRead
 from .supernets import SupernetRemoved as SupernetRemoved
+from .supernets import SupernetSamples as SupernetSamples
 from .supernets import SupernetSummary as SupernetSummary
 from .supernets import TrainingList as TrainingList
 from .supernets import TrainingRead as TrainingRead

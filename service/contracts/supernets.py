@@ -68,6 +68,21 @@ class PredictorPoints(BaseModel):
     )
 
 
+class ClassSamples(BaseModel):
+    """Some images of a class."""
+
+    index: int = Field(description="Of its logit.")
+    name: str | None = Field(description="Null where nobody named the classes.")
+    images: list[str] = Field(description="Small JPEG files as data URLs.")
+
+
+class SupernetSamples(BaseModel):
+    """Some of the validation images that a supernet's bundle holds."""
+
+    items: list[ClassSamples] = Field(description="By class, at most 60 of them.")
+    why_none: str | None = Field(None, description="Why there are no images.")
+
+
 class SupernetSummary(BaseModel):
     """A supernet in a list."""
 

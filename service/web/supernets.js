@@ -70,17 +70,18 @@ export class Supernets {
     const supernet = this.catalog.supernets.find((known) => known.name === name) ?? found;
     const explore = h("button", { type: "button", class: "quiet small", onclick: () => this.go({ view: "explore", supernet: name, devices: [], focus: null, budget: null, search: null }) }, "See it under Explore");
     const lacking = ["search", "deliver"].filter((what) => !can(supernet, what));
-    const unseen = h("div", {});
+    const [unseen, samples] = [h("div", {}), h("div", {})];
     show(
       this.body,
       h("header", { class: "view" }, h("h2", { class: "name" }, name)),
       h("p", { class: "actions" }, leave, can(supernet, "search") ? explore : null),
       lacking.map((what) => h("p", { class: "notice" }, whyNot(supernet, what))),
       card("Space and predictor", facts(found), unseen),
-      classes(found),
+      classes(found, samples),
       card("Card", h("dl", { class: "pairs" }, CARD.filter((field) => found.card[field] != null).map((field) => [h("dt", {}, field), h("dd", {}, value(found.card[field]))]), h("dt", {}, "sha256 of the weights"), h("dd", {}, h("code", {}, found.sha256 || "no weights here")))),
     );
     if (found.predictor) predictorPlot(unseen, path);
+    sampleImages(samples, path);
   }
 }
 
@@ -119,10 +120,18 @@ async function predictorPlot(place, path) {
   plot.draw(points.map(({ measured, predicted }) => [measured, predicted]), ends.map((end) => [end, end]), `${points.length} networks, ${percent(mean)} points off on average`);
 }
 
-function classes({ card: { data } }) {
-  const names = data?.classes;
-  if (!Array.isArray(names)) return null;
-  return h("section", { class: "card" }, h("details", {}, h("summary", {}, `${names.length} classes`), h("ol", { class: "classes", start: 0 }, names.map((name) => h("li", {}, name)))));
+function classes({ space, card: { data } }, samples) {
+  const names = Array.isArray(data?.classes) ? data.classes : null;
+  const all = names && h("details", {}, h("summary", {}, `All ${names.length} classes`), h("ol", { class: "classes", start: 0 }, names.map((name) => h("li", {}, name))));
+  return card(`${space.classes} classes`, samples, all);
+}
+
+/** A few validation images of each class, as the bundle holds them. */
+async function sampleImages(place, path) {
+  const { items, why_none: why } = await get(`${path}/samples`).catch((error) => ({ items: [], why_none: error.message }));
+  if (!items.length) return show(place, h("p", { class: "hint" }, `No images of them to show: ${why}.`));
+  const one = ({ index, name, images }) => h("figure", {}, h("div", {}, images.map((source) => h("img", { src: source, alt: "", width: 48, height: 48 }))), h("figcaption", {}, name ?? `class ${index}`));
+  show(place, h("div", { class: "samples" }, items.map(one)), h("p", { class: "hint" }, "Validation images, held out of training."));
 }
 
 /** A value of the card: plain text, or what is in an object as pairs. */

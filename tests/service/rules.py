@@ -18,6 +18,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("DELETE", "/v1/supernets/{name}"): "admin",
     ("GET", "/v1/supernets/{name}/architecture.svg"): "read",
     ("GET", "/v1/supernets/{name}/predictor"): "read",
+    ("GET", "/v1/supernets/{name}/samples"): "read",
     ("GET", "/v1/supernets/{name}/ledger"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/front"): "read",
     ("GET", "/v1/supernets/{name}/devices/{device}/explain"): "read",

@@ -16,7 +16,7 @@ from service.catalog import (
     ledger,
     summarize_supernets,
 )
-from service.catalog.supernets import remove_supernet
+from service.catalog.supernets import remove_supernet, sample_images
 from service.contracts import (
     CONFIDENCE,
     Confidence,
@@ -26,6 +26,7 @@ from service.contracts import (
     SupernetList,
     SupernetRead,
     SupernetRemoved,
+    SupernetSamples,
 )
 from service.http.dependencies import CatalogDep, DevicePath, NamePath, ServiceDep
 from service.http.problems import problems
@@ -72,6 +73,19 @@ def delete_supernet(
 def read_predictor(name: NamePath, catalog: CatalogDep) -> PredictorPoints:
     """Predicted against measured accuracy of networks that the predictor was not fitted to."""
     return describe_unseen(catalog, name)
+
+
+@router.get("/supernets/{name}/samples", tags=["supernets"], responses=problems(404))
+@requires("read")
+def read_samples(name: NamePath, service: ServiceDep) -> SupernetSamples:
+    """A few small validation images of each class, from the supernet's bundle.
+
+    The operator may keep them back (`SUBNET_SAMPLE_IMAGES=off`).
+    """
+    bundle = service.catalog.supernets.get(name)
+    if not service.settings.sample_images:
+        return SupernetSamples(items=[], why_none="this service shows none (SUBNET_SAMPLE_IMAGES)")
+    return sample_images(bundle)
 
 
 @router.get(

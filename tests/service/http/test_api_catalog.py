@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
@@ -112,6 +115,24 @@ async def test_the_table_of_a_search_is_a_device_that_can_be_posted(client):
     replaced = await client.post("/v1/devices?replace=true", json=changed)
     (table,) = replaced.json()["tables"]
     assert (table["revision"], table["network_overhead_ms"]) == (2, 0.25)
+
+
+async def test_a_few_images_of_each_class(client, settings):
+    path = f"/v1/supernets/{SUPERNET}/samples"
+    items = (await client.get(path)).json()["items"]
+    validation = Bundle.open(settings.home / "supernets" / SUPERNET).validation()
+    assert [item["index"] for item in items] == sorted(set(validation.labels.tolist()))
+    assert {len(item["images"]) for item in items} <= {1, 2, 3}
+    content = base64.b64decode(items[0]["images"][0].removeprefix("data:image/jpeg;base64,"))
+    shown = np.asarray(Image.open(io.BytesIO(content)), np.float64)
+    (first, *_) = validation.images[validation.labels == items[0]["index"]]
+    assert shown.shape == first.shape
+    assert np.abs(shown - first).mean() < 20, "JPEG of noise"
+    answer = (await client.get("/v1/supernets/ofa-mbv3-w1.0/samples")).json()
+    assert (answer["items"], "no validation images" in answer["why_none"]) == ([], True)
+    async with client_on(settings.model_copy(update={"sample_images": False})) as reserved:
+        answer = (await reserved.get(path)).json()
+    assert (answer["items"], "SUBNET_SAMPLE_IMAGES" in answer["why_none"]) == ([], True)
 
 
 async def test_a_predictor_beside_what_was_measured(client, settings):

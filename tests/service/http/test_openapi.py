@@ -22,6 +22,7 @@ SURFACE = {
     ("get", "/v1/devices/{name}/table"),
     ("delete", "/v1/supernets/{name}"),
     ("get", "/v1/supernets/{name}/predictor"),
+    ("get", "/v1/supernets/{name}/samples"),
     ("get", "/v1/searches/{search_id}/table"),
     ("post", "/v1/devices/{name}/measurements"),
     ("get", "/v1/trainings"),
