@@ -33,13 +33,13 @@ export async function showDevice(place, name, acts) {
     owned ? null : h("p", { class: "hint" }, "It comes with the program: it can be corrected by measurements, but not removed."),
     said,
     findings(device),
-    device.tables.map((table) => tableCard(path, name, table)),
+    device.tables.map((table) => tableCard(path, name, table, said)),
   );
 }
 
-function tableCard(path, name, table) {
+function tableCard(path, name, table, said) {
   const { space, precision, revisions = [], residual_ratios: ratios = [] } = table;
-  const take = h("button", { type: "button", class: "quiet small", onclick: () => takeOut(path, name, table, take) }, "Take it out as JSON");
+  const take = h("button", { type: "button", class: "quiet small", onclick: () => takeOut(path, name, table, take, said) }, "Take it out as JSON");
   const known = Object.entries(table.conditions).filter(([, value]) => value != null);
   return h(
     "section",
@@ -78,11 +78,15 @@ function revisionTable(revisions) {
   return rowsTable("Revisions", ["Revision", "Stored", "How", "sha256"], rows);
 }
 
-async function takeOut(path, name, { space, precision }, button) {
+async function takeOut(path, name, { space, precision }, button, said) {
   button.disabled = true;
-  const profile = await get(`${path}/table?${new URLSearchParams({ space, precision })}`);
-  saveFile(`${name}-${space}-${precision}.json`, JSON.stringify(profile), "application/json");
-  announce("The table was saved");
+  try {
+    const profile = await get(`${path}/table?${new URLSearchParams({ space, precision })}`);
+    saveFile(`${name}-${space}-${precision}.json`, JSON.stringify(profile), "application/json");
+    announce("The table was saved");
+  } catch (error) {
+    show(said, problem(error.document ?? { detail: String(error) }));
+  }
   button.disabled = false;
 }
 

@@ -134,9 +134,12 @@ async function sampleImages(place, path) {
   show(place, h("div", { class: "samples" }, items.map(one)), h("p", { class: "hint" }, "Validation images, held out of training."));
 }
 
-/** A value of the card: plain text, or what is in an object as pairs. */
+/** A value of the card: plain text, what is in an object as pairs, or what is in a list of objects once it is opened. */
 function value(found) {
+  if (typeof found === "number" && !Number.isInteger(found)) return String(Number(found.toPrecision(5)));
   if (found == null || typeof found !== "object") return String(found);
-  if (Array.isArray(found)) return found.length > 20 ? `${found.length} values` : found.map((item) => (typeof item === "object" ? JSON.stringify(item) : item)).join(", ");
+  if (Array.isArray(found) && found.some((item) => item !== null && typeof item === "object" && !Array.isArray(item)))
+    return h("details", {}, h("summary", {}, `${found.length} entries`), h("ol", {}, found.map((item) => h("li", {}, value(item)))));
+  if (Array.isArray(found)) return found.length > 20 ? `${found.length} values` : found.map((item) => (typeof item === "object" ? JSON.stringify(item) : String(item))).join(", ");
   return h("dl", { class: "pairs" }, Object.entries(found).filter(([name]) => name !== "classes" && name !== "curve").map(([name, inner]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, value(inner))]));
 }

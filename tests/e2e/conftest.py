@@ -5,10 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from latency_tables.table.conditions import Conditions
-from tests.e2e.browser import BOUNDED, PATIENCE_MS, RATIOS, TINY, chromium, serve, web_runtimes
-from tests.service.conftest import keep, make_bundle, make_table
-from tests.trainings import write_training
+from tests.e2e.browser import PATIENCE_MS, chromium, serve, web_runtimes
+from tests.e2e.layout import stock
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +14,7 @@ def url(tmp_path_factory):
     """A server of the shipped supernet and of a made-up one, for all files here that can share
     what it has stored."""
     home = tmp_path_factory.mktemp("home")
-    make_bundle(home / "supernets" / TINY)
-    write_training(home)
-    keep(home, make_table())
-    int8 = Conditions(runtime="fake", precision="int8", batch=1)
-    keep(home, make_table(BOUNDED, residual_ratios=RATIOS))
-    keep(home, make_table(BOUNDED, conditions=int8, network_overhead_ms=0.05))
+    stock(home)
     runtimes = web_runtimes()
     with serve(home, **({"SUBNET_RUNTIMES": str(runtimes)} if runtimes else {})) as url:
         yield url

@@ -89,8 +89,9 @@ def test_from_opening_the_page_to_a_model_that_runs(page, url, tmp_path):
     for summary in ("curl", "Python"):
         page.locator("summary", has_text=summary).click()
     curl, python, javascript, cpp, kotlin = page.locator(".snippet code").all_text_contents()
-    for text, own in ((javascript, '"sizes":[28'), (cpp, "sizes{28"), (kotlin, "listOf(28")):
-        assert own in text
+    (size,) = result["file"]["preprocess"]["sizes"]
+    for text, own in ((javascript, '"sizes":[%d]'), (cpp, "sizes{%d}"), (kotlin, "listOf(%d)")):
+        assert own % size in text
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "image.png")
     ran = subprocess.run(
         [sys.executable, "-c", python, "image.png"], cwd=tmp_path, capture_output=True, text=True
@@ -328,3 +329,27 @@ def test_uploading_a_good_and_a_bad_device_file(page, tmp_path):
     page.get_by_label("Add a device").select_option(TINY_DEVICE)
     expect(page.locator("#compare tbody tr")).to_have_count(2)
     expect(page.locator("path.curve")).to_have_count(2)
+
+    # Taken out whole, replaced by another file of its own, and removed when asked for twice.
+    page.goto("/?view=devices&device=small-board")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Take it out as JSON").click()
+    taken = json.loads(download.value.path().read_text())
+    assert (taken["name"], taken["conditions"]["power_w"]) == ("small-board", 4)
+    for name, overhead in (("other-board", 0.0), ("small-board", 0.75)):
+        other = tmp_path / f"{name}-again.json"
+        other.write_text(json.dumps({**taken, "name": name, "network_overhead_ms": overhead}))
+        page.locator("#replacement").set_input_files(other)
+        if name == "other-board":
+            expect(page.get_by_role("alert")).to_contain_text("not of small-board")
+    expect(page.locator("#devices .rows tbody tr")).to_have_count(2)
+    expect(page.locator("#devices .figure", has_text="Beyond the layers")).to_contain_text("0.75")
+    sure = page.get_by_role("button", name="Remove small-board")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(sure).to_be_hidden()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    sure.click()
+    expect(page.get_by_role("row", name=re.compile(TINY_DEVICE))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("small-board"))).to_have_count(0)
+    assert httpx.get(page.url.split("/?")[0] + "/v1/devices/small-board").status_code == 404

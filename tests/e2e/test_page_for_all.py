@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,8 +22,8 @@ from tests.e2e.browser import (
     TINY,
     headline,
     open_explore,
-    tiny_search,
 )
+from tests.e2e.layout import LAYOUT, SIZES, WIDTHS, views
 from tests.service.conftest import keep, make_bundle, make_table
 from tests.service.serving import serving
 
@@ -107,28 +106,15 @@ def test_axe_finds_nothing_serious(page):
     assert not found
 
 
-WIDTHS = (360, 390, 768, 1024, 1440, 2560)
-LAYOUT = (Path(__file__).parent / "layout.js").read_text()
-
-
 def test_nothing_overlaps_and_nothing_leaves_its_box(page, url):
     """Every view at every width, with text as it is and twice as large."""
-    ids = [tiny_search(url, 0.9, seed)["id"] for seed in range(2)]
     found = []
-    for path, ready in (
-        (f"{EXPLORE_TINY}&search={ids[0]}", "#download"),
-        ("/?view=searches", "#searches tbody tr"),
-        (f"/?view=searches&compare={','.join(ids)}", "#searches figure svg.subnet"),
-        ("/?view=devices", "#devices tbody tr"),
-        (f"/?view=devices&device={BOUNDED}", "#devices .plot svg"),
-        ("/?view=supernets", "#supernets tbody tr"),
-        (f"/?view=supernets&supernet={SUPERNET}", "#supernets .plot svg"),
-    ):
+    for path, ready in views(url):
         page.goto(path)
         expect(page.locator(ready).first).to_be_visible()
         page.wait_for_load_state("networkidle")
         page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
-        for text in ("", "187.5%"):
+        for text in SIZES:
             page.evaluate("(size) => (document.documentElement.style.fontSize = size)", text)
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})

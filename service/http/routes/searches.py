@@ -143,7 +143,7 @@ def read_search(search_id: NamePath, service: ServiceDep, caller: CallerDep) -> 
 @router.get(
     "/{search_id}/table",
     response_class=JSONResponse,
-    responses={200: {"model": DeviceProfile}, **problems(403, 404)},
+    responses={200: {"model": DeviceProfile}, **problems(404)},
 )
 @requires("read")
 def read_search_table(search: SearchDep, service: ServiceDep, caller: CallerDep) -> Response:
