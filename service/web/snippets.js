@@ -49,6 +49,7 @@ pixels = np.asarray(photo, np.float32).reshape(size, size, -1) / 255
 pixels = (pixels - np.float32(how["mean"])) / np.float32(how["std"])
 (logits,) = session.run(None, {"input": pixels.transpose(2, 0, 1)[None]${repeated}})
 classes = json.loads(facts.get("subnet_search.classes", "null"))  # null: nobody named them
-print("class", logits[0].argmax(), "of", logits.shape[1], "" if classes is None else classes[logits[0].argmax()])
+answer = logits[0].argmax()
+print("class", answer, "of", logits.shape[1], classes[answer] if classes else "(without a name)")
 `;
 }

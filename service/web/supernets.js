@@ -139,7 +139,7 @@ function value(found) {
   if (typeof found === "number" && !Number.isInteger(found)) return String(Number(found.toPrecision(5)));
   if (found == null || typeof found !== "object") return String(found);
   if (Array.isArray(found) && found.some((item) => item !== null && typeof item === "object" && !Array.isArray(item)))
-    return h("details", {}, h("summary", {}, `${found.length} entries`), h("ol", {}, found.map((item) => h("li", {}, value(item)))));
+    return h("details", {}, h("summary", {}, `${found.length} entries`), h("ol", {}, found.map((item) => h("li", {}, JSON.stringify(item)))));
   if (Array.isArray(found)) return found.length > 20 ? `${found.length} values` : found.map((item) => (typeof item === "object" ? JSON.stringify(item) : String(item))).join(", ");
   return h("dl", { class: "pairs" }, Object.entries(found).filter(([name]) => name !== "classes" && name !== "curve").map(([name, inner]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, value(inner))]));
 }
