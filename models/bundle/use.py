@@ -58,7 +58,7 @@ def keeps_bundle(work: Callable[Concatenate[Bundle, P], R]) -> Callable[Concaten
     """Have a bundle, the first argument, not be removed while `work` is done on it."""
 
     @wraps(work)
-    def held(bundle: Bundle, *args: P.args, **options: P.kwargs) -> R:
+    def held(bundle: Bundle, /, *args: P.args, **options: P.kwargs) -> R:
         with bundle.in_use():
             return work(bundle, *args, **options)
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from models.data import Fit, PhotoFit
+from models.data import CROP_SHARE, Fit, PhotoFit
 from models.errors import InputError, InvalidDocument, NotFound, show_value
 from models.layers import COUNTER, tensor_shapes
 from models.schema import STRICT, Text, read_json, read_member, validate
@@ -51,7 +51,7 @@ class _Preprocessing:
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Interval(gt=0)], ...]
     fit: Fit = "squeeze"
-    crop_share: Literal[0.875] | None = None
+    crop_share: Annotated[float, Interval(ge=CROP_SHARE, le=CROP_SHARE)] | None = None
     sizes: tuple[Annotated[int, Interval(ge=1)], ...] | None = None
     class_names: tuple[Text, ...] | None = None
 

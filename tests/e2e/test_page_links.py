@@ -111,10 +111,10 @@ def test_searches_side_by_side_and_as_csv(page, url, tmp_path):
     """One of them on a device that came with its request: listed, and its snippet is whole."""
     with Client(url) as client:
         device = client.device_table(TINY_DEVICE) | {"name": "inline-board"}
-        asked = {"latency_ms": {"min": 0.1, "max": 0.85}, "frozen": {"resolution": 12}}
+        within = {"min": 0.1, "max": 0.85}
         found = [
             client.search(TINY, TINY_DEVICE, latency_ms=0.85),
-            client.search(TINY, device, **asked),
+            client.search(TINY, device, latency_ms=within, frozen={"resolution": 12}),
         ]
     page.goto("/?view=searches&status=succeeded&latency_ms_max=0.85")
     for search in found:

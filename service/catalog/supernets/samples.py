@@ -42,7 +42,7 @@ def sample_images(bundle: Bundle) -> SupernetSamples:
         ClassSamples(index=label, name=None if names is None else names[label], images=list(images))
         for label, images in found
     ]
-    return SupernetSamples(items=items)
+    return SupernetSamples(items=items, why_none=None)
 
 
 @lru_cache(maxsize=16)

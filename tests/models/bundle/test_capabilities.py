@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from models.bundle.bundle import Bundle, published_card
+from models.bundle.bundle import Bundle
 from models.bundle.capabilities import NEEDS, next_steps
-from models.bundle.card import CALIBRATION, MEASURED, PREDICTOR, WEIGHTS
+from models.bundle.card import CALIBRATION, MEASURED, PREDICTOR, WEIGHTS, published_card
 from models.errors import InputError
 from models.spaces import published_spaces
 from tests.spaces import DEBUG

@@ -29,10 +29,13 @@ def run_docs_python(monkeypatch, folder, stated):
     """The input that the Python of the docs makes of photo.png."""
     seen = {}
     metadata = {"subnet_search.preprocess": json.dumps(stated)}
-    session = SimpleNamespace(
-        get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=metadata),
-        run=lambda _, given: [seen.update(given) or np.zeros((1, 2))],
-    )
+
+    def run(_, given):
+        seen.update(given)
+        return [np.zeros((1, 2))]
+
+    meta = SimpleNamespace(custom_metadata_map=metadata)
+    session = SimpleNamespace(get_modelmeta=lambda: meta, run=run)
     fake = SimpleNamespace(InferenceSession=lambda *_, **__: session)
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.chdir(folder)

@@ -16,8 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from models import published
-from models.bundle.bundle import BundleRegistry, published_card, write_bundle
-from models.bundle.card import CALIBRATION, WEIGHTS
+from models.bundle.bundle import BundleRegistry, write_bundle
+from models.bundle.card import CALIBRATION, WEIGHTS, published_card
 from models.published import PublishedFile, PublishedSupernet
 from models.supernet.checkpoint import to_published
 from models.supernet.supernet import Supernet, initialize
