@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 # Threads of torch that spin while they wait take the cores from whatever runs beside them. It has
 # to be said before torch is imported; processes that tests start inherit it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What is imported and collected stays: it is looked through for garbage once, and never again.
+gc.disable()
 
 # How long a test takes depends on the machine; nothing in this suite asserts it.
 settings.register_profile(
@@ -98,6 +102,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
             return path.rpartition("/")[0] if shared else path
 
     return Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """From here on, objects come and go."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

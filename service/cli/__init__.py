@@ -102,7 +102,8 @@ def main() -> None:
     """Run the command, with the user's extensions."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     words = command_words(sys.argv[1:])
-    is_told = words not in TELL_THEMSELVES and int(os.environ.get("RANK", "0")) == 0
+    # None is named where a shell asks what to complete: nobody waits for lines there.
+    is_told = words not in {"", *TELL_THEMSELVES} and int(os.environ.get("RANK", "0")) == 0
     with never_silent(words) if is_told else nullcontext():
         load_extensions()
         app(prog_name="subnet-search")

@@ -9,10 +9,10 @@ from tests.e2e.browser import PATIENCE_MS, chromium, serve, web_runtimes
 from tests.e2e.layout import stock
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(tmp_path_factory):
     """A server of the shipped supernet and of a made-up one, for all files here that can share
-    what it has stored."""
+    what it has stored; gone after them, since a worker that waits takes time from other tests."""
     home = tmp_path_factory.mktemp("home")
     stock(home)
     runtimes = web_runtimes()
@@ -20,9 +20,9 @@ def url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
-    """For one file: while it is open, its event loop runs, and no test can run another."""
+    """For the files here: while it is open, its event loop runs, and no test can run another."""
     with chromium() as browser:
         yield browser
 

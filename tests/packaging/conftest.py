@@ -104,7 +104,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return install(build(ROOT, root), root, sysconfig.get_path("purelib"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service_url(product: Installed) -> Iterator[str]:
     """A service of the installed product, with a worker process; its log is `serve.log`."""
     command = product.environment / "bin" / "subnet-search"

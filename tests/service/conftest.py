@@ -156,7 +156,7 @@ def home(template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(home: Path) -> Settings:
     """Quick to notice, without workers: a test runs one if it wants one."""
-    return Settings(home=home, workers=0, poll_interval_s=0.01)
+    return Settings(home=home, workers=0, poll_interval_s=0.03)
 
 
 @pytest.fixture(scope="session")

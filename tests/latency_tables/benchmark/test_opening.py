@@ -103,6 +103,7 @@ def test_a_gpu_is_measured_in_the_time_asked_for(device) -> None:
     assert table.expected_error == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_models_that_open_fast_are_opened_as_often_as_ever(device) -> None:
     _, models, times, said, _ = measured(device, opening_s=4, round_s=5, target_s=120)
     assert len(device.opened) == runner.OPENINGS * models
@@ -111,6 +112,7 @@ def test_models_that_open_fast_are_opened_as_often_as_ever(device) -> None:
     assert device.now_s <= 1.1 * 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("opening_s", "round_s", "rounds", "words"),
     [

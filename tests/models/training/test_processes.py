@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,8 @@ from torch.nn import functional as F
 from models.errors import InputError
 from models.supernet.supernet import Supernet, initialize
 from models.training.processes import training_device
-from tests.processes import PATIENCE_S
+from tests.nginx import free_port
+from tests.processes import PATIENCE_S, ROOT
 from tests.spaces import DEBUG
 from tests.trainings import write_photos, write_recipe
 
@@ -49,7 +49,7 @@ from tests.models.training.test_processes import gradients_of
 from tests.processes import PATIENCE_S
 folder = Path(sys.argv[1])
 rank = int(os.environ["RANK"])
-# Not through torchrun's store, which keeps the addresses of a group that has ended.
+# Not through the store of the address, which keeps those of a group that has ended.
 meeting = f"file://{folder}/meeting"
 dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
 supernet = gradients_of([rank])
@@ -78,18 +78,27 @@ if rank == 1:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    """What two processes under torchrun have written: averaged gradients, and a bundle."""
+    """What two processes have written, told of one another as torchrun does: averaged gradients,
+    and a bundle."""
     folder = tmp_path_factory.mktemp("two")
     write_recipe(folder / "photos-net.toml", write_photos(folder / "photos"))
-    (folder / "run.py").write_text(PROCESS)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*torchrun, "--nproc-per-node", "2", str(folder / "run.py"), str(folder)]
-    root = str(Path(__file__).resolve().parents[3])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    shared = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(folder)],
+            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        errors = [process.communicate(timeout=PATIENCE_S)[1][-2000:] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], errors
     return folder
 
 

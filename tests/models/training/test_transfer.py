@@ -152,6 +152,7 @@ def test_the_classifier_alone_leaves_the_others_to_the_bit(recipe, base, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_all_layers_may_learn_at_a_lower_rate_than_the_classifier(recipe, base, tmp_path):
     slower = replace(recipe.phases[1], body_rate=0.25)
     trainer = Trainer(replace(recipe, phases=(slower,)), tmp_path, resume=False, base=base)
@@ -172,6 +173,7 @@ def test_all_layers_may_learn_at_a_lower_rate_than_the_classifier(recipe, base, 
     )
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted_and_needs_no_base(recipe, base, tmp_path, monkeypatch):
     monkeypatch.setattr(models.training.trainer, "CHECKPOINT_STEPS", 2)
     whole = Trainer(recipe, tmp_path / "whole", resume=False, base=base)

@@ -35,6 +35,7 @@ def profile_of(count, **changes):
     return {**head, "measurements": networks(count), **changes}
 
 
+@pytest.mark.slow
 async def test_few_networks_near_a_donor(client):
     answer = await client.post("/v1/devices", json=profile_of(4, donor=DEVICE))
     assert answer.status_code == 201, answer.text

@@ -54,6 +54,7 @@ async def client(settings):
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("device", [DEVICE, make_profile("inline")])
 async def test_a_search_for_another_runtime_is_refused_with_what_to_do(client, device):

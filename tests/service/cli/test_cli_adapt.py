@@ -106,6 +106,7 @@ def test_adapted_searched_and_delivered(adapted_home, half_as_good, tmp_path):
     assert (gap.exit_code, "which networks trained alone do not have" in gap.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_stopped_it_says_how_to_go_on(adapted_home, tmp_path, monkeypatch):
     given = ("--images", tmp_path / "photos", "--name", "pets", "--no-predictor")
 

@@ -180,6 +180,7 @@ def test_the_checkpoint_of_a_training_is_removed_when_asked(run, run_json, home)
     assert not (home / "training" / TRAINING).exists()
 
 
+@pytest.mark.slow
 def test_a_table_is_equal_after_every_form():
     devices = Devices()
     shipped = [table for name in devices.names()[:3] for table in devices.tables(name)]

@@ -41,6 +41,7 @@ def imported(home, *args):
     return set(done.stderr.split()) & SLOW
 
 
+@pytest.mark.slow
 def test_help_imports_little(tmp_path):
     assert imported(tmp_path, "--help") <= {"numpy"}  # options of limits are made of their costs
 

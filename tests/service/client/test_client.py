@@ -230,6 +230,7 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_model_is_whole_and_checked(client, found, tmp_path):
     seen = []
     path = client.download(

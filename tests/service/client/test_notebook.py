@@ -73,6 +73,7 @@ def test_a_front_of_one_point_and_of_none(client, front):
     parsed(Front(**{**front.model_dump(), "points": []})._repr_html_())
 
 
+@pytest.mark.slow
 def test_a_search_shows_its_numbers_and_its_network(found):
     root = parsed(found._repr_html_())
     rows = [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")][1:]

@@ -96,6 +96,7 @@ def test_without_the_runtime_a_file_is_delivered_with_a_warning(catalog, monkeyp
     assert "the file was not tried under openvino, which is not here" in made.warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_other_answers_under_the_runtime_are_not_delivered(catalog, precision, monkeypatch):
     monkeypatch.setattr(CompiledModel, "infer", lambda model, images: spoiled(images))
@@ -116,6 +117,7 @@ def test_a_file_that_the_runtime_cannot_run_is_not_delivered(catalog, monkeypatc
         make(catalog)
 
 
+@pytest.mark.slow
 def test_the_last_images_fill_a_batch(catalog):
     """And are answered once."""
     model = make(catalog).model

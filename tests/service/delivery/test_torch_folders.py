@@ -191,6 +191,7 @@ def returned(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_what_does_not_come_back(run, home, returned, images, tmp_path):
     ten = pictures(tmp_path / "ten", [f"c{n}" for n in range(10)], 1)
     mixed = pictures(tmp_path / "mixed", CLASSES, 1)

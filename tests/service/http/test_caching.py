@@ -116,6 +116,7 @@ async def test_fronts_pictures_and_events_are_private_too(settings):
         check(answer, "read")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_what_is_public_is_revalidated_and_probes_are_kept_by_nobody(settings):
     async with client_on(settings) as client:

@@ -90,7 +90,7 @@ def allowing(settings, receiver, database_url):
 def in_a_hurry(monkeypatch):
     monkeypatch.setattr("service.jobs.webhook_sender.PAUSE_S", 0.02)
     monkeypatch.setattr("service.jobs.webhook_sender.MAX_PAUSE_S", 0.05)
-    monkeypatch.setattr("service.jobs.queue.WEBHOOK_POLL_S", 0.02)
+    monkeypatch.setattr("service.jobs.queue.WEBHOOK_POLL_S", 0.05)
 
 
 def body(url, latency_ms=0.8, **changes):

@@ -15,6 +15,7 @@ from tests.stress import fuzz_links
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_from_a_link_to_a_device(client, phone, link):
     made = await link(device="my-phone")
     assert made["url"] == f"http://localhost/measure#{made['code']}"
@@ -76,6 +77,7 @@ async def test_a_link_is_opened_once(client, phone, link):
     assert (await client.get("/v1/link-sessions/current/plan", headers=wrong)).status_code == 404
 
 
+@pytest.mark.slow
 async def test_a_device_is_named_after_its_browser(client, phone, link):
     names = []
     for _ in range(2):
@@ -88,6 +90,7 @@ async def test_a_device_is_named_after_its_browser(client, phone, link):
     assert names == ["android-phone", "android-phone-2"]
 
 
+@pytest.mark.slow
 async def test_cancelled_and_stopped(client, phone, link):
     made = await link()
     await phone.open(made["code"])
@@ -107,6 +110,7 @@ async def test_cancelled_and_stopped(client, phone, link):
     assert (await client.delete(f"/v1/links/{made['id']}")).status_code == 409
 
 
+@pytest.mark.slow
 async def test_two_backends(client, phone, link):
     made = await link(device="two", backends=["wasm", "webgpu"])
     await phone.open(made["code"])
@@ -123,6 +127,7 @@ async def test_two_backends(client, phone, link):
     assert (seen["status"], seen["devices"]) == ("succeeded", ["one"])
 
 
+@pytest.mark.slow
 async def test_names_that_are_taken(client, phone, link):
     request = {"supernet": SUPERNET, "device": DEVICE}
     refused = await client.post("/v1/links", json=request)
@@ -167,6 +172,7 @@ async def test_without_the_runtime_the_remedy_is_said(settings):
     assert "subnet-search runtimes install onnxruntime-web" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 async def test_so_many_links_a_caller(client, link):
     made = [await link() for _ in range(MAX_OPEN)]
     answer = await client.post("/v1/links", json={"supernet": SUPERNET})
@@ -175,6 +181,7 @@ async def test_so_many_links_a_caller(client, link):
     await link()
 
 
+@pytest.mark.slow
 async def test_bodies_are_bounded(client, phone, link):
     answer = await client.post("/v1/link-sessions", json={"code": "x" * 5000})
     assert answer.status_code == 413
@@ -186,6 +193,7 @@ async def test_bodies_are_bounded(client, phone, link):
     assert (await phone.report(speed=[1.0] * 401)).status_code == 422
 
 
+@pytest.mark.slow
 async def test_owners_and_the_audit_log(web_home, settings, phone):
     """A device acts for whoever made its link, needs no key, and leaves a trace without secrets."""
     async with client_on(settings.model_copy(update={"access": "required"})) as client:

@@ -1,0 +1,1 @@
+"""What is published of a release: wheels in new environments, and clients that others generate."""
