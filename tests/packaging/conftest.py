@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -122,7 +122,7 @@ def client_alone(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     wheel = build(ROOT / "wheels" / "client", root)
     installed = install(wheel, root, str(packages))
     (distribution,) = metadata.distributions(path=[str(installed.site)])
-    for name in needed_by(distribution):
+    for name in needed_by(distribution.requires or ()):
         for file in metadata.distribution(name).files or ():
             top = file.parts[0]
             source = Path(str(metadata.distribution(name).locate_file(top)))
@@ -131,15 +131,18 @@ def client_alone(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return installed
 
 
-def needed_by(distribution: metadata.Distribution) -> set[str]:
-    """The names of all distributions that one requires, without its extras."""
-    found: set[str] = set()
-    waiting = [distribution]
+def needed_by(requirements: Iterable[str]) -> set[str]:
+    """The names of all distributions that these lead to, with the extras that they name."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(line, "") for line in requirements]
     while waiting:
-        for line in waiting.pop().requires or ():
-            requirement = Requirement(line)
-            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            if applies and requirement.name not in found:
-                found.add(requirement.name)
-                waiting.append(metadata.distribution(requirement.name))
-    return found
+        line, extra = waiting.pop()
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        for wanted in {"", *requirement.extras}:
+            if (requirement.name, wanted) not in found:
+                found.add((requirement.name, wanted))
+                requires = metadata.distribution(requirement.name).requires or ()
+                waiting.extend((line, wanted) for line in requires)
+    return {name for name, _ in found}
