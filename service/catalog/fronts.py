@@ -7,12 +7,14 @@ better than the front: they belong to it from then on.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -25,7 +27,7 @@ from models.bundle import PREDICTOR
 from models.errors import InputError
 from models.layers import LayerSpec
 from models.machine import write_atomically
-from models.spaces import Arch, GeneMatrix, SearchSpace, layer_plan
+from models.spaces import Arch, GeneMatrix, layer_plan
 from search.costs import CostModel, Floats, registered_limits
 from search.front import Front, answer, front, merged
 from service.catalog.answer_warnings import SLACK, predictor_warnings, quantity
@@ -169,7 +171,7 @@ def front_json(home: Path, context: DeploymentContext, query: FrontQuery) -> Fro
     context.require_predictor()
     assert context.table is not None
     sha256 = front_sha256(context)
-    found = FrontStore.of(home).found_count(sha256, context.space)
+    found = FrontStore.of(home).found_version(sha256)
     # A sitting changes the bounds of a front, and not its networks.
     key = (sha256, found, context.table.sha256, *registered_limits(), query)
     if (answer := _ANSWERS.get(key)) is None:
@@ -200,6 +202,16 @@ def _evaluated(context: DeploymentContext, genes: GeneMatrix) -> tuple[Floats, F
     predict = context.require_predictor().predict
     top1 = np.concatenate([np.empty(0), *(predict(row[None]) for row in genes)])
     return context.costs["latency_ms"].evaluate(genes), top1
+
+
+def _above(points: Front, known: Front | None) -> GeneMatrix:
+    """Networks of `points` that no known one is as good as, (M, G); all if none is known."""
+    if known is None:
+        return points.genes
+    as_good = (known.latency_ms <= points.latency_ms[:, None]) & (
+        known.top1 >= points.top1[:, None]
+    )
+    return points.genes[~as_good.any(axis=1)]
 
 
 def front_sha256(context: DeploymentContext) -> str:
@@ -244,34 +256,45 @@ class FrontStore:
         return merged(kept, found) if len(found) else kept
 
     def add(self, context: DeploymentContext, arch: Arch) -> None:
-        """Keep a network that a search found, unless what is known is at least as good: the front
-        is never below a search. If the disk refuses, the network is not kept."""
+        """Keep a network that a search found, unless what is known is at least as good, and drop
+        those that it is better than: the front is never below a search. If the disk refuses, the
+        network is not kept."""
         sha256 = front_sha256(context)
         genes = context.space.encode([arch])
-        known = self._found(context, sha256)
-        if (kept := self._read(self.folder / f"{sha256}.npz")) is not None:
-            known = merged(kept, known)
-        (new,) = zip(*_evaluated(context, genes), strict=True)
-        if ((known.latency_ms <= new[0]) & (known.top1 >= new[1])).any():
-            return
-        with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._found_path(sha256).open("ab") as file:  # other processes append too
-                file.write(genes.tobytes())
+        new = Front(genes, *_evaluated(context, genes))
+        with suppress(OSError), self._alone():
+            found, kept = self._found(context, sha256), self._read(self.folder / f"{sha256}.npz")
+            if len(_above(new, found)) and len(_above(new, kept)):
+                rows = _above(merged(found, new), kept)
+                write_atomically(self._found_path(sha256), rows.tobytes())
 
-    def found_count(self, sha256: str, space: SearchSpace) -> int:
-        """How many networks of searches belong to a front."""
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder against other threads and processes that add a network."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder, os.O_RDONLY)
         try:
-            return self._found_path(sha256).stat().st_size // len(space.genes)
+            with suppress(OSError):  # of file systems that cannot lock a folder
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def found_version(self, sha256: str) -> tuple[int, ...]:
+        """Another one whenever other networks of searches belong to a front."""
+        try:
+            stat = self._found_path(sha256).stat()
         except OSError:
-            return 0
+            return ()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _found_path(self, sha256: str) -> Path:
         return self.folder / f"{sha256}.found"
 
     def _found(self, context: DeploymentContext, sha256: str) -> Front:
-        space = context.space
-        raw = self._found_path(sha256).read_bytes() if self.found_count(sha256, space) else b""
+        space, raw = context.space, b""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            raw = self._found_path(sha256).read_bytes()
         whole = len(raw) - len(raw) % len(space.genes)  # a crash may have cut the last one short
         genes = np.frombuffer(raw[:whole], np.uint8).reshape(-1, len(space.genes))
         genes = space.canonical(genes[(genes < space.n_choices).all(axis=1)])

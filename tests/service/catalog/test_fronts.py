@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from models.bundle.bundle import BundleRegistry, add_to_bundle
 from models.errors import Infeasible, InputError
 from search.evolution.run import search_subnet
+from search.pareto import non_dominated
 from search.predictors.gaussian_process_fit import fit_gaussian_process
 from service.catalog import fronts
 from service.catalog.fronts import FrontQuery, FrontStore, front_json, read_front
@@ -180,6 +182,23 @@ def test_a_front_is_never_below_what_searches_found(home, store, short):
         assert sizes == [path.stat().st_size for path in (home / "fronts").glob("*.found")]
     after = json.loads(front_json(home, context, FrontQuery()).content)["points"]
     assert len(after) > len(before), "the answer kept in memory is of the front before"
+
+
+@pytest.mark.slow
+def test_networks_that_are_not_the_best_any_more_are_dropped(home, store):
+    """So the file stays as small as a front, whatever is searched; also by several at once."""
+    context = catalog_of(home).context(SUPERNET, DEVICE)
+    genes = np.unique(DEBUG.sample(40, np.random.default_rng(0)), axis=0)
+    cost = context.costs["latency_ms"].evaluate(genes)
+    top1 = np.array([context.require_predictor().predict(row[None])[0] for row in genes])
+    best = {bytes(genes[row]) for row in non_dominated(cost, top1)}
+    assert 1 < len(best) < len(genes)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda arch: store.add(context, arch), DEBUG.decode(genes)))
+    content = (store.folder / f"{fronts.front_sha256(context)}.found").read_bytes()
+    width = len(DEBUG.genes)
+    rows = [content[start : start + width] for start in range(0, len(content), width)]
+    assert (len(rows), set(rows)) == (len(best), best)
 
 
 @pytest.mark.slow
