@@ -165,11 +165,12 @@ def check_unchanged(dataset: Dataset, stated: Mapping[str, Any], what: str) -> N
     if stated.get("images_sha256") == dataset.sha256:
         return
     where = f"the images of {dataset.name!r}"
-    then, count, trained = stated.get("classes"), len(dataset.train), None
-    if "training_images" in stated and "held_out_images" in stated:
-        trained = stated["training_images"] + stated["held_out_images"]
-    if then is not None and list(dataset.classes) != list(then):
-        new, gone = set(dataset.classes) - set(then), set(then) - set(dataset.classes)
+    then, count = stated.get("classes"), len(dataset.train)
+    counts: list[Any] = [stated.get(name) for name in ("training_images", "held_out_images")]
+    trained = sum(counts) if all(isinstance(each, int) for each in counts) else None
+    if isinstance(then, list) and list(dataset.classes) != then:
+        now, were = set(dataset.classes), set(map(str, then))  # a card may have been edited
+        new, gone = now - were, were - now
         change = f"new classes: {listed(new) or 'none'}, gone: {listed(gone) or 'none'}"
     elif trained is not None and count != trained:
         change = f"{count} are for training, and {trained} were"
