@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ from service.catalog.catalog import Catalog
 from service.catalog.devices import Devices, summarize_devices
 from service.catalog.sittings import keep_sitting
 from service.contracts.access import Caller
-from service.storage.devices import DeviceStore
+from service.storage.devices import ATTEMPTS, DeviceStore
 from service.storage.sessions import unit_of_work
 from service.storage.tables import DeviceTableRow, ProfileRow
 from tests.service.conftest import make_table
@@ -66,6 +67,26 @@ def test_a_table_comes_back_as_it_was_given(store):
     assert current.sha256 == table.sha256
     assert store.keys() == [("ann", "phone", "debug", "fp32")]
     assert store.current("unknown") == []
+
+
+@pytest.mark.parametrize("step", ["_add", "_remove"])
+@pytest.mark.parametrize("failures", [ATTEMPTS - 1, ATTEMPTS])
+def test_what_others_store_meanwhile_is_met_by_so_many_tries(store, monkeypatch, step, failures):
+    real, left = getattr(store, step), [failures]
+
+    def disturbed(*args):
+        if left[0]:
+            left[0] -= 1
+            raise IntegrityError("a row", None, ValueError())
+        return real(*args)
+
+    monkeypatch.setattr(store, step, disturbed)
+    with pytest.raises(IntegrityError) if failures == ATTEMPTS else nullcontext():
+        if step == "_add":
+            store.add(make_table("phone"))
+        else:
+            store.remove("phone", "", [("debug", "fp32")])
+    assert left == [0]
 
 
 def test_a_device_has_a_table_for_each_space_and_precision(store):
