@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from models.data import LabelledImages, PhotoFit
     from models.supernet import Supernet
 
-ZOO = Path(__file__).with_name("shipped")
+SHIPPED = Path(__file__).with_name("shipped")
 """Bundles shipped with the project."""
 
 
@@ -213,7 +213,7 @@ class Bundle:
         Raises:
             NotFound: on entry, if it was removed meanwhile.
         """
-        removable = self.card["files"] and self.path.parent != ZOO
+        removable = self.card["files"] and self.path.parent != SHIPPED
         return in_use(self.path) if removable else nullcontext()
 
     def has(self, file: str) -> bool:
@@ -281,7 +281,7 @@ class BundleRegistry:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        places = [place for place in (ZOO, self.folder) if place.is_dir()]
+        places = [place for place in (SHIPPED, self.folder) if place.is_dir()]
         found = {p.parent.name for place in places for p in place.glob("*/card.json")}
         visible = {name for name in found if not name.startswith(".")}  # others are being written
         return sorted(visible | set(published_spaces()))
@@ -294,7 +294,7 @@ class BundleRegistry:
         """
         if name not in self.names():
             raise NotFound.named("supernet", name, self.names())
-        for path in (self.folder / name, ZOO / name):
+        for path in (self.folder / name, SHIPPED / name):
             if (path / "card.json").is_file():
                 return Bundle.open(path)
         space = published_spaces()[name]

@@ -24,7 +24,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from latency_tables.benchmark.measure import host_conditions, measure_space
 from latency_tables.benchmark.rounds import MeasureOptions
 from latency_tables.table.table import LatencyTable
-from models.bundle.bundle import ZOO, Bundle
+from models.bundle.bundle import SHIPPED, Bundle
 from models.data.datasets import load_dataset
 from models.training.recipe import load_recipe
 from service.settings import Settings
@@ -45,7 +45,7 @@ OUT = Path(__file__).resolve().parents[3] / "docs" / "headline"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    bundle = Bundle.open(ZOO / "fashion-mbv3")
+    bundle = Bundle.open(SHIPPED / "fashion-mbv3")
     recipe = load_recipe("fashion-mbv3")
     folder = Settings().home / "headline"
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from latency_tables.benchmark.plan import plan_benchmark
 from latency_tables.benchmark.rounds import MeasureOptions, time_chains
 from latency_tables.benchmark.runner import profile_of
 from latency_tables.published.builtin import BuiltinDevices
-from models.bundle.bundle import ZOO, Bundle, add_to_bundle
+from models.bundle.bundle import SHIPPED, Bundle, add_to_bundle
 from models.bundle.measured import Measured, compress
 from models.spaces.ofa_form import to_ofa
 from models.spaces.plan import layer_plan
@@ -288,7 +288,7 @@ async def test_searches_before_measurements_are_no_longer_current(client):
 async def test_a_device_that_comes_with_the_program_can_be_corrected(client):
     (before,) = (await client.get("/v1/devices/cpu-x86-64-ort")).json()["tables"][:1]
     space = (await client.get("/v1/supernets/fashion-mbv3")).json()["space"]
-    bundle = Bundle.open(ZOO / "fashion-mbv3")
+    bundle = Bundle.open(SHIPPED / "fashion-mbv3")
     table = BuiltinDevices().get("cpu-x86-64-ort").table(space["name"], "fp32")
     archs = bundle.space.decode(bundle.space.sample(6, np.random.default_rng(0)))
     times = [1.1 * table.network_ms(layer_plan(bundle.space, arch)) for arch in archs]
@@ -356,7 +356,7 @@ async def test_what_a_kit_wrote_is_a_profile(client):
 async def test_the_ledger_is_that_of_the_card_and_the_stored_searches(client):
     path = "/v1/supernets/fashion-mbv3/ledger"
     found = (await client.get(path, params={"devices": 1000, "table_s": 60})).json()
-    card = Bundle.open(ZOO / "fashion-mbv3").card
+    card = Bundle.open(SHIPPED / "fashion-mbv3").card
     assert found == ledger(card, Worked(0, 0.0), devices=1000, table_s=60)
     assert found["total"]["shared_kwh"] > card["energy"]["training"]["energy_kwh"]
     assert any("no search is stored yet" in line for line in found["missing"])
