@@ -192,6 +192,26 @@ class Recipe:
 
         return hold_out(data, self.holdout, self.seed, by_class=self.holdout_by_class)
 
+    def check_images(self, count: int) -> None:
+        """Check that there are images enough for the batch, and steps for every warm-up.
+
+        Args:
+            count: images to train on.
+
+        Raises:
+            InvalidDocument: naming the field.
+        """
+        if count < self.batch_size:
+            text = f"expected at most the {count} training images, got {self.batch_size}"
+            raise InvalidDocument.at("recipe", ("batch_size",), text)
+        per_epoch = count // self.batch_size
+        for index, phase in enumerate(self.phases):
+            warmup, steps = phase.warmup_epochs * per_epoch, phase.steps(per_epoch)
+            if warmup > steps:
+                text = f"expected at most the {steps} steps of the phase, got {warmup:g} steps"
+                place = ("phases", index, "warmup_epochs")
+                raise InvalidDocument.at("recipe", place, text)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the card; later fields are left out where they have their defaults, so
         that trainings and cards of earlier versions are those of the same recipe."""

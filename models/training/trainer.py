@@ -105,11 +105,7 @@ class Trainer:
         self.dataset = load_dataset(recipe.dataset, recipe.space, images, on_images)
         self.data, self.validation = recipe.hold_out(self.dataset.train)
         check_classes(self.dataset, self.data)
-        if len(self.data) < recipe.batch_size:
-            raise InputError(
-                f"recipe.batch_size: expected at most the {len(self.data)} training images, "
-                f"got {recipe.batch_size}"
-            )
+        recipe.check_images(len(self.data))
         self.device = training_device()
         self.supernet = Supernet(recipe.space)
         initialize(self.supernet, recipe.seed)

@@ -85,6 +85,17 @@ def test_bad_recipes_name_the_field(change, message):
         parse_recipe(value)
 
 
+def test_images_are_enough_for_a_batch_and_for_every_warm_up():
+    value = raw()
+    value["phases"][1].update(epochs=2, most_steps=15, warmup_epochs=1.5)
+    recipe = parse_recipe(value)
+    recipe.check_images(10 * recipe.batch_size)
+    with pytest.raises(InputError, match=r"phases\[1\].warmup_epochs: .* the 15 steps .* 16.5"):
+        recipe.check_images(11 * recipe.batch_size)
+    with pytest.raises(InputError, match=r"recipe.batch_size: expected at most the 7 training im"):
+        recipe.check_images(7)
+
+
 @pytest.mark.parametrize(
     ("code", "meant"),
     [
