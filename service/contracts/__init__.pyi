@@ -45,6 +45,7 @@ from .latency import bound_in_words as bound_in_words
 from .latency import images_in_words as images_in_words
 from .latency import measured_in_words as measured_in_words
 from .latency import outcome_in_words as outcome_in_words
+from .latency import providers_in_words as providers_in_words
 from .latency import sittings_in_words as sittings_in_words
 from .latency import timing_in_words as timing_in_words
 from .latency import under_runtime as under_runtime
@@ -80,7 +81,6 @@ from .searches import SearchQuery as SearchQuery
 from .searches import SearchRead as SearchRead
 from .searches import SearchRequest as SearchRequest
 from .searches import SearchResult as SearchResult
-from .searches import providers_in_words as providers_in_words
 from .searches import search_columns as search_columns
 from .searches import search_row as search_row
 from .supernets import Capabilities as Capabilities

@@ -1,8 +1,9 @@
-"""What is said of a latency beside its number: for how many images, and whether it met a budget."""
+"""What is said of a latency beside its number: for how many images, whether it met a budget, and which
+accelerators take part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 BATCH = "Images of one inference, for all of which together every latency and its budget is."
@@ -75,3 +76,23 @@ def sittings_in_words(sittings: int, drift_fraction: float | None) -> str:
     if drift_fraction is None:
         return f"{times}: the drift between sittings is unknown"
     return f"{times}: drift between them {drift_fraction:.1%} (standard deviation)"
+
+
+def providers_in_words(file: Mapping[str, Any]) -> str | None:
+    """One line about `file.providers`: which takes how much of the graph. None where no checker is
+    installed."""
+    providers: Sequence[Mapping[str, Any]] = file["providers"]
+    if not providers:
+        return None
+    fixed = file["batch"] != "dynamic"
+    if not any(each["nodes_taken"] for each in providers):
+        *others, last = (each["provider"] for each in providers)
+        names = f"{', '.join(others)} and {last}"
+        return f"{names} take no node of it" + ("" if fixed else ": its batch is not fixed")
+    taken = "; ".join(
+        f"{each['provider']} {each['nodes_taken'] / each['nodes']:.0%} of the nodes in "
+        f"{each['partitions']} part{'' if each['partitions'] == 1 else 's'}"
+        for each in providers
+    )
+    batch = f"a batch of {file['batch']}" if fixed else "any batch"
+    return f"for {batch}, estimated: {taken}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -386,23 +386,3 @@ def search_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
     further = dict.fromkeys(name for row in rows for name in row if name not in known)
     return [*known, *further]
-
-
-def providers_in_words(file: Mapping[str, Any]) -> str | None:
-    """One line about `file.providers`: which takes how much of the graph. None where no checker is
-    installed."""
-    providers: Sequence[Mapping[str, Any]] = file["providers"]
-    if not providers:
-        return None
-    fixed = file["batch"] != "dynamic"
-    if not any(each["nodes_taken"] for each in providers):
-        *others, last = (each["provider"] for each in providers)
-        names = f"{', '.join(others)} and {last}"
-        return f"{names} take no node of it" + ("" if fixed else ": its batch is not fixed")
-    taken = "; ".join(
-        f"{each['provider']} {each['nodes_taken'] / each['nodes']:.0%} of the nodes in "
-        f"{each['partitions']} part{'' if each['partitions'] == 1 else 's'}"
-        for each in providers
-    )
-    batch = f"a batch of {file['batch']}" if fixed else "any batch"
-    return f"for {batch}, estimated: {taken}"

@@ -260,8 +260,6 @@ class ModelBuilder:
             Unverified: if the file does not compute what the subnet does, or is far less accurate
                 than predicted.
         """
-        from models.onnx import provider_coverage
-
         report("verify", 0.75)
         findings = {"recalibrated": built.recalibrated, **self._verify(built, arch)}
         model = built.model
@@ -284,17 +282,12 @@ class ModelBuilder:
             if built.quantized is not None:
                 float_here = replace(here, precision="fp32")
                 findings["quantization"]["fp32_latency_ms"] = self._time(built.model, float_here)
-        about = {
-            "batch": built.batch or "dynamic",
-            "providers": provider_coverage(model),
-            "preprocess": stated_preprocess(self.bundle, arch),
-        }
         report("store", 0.95)
         return VerifiedModel(
             # The findings are also in the file's metadata.
             model=with_stated(model, "verified", json.dumps(findings)),
             findings=findings,
-            about=about,
+            about=self._about(model, arch, built.batch),
             latency_ms=timed["value"] if timed else None,
             warnings=(
                 *(self.calibration_warnings() if built.recalibrated else ()),
@@ -302,6 +295,16 @@ class ModelBuilder:
                 *warnings,
             ),
         )
+
+    def _about(self, model: bytes, arch: Arch, batch: int | None) -> dict[str, Any]:
+        """What answers say of a file."""
+        from models.onnx import provider_coverage
+
+        return {
+            "batch": batch or "dynamic",
+            "providers": provider_coverage(model),
+            "preprocess": stated_preprocess(self.bundle, arch),
+        }
 
     def calibration_warnings(self) -> list[str]:
         """What is odd about the images that batch norms are recalibrated on."""
