@@ -1,5 +1,5 @@
-"""What is said of a latency beside its number: for how many images, whether it met a budget, and which
-accelerators take part."""
+"""What is said of a latency beside its number: for how many images, whether it met a budget, and
+which accelerators take part."""
 
 from __future__ import annotations
 
