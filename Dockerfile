@@ -50,8 +50,8 @@ COPY service service
 COPY --from=guide /app/service/guide service/guide
 RUN pip install --no-deps --no-build-isolation --compile . \
     && rm -rf /app/* \
-    && groupadd --system --gid 10001 subnet \
-    && useradd --system --uid 10001 --gid subnet --home-dir /data --no-create-home subnet \
+    && groupadd --gid 10001 subnet \
+    && useradd --uid 10001 --gid subnet --home-dir /data --no-create-home subnet \
     && install --directory --owner=subnet --group=subnet /data
 RUN --mount=type=bind,from=web-runtime,source=/package,target=/package \
     SUBNET_HOME=/opt/subnet-search subnet-search runtimes install onnxruntime-web \

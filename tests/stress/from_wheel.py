@@ -1,6 +1,6 @@
 """The wheels in environments made anew: time to a first model, own photos, a team behind nginx.
 
-    python -m tests.stress.from_wheel [--python PROGRAM]... [--limit-s 75]
+    python -m tests.stress.from_wheel [--python PROGRAM]... [--limit-s 75] [--minutes 3]
 
 For each Python: both wheels are built, the product is installed with the pinned versions into a new
 environment, a network is searched and exported in an empty folder. Then the three commands of the
@@ -47,7 +47,7 @@ SHAPES: dict[str, list[tuple[float, float]]] = {
 }
 """Corners of the shapes on the photos, in a square of side 1."""
 TUTORIAL = (
-    "supernets init photos --minutes 1",
+    "supernets init photos --minutes {minutes:g}",
     "supernets train photos.toml",
     "search --supernet photos --device host --measure -o photos.onnx --json",
 )
@@ -102,21 +102,22 @@ def first_model(python: str, wheel: Path, root: Path) -> tuple[Place, float]:
     return place, time.monotonic() - started
 
 
-def own_photos(place: Place) -> None:
+def own_photos(place: Place, minutes: float) -> None:
     """The tutorial's three commands, on made-up photos of a few shapes."""
     write_shapes(place.folder / "photos")
     started = time.monotonic()
-    *_, answer = [place.run("subnet-search", *line.split()) for line in TUTORIAL]
+    commands = [line.format(minutes=minutes).split() for line in TUTORIAL]
+    *_, answer = [place.run("subnet-search", *command) for command in commands]
     spent_s = time.monotonic() - started
     verified = json.loads(answer)["export"]["verified"]
     top1, latency = verified["top1"], verified["latency_ms"]
     assert (place.folder / "photos.onnx").stat().st_size > 10_000
     assert top1["value"] > 100 / len(SHAPES) + 3 * top1["expected_error"], top1
-    print(f"{spent_s:6.1f} s from photos to a model, given a minute for the training:", flush=True)
+    print(f"{spent_s:6.1f} s from photos to a model, {minutes:g} min of them to train:", flush=True)
     print(f"          top-1 {top1['value']:.1f} % on {top1['images']} images, {latency}")
 
 
-def write_shapes(folder: Path, *, each: int = 80, side: int = 36) -> None:
+def write_shapes(folder: Path, *, each: int = 80, side: int = 24) -> None:
     """Pictures of a shape in a colour, at a place and of a size that differ."""
     rng = random.Random(0)
     for name, points in SHAPES.items():
@@ -152,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", help="by default the one that runs this")
     parser.add_argument("--limit-s", type=float, default=75.0)
+    parser.add_argument("--minutes", type=float, default=3.0, help="given to `supernets init`")
     options = parser.parse_args()
     slow = []
     for python in options.python or [sys.executable]:
@@ -167,7 +169,7 @@ def main() -> None:
             print(f"{spent_s:6.1f} s from the wheel to a verified model: {python}", flush=True)
             if spent_s > options.limit_s:
                 slow.append(f"{python}: {spent_s:.0f} s, expected at most {options.limit_s:.0f} s")
-            own_photos(place)
+            own_photos(place, options.minutes)
             client = Place(root / "client", python)
             client.install(alone)
             team(place, client)

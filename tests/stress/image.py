@@ -9,7 +9,7 @@ user, a network is then searched and exported. Then the image's own command serv
 outside gets a model.
 
 It needs apt-get install buildah debootstrap. `--folder` keeps what was made: with it, another run
-makes only the steps that changed.
+starts from the same two images.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def volumes() -> list[str]:
     return [f"--volume={folder}:{folder}:ro" for folder in pip_settings()[1]]
 
 
-def build(builder: Builder, layers: bool) -> None:
+def build(builder: Builder) -> None:
     """Make what the Dockerfile starts from, where that is missing, then the image."""
     stages = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
     pythons = sorted({name for name in stages if name.startswith("python:")})
@@ -144,9 +144,9 @@ def build(builder: Builder, layers: bool) -> None:
     for image in sorted({*stages} - {*pythons}):
         if not builder.has(image):
             builder.make_node(image, pythons[0])
+    # No cached layers: buildah 1.28 mounts a stage that was cached as it was before its last step.
     builder(
-        *("build", *CHROOT, "--pull-never", f"--layers={str(layers).lower()}"),
-        *("--format", "docker"),
+        *("build", *CHROOT, "--pull-never", "--layers=false", "--format", "docker"),
         *(*volumes(), *labels(), "--tag", IMAGE, "."),
     )
 
@@ -223,7 +223,7 @@ def main() -> None:
         folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         builder = Builder(folder)
-        build(builder, layers=options.folder is not None)
+        build(builder)
         image = json.loads(builder("inspect", "--type", "image", IMAGE))
         config = image["Docker"]["config"]
         check_configuration(config)
