@@ -276,7 +276,14 @@ def test_published_weights_are_adapted(tmp_path):
     plan = plan_adaptation(scan_folder(photos), published, name="pets", minutes=1, timer=step_s)
     space = replace(plan.recipe.space, resolutions=(128,))
     phases = [
-        replace(phase, epochs=1, most_steps=1, resolutions=(128,), always=("largest",))
+        replace(
+            phase,
+            epochs=1,
+            most_steps=1,
+            warmup_epochs=0.0,
+            resolutions=(128,),
+            always=("largest",),
+        )
         for phase in plan.recipe.phases
     ]
     head, everything = phases
