@@ -70,13 +70,13 @@ export class Supernets {
     const supernet = this.catalog.supernets.find((known) => known.name === name) ?? found;
     const explore = h("button", { type: "button", class: "quiet small", onclick: () => this.go({ view: "explore", supernet: name, devices: [], focus: null, budget: null, search: null }) }, "See it under Explore");
     const lacking = ["search", "deliver"].filter((what) => !can(supernet, what));
-    const [unseen, samples] = [h("div", {}), h("div", {})];
+    const [unseen, samples] = ["unseen-networks", "sample-images"].map((name) => h("div", { class: name }));
     show(
       this.body,
       h("header", { class: "view" }, h("h2", { class: "name" }, name)),
       h("p", { class: "actions" }, leave, can(supernet, "search") ? explore : null),
       lacking.map((what) => h("p", { class: "notice" }, whyNot(supernet, what))),
-      card("Space and predictor", facts(found), unseen),
+      card("Space and predictor", facts(found), found.predictor ? unseen : null),
       classes(found, samples),
       card("Card", h("dl", { class: "pairs" }, CARD.filter((field) => found.card[field] != null).map((field) => [h("dt", {}, field), h("dd", {}, value(found.card[field]))]), h("dt", {}, "sha256 of the weights"), h("dd", {}, h("code", {}, found.sha256 || "no weights here")))),
     );
