@@ -1,6 +1,6 @@
 """The wheels in environments made anew: time to a first model, own photos, a team behind nginx.
 
-    python -m tests.stress.from_wheel [--python PROGRAM]... [--limit-s 75] [--minutes 3]
+    python -m tests.stress.from_wheel [--python PROGRAM]... [--limit-s 75] [--minutes 9]
 
 For each Python: both wheels are built, the product is installed with the pinned versions into a new
 environment, a network is searched and exported in an empty folder. Then the three commands of the
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", help="by default the one that runs this")
     parser.add_argument("--limit-s", type=float, default=75.0)
-    parser.add_argument("--minutes", type=float, default=3.0, help="given to `supernets init`")
+    parser.add_argument("--minutes", type=float, default=9.0, help="given to `supernets init`")
     options = parser.parse_args()
     slow = []
     for python in options.python or [sys.executable]:
