@@ -91,7 +91,11 @@ def fit_predictor_(
 
     keep_freed_memory()
     bundle = catalog().supernets.get(name)
-    with progress_bar("fitting the predictor") as show_share:
+    kept = if_stopped(
+        "the predictor is as it was; networks measured so far are kept, and the same command "
+        "measures only others"
+    )
+    with kept, progress_bar("fitting the predictor") as show_share:
         if measurements is None:
             bundle = fit_predictor(
                 bundle, settings().home, found_count=found, threads=threads, on_share=show_share

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import signal
 import sys
 import threading
 import time
@@ -44,7 +46,8 @@ def commands(group: Any, *names: str) -> Iterator[tuple[str, Any]]:
         yield " ".join(names), group
 
 
-ALL = dict(commands(typer.main.get_command(app)))
+ROOT = typer.main.get_command(app)
+ALL = dict(commands(ROOT))
 
 
 def modules_of(callback) -> list[Path]:
@@ -131,6 +134,19 @@ def test_the_net_is_silent_while_a_bar_tells(monkeypatch, capsys):
     assert threading.active_count() <= before
 
 
+def interrupted(*args, **options):
+    """Ctrl-C, in the middle of the work."""
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("words", sorted(ALL))
+def test_ctrl_c_ends_every_command_with_a_sentence(words, monkeypatch, capsys):
+    monkeypatch.setattr(ALL[words], "callback", interrupted)
+    monkeypatch.setattr(ALL[words], "parse_args", lambda context, given: given)
+    assert ROOT.main(words.split(), standalone_mode=False) == 130
+    assert re.fullmatch(r"stopped: .+\n", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("command", "place", "words"),
     [
@@ -145,12 +161,19 @@ def test_the_net_is_silent_while_a_bar_tells(monkeypatch, capsys):
             "latency_tables.benchmark.measure_space",
             "finished rounds are kept; the same command with --resume goes on",
         ),
+        (
+            ("supernets", "fit-predictor", "fashion-mbv3"),
+            "service.catalog.supernets.fit_predictor",
+            "networks measured so far are kept, and the same command measures only others",
+        ),
+        (
+            ("supernets", "compare", "fashion-mbv3"),
+            "service.catalog.supernets.measure_sharing_gap",
+            "finished networks are kept; the same command goes on",
+        ),
     ],
 )
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(run, monkeypatch, command, place, words):
-    def interrupted(*args, **options):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(place, interrupted)
     result = CliRunner().invoke(app, list(command))
     assert (result.exit_code, result.stdout) == (130, "")
