@@ -104,7 +104,9 @@ sbom: wheels ## write dist/subnet-search.cdx.json: all that an installation hold
 	build/sbom/tool/bin/pip install --quiet cyclonedx-bom==7.5.0
 	$(BIN)/python -m venv build/sbom/product
 	build/sbom/product/bin/pip install --quiet --constraint constraints.txt dist/subnet_search-*.whl
-	build/sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	sed "s/^dynamic = .*/version = \"$$(build/sbom/product/bin/subnet-search --version | cut -d' ' -f2)\"/" \
+		pyproject.toml > build/sbom/pyproject.toml
+	build/sbom/tool/bin/cyclonedx-py environment --pyproject build/sbom/pyproject.toml --output-reproducible \
 		--of JSON -o dist/subnet-search.cdx.json build/sbom/product/bin/python
 
 python: ## print the interpreter that .venv is made from
