@@ -1,9 +1,10 @@
 """The cheapest network of at least a given accuracy: the search within limits, turned around.
 
-1. Searches under budgets that bracket the least cost at which the target is met.
-2. Exchange: from the networks nearest to the target, changes of one and of two units that lower the
+1. If no network that is known reaches the target, a search that does not depend on seed or effort.
+2. Searches under budgets that bracket the least cost at which the target is met.
+3. Exchange: from the networks nearest to the target, changes of one and of two units that lower the
    cost and keep the accuracy.
-3. Searches just below the best cost so far, with other seeds, until they find nothing better.
+4. Searches just below the best cost so far, with other seeds, until they find nothing better.
 
 Every network that the predictor evaluates on the way is a candidate.
 
@@ -24,6 +25,8 @@ from models.errors import Infeasible, InputError, NotFound
 from models.spaces import GeneMatrix, SearchSpace
 from search.costs import Cost, Floats
 from search.evolution import (
+    DEFAULT_EFFORT,
+    Effort,
     SearchProgress,
     SearchResult,
     SubnetProblem,
@@ -34,6 +37,8 @@ from search.evolution import (
 )
 from search.predictors import AccuracyPredictor, Provenance, warm_start_pool_of
 
+REACH_SEED = 0
+"""Of the search that decides whether a target can be reached, at `DEFAULT_EFFORT`."""
 BRACKETS = 9
 """Most searches that bracket the least cost."""
 CLOSE = 1.003
@@ -75,6 +80,8 @@ def search_cheapest(
     seed: int,
     *,
     minimums: Mapping[str, float] | None = None,
+    effort: Effort = DEFAULT_EFFORT,
+    known: GeneMatrix | None = None,
     clock: Callable[[], float] = time.perf_counter,
     on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
@@ -83,39 +90,31 @@ def search_cheapest(
 
     Args:
         costs, limits, minimums, seed, clock, on_progress: as of `search_subnet`.
+        effort: of the searches near the least cost.
+        known: good networks to start from, (K, G), canonical. The answer costs no more than the
+            cheapest of them that reaches the target within the limits.
 
     Raises:
-        Infeasible: if no network meets the limits, or none was found that reaches the target;
-            the error then has the best accuracy that was.
+        Infeasible: as `check_target`.
         NotFound, InputError: if the target or a limit is not valid.
     """
-    start, minimums = clock(), minimums or {}
-    if target.minimize not in costs:
-        raise NotFound.named("limit", target.minimize, costs)
-    if not 0 < target.top1 <= 100:
-        raise InputError(f"top1: expected above 0, up to 100 percent, got {target.top1:g}")
-    problem = SubnetProblem(space, predictor, costs, limits, minimums)
-    known = _Known(problem, target)
-    search = _TargetSearch(known, seed, clock, start, on_progress)
-    if is_small(space):
-        problem.anchor()
-        known.predict(every_network(space))
-    else:
-        problem.anchor()  # refuses limits that no network meets
-        pool = warm_start_pool_of(predictor, space)
-        known.predict(np.vstack([space.encode([space.largest]), pool]))
+    start = clock()
+    problem = SubnetProblem(space, predictor, costs, limits, minimums or {})
+    known = space.encode([]) if known is None else known
+    seen = _Seen(problem, target)
+    search = _TargetSearch(seen, known, seed, effort, clock, start, on_progress)
+    seen.predict(known)
+    seen.reach(lambda: known, search.report)
+    if not is_small(space):
         search.run()
-    if known.best is None:
-        raise Infeasible.above(
-            "top1", target.top1, known.best_top1, "most accurate network found within the limits"
-        )
-    row = known.best
+    row = seen.best
+    assert row is not None
     return SearchResult(
         genes=row,
         arch=space.decode(row[None])[0],
         top1=float(predictor.predict(row[None])[0]),
         costs={name: float(model.evaluate(row[None])[0]) for name, model in costs.items()},
-        evaluations=known.evaluations,
+        evaluations=seen.evaluations,
         generations=search.generations,
         seconds=clock() - start,
         seed=seed,
@@ -123,8 +122,22 @@ def search_cheapest(
     )
 
 
+def check_target(problem: SubnetProblem, target: Target, known: Callable[[], GeneMatrix]) -> None:
+    """Refuse a target that `search_cheapest` refuses, whatever the seed and effort of that.
+
+    Args:
+        known: as `search_cheapest` takes it; called only if other networks do not reach the target.
+
+    Raises:
+        Infeasible: if no network meets the limits, or none was found that reaches the target;
+            the error then has the best accuracy that was.
+        NotFound, InputError: if the target is not valid.
+    """
+    _Seen(problem, target).reach(known)
+
+
 @dataclass(eq=False)
-class _Known:
+class _Seen:
     """The predictor, remembering what matters of the networks that it has evaluated."""
 
     problem: SubnetProblem
@@ -137,6 +150,13 @@ class _Known:
     """Of any network that meets the limits, percent."""
     near: dict[bytes, tuple[float, float]] = field(default_factory=dict)
     """Cost and top-1 of networks near the target and the best cost."""
+
+    def __post_init__(self) -> None:
+        if self.target.minimize not in self.problem.costs:
+            raise NotFound.named("limit", self.target.minimize, self.problem.costs)
+        if not 0 < self.target.top1 <= 100:
+            top1 = self.target.top1
+            raise InputError(f"top1: expected above 0, up to 100 percent, got {top1:g}")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.problem.predictor, name)  # slopes and pool, where it has them
@@ -155,6 +175,28 @@ class _Known:
         if len(rows):
             self._add(genes[rows], top1[rows])
         return top1
+
+    def reach(
+        self,
+        known: Callable[[], GeneMatrix],
+        on_progress: Callable[[SearchProgress], None] = lambda progress: None,
+    ) -> None:
+        """Evaluate networks until one has reached the target, see `check_target`."""
+        problem, space = self.problem, self.problem.space
+        problem.anchor()  # refuses limits that no network meets
+        if is_small(space):
+            self.predict(every_network(space))
+        else:
+            pool = warm_start_pool_of(problem.predictor, space)
+            self.predict(np.vstack([space.encode([space.largest]), pool]))
+            if self.best is None:
+                search_subnet(
+                    space, self, problem.costs, problem.limits, REACH_SEED,
+                    minimums=problem.minimums, known=known(), on_progress=on_progress,
+                )  # fmt: skip
+        if self.best is None:
+            which = "most accurate network found within the limits"
+            raise Infeasible.above("top1", self.target.top1, self.best_top1, which)
 
     def cost(self, genes: GeneMatrix) -> Floats:
         """What is minimised, of each row, (N,)."""
@@ -186,10 +228,12 @@ class _Known:
 
 @dataclass(eq=False)
 class _TargetSearch:
-    """The three steps; what they find is in `known`."""
+    """Steps 2 to 4; what they find is in `seen`, which has a network that reaches the target."""
 
-    known: _Known
+    seen: _Seen
+    known: GeneMatrix
     seed: int
+    effort: Effort
     clock: Callable[[], float]
     start: float
     on_progress: Callable[[SearchProgress], None]
@@ -199,46 +243,42 @@ class _TargetSearch:
     _exchanged: set[bytes] = field(default_factory=set)
 
     def run(self) -> None:
-        """Fill `known`."""
-        problem = self.known.problem
-        cost = problem.costs[self.known.target.minimize]
-        most = min(problem.limits.get(self.known.target.minimize, math.inf), cost.ceiling())
-        self._search(most, self.seed)
-        if self.known.best is None:
-            return
-        self._bracket(max(cost.floor(), problem.minimums.get(self.known.target.minimize, 0.0)))
+        """Fill `seen`."""
+        problem = self.seen.problem
+        cost = problem.costs[self.seen.target.minimize]
+        self._bracket(max(cost.floor(), problem.minimums.get(self.seen.target.minimize, 0.0)))
         self._exchange()
         failures = 0
-        least = problem.minimums.get(self.known.target.minimize, 0.0)
+        least = problem.minimums.get(self.seen.target.minimize, 0.0)
         for retry in range(MAX_RETRIES):
-            before = self.known.best_cost
+            before = self.seen.best_cost
             if BELOW * before < least:
                 return  # the best is at the lower end of the range
             try:
-                self._search(BELOW * before, self.seed + 1 + retry)
+                self._search(BELOW * before, self.seed + 1 + retry, self.effort)
             except Infeasible:
                 return  # the best is at the floor
             self._exchange()
-            failures = 0 if self.known.best_cost < before else failures + 1
+            failures = 0 if self.seen.best_cost < before else failures + 1
             if failures == RETRIES:
                 return
 
     def _bracket(self, low: float) -> None:
         """Searches at budgets between the last one that missed the target and the best cost."""
-        target, low_top1 = self.known.target, None
+        target, low_top1 = self.seen.target, None
         for _ in range(BRACKETS):
-            high = self.known.best_cost
+            high = self.seen.best_cost
             if high <= CLOSE * low:
                 return
             share = 0.5
             if low_top1 is not None:
                 # Accuracy by the logarithm of the cost is nearly a line this near.
-                high_top1 = max(self.known.near.get(self._best_key, (0, 0))[1], target.top1)
+                high_top1 = max(self.seen.near.get(self._best_key, (0, 0))[1], target.top1)
                 share = (target.top1 - low_top1) / max(high_top1 - low_top1, 1e-9)
                 share = min(max(share, 0.15), 0.85)
             budget = low * (high / low) ** share
             try:
-                top1 = self._search(budget, self.seed)
+                top1 = self._search(budget, self.seed, "quick")
             except Infeasible:
                 low = budget
                 continue
@@ -247,21 +287,22 @@ class _TargetSearch:
 
     @property
     def _best_key(self) -> bytes:
-        assert self.known.best is not None
-        return self.known.best.tobytes()
+        assert self.seen.best is not None
+        return self.seen.best.tobytes()
 
-    def _search(self, budget: float, seed: int) -> float:
+    def _search(self, budget: float, seed: int, effort: Effort) -> float:
         """The accuracy of the most accurate network found within `budget`, percent."""
-        problem, name = self.known.problem, self.known.target.minimize
+        problem, name = self.seen.problem, self.seen.target.minimize
         self.searches += 1
         found = search_subnet(
-            problem.space, self.known, problem.costs, {**problem.limits, name: budget}, seed,
-            minimums=problem.minimums, effort="quick", on_progress=self._report,
+            problem.space, self.seen, problem.costs, {**problem.limits, name: budget}, seed,
+            minimums=problem.minimums, effort=effort, known=self.known, on_progress=self.report,
         )  # fmt: skip
         self.generations += found.generations
         return found.top1
 
-    def _report(self, progress: SearchProgress) -> None:
+    def report(self, progress: SearchProgress) -> None:
+        """Pass on how far a search is, as a part of all of them."""
         expected = 1 + BRACKETS // 2 + RETRIES
         done = (self.searches - 1 + progress.share) / expected
         self._share = max(self._share, min(0.99, done))  # later generations may say less
@@ -269,7 +310,7 @@ class _TargetSearch:
             replace(
                 progress,
                 generation=self.generations + progress.generation,
-                evaluations=self.known.evaluations,
+                evaluations=self.seen.evaluations,
                 seconds=self.clock() - self.start,
                 share=self._share,
             )
@@ -277,22 +318,22 @@ class _TargetSearch:
 
     def _exchange(self) -> None:
         """Exchanges from the networks nearest to the target that were no start before."""
-        rows = [row for row in self.known.ranked()[:KEPT] if row not in self._exchanged]
+        rows = [row for row in self.seen.ranked()[:KEPT] if row not in self._exchanged]
         for row in rows[:STARTS]:
             self._exchanged.add(row)
             self._descend(np.frombuffer(row, np.uint8))
 
     def _descend(self, row: GeneMatrix) -> None:
         """Lower the cost by one change or two as long as the target is met after it."""
-        known, target = self.known, self.known.target.top1
-        space = known.problem.space
+        seen, target = self.seen, self.seen.target.top1
+        space = seen.problem.space
         for _ in range(STEPS):
-            cost, top1 = known.cost(row[None])[0], float(known.predict(row[None])[0])
+            cost, top1 = seen.cost(row[None])[0], float(seen.predict(row[None])[0])
             around = neighbours(space, row)
             if not len(around.genes):
                 return
-            gain, extra = known.predict(around.genes) - top1, known.cost(around.genes) - cost
-            most = cost if top1 >= target else known.best_cost
+            gain, extra = seen.predict(around.genes) - top1, seen.cost(around.genes) - cost
+            most = cost if top1 >= target else seen.best_cost
             better = self._cheapest(around.genes, most)
             if better is None:
                 first, second = np.nonzero(np.triu(around.unit[:, None] != around.unit))
@@ -310,8 +351,8 @@ class _TargetSearch:
         """The cheapest of the rows below `most` that reaches the target; None if there is none."""
         if not len(genes):
             return None
-        top1, cost = self.known.predict(genes), self.known.cost(genes)
-        reached = (top1 >= self.known.target.top1) & self.known.problem.feasible(genes)
+        top1, cost = self.seen.predict(genes), self.seen.cost(genes)
+        reached = (top1 >= self.seen.target.top1) & self.seen.problem.feasible(genes)
         cost = np.where(reached, cost, np.inf)
         best: GeneMatrix = genes[cost.argmin()]
         return best if cost.min() < most else None

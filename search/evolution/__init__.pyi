@@ -1,4 +1,6 @@
 # The face of this room: what others may import.
+from .effort import DEFAULT_EFFORT as DEFAULT_EFFORT
+from .effort import Effort as Effort
 from .effort import Work as Work
 from .enumeration import every_network as every_network
 from .enumeration import is_small as is_small

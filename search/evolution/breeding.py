@@ -11,6 +11,8 @@ from search.evolution.niches import Niches
 
 LAST_SLACK = 0.1
 """Of the first."""
+LEAST = 1 / 2
+"""Of a batch: what a generation counts as at least, as it takes about as long as a full one."""
 FEW = 1 / 16
 """A round ends when less than this share of a batch is new."""
 
@@ -37,7 +39,7 @@ def breed(
             if not len(genes):
                 break
             niches.tell(genes, evaluate(genes), slack)
-            done += len(genes)
+            done += max(len(genes), int(LEAST * work.batch))
             yield min(1.0, done / work.evaluations)
             if len(genes) < FEW * work.batch:
                 break

@@ -27,7 +27,7 @@ class Work:
 
 
 EFFORTS: dict[Effort, Work] = {
-    "quick": Work(evaluations=6_000, batch=256, capacity=4, slack=0.5),
-    "normal": Work(evaluations=25_000, batch=512, capacity=4, slack=1.0),
-    "thorough": Work(evaluations=150_000, batch=1024, capacity=8, slack=1.0, rounds=3),
+    "quick": Work(evaluations=2_000, batch=256, capacity=4, slack=0.5),
+    "normal": Work(evaluations=12_000, batch=512, capacity=4, slack=1.0),
+    "thorough": Work(evaluations=100_000, batch=1024, capacity=8, slack=1.0, rounds=3),
 }

@@ -24,6 +24,7 @@ from .explanation import describe_prices as describe_prices
 from .explanation import explain as explain
 from .explanation import picture as picture
 from .fleet import plan_fleet as plan_fleet
+from .fronts import FRONT_FORMAT as FRONT_FORMAT
 from .fronts import FrontQuery as FrontQuery
 from .fronts import FrontStore as FrontStore
 from .fronts import front_json as front_json

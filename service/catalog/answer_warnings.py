@@ -114,7 +114,8 @@ def _is_best_of_all(context: DeploymentContext, limits: Mapping[str, float], arc
     for name, budget in limits.items():
         if context.costs[name].evaluate(genes)[0] > (1 - SLACK) * budget:
             return False
-    best = search_subnet(context.space, predictor, {}, {}, seed=0)
+    known = context.known_networks()
+    best = search_subnet(context.space, predictor, {}, {}, seed=0, known=known)
     return best.top1 <= float(predictor.predict(genes)[0])
 
 

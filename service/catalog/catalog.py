@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from models.errors import InputError, NotFound
 from models.spaces import SearchSpace, published_spaces
 from service.catalog.deployment_context import DeploymentContext
 from service.catalog.devices import Devices, KeptTable, OpenStore, store_opener
+from service.catalog.fronts import FrontStore
 from service.contracts import Caller, check_finished
 from service.settings import Settings
 
@@ -184,11 +186,15 @@ class Catalog:
         )
         with self._lock:
             if (context := self._contexts.pop(key, None)) is None:
-                context = DeploymentContext.open(bundle, table, float_table)
+                context = self._with_front(DeploymentContext.open(bundle, table, float_table))
             self._contexts[key] = context
             while len(self._contexts) > CONTEXTS_KEPT:
                 self._contexts.pop(next(iter(self._contexts)))
         return context
+
+    def _with_front(self, context: DeploymentContext) -> DeploymentContext:
+        store = FrontStore.of(self.home)
+        return replace(context, front_genes=lambda told: store.computed(context, told).genes)
 
 
 def changed_since(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from latency_tables.table import LatencyTable, Precision, space_layers
 from models.bundle import PREDICTOR, Bundle
 from models.errors import Infeasible, InputError
@@ -24,6 +26,7 @@ from search.predictors import (
 from service.catalog.energy import footprint
 from service.catalog.provenance import doubts, table_provenance, upper_bound
 
+OnShare = Callable[[float], None]
 CONFIDENCE = "latency_confidence"
 """Key among limits: the nominal confidence of the upper bound that the limit on latency limits."""
 
@@ -51,6 +54,9 @@ class DeploymentContext:
     """What makes the table's latencies doubtful; `lint` finds more."""
     float_table: LatencyTable | None = None
     """Of the same device at fp32, to compare with, where `table` is of another precision."""
+    front_genes: Callable[[OnShare], GeneMatrix] | None = None
+    """The networks of the front, of the space before parts were frozen; None where no front is
+    kept."""
 
     @property
     def precision(self) -> Precision:
@@ -221,6 +227,22 @@ class DeploymentContext:
         predictor = self.predictor and predictor_of_part(self.predictor, part)
         costs = {name: model.at(part) for name, model in self.costs.items()}
         return replace(self, space=part, predictor=predictor, costs=costs)
+
+    def known_networks(self, on_share: OnShare = lambda _: None) -> GeneMatrix:
+        """Good networks that searches start from, those of the device's front, (N, G), canonical;
+        none where no front is kept.
+
+        They do not depend on what was searched before, so the same search has the same answer.
+
+        Args:
+            on_share: told how much is done, 0..1, while a front that is not kept is computed.
+        """
+        if self.front_genes is None or self.table is None or self.predictor is None:
+            return self.space.encode([])
+        genes = self.front_genes(on_share)
+        if isinstance(self.space, SpacePart):
+            return np.unique(self.space.of_whole(genes), axis=0)
+        return genes
 
     def check_limits(
         self, limits: Mapping[str, float], minimums: Mapping[str, float] | None = None

@@ -40,8 +40,9 @@ _LOCK = Lock()
 ANSWERS_KEPT = 64
 """Answers cached in memory, some 250 kB each."""
 _ANSWERS: dict[tuple[object, ...], FrontJson] = {}
-FORMAT = 3
-"""Increase it when fronts are computed differently, so that old files are no longer read."""
+FRONT_FORMAT = 4
+"""Increase it when fronts are computed differently, so that old files are no longer read. Part of
+every search's hash, since searches start from fronts."""
 
 
 def read_front(
@@ -219,7 +220,7 @@ def front_sha256(context: DeploymentContext) -> str:
     bundle, table = context.bundle, context.table
     assert table is not None
     predictor = bundle.card["files"][PREDICTOR]
-    origins = [FORMAT, SEED, context.space.to_json(), predictor, table.costs_sha256]
+    origins = [FRONT_FORMAT, SEED, context.space.to_json(), predictor, table.costs_sha256]
     return hashlib.sha256(json.dumps(origins, sort_keys=True).encode()).hexdigest()
 
 
@@ -241,7 +242,16 @@ class FrontStore:
     def get(
         self, context: DeploymentContext, on_share: Callable[[float], None] = lambda _: None
     ) -> Front:
-        """The front of a supernet on a device, from its file or computed and kept."""
+        """The front of a supernet on a device, with what searches found."""
+        computed = self.computed(context, on_share)
+        found = self._found(context, front_sha256(context))
+        return merged(computed, found) if len(found) else computed
+
+    def computed(
+        self, context: DeploymentContext, on_share: Callable[[float], None] = lambda _: None
+    ) -> Front:
+        """The front of a supernet on a device, from its file or computed and kept. It depends on
+        no search, so searches can start from it and have the same answer every time."""
         sha256 = front_sha256(context)
         path = self.folder / f"{sha256}.npz"
         if (kept := self._read(path)) is None:
@@ -252,8 +262,7 @@ class FrontStore:
                     predictor = context.require_predictor()
                     kept = front(context.space, predictor, latency, seed=SEED, on_share=on_share)
                     self._write(path, kept)
-        found = self._found(context, sha256)
-        return merged(kept, found) if len(found) else kept
+        return kept
 
     def add(self, context: DeploymentContext, arch: Arch) -> None:
         """Keep a network that a search found, unless what is known is at least as good, and drop

@@ -11,16 +11,15 @@ import numpy as np
 from models.errors import Infeasible, InputError
 from models.spaces import Frozen
 from search.costs import registered_limits
-from search.evolution import search_subnet
-from search.predictors import warm_start_pool_of
-from search.target import Target
-from service.catalog.deployment_context import CONFIDENCE, DeploymentContext
+from search.evolution import DEFAULT_EFFORT, Effort
+from search.target import Target, check_target
+from service.catalog.deployment_context import CONFIDENCE, DeploymentContext, OnShare
 from service.contracts import read_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Lower limits, a target accuracy and frozen parts; by default none."""
+    """Lower limits, a target accuracy, frozen parts, by default none, and the effort."""
 
     minimums: Mapping[str, float] = field(default_factory=dict)
     """By name of the limit, in its unit."""
@@ -28,6 +27,8 @@ class Goal:
     """Instead of the most accurate network the cheapest that is so accurate."""
     frozen: Frozen = field(default_factory=dict)
     """As `models.spaces.read_frozen` gives it."""
+    effort: Effort = DEFAULT_EFFORT
+    """How much is evaluated."""
 
     @classmethod
     def of_request(cls, request: Mapping[str, Any]) -> Goal:
@@ -36,7 +37,8 @@ class Goal:
         return cls(
             minimums=request.get("minimums", {}),
             target=None if target is None else Target(**target),
-            frozen=request.get("frozen", {}),
+            frozen=request.get("frozen") or {},
+            effort=request.get("effort") or DEFAULT_EFFORT,
         )
 
     def to_request(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Goal:
                 if target is None
                 else {"target": {"top1": target.top1, "minimize": target.minimize}}
             ),
+            **({} if self.effort == DEFAULT_EFFORT else {"effort": self.effort}),
         }
 
 
@@ -102,58 +105,57 @@ def with_goal(
     return bounded.with_frozen(goal.frozen), given
 
 
-def check_goal(context: DeploymentContext, limits: Mapping[str, float], goal: Goal) -> None:
-    """Refuse what no network can meet.
+def check_goal(
+    context: DeploymentContext,
+    limits: Mapping[str, float],
+    goal: Goal,
+    on_share: OnShare = lambda _: None,
+) -> None:
+    """Refuse what no network can meet, and a target that the search for it would not reach.
 
     Args:
         context, limits: from `with_goal`.
+        on_share: as `DeploymentContext.known_networks` takes it.
 
     Raises:
         Infeasible: with the floor of the limit that binds, or the largest possible value.
         InputError: if the supernet cannot be searched, or a quantity is unknown on this device.
     """
     try:
-        _check_goal(context, limits, goal)
+        context.check_limits(limits, goal.minimums)
+        if goal.target is not None:
+            _check_minimized(context, goal.target)
+            problem = context.problem(limits, goal.minimums)
+            check_target(problem, goal.target, lambda: context.known_networks(on_share))
     except Infeasible as error:
         if goal.frozen:
             error.noted("Only the networks that the frozen parts leave count")
         raise
 
 
-def _check_goal(context: DeploymentContext, limits: Mapping[str, float], goal: Goal) -> None:
-    context.check_limits(limits, goal.minimums)
-    if goal.target is None:
-        return
-    if goal.target.minimize not in registered_limits():
+def _check_minimized(context: DeploymentContext, target: Target) -> None:
+    if target.minimize not in registered_limits():
         names = ", ".join(context.costs)
-        raise InputError(f"target.minimize: expected one of {names}, got {goal.target.minimize!r}")
-    context.require_known(goal.target.minimize)
-    space, predictor = context.space, context.require_predictor()
-    rows = np.vstack([space.encode([space.largest]), warm_start_pool_of(predictor, space)])
-    rows = rows[context.problem(limits, goal.minimums).feasible(rows)]
-    if len(rows) and predictor.predict(rows).max() >= goal.target.top1:
-        return
-    best = search_subnet(space, predictor, context.costs, limits, 0, minimums=goal.minimums)
-    if best.top1 < goal.target.top1:
-        which = "most accurate network found within the limits"
-        raise Infeasible.above("top1", goal.target.top1, best.top1, which)
+        raise InputError(f"target.minimize: expected one of {names}, got {target.minimize!r}")
+    context.require_known(target.minimize)
 
 
 def prepare_goal(
     context: DeploymentContext,
     given: Mapping[str, Any],
-    target: Mapping[str, Any] | None,
-    frozen: Frozen | None,
+    asked: Mapping[str, Any],
+    on_share: OnShare = lambda _: None,
 ) -> tuple[dict[str, float], Goal]:
     """Upper limits in their units and the goal of a request that can be met.
 
     Args:
-        given, target, frozen: as requests have them.
+        given, asked: limits, and target, frozen parts and effort, as requests have them.
+        on_share: as `DeploymentContext.known_networks` takes it.
 
     Raises:
         Infeasible, InputError: as `resolve_limits`, `with_goal` and `check_goal`.
     """
     limits, minimums = resolve_limits(context, given)
-    goal = Goal.of_request({"minimums": minimums, "target": target, "frozen": frozen or {}})
-    check_goal(*with_goal(context, limits, goal), goal)
+    goal = Goal.of_request({**asked, "minimums": minimums})
+    check_goal(*with_goal(context, limits, goal), goal, on_share)
     return limits, goal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from service.cli.common import SearchesQuery
     from service.client import Client
-    from service.contracts import FileBatch, SearchRead
+    from service.contracts import Effort, FileBatch, SearchRead
 
 GOAL_FIELDS = ("asked", "minimums", "frozen", "target")
 """Of a stored request: what it asked for beside limits in units."""
@@ -60,6 +60,7 @@ class RemoteSource:
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
         build: bool = False,
+        effort: Effort = "normal",
     ) -> dict[str, Any]:
         """A network, with the id of the search for `download`."""
         search = self._client.search(
@@ -73,6 +74,7 @@ class RemoteSource:
             batch=batch,
             target=target,
             frozen=frozen,
+            effort=effort,
             on_progress=on_share,
         )
         result = search.found.model_dump(mode="json", exclude_none=True)
@@ -87,6 +89,7 @@ class RemoteSource:
             "feasible": True,
             **{name: result[name] for name in names if name in result},
             "seed": run["seed"],
+            "effort": run["effort"],
             "evaluations": run["evaluations"],
             "search_seconds": run["seconds"],
             "certificate": run["certificate"],

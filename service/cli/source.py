@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DeviceRead,
         DeviceRemoved,
         DeviceSummary,
+        Effort,
         FileBatch,
         NetworkSummary,
         SearchRead,
@@ -91,15 +92,15 @@ class Source(Protocol):
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
         build: bool = False,
+        effort: Effort = "normal",
     ) -> dict[str, Any]:
         """What `search --json` prints of a feasible search.
 
         Args:
-            allow_low_top1: of a service, which builds the file: deliver it also if it is far less
-                accurate than predicted.
+            limits, target, frozen, effort: as a request has them.
             runtime: that the device's table must be of.
             batch: of a service, too: images that the file is fixed to.
-            limits, target, frozen: as a request has them.
+            limits, target, frozen, effort: as a request has them.
             build: the file too, for `keep_found`, and checked as a service does; a service always
                 builds it.
 
@@ -210,9 +211,7 @@ class LocalSource:
         from service.catalog import read_front
 
         return read_front(
-            self._catalog.home,
-            self._catalog.context(supernet, device, precision),
-            latency_ms,
+            *(self._catalog.home, self._catalog.context(supernet, device, precision), latency_ms),
             confidence=confidence,
             on_share=lambda share: on_share(share, ""),
         )
@@ -232,6 +231,7 @@ class LocalSource:
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
         build: bool = False,
+        effort: Effort = "normal",
     ) -> dict[str, Any]:
         """A network; unless its file is built, no accuracy is measured."""
         from models.spaces import Arch
@@ -247,19 +247,25 @@ class LocalSource:
 
         plain = self._catalog.context(supernet, device, precision, runtime)
         deliverable_batch(batch, plain.table)
-        upper, goal = prepare_goal(plain, limits, target, frozen)
+
+        def report(step: str, share: float) -> None:
+            words = {"front": "(first the device's front, once)"}
+            on_share(share, words.get(step, step if build else ""))
+
+        asked = {"target": target, "frozen": frozen, "effort": effort}
+        upper, goal = prepare_goal(plain, limits, asked, lambda share: report("front", 0.0))
         context, given = with_goal(plain, upper, goal)
         built: dict[str, Any] = {}
         if build:
             made = deliver(
                 plain, partial(_builder_of, plain), upper, seed, goal=goal, artifacts=self._built,
-                report=lambda step, share: on_share(share, step),
+                report=report,
                 allow_low_top1=allow_low_top1, batch=batch,
             )  # fmt: skip
             built = {name: made[name] for name in ("verified", "sha256", "file")}
             arch, run, warnings = Arch.from_json(made["arch"]), made["search"], made["warnings"]
         else:
-            found = run_search(context, given, seed, lambda now: on_share(now.share, ""), goal)
+            found = run_search(context, given, seed, goal, report)
             run = {"evaluations": found.evaluations, "seconds": found.seconds}
             arch, warnings = found.arch, search_warnings(context, given, found.arch, goal)
         FrontStore.of(self._catalog.home).add(plain, arch)
@@ -267,6 +273,7 @@ class LocalSource:
             "feasible": True,
             **context.describe(arch),
             "seed": seed,
+            "effort": effort,
             "evaluations": run["evaluations"],
             "search_seconds": run["seconds"],
             "certificate": DEPRECATED_CERTIFICATE,

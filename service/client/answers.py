@@ -127,7 +127,7 @@ class Searches(Iterator[Search]):
         and `measured_latency_ms` (p50; where they were measured), macs, params, model_bytes,
         peak_memory_bytes, energy_mj, batch (images of the latencies), runtime (of the latencies),
         latency_ms_per_image, latency_outcome (of the measured p50: met, met_within_error),
-        current, created_at, finished_at, sha256, arch.
+        current, created_at, finished_at, sha256, arch, effort.
 
         Raises:
             SubnetSearchError: if pandas is not installed.

@@ -28,6 +28,7 @@ from service.client.fetch import Fetched, fetch
 from service.client.links_client import LinksClient
 from service.client.wire import MAX_PAUSE_S, RETRIES, Wire, path_part
 from service.contracts import (
+    Effort,
     Event,
     FileBatch,
     LimitValue,
@@ -101,6 +102,7 @@ class Client(LinksClient):
         limits: Mapping[str, LimitValue] | None = None,
         target: Mapping[str, Any] | None = None,
         frozen: Mapping[str, Any] | None = None,
+        effort: Effort = "normal",
         precision: str = "fp32",
         runtime: str | None = None,
         seed: int = 0,
@@ -123,6 +125,7 @@ class Client(LinksClient):
             target: `{"top1": 76}`: instead the fastest network of at least this predicted accuracy,
                 percent; `"minimize"` names another quantity than latency_ms.
             frozen: choices kept of some genes, `{"kernel": [3, 5], "stage2.depth": 3}`.
+            effort: how many networks are evaluated, "quick", "normal" or "thorough".
             runtime: what will run the network; refused if the device's table is of another.
             batch: images that the file is fixed to, or "dynamic"; None: as the device needs it.
             allow_low_top1: deliver also what is far less accurate than predicted.
@@ -144,6 +147,7 @@ class Client(LinksClient):
         later: dict[str, Any] = {  # not all services have it
             **{"runtime": runtime, "batch": batch, "webhook": webhook},
             **{"target": target, "frozen": frozen or None},
+            **{"effort": None if effort == "normal" else effort},
         }
         body = {
             "supernet": supernet,

@@ -49,6 +49,7 @@ from .latency import providers_in_words as providers_in_words
 from .latency import sittings_in_words as sittings_in_words
 from .latency import timing_in_words as timing_in_words
 from .latency import under_runtime as under_runtime
+from .limits import Effort as Effort
 from .limits import LimitValue as LimitValue
 from .limits import asked_in_words as asked_in_words
 from .limits import limit_names as limit_names

@@ -1,4 +1,5 @@
-"""Limits in requests and answers: a field for each entry of the registry `search.costs.limits`.
+"""Limits in requests and answers: a field for each entry of the registry `search.costs.limits`;
+and what else a search is asked for: a target, frozen parts, an effort.
 
 The registry is read when a request is checked and when the API is described, so a limit that was
 registered after this module was imported counts too.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -28,7 +29,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from models.errors import InputError, show_value
 from search.costs import Limit, registered_limits
-from service.contracts.fields import CONFIDENCE, Budget, Confidence
+from service.contracts.fields import CONFIDENCE, Budget, Confidence, Schema
 
 LimitValue = float | str | Mapping[str, float | str]
 """A number, a share of the largest network ("60%"), or a range: `{"min", "max"}`, one or both."""
@@ -191,7 +192,7 @@ def limit_in_words(name: str, value: object, at_most: str = "") -> str:
 
 
 def asked_in_words(request: Mapping[str, Any], at_most: str = "") -> str:
-    """What a stored request asks for, for people: limits as given, target, frozen parts.
+    """What a stored request asks for, for people: limits as given, target, frozen parts, effort.
 
     Args:
         at_most: written before an upper limit.
@@ -203,4 +204,53 @@ def asked_in_words(request: Mapping[str, Any], at_most: str = "") -> str:
     for key, choices in (request.get("frozen") or {}).items():
         shown = ",".join(f"{c:g}" if isinstance(c, int | float) else c for c in choices)
         words.append(f"{key}={shown}")
+    if effort := request.get("effort"):
+        words.append(f"{effort} effort")
     return ", ".join(words)
+
+
+Effort = Literal["quick", "normal", "thorough"]
+"""As `search.evolution.Effort`, which a client may do without."""
+
+
+class TargetRequest(Schema):
+    """Ask for the cheapest network of at least an accuracy."""
+
+    top1: float = Field(
+        strict=True,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Least predicted accuracy, percent. What a network has differs from it by the "
+        "expected error in `provenance.top1`.",
+    )
+    minimize: str = Field(
+        "latency_ms",
+        min_length=1,
+        max_length=64,
+        description="The quantity to minimize, by the name of its limit.",
+    )
+
+
+FROZEN = (
+    "Parts that are fixed: the choices kept of some genes, one or a list. Keys name every gene of "
+    "a kind (`resolution`, `kernel`, `expand`, `depth`, `width`), those of a stage "
+    "(`stage2.kernel`) or a block (`stage2_block3.kernel`), counted from 1. `stage2.blocks` lists "
+    'the blocks of a stage, kernel x expansion: `["5x4", "7x6"]`.'
+)
+_CHOICE = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+FrozenChoices = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [*_CHOICE["anyOf"], {"type": "array", "items": _CHOICE, "minItems": 1}]
+            },
+            "minProperties": 1,
+            "maxProperties": 1000,
+            "examples": [{"resolution": 24, "kernel": [3, 5], "stage2.depth": 3}],
+        }
+    ),
+]
+"""Checked against the genes of the supernet's space when the request is submitted."""

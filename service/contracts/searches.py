@@ -4,70 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from service.contracts.fields import Arch, DeviceName, FileBatch, Moment, Name, Schema
 from service.contracts.latency import BATCH, RUNTIME
-from service.contracts.limits import Constraints, LimitNumbers, limit_names
+from service.contracts.limits import (
+    FROZEN,
+    Constraints,
+    Effort,
+    FrozenChoices,
+    LimitNumbers,
+    TargetRequest,
+    limit_names,
+)
 from service.contracts.records import Search, Sort, Status
 
 DEPRECATED_CERTIFICATE = {"kind": "none"}
 """Of every answer, until 2.0.0: searches prove nothing any more (ADR 0030)."""
-
-
-class TargetRequest(Schema):
-    """Ask for the cheapest network of at least an accuracy."""
-
-    top1: float = Field(
-        strict=True,
-        gt=0,
-        le=100,
-        allow_inf_nan=False,
-        description="Least predicted accuracy, percent. What a network has differs from it by the "
-        "expected error in `provenance.top1`.",
-    )
-    minimize: str = Field(
-        "latency_ms",
-        min_length=1,
-        max_length=64,
-        description="The quantity to minimize, by the name of its limit.",
-    )
-
-
-FROZEN = (
-    "Parts that are fixed: the choices kept of some genes, one or a list. Keys name every gene of "
-    "a kind (`resolution`, `kernel`, `expand`, `depth`, `width`), those of a stage "
-    "(`stage2.kernel`) or a block (`stage2_block3.kernel`), counted from 1. `stage2.blocks` lists "
-    'the blocks of a stage, kernel x expansion: `["5x4", "7x6"]`.'
-)
-
-
-_CHOICE = {"anyOf": [{"type": "number"}, {"type": "string"}]}
-FrozenChoices = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "additionalProperties": {
-                "anyOf": [*_CHOICE["anyOf"], {"type": "array", "items": _CHOICE, "minItems": 1}]
-            },
-            "minProperties": 1,
-            "maxProperties": 1000,
-            "examples": [{"resolution": 24, "kernel": [3, 5], "stage2.depth": 3}],
-        }
-    ),
-]
-"""Checked against the genes of the supernet's space when the request is submitted."""
 
 
 class SearchRequest(Schema):
@@ -102,6 +64,11 @@ class SearchRequest(Schema):
         description="Of the ONNX file. int8 needs a device with a latency table at int8, and "
         "calibration images; the network is searched by that table, and what int8 loses and "
         "saves is measured (`verified.quantization`, `int8`).",
+    )
+    effort: Effort = Field(
+        "normal",
+        description="How many networks are evaluated: more of them find a better one more often. "
+        "It is no limit of time; about 0.1, 0.5 and 3 s on a core.",
     )
     seed: int = Field(
         0,
@@ -243,7 +210,7 @@ class SearchResult(LimitNumbers):
         "expected error and conditions."
     )
     search: dict[str, Any] = Field(
-        description="seed, evaluations, seconds; `certificate` is deprecated, always "
+        description="seed, effort, evaluations, seconds; `certificate` is deprecated, always "
         '`{"kind": "none"}`, and goes with 2.0.0.'
     )
     warnings: list[str] = Field(
@@ -266,8 +233,9 @@ class SearchResult(LimitNumbers):
 
     @field_validator("search")
     @classmethod
-    def _with_deprecated_certificate(cls, search: dict[str, Any]) -> dict[str, Any]:
-        return {**search, "certificate": DEPRECATED_CERTIFICATE}
+    def _with_effort_and_certificate(cls, search: dict[str, Any]) -> dict[str, Any]:
+        # Earlier versions knew one effort, and stored none.
+        return {"effort": "normal", **search, "certificate": DEPRECATED_CERTIFICATE}
 
 
 class SearchRead(BaseModel):
@@ -279,7 +247,7 @@ class SearchRead(BaseModel):
         description="What was asked, with the sha256 of the weights, of the accuracy predictor "
         "and of the latency table that it was asked of. `constraints` are upper limits and "
         "`minimums` lower ones, in their units; `asked` is what was given, where that had shares "
-        "or ranges."
+        "or ranges. `effort` is there where it is not normal."
     )
     result: SearchResult | None = Field(description="Once it has succeeded.")
     error: dict[str, Any] | None = Field(description="A problem document, once it has failed.")
@@ -345,6 +313,7 @@ def search_row(search: SearchRead) -> dict[str, Any]:
         "device": request["device"],
         "precision": request["precision"],
         "seed": request["seed"],
+        "effort": request.get("effort", "normal"),
         **{f"limit_{name}": limit for name, limit in limits.items()},
         **{f"minimum_{name}": least for name, least in request.get("minimums", {}).items()},
         "latency_confidence": confidence,
@@ -382,7 +351,7 @@ def search_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         *("top1", "latency_ms", "measured_top1", "measured_latency_ms"),
         *(name for name in limits if name != "latency_ms"),
         *("batch", "runtime", "latency_ms_per_image", "latency_outcome"),
-        *("current", "created_at", "finished_at", "sha256", "arch"),
+        *("current", "created_at", "finished_at", "sha256", "arch", "effort"),
     ]
     further = dict.fromkeys(name for row in rows for name in row if name not in known)
     return [*known, *further]

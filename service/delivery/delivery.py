@@ -31,6 +31,8 @@ from service.delivery.quantization_report import compare
 from service.delivery.timing import LatencyBudget
 
 NO_GOAL = Goal()
+FRONT_SHARE = 0.5
+"""Of the progress of a search, where the front that it starts from is computed first."""
 STEPS_DOWN = 3
 """Further searches, each under a tighter budget, after a model was timed above its budget."""
 
@@ -218,8 +220,12 @@ def _search(
     is_step_down: bool,
 ) -> dict[str, Any]:
     """A network within `limits`; of a step down, whose budget nobody asked for, perhaps none."""
+
+    def half(step: str, share: float) -> None:
+        report(step, 0.5 * share)
+
     try:
-        best = run_search(context, limits, seed, lambda p: report("search", 0.5 * p.share), goal)
+        best = run_search(context, limits, seed, goal, half)
     except Infeasible:
         if is_step_down:
             return {"arch": None}
@@ -229,6 +235,7 @@ def _search(
         "latency_ms": best.costs["latency_ms"],
         "search": {
             "seed": best.seed,
+            "effort": goal.effort,
             "evaluations": best.evaluations,
             "seconds": best.seconds,
         },
@@ -292,24 +299,37 @@ def run_search(
     context: DeploymentContext,
     limits: Mapping[str, float],
     seed: int,
-    on_progress: Callable[[SearchProgress], None] = lambda progress: None,
     goal: Goal = NO_GOAL,
+    report: Report = lambda step, share: None,
 ) -> SearchResult:
     """The best network within `limits`, or the cheapest that reaches the goal's target; for the
-    same seed always the same.
+    same seed always the same, and never worse than the device's front.
 
     Args:
         context: with the goal's frozen parts.
+        report: told "front", where that is computed first, or "search", and the share done of both.
 
     Raises:
         Infeasible: if no network meets a limit.
     """
     space, predictor, costs = context.space, context.require_predictor(), context.costs
+    before = 0.0
+
+    def on_front(share: float) -> None:
+        nonlocal before
+        before = FRONT_SHARE
+        report("front", FRONT_SHARE * share)
+
+    def on_progress(progress: SearchProgress) -> None:
+        report("search", before + (1 - before) * progress.share)
+
+    known = context.known_networks(on_front)
     if goal.target is not None:
         return search_cheapest(
             space, predictor, costs, limits, goal.target, seed,
-            minimums=goal.minimums, on_progress=on_progress,
+            minimums=goal.minimums, effort=goal.effort, known=known, on_progress=on_progress,
         )  # fmt: skip
     return search_subnet(
-        space, predictor, costs, limits, seed, minimums=goal.minimums, on_progress=on_progress
-    )
+        space, predictor, costs, limits, seed,
+        minimums=goal.minimums, effort=goal.effort, known=known, on_progress=on_progress,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from latency_tables.table import LatencyTable, table_to_json
 from models.bundle import PREDICTOR
 from models.errors import InputError
 from service.catalog import (
+    FRONT_FORMAT,
     Catalog,
     DeploymentContext,
     Goal,
@@ -50,8 +51,8 @@ def submit(
         Infeasible: with the floor, if no network meets one of the limits.
     """
     fields = request.model_dump(mode="json", exclude_none=True)
-    for name in ("shared", "allow_low_top1"):
-        if not fields[name]:
+    for name in ("shared", "allow_low_top1", "effort"):
+        if fields[name] == SearchRequest.model_fields[name].default:
             del fields[name]  # requests of versions without this field keep their hash
     fields.pop("webhook", None)  # does not change what is searched
 
@@ -72,7 +73,7 @@ def submit(
     _check_table(request, table)
     context.require_predictor()
     limits, minimums = resolve_limits(context, request.constraints.limits())
-    goal = Goal.of_request({"minimums": minimums, **_asked(request)})
+    goal = Goal.of_request({**fields, "minimums": minimums})
     canonical = _canonical(request, context, limits, goal)
     request_sha256 = sha256_of(identity(canonical, caller, request.shared))
     if key is None and (stored := store.find_by_request(request_sha256, register)) is not None:
@@ -99,6 +100,7 @@ def _canonical(
     assert table is not None
     return {
         "engine": ENGINE,
+        "front": FRONT_FORMAT,
         "supernet": bundle.name,
         "supernet_sha256": bundle.sha256,
         "predictor_sha256": bundle.card["files"][PREDICTOR],
@@ -113,13 +115,6 @@ def _canonical(
         **({"allow_low_top1": True} if request.allow_low_top1 else {}),
         **({} if request.batch is None else {"batch": request.batch}),
     }
-
-
-def _asked(request: SearchRequest) -> dict[str, Any]:
-    """Target and frozen parts, where the request has them."""
-    target = None if request.target is None else request.target.model_dump()
-    asked = {"target": target, "frozen": request.frozen}
-    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _check_table(request: SearchRequest, table: LatencyTable) -> None:

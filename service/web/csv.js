@@ -11,13 +11,13 @@ const COLUMNS = [
   ...["top1", "latency_ms", "measured_top1", "measured_latency_ms"],
   ...names.filter((name) => name !== "latency_ms"),
   ...["batch", "runtime", "latency_ms_per_image", "latency_outcome"],
-  ...["current", "created_at", "finished_at", "sha256", "arch"],
+  ...["current", "created_at", "finished_at", "sha256", "arch", "effort"],
 ];
 
 function row({ request, result, ...search }) {
   const { supernet, device, precision, seed, constraints, minimums = {}, target, frozen } = request;
   const limits = [["limit", constraints], ["minimum", minimums]].flatMap(([end, bounds]) => Object.entries(bounds).map(([name, value]) => [`${end}_${name}`, value]));
-  const asked = { supernet, device, precision, seed, ...Object.fromEntries(limits), latency_confidence: constraints.latency_confidence, target_top1: target?.top1, minimize: target?.minimize, frozen };
+  const asked = { supernet, device, precision, seed, effort: request.effort ?? "normal", ...Object.fromEntries(limits), latency_confidence: constraints.latency_confidence, target_top1: target?.top1, minimize: target?.minimize, frozen };
   const { top1, latency_ms } = result?.verified ?? {};
   return { ...result, ...search, ...asked, measured_top1: top1?.value, measured_latency_ms: latency_ms?.value, latency_outcome: latency_ms?.outcome };
 }

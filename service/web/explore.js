@@ -299,12 +299,12 @@ export class Explore {
 
   // -- searching -----------------------------------------------------------------------
 
-  #search({ constraints, target, frozen, seed, fixed }) {
+  #search({ constraints, target, frozen, effort, seed, fixed }) {
     const { supernet, budget, confidence, precision } = this.state;
     // A target is reached in the least time, so the budget that happens to be set is no limit of it.
     const limits = { ...(!target && { latency_ms: budget }), ...constraints };
     if (confidence && limits.latency_ms != null) limits.latency_confidence = confidence;
-    this.searchCard.start({ supernet, device: this.shown.device, constraints: limits, target, frozen, precision, seed, ...(fixed && { batch: this.shown.batch }) });
+    this.searchCard.start({ supernet, device: this.shown.device, constraints: limits, target, frozen, effort, precision, seed, ...(fixed && { batch: this.shown.batch }) });
     $("#search-card").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   }
 

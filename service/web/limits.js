@@ -31,12 +31,12 @@ export function limits(constraints) {
   return Object.entries(constraints).map(words).join(", ");
 }
 
-/** What a stored search was asked for: its limits as they were given, target and frozen parts. */
-export function askedInWords({ constraints, asked: given = constraints, target, frozen }) {
+/** What a stored search was asked for: its limits as they were given, target, frozen parts and effort. */
+export function askedInWords({ constraints, asked: given = constraints, target, frozen, effort }) {
   const fastest = target && `${target.minimize === "latency_ms" ? "fastest" : `least ${target.minimize}`} at top-1 ≥ ${short(target.top1, 4)} %`;
   const within = Object.keys(given).length > 0 && limits(given);
   const kept = Object.entries(frozen ?? {}).map(([key, choices]) => `${key}=${choices.join(",")}`);
-  return [fastest, within, ...kept].filter(Boolean).join(", ");
+  return [fastest, within, ...kept, effort && `${effort} effort`].filter(Boolean).join(", ");
 }
 
 /** The figures of a network's further limits: what is known, where from, and how far it may be off. */

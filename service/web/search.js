@@ -10,7 +10,7 @@ import { problem } from "./problems.js";
 import { programs } from "./programs.js";
 import { curl, python } from "./snippets.js";
 
-const STEPS = { search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
+const STEPS = { front: "Computing the device's front, once", search: "Searching", recalibrate: "Recalibrating batch norms", build: "Building the ONNX file", quantize: "Quantizing", verify: "Checking it against the supernet", store: "Storing" };
 
 export class SearchCard {
   /** `onSearch(search)` is called when the search has been read, and again at its end. */

@@ -7,8 +7,8 @@ const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 /** `profile`: of a device that nobody keeps, or whose table is another one now. */
 export function curl(search, profile = null) {
   const auth = savedKey() ? ` -H "Authorization: Bearer $SUBNET_KEY"` : "";
-  const { supernet, device, constraints, asked, target, frozen, precision, seed, batch } = search.request;
-  const body = JSON.stringify({ supernet, device: profile ?? device, constraints: asked ?? constraints, target, frozen, precision, seed, batch });
+  const { supernet, device, constraints, asked, target, frozen, effort, precision, seed, batch } = search.request;
+  const body = JSON.stringify({ supernet, device: profile ?? device, constraints: asked ?? constraints, target, frozen, effort, precision, seed, batch });
   const model = `${location.origin}/v1/searches/${search.id}/model.onnx`;
   return [
     `curl -s${auth} -H 'Prefer: wait=60' -H 'Content-Type: application/json' \\`,

@@ -1,6 +1,7 @@
 """How near searches at a target accuracy come to the fastest network that is known.
 
-    python -m tests.benchmarks.bench_targets [--seed S] [--targets N] [--known FOLDER] [--quick]
+    python -m tests.benchmarks.bench_targets [--seed S] [--targets N] [--known FOLDER]
+        [--home FOLDER] [--effort E] [--quick]
 
 Targets are drawn by the seed, evenly over the range of accuracy. The fastest known of each is the
 best of what is judged, of the same search with other seeds, of bisected searches within budgets,
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import Infeasible
+from search.evolution.effort import DEFAULT_EFFORT, EFFORTS
 from search.evolution.operators import mutate, neighbours
 from search.evolution.run import search_subnet
 from search.target import Target, search_cheapest
@@ -145,21 +147,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", type=int, default=24)
     parser.add_argument("--known", type=Path, default=Path("var/fastest-known"))
+    parser.add_argument("--home", type=Path, help="explored predictors; default: explored anew")
+    parser.add_argument("--effort", default=DEFAULT_EFFORT, choices=EFFORTS)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     given.known.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
-        found = contexts(Path(home))
+        found = contexts(given.home or Path(home))
         context = next(c for c in found.values() if c.table is not None)
-        excesses, seconds = [], []
+        front_genes = context.known_networks()
+        excesses, seconds, evaluations = [], [], []
         print("target top1   found ms   fastest known ms   excess   seconds", flush=True)
         for top1 in targets(context, given.targets, given.seed):
             space, predictor, costs = context.space, context.require_predictor(), context.costs
-            own = search_cheapest(space, predictor, costs, {}, Target(top1=top1), given.seed)
+            own = search_cheapest(
+                space, predictor, costs, {}, Target(top1=top1), given.seed,
+                effort=given.effort, known=front_genes,
+            )  # fmt: skip
             own_ms = own.costs[LATENCY]
             known = fastest_known(context, top1, given.known, own_ms, given.quick)
             excesses.append(own_ms / known)
             seconds.append(own.seconds)
+            evaluations.append(own.evaluations)
             print(
                 f"{top1:11.3f} {own_ms:10.4f} {known:18.4f} {own_ms / known - 1:8.2%} "
                 f"{own.seconds:9.2f}",
@@ -168,7 +177,8 @@ def main() -> None:
     worst = max(excesses)
     print(
         f"{len(excesses)} targets: mean excess {np.mean(excesses) - 1:.2%}, worst {worst - 1:.2%}, "
-        f"wanted {WANTED - 1:.1%}; median {np.median(seconds):.2f} s"
+        f"wanted {WANTED - 1:.1%}; median {np.median(seconds):.2f} s, "
+        f"{np.median(evaluations):.0f} evaluations"
     )
     sys.exit(worst > WANTED)
 

@@ -141,12 +141,13 @@ def test_a_budget_that_is_to_hold_with_a_probability(page, url):
     set_budget(page, (points[0]["latency_ms"] + points[0]["latency_upper_ms"]) / 2)
     expect(page.locator("#chosen-body")).to_contain_text("has an upper bound (nominal 90 %) of")
     page.get_by_role("button", name="Set the budget").click()
-    page.get_by_text("More limits, seed").click()
+    page.get_by_text("More limits, effort, seed").click()
+    page.get_by_label("Effort").select_option("quick")
     page.get_by_label("MACs, millions, at most").fill("1%..100%")
     page.get_by_label("Keep only").fill("stage1.depth=1,2")
     page.get_by_role("button", name="Search within").click()
     expect(page.get_by_role("button", name="Download ONNX")).to_be_visible()
-    for words in ("1% to 100% MACs", "stage1.depth="):
+    for words in ("1% to 100% MACs", "stage1.depth=", "quick effort"):
         expect(page.locator(".result .on")).to_contain_text(words)
     search = httpx.get(f"{url}/v1/searches/{search_id(page)}").json()
     limits = search["request"]["constraints"]

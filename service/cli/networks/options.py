@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from models.errors import InputError
-from service.contracts import MAX_BATCH
+from service.contracts import MAX_BATCH, Effort
 
 if TYPE_CHECKING:
     from service.contracts import FileBatch
@@ -57,6 +57,12 @@ def read_batch(text: str | None) -> FileBatch | None:
     if text.isdecimal() and 1 <= int(text[:9]) <= MAX_BATCH:
         return int(text)
     raise InputError(f"--batch: expected 1 to {MAX_BATCH}, or dynamic, got {text!r:.40}")
+
+
+def read_effort(text: str) -> Effort:
+    if text not in get_args(Effort):
+        raise InputError(f"--effort: expected quick, normal or thorough, got {text!r:.40}")
+    return cast(Effort, text)
 
 
 def check_precision(precision: str) -> None:

@@ -30,6 +30,7 @@ from service.cli.networks.options import (
     RuntimeName,
     check_precision,
     read_batch,
+    read_effort,
 )
 from service.cli.output import (
     ArchFormat,
@@ -120,6 +121,13 @@ def search(  # long: a parameter for each option
     ] = None,
     precision: PrecisionName = "fp32",
     runtime: RuntimeName = None,
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="How many networks are evaluated: quick, normal or thorough, about 0.1, 0.5 and "
+            "3 s on a core."
+        ),
+    ] = "normal",
     seed: Seed = 0,
     batch: FileBatchOption = None,
     allow_low_top1: AllowLowTop1 = False,
@@ -145,7 +153,7 @@ def search(  # long: a parameter for each option
     target = None if min_top1 is None else {"top1": min_top1, "minimize": minimize}
     if target is None and minimize != "latency_ms":
         raise InputError("--minimize: expected it with --min-top1, the accuracy to reach")
-    frozen = read_kept(keep or [], freeze)
+    frozen, tried = read_kept(keep or [], freeze), read_effort(effort)
     if out is not None:
         check_out(out, ".onnx", what="an ONNX model")
     if measure:
@@ -170,6 +178,7 @@ def search(  # long: a parameter for each option
                     batch=images,
                     target=target,
                     frozen=frozen,
+                    effort=tried,
                     build=out is not None,
                 )
                 printed = _printed(answer, arch_format, source, supernet)

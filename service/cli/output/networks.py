@@ -54,7 +54,7 @@ def print_search(answer: Mapping[str, Any], arch: Mapping[str, Any]) -> None:
     print_table(("number", "value", "origin", "expected error"), rows)
     typer.echo(
         f"found in {answer['search_seconds']:.3g} s, {answer['evaluations']} evaluations, "
-        f"seed {answer['seed']}"
+        f"{answer['effort']} effort, seed {answer['seed']}"
     )
     if "footprint" in answer:  # searches stored by earlier versions have none
         typer.echo(f"a year of it: {footprint_in_words(answer['footprint'])}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import Infeasible, InvalidDocument
@@ -11,13 +11,14 @@ from models.spaces.part import SpacePart
 from models.spaces.space import SearchSpace
 from search.costs.costs import Cost, latency_costs, macs_costs, params_costs
 from search.costs.peak_memory import peak_memory_costs
+from search.evolution.effort import EFFORTS, Work
 from search.evolution.enumeration import every_network
 from search.evolution.operators import crossover, mutate, neighbours
 from search.evolution.problem import SubnetProblem
 from search.evolution.run import search_subnet
 from search.predictors.part import predictor_of_part
 from search.predictors.protocol import warm_start_pool_of
-from search.target import Target, search_cheapest
+from search.target import Target, check_target, search_cheapest
 from tests.brute import all_genes
 from tests.fakes import FakeTable, LinearAccuracy
 from tests.spaces import DEBUG, FASHION_LIKE, RESNET
@@ -154,6 +155,40 @@ def test_a_target_in_a_large_space_is_met_at_less_than_a_search_needs():
     assert found.top1 >= usual.top1
     assert found.costs["latency_ms"] <= 1.005 * usual.costs["latency_ms"]
     assert shares == sorted(shares)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Searches of little work, so that what they find hangs on where they start."""
+    for effort in EFFORTS:
+        work = Work(evaluations=300, batch=100, capacity=2, slack=0.5)
+        monkeypatch.setitem(EFFORTS, effort, work)
+
+
+@pytest.mark.slow
+@given(seed=st.integers(0, 99), effort=st.sampled_from([*EFFORTS]))
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_target_that_a_known_network_reaches_is_met_whatever_the_effort(few, seed, effort):
+    """Only one network is good enough, and it is known: no seed or effort misses or refuses it."""
+    costs = {"latency_ms": latency_costs(FASHION_LIKE, FakeTable())}
+    needle = FASHION_LIKE.sample(1, np.random.default_rng(seed))
+
+    class Needle(LinearAccuracy):
+        def predict(self, genes):
+            return np.where((genes == needle).all(axis=1), 99.0, super().predict(genes) / 2)
+
+    predictor, target = Needle(FASHION_LIKE), Target(top1=98.0)
+    problem = SubnetProblem(FASHION_LIKE, predictor, costs, {})
+    check_target(problem, target, lambda: needle)
+    limits: dict[str, float] = {}
+    asked = (FASHION_LIKE, predictor, costs, limits, target, seed)
+    found = search_cheapest(*asked, effort=effort, known=needle)
+    assert found.genes.tobytes() == needle.tobytes()
+    with pytest.raises(Infeasible) as refused:
+        check_target(problem, target, lambda: needle[:0])
+    with pytest.raises(Infeasible) as again:
+        search_cheapest(*asked, effort=effort)
+    assert again.value.ceiling == refused.value.ceiling
 
 
 @pytest.mark.slow

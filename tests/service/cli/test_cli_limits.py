@@ -45,7 +45,9 @@ def test_shares_ranges_a_target_and_frozen_parts(run, run_json, home, tmp_path):
     }  # fmt: skip
     assert found["arch"]["resolution"] == 12
     assert (found["arch"]["kernel"][0], found["arch"]["expand"][0]) == ([5], [4])
-    fastest = run_json("search", *ON, "--min-top1", found["top1"])
+    assert found["effort"] == "normal"
+    fastest = run_json("search", *ON, "--min-top1", found["top1"], "--effort", "quick")
+    assert fastest["effort"] == "quick"
     assert fastest["top1"] >= found["top1"]
     assert fastest["latency_ms"] <= found["latency_ms"]
     assert fastest["target"] == {"top1": found["top1"], "minimize": "latency_ms"}
@@ -62,6 +64,7 @@ def test_shares_ranges_a_target_and_frozen_parts(run, run_json, home, tmp_path):
         (("--latency-ms", "120%"), "above 0, up to 100"),
         (("--latency-ms", "2..1"), "expected min up to max"),
         (("--latency-ms", "1", "--minimize", "macs"), "expected it with --min-top1"),
+        (("--latency-ms", "1", "--effort", "long"), "quick, normal or thorough, got 'long'"),
         (("--min-top1", "100"), "top1 >= 100 asked, but the most accurate network"),
         (("--min-top1", "0"), "top1: expected above 0"),
         (("--latency-ms", "1", "--keep", "kernel"), "expected GENES=CHOICES"),

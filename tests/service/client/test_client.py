@@ -368,9 +368,10 @@ def test_an_infeasible_search_of_a_service(run, run_json, url):
         here, there = run(*args, code=2), run(*args, "--server", url, code=2)
         assert here.stdout == there.stdout
         assert here.stderr.splitlines()[-1] == there.stderr.splitlines()[-1]
-    args = ("search", *ON, "--latency-ms", "20%..80%", "--keep", "kernel=3")
+    kept = ("--keep", "kernel=3", "--effort", "quick")
+    args = ("search", *ON, "--latency-ms", "20%..80%", *kept)
     here, there = run_json(*args), run_json(*args, "--server", url)
-    names = ("arch", "top1", "latency_ms", "limits", "asked", "minimums", "frozen")
+    names = ("arch", "top1", "latency_ms", "limits", "asked", "minimums", "frozen", "effort")
     assert [here[name] for name in names] == [there[name] for name in names]
 
 

@@ -21,6 +21,7 @@ async def test_shares_ranges_targets_and_frozen_parts(busy):
     frozen = {"kernel": 3, "stage2.depth": [2]}
     asked = {**ON, "constraints": wanted, "frozen": frozen}
     search = (await busy.post("/v1/searches", json=asked, headers=WAIT)).json()
+    assert search["status"] == "succeeded", search
     request, found = search["request"], search["result"]
     assert request["asked"] == wanted
     assert request["frozen"] == {"kernel": [3], "stage2.depth": [2]}
@@ -33,12 +34,26 @@ async def test_shares_ranges_targets_and_frozen_parts(busy):
     assert (await busy.post("/v1/searches", json=asked)).json()["id"] == search["id"]
 
     target = {"top1": found["top1"] - 1}
-    asked = {**ON, "target": target}
+    asked = {**ON, "target": target, "effort": "thorough"}
     search = (await busy.post("/v1/searches", json=asked, headers=WAIT)).json()
     assert search["request"]["target"] == {**target, "minimize": "latency_ms"}
     assert search["result"]["top1"] >= target["top1"]
     assert search["result"]["latency_ms"] <= found["latency_ms"]
     assert "is met as predicted" in search["result"]["warnings"][0]
+    assert (search["request"]["effort"], search["result"]["search"]["effort"]) == ("thorough",) * 2
+
+
+async def test_an_effort_is_part_of_what_makes_requests_the_same(client):
+    """And one without it is normal, so that what clients of earlier versions ask is the same."""
+    asked = {**ON, "constraints": {"latency_ms": "95%"}}
+    found = [
+        (await client.post("/v1/searches", json=asked | given)).json()
+        for given in ({}, {"effort": "normal"}, {"effort": "quick"}, {"effort": "thorough"})
+    ]
+    ids = [search["id"] for search in found]
+    assert ids[0] == ids[1]
+    assert len({*ids}) == 3
+    assert [s["request"].get("effort") for s in found[1:]] == [None, "quick", "thorough"]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +70,7 @@ async def test_shares_ranges_targets_and_frozen_parts(busy):
         ({"target": {"top1": 101}}, 422, "less than or equal to 100"),
         ({"target": {"top1": 100}}, 422, "top1 >= 100 asked, but the most accurate network"),
         ({"target": {"top1": 50, "minimize": "size"}}, 422, "expected one of latency_ms, macs"),
+        ({"constraints": {"latency_ms": 1}, "effort": "long"}, 422, "'quick', 'normal' or"),
         ({"frozen": {"kernel": 4}}, 422, "frozen.kernel: expected some of 3, 5, got 4"),
         ({"frozen": {"kernel": None}}, 422, "expected numbers, one or a list"),
         ({"frozen": {"stage9.kernel": 3}}, 422, "names no gene of space"),
