@@ -1,6 +1,6 @@
 """The best networks known of a problem, from long runs of several algorithms, kept in a folder.
 
-What is judged should not say what the best is. So beside ten long searches of our own, simulated
+What is judged should not say what the best is. So beside three thorough searches of our own, simulated
 annealing, tabu search and pymoo's genetic algorithm look for better networks, each for much longer
 than a search. A run that is in the folder is not repeated, so a benchmark that was stopped goes on.
 """
@@ -34,7 +34,7 @@ TABU_CHAINS = 2
 TABU_STEPS = 120
 PAIRS = 300
 """Changes of two units that are evaluated in a step of a tabu search."""
-LONG_SEARCHES = 10
+LONG_SEARCHES = 3
 FOREIGN_EVALUATIONS = 100_000
 
 Result = tuple[GeneMatrix, float]
@@ -139,7 +139,7 @@ def genetic(problem: SubnetProblem, rng: np.random.Generator) -> Result:
 
 
 def long_searches(problem: SubnetProblem, rng: np.random.Generator) -> Result:
-    """The best of ten thorough searches."""
+    """The best of three thorough searches."""
     found = [
         search_subnet(
             problem.space, problem.predictor, problem.costs, problem.limits,

@@ -58,8 +58,8 @@ class Target:
         self.before = self.files()
 
     def files(self) -> set[str]:
-        """Every file of the installation and beside it, but for its database."""
-        found = (p.relative_to(self.folder) for p in self.folder.rglob("*") if p.is_file())
+        """Every file of the installation and beside it, but for its database and locks."""
+        found = (p.relative_to(self.folder) for p in self.folder.rglob("[!.]*") if p.is_file())
         return {str(p) for p in found if len(p.parts) != 2}
 
     def clean(self) -> None:

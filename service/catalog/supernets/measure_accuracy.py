@@ -184,4 +184,5 @@ def _carry_over(bundle: Bundle, table: Path) -> None:
     """Start `table` with what the bundle has measured already, perhaps on another machine."""
     if table.exists() or not bundle.has("measured.jsonl.gz"):
         return
+    table.parent.mkdir(parents=True, exist_ok=True)
     table.write_bytes(gzip.decompress(bundle.content("measured.jsonl.gz")))
