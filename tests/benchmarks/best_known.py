@@ -1,8 +1,9 @@
 """The best networks known of a problem, from long runs of several algorithms, kept in a folder.
 
-What is judged should not say what the best is. So beside three thorough searches of our own, simulated
-annealing, tabu search and pymoo's genetic algorithm look for better networks, each for much longer
-than a search. A run that is in the folder is not repeated, so a benchmark that was stopped goes on.
+What is judged should not say what the best is. So beside three thorough searches of our own,
+simulated annealing, tabu search and pymoo's genetic algorithm look for better networks, each for
+much longer than a search. A run that is in the folder is not repeated, so a benchmark that was
+stopped goes on.
 """
 
 from __future__ import annotations
