@@ -67,6 +67,10 @@ class SubnetProblem:
         least = {n: value for n, value in self.minimums.items() if value > self.costs[n].floor()}
         return replace(self, limits=tight, minimums=least)
 
+    def limiting(self) -> int:
+        """The number of limits that not every network meets."""
+        return sum(most < self.costs[name].ceiling() for name, most in self.limits.items())
+
     def evaluate(self, genes: GeneMatrix) -> Floats:
         """Predicted top-1, the objective to maximise, percent, (N,).
 

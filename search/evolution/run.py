@@ -87,7 +87,7 @@ def search_subnet(
         limits: budgets by name, each in the unit of its cost; may be empty.
         minimums: the least values of costs by name, in their units.
         seed: of the only random generator.
-        effort: how much is evaluated; never how long it takes.
+        effort: how much is evaluated; never how long it takes. Twice as much with several limits.
         known: good networks to start from, such as the device's front, (K, G), canonical. The
             answer is at least as accurate as the best of them within the limits.
         clock: seconds; only differences are used.
@@ -107,8 +107,9 @@ def search_subnet(
     if (minimums or isinstance(space, SpacePart)) and is_small(space):
         row = _best_of_all(evaluate)
     else:
+        work = EFFORTS[effort] if problem.limiting() < 2 else EFFORTS[effort].twice()
         row, generation, reason = _searched(
-            evaluate, EFFORTS[effort], known, seed, lambda: clock() - start, on_progress
+            evaluate, work, known, seed, lambda: clock() - start, on_progress
         )
     top1 = float(evaluate(row[None])[0])
     return SearchResult(

@@ -68,7 +68,8 @@ class SearchRequest(Schema):
     effort: Effort = Field(
         "normal",
         description="How many networks are evaluated: more of them find a better one more often. "
-        "It is no limit of time; about 0.1, 0.5 and 3 s on a core.",
+        "It is no limit of time; about 0.1, 0.5 and 3 s on a core, twice that with several "
+        "limits.",
     )
     seed: int = Field(
         0,

@@ -231,6 +231,23 @@ def test_more_effort_is_more_evaluations_and_never_worse_here():
     assert [*EFFORTS] == ["quick", "normal", "thorough"]
 
 
+def test_several_limits_have_twice_the_work_unless_every_network_meets_them():
+    costs = {"macs": macs_costs(FASHION_LIKE), "params": params_costs(FASHION_LIKE)}
+    predictor = LinearAccuracy(FASHION_LIKE, interaction=0.3)
+    one = {"macs": 1.5 * costs["macs"].floor()}
+
+    def searched(limits):
+        return search_subnet(FASHION_LIKE, predictor, costs, limits, 1, effort="quick")
+
+    alone = searched(one)
+    both = searched({**one, "params": 1.5 * costs["params"].floor()})
+    slack = searched({**one, "params": 2 * costs["params"].ceiling()})
+    bred = EFFORTS["quick"].evaluations
+    assert both.evaluations > alone.evaluations + bred / 2
+    assert (slack.genes == alone.genes).all()
+    assert slack.evaluations == alone.evaluations
+
+
 @pytest.mark.slow
 @given(rows=st.sets(st.integers(0, len(GENES) - 1), max_size=8), share=st.floats(0, 1))
 @settings(max_examples=15)
