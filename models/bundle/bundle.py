@@ -37,7 +37,6 @@ from models.bundle.card import (
 from models.bundle.replacement import (
     CARD,
     WrongContent,
-    exclusive,
     open_content,
     remove_abandoned,
     replace_files,
@@ -45,6 +44,7 @@ from models.bundle.replacement import (
 )
 from models.bundle.use import in_use, out_of_use
 from models.errors import Conflict, CorruptBundle, InputError, NotFound
+from models.machine import exclusive
 from models.schema import read_json
 from models.spaces import SearchSpace, published_spaces
 

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -118,18 +118,6 @@ def settle(folder: Path) -> dict[str, str]:
         elif _HALF_WRITTEN.fullmatch(path.name):
             path.unlink()
     return files
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder against other writers. The system lets go of it when this process ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # of file systems that cannot lock a folder
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def remove_abandoned(folders: Iterator[Path]) -> None:

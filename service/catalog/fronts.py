@@ -7,14 +7,12 @@ better than the front: they belong to it from then on.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -26,7 +24,7 @@ import numpy as np
 from models.bundle import PREDICTOR
 from models.errors import InputError
 from models.layers import LayerSpec
-from models.machine import write_atomically
+from models.machine import exclusive, write_atomically
 from models.spaces import Arch, GeneMatrix, layer_plan
 from search.costs import CostModel, Floats, registered_limits
 from search.front import Front, answer, front, merged
@@ -271,23 +269,16 @@ class FrontStore:
         sha256 = front_sha256(context)
         genes = context.space.encode([arch])
         new = Front(genes, *_evaluated(context, genes))
-        with suppress(OSError), self._alone():
-            found, kept = self._found(context, sha256), self._read(self.folder / f"{sha256}.npz")
-            if len(_above(new, found)) and len(_above(new, kept)):
-                rows = _above(merged(found, new), kept)
-                write_atomically(self._found_path(sha256), rows.tobytes())
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the folder against other threads and processes that add a network."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # of file systems that cannot lock a folder
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with exclusive(self.folder):  # other threads and processes add networks too
+                found, kept = (
+                    self._found(context, sha256),
+                    self._read(self.folder / f"{sha256}.npz"),
+                )
+                if len(_above(new, found)) and len(_above(new, kept)):
+                    rows = _above(merged(found, new), kept)
+                    write_atomically(self._found_path(sha256), rows.tobytes())
 
     def found_version(self, sha256: str) -> tuple[int, ...]:
         """Another one whenever other networks of searches belong to a front."""
